@@ -1,0 +1,124 @@
+"""Everything that decides a training run, in one frozen dataclass, and the named presets."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from siamese.errors import UserError
+
+CHOICES = {
+    "tokens": ("words", "nltk", "spaces"),
+    "padding": ("none", "power-of-two", "longest"),
+    "initial": ("torch", "trax", "keras"),
+    "loss": ("triplet", "none"),
+    "anchors": ("rows", "columns", "both"),
+    "closest": ("hardest", "semi-hard"),
+    "combine": ("summed", "pooled"),
+    "reduction": ("mean", "sum"),
+    "labelled": ("logistic", "none"),
+    "optimizer": ("adam", "trax-adam", "keras-adam"),
+    "schedule": ("constant", "linear-decay", "warmup-rsqrt"),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """A recipe. The defaults are the preset `best`."""
+
+    preset: str = "best"  # the name it started from
+    seed: int = 1  # of the weights, the shuffling and the side swapping
+
+    # text
+    tokens: str = "words"  # how a question is cut into words: a rule of siamese.text
+    min_count: int = 1  # a word seen less often in training is unknown
+    padding: str = "none"  # "none", or up to the batch's longest question or the next power of two
+
+    # tower
+    embedding: int = 128  # size of a word's vector
+    hidden: int = 128  # size of the LSTM's state and of a question's vector
+    skip: bool = True  # add each word's embedding to the LSTM's output before the mean
+    initial: str = "torch"  # how weights start: like torch, Trax or Keras
+
+    # batches
+    batch_size: int = 256  # duplicate pairs a step
+    swap: bool = True  # exchange the sides of each pair at random
+    drop_last: bool = False  # leave out an epoch's last, smaller batch
+    wrap: bool = False  # fill an epoch's last batch from the next shuffle (Trax)
+    leave_out_known: bool = True  # no negative that the training pairs say is a duplicate
+
+    # losses
+    loss: str = "triplet"  # the loss on a batch of duplicates
+    margin: float = 0.25  # of the triplet loss, in cosine
+    anchors: str = "both"  # rows anchor question 1, columns anchor question 2
+    closest: str = "hardest"  # which negative is the closest one
+    combine: str = "summed"  # how "both" joins rows and columns
+    reduction: str = "mean"  # over the anchors of a batch
+    labelled: str = "logistic"  # the loss on labelled pairs, non-duplicates included
+    labelled_weight: float = 2.0  # its factor beside the in-batch loss
+
+    # optimisation
+    optimizer: str = "adam"
+    learning_rate: float = 0.002  # the highest of the schedule
+    schedule: str = "linear-decay"
+    epochs: int | None = None  # None: as many as make `steps` steps
+    steps: int = 1_200  # used where epochs is None
+    patience: int | None = None  # epochs without a better validation score before stopping
+
+    # verdict
+    threshold: float | None = None  # None: chosen on the validation pairs
+
+    def __post_init__(self) -> None:
+        for field, choices in CHOICES.items():
+            if getattr(self, field) not in choices:
+                raise UserError(f"{field}: {getattr(self, field)!r} is not one of {', '.join(choices)}")
+        for field, least in (
+            ("seed", 0), ("min_count", 1), ("embedding", 1), ("hidden", 1), ("batch_size", 2),
+            ("epochs", 1), ("steps", 1), ("patience", 1),
+        ):  # fmt: skip
+            value = getattr(self, field)
+            if value is not None and (type(value) is not int or value < least):
+                raise UserError(f"{_flag(field)}: {value!r} is not a whole number of {least} or more")
+        for field, low, high in (
+            ("margin", 0.0, 2.0), ("learning_rate", 0.0, math.inf), ("labelled_weight", 0.0, math.inf),
+            ("threshold", 0.0, 1.0),
+        ):  # fmt: skip
+            value = getattr(self, field)
+            if value is not None and not (isinstance(value, int | float) and low <= value <= high and value < math.inf):
+                raise UserError(f"{_flag(field)}: {value!r} is not a number from {low:g} to {high:g}")
+        if self.skip and self.embedding != self.hidden:
+            raise UserError(f"skip: adds {self.embedding} numbers to {self.hidden}; make them equal or leave it out")
+        if self.loss == self.labelled == "none":
+            raise UserError("--loss and --labelled are both none: nothing to learn from")
+
+    def replace(self, **changes: Any) -> "Config":
+        """A copy with some fields changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+
+def _flag(field: str) -> str:
+    return "--" + field.replace("_", "-")
+
+
+# The published assignment, faithfully: what each edition did and where it
+# differs from the others is a fact to reproduce, defects included.
+_TRAX_2020 = Config(
+    preset="course-trax-2020", tokens="nltk", padding="power-of-two", skip=False, initial="trax",
+    swap=False, wrap=True, leave_out_known=False,
+    anchors="rows", closest="hardest", reduction="mean", labelled="none",
+    optimizer="trax-adam", learning_rate=0.01, schedule="warmup-rsqrt", threshold=0.7,
+)  # fmt: skip
+_TRAX_2021 = _TRAX_2020.replace(preset="course-trax-2021", closest="semi-hard", reduction="sum")
+_TENSORFLOW = _TRAX_2021.replace(
+    preset="course-tensorflow", tokens="spaces", padding="longest", initial="keras",
+    wrap=False, anchors="columns", optimizer="keras-adam", schedule="constant",
+)  # fmt: skip
+
+PRESETS = {config.preset: config for config in (Config(), _TRAX_2020, _TRAX_2021, _TENSORFLOW)}
+
+
+def preset(name: str) -> Config:
+    """The preset with that name."""
+    if name not in PRESETS:
+        raise UserError(f"--preset: {name!r} is not one of {', '.join(PRESETS)}")
+    return PRESETS[name]

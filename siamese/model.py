@@ -1,0 +1,217 @@
+"""The detector: what a model folder holds, and what one can ask it. Needs numpy, not torch."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from siamese import encoder
+from siamese.batches import pad
+from siamese.config import Config
+from siamese.errors import ModelError, UserError
+from siamese.files import replacing, write_text
+from siamese.text import RULES, Tokenizer, Tokens
+
+FORMAT = 1
+COURSE_BATCH = 512  # pairs that are padded together when a course model scores them
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The verdict on a pair of questions."""
+
+    is_duplicate: bool
+    similarity: float  # cosine, -1 to 1
+    threshold: float  # above it a pair is a duplicate
+    probability: float  # of being duplicates, for the balance of the validation pairs
+
+
+@dataclass
+class SiameseModel:
+    """A trained tower with its vocabulary, threshold and calibration.
+
+    >>> model = SiameseModel.load("models/latest")
+    >>> model.predict("How old are you?", "What is your age?").is_duplicate
+    True
+    """
+
+    config: Config
+    tokenizer: Tokenizer
+    weights: dict[str, np.ndarray]  # of the tower, by torch's names
+    threshold: float
+    calibration: tuple[float, float]  # slope and intercept: probability = sigmoid(slope · similarity + intercept)
+    facts: dict[str, Any] = field(default_factory=dict)  # the data it was trained on and its scores
+
+    def encode(self, questions: Sequence[str]) -> np.ndarray:
+        """The vectors of questions.
+
+        Args:
+            questions: n strings.
+
+        Returns:
+            (n, d) float32, rows of length 1; 0 where a question has no known
+            word. The vectors of a course preset depend on the questions they
+            are encoded with, since these average the padding, as published.
+        """
+        _check_questions(questions)
+        tokens = self.tokenizer.encode(questions)
+        if self.config.padding == "none":
+            return self._encode(tokens)
+        empty = Tokens.of([])
+        parts = [np.arange(i, min(i + COURSE_BATCH, len(tokens))) for i in range(0, len(tokens), COURSE_BATCH)]
+        padded = (pad(tokens.take(part), empty, self.config.padding, self.tokenizer.pad)[0] for part in parts)
+        return np.concatenate([np.zeros((0, self.config.hidden), np.float32), *map(self._encode, padded)])
+
+    def _encode(self, tokens: Tokens) -> np.ndarray:
+        # The published editions know no question without a word: they average the padding.
+        course = self.config.padding != "none"
+        known = tokens.lengths > 0 if course else self.tokenizer.knows(tokens)
+        return encoder.encode(self.weights, tokens, skip=self.config.skip, known=known)
+
+    def similarity(self, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
+        """The cosine of each pair questions1[i], questions2[i]; (n,) float64, 0 where no word is known."""
+        if len(questions1) != len(questions2):
+            raise UserError(f"{len(questions1)} first and {len(questions2)} second questions: expected as many of each")
+        if self.config.padding != "none":
+            return self._course_similarity(questions1, questions2)
+        # Each distinct question once, in an order that does not depend on which
+        # side it stands on: so the result is the same to the bit for (b, a).
+        _check_questions(questions1)
+        _check_questions(questions2)
+        distinct = sorted({*questions1, *questions2})
+        number = {question: i for i, question in enumerate(distinct)}
+        vectors = self.encode(distinct)
+        return cosine(vectors, [number[q] for q in questions1], [number[q] for q in questions2])
+
+    def _course_similarity(self, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
+        first, second = self.tokenizer.encode(questions1), self.tokenizer.encode(questions2)
+        similarities = [np.zeros(0)]
+        for start in range(0, len(first), COURSE_BATCH):
+            part = np.arange(start, min(start + COURSE_BATCH, len(first)))
+            b1, b2 = pad(first.take(part), second.take(part), self.config.padding, self.tokenizer.pad)
+            vectors = self._encode(b1.join(b2))
+            similarities.append(cosine(vectors, np.arange(len(part)), len(part) + np.arange(len(part))))
+        return np.concatenate(similarities)
+
+    def probability(self, similarity: np.ndarray | float) -> np.ndarray:
+        """The probability that a pair of this similarity is a duplicate; the shape of `similarity`."""
+        slope, intercept = self.calibration
+        return np.asarray(1 / (1 + np.exp(-(slope * np.asarray(similarity) + intercept))))
+
+    def predict(self, question1: str, question2: str, threshold: float | None = None) -> Prediction:
+        """Say whether two questions are duplicates: whether their similarity is above the threshold.
+
+        Args:
+            question1, question2: any strings; the order does not matter.
+            threshold: 0 to 1, instead of the model's.
+        """
+        threshold = self.threshold if threshold is None else check_threshold(threshold)
+        similarity = float(self.similarity([question1], [question2])[0])
+        return Prediction(similarity > threshold, similarity, threshold, float(self.probability(similarity)))
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model folder; each file is replaced whole."""
+        from safetensors.numpy import save_file
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / "model.safetensors") as temporary:
+            save_file({name: np.ascontiguousarray(w) for name, w in self.weights.items()}, temporary)
+        write_text(folder / "vocabulary.txt", "".join(word + "\n" for word in self.tokenizer.words))
+        settings = {
+            "format": FORMAT,
+            "config": dataclasses.asdict(self.config),
+            "threshold": self.threshold,
+            "calibration": self.calibration,
+            "facts": self.facts,
+        }
+        write_text(folder / "config.json", json.dumps(settings, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "SiameseModel":
+        """Read a model folder.
+
+        Raises:
+            ModelError: the folder is not there or does not hold a model; the
+                message names the file.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        folder = Path(folder)
+        path = folder / "config.json"
+        if not path.is_file():
+            raise ModelError(f"{folder}: no trained model there (no config.json); `python run.py train` makes one")
+        try:
+            settings = json.loads(path.read_text(encoding="utf-8"))
+            if settings["format"] != FORMAT:
+                raise ModelError(f"{path}: format {settings['format']!r}; this version reads format {FORMAT}")
+            config = Config(**settings["config"])
+            threshold, calibration = check_threshold(settings["threshold"]), settings["calibration"]
+            slope, intercept = (float(number) for number in calibration)
+            path = folder / "vocabulary.txt"
+            tokenizer = Tokenizer(path.read_text(encoding="utf-8").split("\n")[:-1], config.tokens)
+            path = folder / "model.safetensors"
+            with safe_open(path, framework="numpy") as file:
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            _check_weights(weights, config, len(tokenizer))
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError, UserError) as error:
+            raise ModelError(f"{path}: not a file of a model: {type(error).__name__}: {error}") from error
+        return cls(config, tokenizer, weights, threshold, (slope, intercept), settings["facts"])
+
+
+def first_word(self) -> int:
+        """The lowest id of a word, or 0 where every id counts as one (the course presets)."""
+        return first_word(self.config)
+
+
+def first_word(config: Config) -> int:
+    """The lowest id that makes a question known; 0 in the course presets, where every id does."""
+    return RULES[config.tokens].first_word if config.padding == "none" else 0
+
+
+def cosine(vectors: np.ndarray, first: Sequence[int] | np.ndarray, second: Sequence[int] | np.ndarray) -> np.ndarray:
+    """The cosines of vectors[first[i]] and vectors[second[i]]; (n,) float64.
+
+    Exactly 1 for a vector and itself, 0 for the zero vector.
+    """
+    squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
+    dots = np.empty(len(first))
+    for part in np.array_split(np.arange(len(first)), len(first) // 8_192 + 1):  # bounds the memory
+        a, b = vectors[np.asarray(first)[part]], vectors[np.asarray(second)[part]]
+        dots[part] = np.einsum("nd,nd->n", a, b, dtype=np.float64)
+    lengths = np.sqrt(squares[first] * squares[second])
+    return np.clip(np.divide(dots, lengths, out=np.zeros_like(dots), where=lengths > 0), -1, 1)
+
+
+def check_threshold(threshold: float) -> float:
+    """The threshold, or UserError where it is not from 0 to 1.
+
+    Below 0 a question without a known word, whose similarity to everything is
+    0, would be a duplicate of everything.
+    """
+    if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+        raise UserError(f"threshold {threshold!r}: expected a number from 0 to 1")
+    return float(threshold)
+
+
+def _check_questions(questions: Sequence[str]) -> None:
+    if isinstance(questions, str):
+        raise UserError("expected a list of questions, got one string; put it in a list")
+
+
+def _check_weights(weights: dict[str, np.ndarray], config: Config, vocabulary: int) -> None:
+    gates = 4 * config.hidden
+    expected = {
+        "embedding.weight": (vocabulary, config.embedding),
+        "lstm.weight_ih_l0": (gates, config.embedding),
+        "lstm.weight_hh_l0": (gates, config.hidden),
+        "lstm.bias_ih_l0": (gates,),
+        "lstm.bias_hh_l0": (gates,),
+    }
+    found = {name: weight.shape for name, weight in weights.items()}
+    if found != expected:
+        raise ModelError(f"weights {found}, expected {expected}")

@@ -1,0 +1,66 @@
+"""The optimisers and learning-rate schedules of the presets."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from siamese.config import Config
+
+WARMUP = 400  # steps, of the published Trax schedule
+
+
+class CourseAdam(torch.optim.Optimizer):
+    """Adam as the published editions' frameworks compute it; neither is torch's.
+
+    Trax: the moments are corrected with the exponent step + 1 where steps count
+    from 1, and every step first multiplies the weights by 1 − decay, not scaled
+    by the learning rate. (trax/optimizers/adam.py)
+
+    Keras: eps is added to the root of the second moment before the correction,
+    the "epsilon hat" of the Adam paper's section 2. (keras/src/optimizers/adam.py)
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, keras: bool) -> None:
+        super().__init__(parameters, {"lr": lr})
+        self.keras = keras
+        self.beta1, self.beta2, self.eps, self.decay = 0.9, 0.999, 1e-7 if keras else 1e-5, 0.0 if keras else 1e-5
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                state = self.state[weight]
+                if not state:
+                    state["step"] = torch.zeros(())
+                    state["m"], state["v"] = torch.zeros_like(weight), torch.zeros_like(weight)
+                state["step"] += 1
+                m, v, step = state["m"], state["v"], int(state["step"])
+                m.mul_(self.beta1).add_(weight.grad, alpha=1 - self.beta1)
+                v.mul_(self.beta2).addcmul_(weight.grad, weight.grad, value=1 - self.beta2)
+                power = step if self.keras else step + 1
+                correction1, correction2 = 1 - self.beta1**power, 1 - self.beta2**power
+                if self.keras:
+                    update = m / (v.sqrt() + self.eps) * (correction2**0.5 / correction1)
+                else:
+                    update = (m / correction1) / ((v / correction2).sqrt() + self.eps)
+                weight.mul_(1 - self.decay).sub_(group["lr"] * update)
+
+
+def make_optimizer(config: Config, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimiser that a recipe names."""
+    if config.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
+    return CourseAdam(parameters, config.learning_rate, keras=config.optimizer == "keras-adam")
+
+
+def learning_rate(config: Config, step: int, steps: int) -> float:
+    """The learning rate of step 1, 2, ... of `steps`."""
+    if config.schedule == "linear-decay":
+        return config.learning_rate * (1 - (step - 1) / steps)
+    if config.schedule == "warmup-rsqrt":
+        knee = WARMUP + 1
+        return config.learning_rate * (step / knee if step < knee else (knee / step) ** 0.5)
+    return config.learning_rate

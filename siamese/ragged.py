@@ -1,0 +1,63 @@
+"""Rows of different lengths in one flat array: the ids of questions, or the bytes of texts."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+PART = 65_536  # rows copied at a time, which bounds the memory of the numbers that say from where
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """n rows, one after the other; no Python object a row."""
+
+    values: np.ndarray  # (total,)
+    starts: np.ndarray  # (n + 1,) int64; row i is values[starts[i]:starts[i + 1]]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(n,) int64: how many values each row has."""
+        return np.diff(self.starts)
+
+    def take(self, which: np.ndarray) -> Self:
+        """The rows with the given numbers, in that order."""
+        lengths = self.lengths[which]
+        starts = np.concatenate(([0], np.cumsum(lengths)))
+        values = np.empty(starts[-1], self.values.dtype)
+        for first in range(0, len(which), PART):
+            part = slice(first, first + PART)
+            low, high = starts[first], starts[min(first + PART, len(which))]
+            # Position j of the result lies in row r: it comes from where r
+            # begins here, plus how far j is into r.
+            shift = np.repeat(self.starts[which[part]] - starts[:-1][part], lengths[part])
+            values[low:high] = self.values[np.arange(low, high) + shift]
+        return type(self)(values, starts)
+
+    def join(self, other: Self) -> Self:
+        """These rows, then those of `other`."""
+        starts = np.concatenate((self.starts, other.starts[1:] + self.starts[-1]))
+        return type(self)(np.concatenate((self.values, other.values)), starts)
+
+
+class Texts(Ragged):
+    """Strings as UTF-8 bytes; read like a list of strings."""
+
+    def __getitem__(self, i: int) -> str:
+        return self.values[self.starts[i] : self.starts[i + 1]].tobytes().decode("utf-8", "surrogatepass")
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[i] for i in range(len(self)))
+
+    @classmethod
+    def of(cls, strings: Iterable[str]) -> "Texts":
+        """Store strings; they may come from a generator and are not held."""
+        buffer, starts = bytearray(), [0]
+        for string in strings:
+            buffer += string.encode("utf-8", "surrogatepass")
+            starts.append(len(buffer))
+        return cls(np.frombuffer(bytes(buffer), np.uint8), np.array(starts, np.int64))

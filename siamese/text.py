@@ -1,0 +1,127 @@
+"""Questions as token ids: three rules for cutting a question into words, and the vocabulary."""
+
+import itertools
+import re
+import unicodedata
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from siamese.errors import UserError
+from siamese.ragged import Ragged
+
+
+class Tokens(Ragged):
+    """The token ids of n questions."""
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        return self.ids[self.starts[i] : self.starts[i + 1]]
+
+    @property
+    def ids(self) -> np.ndarray:
+        """(total,) int32: the ids of all questions, one question after the other."""
+        return self.values
+
+    @classmethod
+    def of(cls, lists: Iterable[Iterable[int]]) -> "Tokens":
+        """Join lists of ids, one list a question; they may come from a generator."""
+        ids, starts = array("i"), array("q", [0])
+        for one in lists:
+            ids.extend(one)
+            starts.append(len(ids))
+        return cls(np.array(ids, np.int32), np.array(starts, np.int64))
+
+    def padded(self, length: int, pad: int) -> "Tokens":
+        """Every question filled up to `length` tokens with the id `pad`."""
+        filled = np.full((len(self), length), pad, np.int32)
+        filled[np.arange(length) < self.lengths[:, None]] = self.ids
+        return Tokens(filled.ravel(), np.arange(len(self) + 1) * length)
+
+
+_WORDS = re.compile(r"\w+|[^\w\s]")
+
+
+def _words(question: str) -> list[str]:
+    return _WORDS.findall(unicodedata.normalize("NFC", question).lower())
+
+
+def _nltk() -> Callable[[str], list[str]]:
+    # Without the sentence splitter that `nltk.word_tokenize` runs first: that
+    # one needs a download, and only questions of several sentences differ.
+    from nltk.tokenize import NLTKWordTokenizer
+
+    return NLTKWordTokenizer().tokenize
+
+
+# The signs that Keras's TextVectorization strips.
+_PUNCTUATION = re.compile(r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']""")
+
+
+def _spaces(question: str) -> list[str]:
+    return _PUNCTUATION.sub("", question).split()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a question is cut and how its words are numbered."""
+
+    split: Callable[[], Callable[[str], list[str]]]  # called once, so that NLTK loads when needed
+    pad: int
+    unknown: int
+    first_word: int
+    by_frequency: bool  # else by first sight
+    everything: bool  # the vocabulary is learned from all training pairs, else from duplicates alone
+
+
+RULES = {
+    "words": Rule(lambda: _words, pad=0, unknown=1, first_word=2, by_frequency=True, everything=True),
+    "nltk": Rule(_nltk, pad=1, unknown=0, first_word=2, by_frequency=False, everything=False),
+    "spaces": Rule(lambda: _spaces, pad=0, unknown=1, first_word=2, by_frequency=True, everything=False),
+}
+
+
+class Tokenizer:
+    """Text to ids by a rule ("words", "nltk", "spaces") and a vocabulary.
+
+    >>> tokenizer = Tokenizer.learn(["How old are you?"], "words")
+    >>> tokenizer.encode(["how OLD?", "zzz"])[0]
+    array([2, 3, 6], dtype=int32)
+    """
+
+    def __init__(self, words: Sequence[str], rule: str = "words") -> None:
+        if rule not in RULES:
+            raise UserError(f"tokens: no rule {rule!r}; there are {', '.join(RULES)}")
+        self.words = list(words)
+        self.rule = rule
+        self.pad, self.unknown = RULES[rule].pad, RULES[rule].unknown
+        self.split = RULES[rule].split()
+        self._ids = {word: i for i, word in enumerate(self.words, RULES[rule].first_word)}
+
+    def __len__(self) -> int:
+        """The number of ids: the words, the padding and the unknown word."""
+        return len(self.words) + RULES[self.rule].first_word
+
+    @classmethod
+    def learn(cls, questions: Iterable[str], rule: str = "words", min_count: int = 1) -> "Tokenizer":
+        """Learn the vocabulary: the words that occur `min_count` times or more.
+
+        Words are numbered as the rule says: by frequency (the first seen first
+        among equals) or by first sight.
+        """
+        split = RULES[rule].split()
+        counts = Counter(itertools.chain.from_iterable(map(split, questions)))
+        ranked = counts.most_common() if RULES[rule].by_frequency else counts.items()
+        return cls([word for word, count in ranked if count >= min_count], rule)
+
+    def encode(self, questions: Iterable[str]) -> Tokens:
+        """The ids of each question's words; a word not in the vocabulary gets `unknown`."""
+        get, unknown, split = self._ids.get, self.unknown, self.split
+        return Tokens.of([get(word, unknown) for word in split(q)] for q in questions)
+
+    def knows(self, tokens: Tokens) -> np.ndarray:
+        """(n,) bool: whether a question has at least one word of the vocabulary."""
+        known = np.concatenate(([0], np.cumsum(tokens.ids >= RULES[self.rule].first_word)))
+        return known[tokens.starts[1:]] > known[tokens.starts[:-1]]

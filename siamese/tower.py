@@ -1,0 +1,93 @@
+"""The tower that both questions of a pair share: Embedding → LSTM → mean → normalize."""
+
+import torch
+from torch import Tensor, nn
+
+ROWS = 128  # questions that run through the LSTM together; sorted by length, so that little is padding
+
+
+class Tower(nn.Module):
+    """Token ids to unit vectors.
+
+    Args:
+        vocabulary: number of token ids.
+        embedding: size of a word's vector.
+        hidden: size of the LSTM's state and of a question's vector.
+        skip: add each word's embedding to the LSTM's output before the mean;
+            this keeps what a bag of words knows. Needs embedding = hidden.
+        first_word: ids below this are padding and the unknown word; a question
+            of such ids alone gets the zero vector. 0 switches that off.
+        initial: how the weights start: "torch", "trax" or "keras".
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        embedding: int = 128,
+        hidden: int = 128,
+        *,
+        skip: bool = True,
+        first_word: int = 2,
+        initial: str = "torch",
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, embedding)
+        self.lstm = nn.LSTM(embedding, hidden, batch_first=True)
+        self.skip = skip
+        self.first_word = first_word
+        {"torch": self._start_torch, "trax": self._start_trax, "keras": self._start_keras}[initial]()
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Encode n questions.
+
+        Args:
+            ids: (total,) int64, the token ids of all questions, one after the other.
+            lengths: (n,) int64, tokens a question; 0 is allowed.
+
+        Returns:
+            (n, hidden) rows of length 1, or 0 where no word is known.
+        """
+        starts = lengths.cumsum(0) - lengths
+        order = lengths.argsort(descending=True, stable=True)
+        means = torch.cat([self._means(ids, starts[rows], lengths[rows]) for rows in order.split(ROWS)])
+        known = torch.zeros_like(lengths).index_add_(
+            0, torch.repeat_interleave(lengths), (ids >= self.first_word).to(lengths.dtype)
+        )
+        vectors = means.new_empty(means.shape).index_copy(0, order, means)
+        return nn.functional.normalize(vectors * (known > 0)[:, None], dim=1)
+
+    def _means(self, ids: Tensor, starts: Tensor, lengths: Tensor) -> Tensor:
+        """The mean over each question's tokens; rows of similar length, (rows, hidden)."""
+        steps = torch.arange(max(1, int(lengths.max())), device=ids.device)
+        real = steps < lengths[:, None]  # (rows, longest)
+        positions = (starts[:, None] + steps).clamp(max=max(0, len(ids) - 1))
+        words = self.embedding(ids[positions] if len(ids) else positions)  # (rows, longest, embedding)
+        states, _ = self.lstm(words)  # (rows, longest, hidden)
+        if self.skip:
+            states = states + words
+        return (states * real[:, :, None]).sum(1) / lengths.clamp(min=1)[:, None]
+
+    def _start_torch(self) -> None:
+        nn.init.normal_(self.embedding.weight, std=0.1)
+
+    def _start_trax(self) -> None:
+        # Trax joins input and state into one kernel of (embedding + hidden, 4 hidden),
+        # and adds its forget bias of 1 to all four gates.
+        for name, weight in self.lstm.named_parameters():
+            if "weight" in name:
+                fan_in = self.lstm.input_size + self.lstm.hidden_size
+                limit = (6 / (fan_in + 4 * self.lstm.hidden_size)) ** 0.5
+                nn.init.uniform_(weight, -limit, limit)
+            else:
+                nn.init.constant_(weight, 1.0 if "ih" in name else 0.0)
+        limit = (3 / self.embedding.embedding_dim) ** 0.5
+        nn.init.uniform_(self.embedding.weight, -limit, limit)
+
+    def _start_keras(self) -> None:
+        nn.init.uniform_(self.embedding.weight, -0.05, 0.05)
+        nn.init.xavier_uniform_(self.lstm.weight_ih_l0)
+        nn.init.orthogonal_(self.lstm.weight_hh_l0)
+        nn.init.zeros_(self.lstm.bias_hh_l0)
+        nn.init.zeros_(self.lstm.bias_ih_l0)
+        hidden = self.lstm.hidden_size
+        nn.init.ones_(self.lstm.bias_ih_l0.data[hidden : 2 * hidden])  # torch's gates: input, forget, cell, output
