@@ -1,0 +1,327 @@
+"""The training loop. It knows a tower, a loss and batches, and nothing of where they come from."""
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from siamese.batches import Batch, PairTokens, data_generator, number_of_batches, pad
+from siamese.config import Config
+from siamese.errors import DataError, UserError
+from siamese.evaluation import all_scores, calibrate, choose_threshold
+from siamese.files import replacing
+from siamese.losses import LogisticLoss, TripletLoss
+from siamese.model import SiameseModel, first_word
+from siamese.optimizers import learning_rate, make_optimizer
+from siamese.pairs import Clusters, Pairs
+from siamese.ragged import Texts
+from siamese.text import RULES, Tokenizer, Tokens
+from siamese.tower import Tower
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclass
+class Progress:
+    """What the loop tells whoever watches it; every function may be left as it is."""
+
+    start: Callable[[int, int], None] = lambda steps, done: None  # steps in all, steps done
+    step: Callable[[float], None] = lambda loss: None
+    epoch: Callable[[dict[str, Any]], None] = lambda record: None
+
+
+@dataclass
+class Run:
+    """A training run between two epochs: all that must be kept to go on with it."""
+
+    tower: Tower
+    objective: "Objective"
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)  # a record an epoch
+    best: dict[str, Tensor] = field(default_factory=dict)  # the tower's weights of the best epoch
+
+
+class Objective(nn.Module):
+    """The recipe's losses, added up."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.triplet = (
+            TripletLoss(config.margin, config.anchors, config.closest, config.combine, config.reduction)
+            if config.loss == "triplet"
+            else None
+        )
+        self.labelled = LogisticLoss() if config.labelled == "logistic" else None
+        self.weight = config.labelled_weight
+        self.leave_out_known = config.leave_out_known
+
+    def forward(self, batch: Batch, vectors: Tensor) -> Tensor:
+        """The loss of a batch; `vectors` are those of b1, b2, n1 and n2, one under the other."""
+        duplicates, others = len(batch.b1), len(batch.n1)
+        v1, v2, u1, u2 = vectors.split([duplicates, duplicates, others, others])
+        loss = vectors.new_zeros(())
+        if self.triplet is not None:
+            same = torch.from_numpy(batch.same).to(vectors.device) if self.leave_out_known else None
+            loss = loss + self.triplet(v1, v2, same)
+        if self.labelled is not None:
+            similarity = torch.cat(((v1 * v2).sum(1), (u1 * u2).sum(1)))
+            labels = torch.arange(len(similarity), device=vectors.device) < duplicates
+            loss = loss + self.weight * self.labelled(similarity, labels)
+        return loss
+
+
+def learn_tokenizer(config: Config, training: Pairs) -> Tokenizer:
+    """The vocabulary of the training questions, or of the duplicates alone, as the rule of the recipe says."""
+    rule = RULES[config.tokens]
+    pairs = training if rule.everything else training.take(training.labels == 1)
+
+    def in_turn() -> Any:
+        for question1, question2 in zip(pairs.question1, pairs.question2):
+            yield question1
+            yield question2
+
+    return Tokenizer.learn(in_turn(), config.tokens, config.min_count)
+
+
+def prepare(training: Pairs, tokenizer: Tokenizer) -> PairTokens:
+    """Training pairs as token ids with the duplicate cluster of each; questions without a token are left out."""
+    first, second = tokenizer.encode(training.question1), tokenizer.encode(training.question2)
+    usable = (first.lengths > 0) & (second.lengths > 0)
+    which = np.flatnonzero(usable)
+    clusters = Clusters(training).of(training.question1)
+    return PairTokens(first.take(which), second.take(which), training.labels[which], clusters[which])
+
+
+def make_tower(config: Config, vocabulary: int) -> Tower:
+    """The recipe's tower with its first weights, which depend on the seed alone."""
+    torch.manual_seed(config.seed)
+    return Tower(
+        vocabulary,
+        config.embedding,
+        config.hidden,
+        skip=config.skip,
+        first_word=first_word(config),
+        initial=config.initial,
+    )
+
+
+def encode_batch(tower: Tower, config: Config, batch: Batch, pad_id: int) -> Tensor:
+    """The vectors of b1, b2, n1 and n2, one under the other, in one call of the tower."""
+    b1, b2 = pad(batch.b1, batch.b2, config.padding, pad_id)
+    n1, n2 = pad(batch.n1, batch.n2, config.padding, pad_id)
+    return tower(*tensors(b1.join(b2).join(n1).join(n2), tower.embedding.weight.device))
+
+
+def tensors(tokens: Tokens, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Ids and lengths as the tower wants them."""
+    ids, lengths = torch.from_numpy(tokens.ids).long(), torch.from_numpy(tokens.lengths)
+    return ids.to(device), lengths.to(device)
+
+
+def train(
+    config: Config,
+    training: Pairs,
+    validation: Pairs,
+    folder: str | Path | None = None,
+    *,
+    resume: bool = False,
+    start_from: SiameseModel | None = None,
+    progress: Progress | None = None,
+) -> SiameseModel:
+    """Train a model.
+
+    After each epoch the validation pairs are scored; the weights of the epoch
+    with the highest average precision are kept. Same seed, same result, to the
+    bit, on a CPU.
+
+    Args:
+        config: the recipe.
+        training: the pairs to learn from.
+        validation: the pairs that choose the epoch, the threshold and the calibration.
+        folder: where a checkpoint is kept after each epoch; None keeps none.
+        resume: go on from the checkpoint in `folder`, where there is one.
+        start_from: begin with this model's weights and vocabulary.
+        progress: who is told how it goes.
+
+    Raises:
+        DataError: no two duplicates to make a batch of, or labels that the losses need are missing.
+        UserError: a checkpoint of another recipe or other data; a loss that is not finite.
+    """
+    progress = progress or Progress()
+    torch.set_flush_denormal(True)  # denormal numbers make a step up to 1.27 times as long
+    tokenizer = start_from.tokenizer if start_from else learn_tokenizer(config, training)
+    pairs = prepare(training, tokenizer)
+    config = _check_labels(config, pairs.labels, validation)
+    batches = number_of_batches(int((pairs.labels == 1).sum()), config.batch_size, config.drop_last, config.wrap)
+    if batches == 0:
+        raise DataError(f"--drop-last leaves no batch: fewer than {config.batch_size} duplicates to train on")
+    epochs = config.epochs or -(-config.steps // batches)
+
+    tower = make_tower(config, len(tokenizer))
+    if start_from:
+        tower.load_state_dict({name: torch.from_numpy(np.array(w)) for name, w in start_from.weights.items()})
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    tower, objective = tower.to(device), Objective(config).to(device)
+    run = Run(tower, objective, make_optimizer(config, [*tower.parameters(), *objective.parameters()]))
+    identity = {
+        "config": dataclasses.asdict(config), "training": fingerprint(training), "validation": fingerprint(validation),
+    }  # fmt: skip
+    checkpoint = Path(folder) / CHECKPOINT if folder else None
+    if resume and checkpoint and checkpoint.exists():
+        load_checkpoint(run, checkpoint, identity)
+    progress.start(epochs * batches, len(run.history) * batches)
+
+    while len(run.history) < epochs and not _patience_is_over(run.history, config.patience):
+        record = _train_epoch(config, run, pairs, tokenizer.pad, epochs * batches, progress)
+        record |= validation_scores(_model(config, tokenizer, tower.state_dict()), validation)
+        run.history.append(record)
+        if record["average_precision"] >= max(r["average_precision"] for r in run.history):
+            run.best = {name: weight.detach().cpu().clone() for name, weight in tower.state_dict().items()}
+        if checkpoint:
+            save_checkpoint(run, checkpoint, identity)
+        progress.epoch(record)
+
+    model = _model(config, tokenizer, run.best)
+    similarity = model.similarity(validation.question1, validation.question2)
+    model.calibration = calibrate(validation.labels, similarity)
+    chosen = choose_threshold(validation.labels, similarity)
+    model.threshold = chosen if config.threshold is None else config.threshold
+    model.facts = {
+        "history": run.history,
+        "chosen_threshold": chosen,  # on the validation pairs; the threshold in use unless the recipe fixes one
+        "validation": all_scores(validation.labels, similarity, model.threshold),
+    }
+    return model
+
+
+def _train_epoch(
+    config: Config, run: Run, pairs: PairTokens, pad_id: int, steps: int, progress: Progress
+) -> dict[str, Any]:
+    """One pass over the pairs; the record of the epoch."""
+    batches = data_generator(
+        pairs,
+        config.batch_size,
+        seed=config.seed,
+        epoch=len(run.history),
+        swap=config.swap,
+        drop_last=config.drop_last,
+        wrap=config.wrap,
+        negatives=config.labelled != "none",
+    )
+    began, losses, seen = time.perf_counter(), [], 0
+    for batch in batches:
+        run.step += 1
+        for group in run.optimizer.param_groups:
+            group["lr"] = learning_rate(config, run.step, steps)
+        run.optimizer.zero_grad()
+        loss = run.objective(batch, encode_batch(run.tower, config, batch, pad_id))
+        if not torch.isfinite(loss):
+            raise UserError(f"step {run.step}: the loss is {loss.item()}; try a lower --learning-rate")
+        loss.backward()
+        run.optimizer.step()
+        losses.append(loss.item())
+        seen += len(batch.b1) + len(batch.n1)
+        progress.step(losses[-1])
+    seconds = time.perf_counter() - began
+    return {
+        "epoch": len(run.history) + 1,
+        "step": run.step,
+        "loss": float(np.mean(losses)),
+        "seconds": seconds,
+        "pairs_per_second": seen / seconds,
+    }
+
+
+def validation_scores(model: SiameseModel, validation: Pairs) -> dict[str, float]:
+    """What an epoch's record says of the validation pairs; the accuracy is at the best threshold for them."""
+    similarity = model.similarity(validation.question1, validation.question2)
+    scores = all_scores(validation.labels, similarity, choose_threshold(validation.labels, similarity))
+    return {name: scores[name] for name in ("average_precision", "roc_auc", "accuracy", "threshold")}
+
+
+def _check_labels(config: Config, labels: np.ndarray, validation: Pairs) -> Config:
+    """The recipe that the labels allow: without non-duplicates there is no loss on labelled pairs."""
+    if (labels == 1).sum() < 2:
+        raise DataError("fewer than two duplicate pairs to train on; a batch needs negatives, so at least two")
+    if len(np.unique(validation.labels)) < 2:
+        raise DataError("the validation pairs need duplicates and non-duplicates, to choose the threshold from")
+    if (labels == 0).any():
+        return config
+    if config.loss == "none":
+        raise DataError("no non-duplicates to train on, which a labelled loss alone needs")
+    return config.replace(labelled="none")
+
+
+def _patience_is_over(history: list[dict[str, Any]], patience: int | None) -> bool:
+    scores = [record["average_precision"] for record in history]
+    return patience is not None and len(scores) > patience and max(scores[-patience:]) < max(scores[:-patience])
+
+
+def _model(config: Config, tokenizer: Tokenizer, weights: dict[str, Tensor]) -> SiameseModel:
+    arrays = {name: weight.detach().cpu().numpy() for name, weight in weights.items()}
+    return SiameseModel(config, tokenizer, arrays, threshold=config.threshold or 0.5, calibration=(1.0, 0.0))
+
+
+# Checkpoints
+
+
+def fingerprint(pairs: Pairs) -> str:
+    """A hash of the questions and labels, which says whether two runs have the same data."""
+    digest = hashlib.sha256()
+    for column in (pairs.question1, pairs.question2):
+        digest.update(column.values.tobytes())
+        digest.update(column.starts.tobytes())
+    digest.update(pairs.labels.tobytes())
+    return digest.hexdigest()
+
+
+def save_checkpoint(run: Run, path: Path, identity: dict[str, Any]) -> None:
+    """Write all of a run to one file, whole or not at all."""
+    from safetensors.torch import save_file
+
+    parts = {"tower": run.tower.state_dict(), "objective": run.objective.state_dict(), "best": run.best}
+    values = {f"{part}.{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
+    for i, state in run.optimizer.state_dict()["state"].items():
+        values |= {f"optimizer.{i}.{name}": tensor for name, tensor in state.items()}
+    about = {"identity": json.dumps(identity), "history": json.dumps(run.history), "step": str(run.step)}
+    with replacing(path) as temporary:
+        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in values.items()}, temporary, about)
+
+
+def load_checkpoint(run: Run, path: Path, identity: dict[str, Any]) -> None:
+    """Put a run back to where the checkpoint was written.
+
+    Raises:
+        UserError: the checkpoint belongs to another recipe or other data.
+    """
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        about, names = file.metadata(), list(file.keys())
+        values = {name: file.get_tensor(name) for name in names}
+    before = json.loads(about["identity"])
+    for name, now in identity.items():
+        if before[name] != now:
+            what = [k for k in now if before[name].get(k) != now[k]] if name == "config" else [f"the {name} pairs"]
+            raise UserError(f"{path}: belongs to a run that differs in {', '.join(what)}; train without --resume")
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+
+    run.tower.load_state_dict(part("tower."))
+    run.objective.load_state_dict(part("objective."))
+    run.best = part("best.")
+    state = run.optimizer.state_dict()
+    count = sum(len(group["params"]) for group in state["param_groups"])
+    state["state"] = {i: part(f"optimizer.{i}.") for i in range(count)}
+    run.optimizer.load_state_dict(state)
+    run.history, run.step = json.loads(about["history"]), int(about["step"])
