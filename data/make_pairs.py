@@ -14,12 +14,20 @@ intents of a family are near misses: they share words and not meaning.
     How do I gain weight?
 """
 
+import csv
 import itertools
+import random
 import re
+import sys
 from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+HERE = Path(__file__).parent
 MINIMUM_WORDINGS = 6
 MOST_INTENTS_PER_PATTERN = 3  # more than this and the pattern is a template
 
@@ -74,10 +82,7 @@ def patterns(question: str) -> set[tuple[tuple[str, ...], tuple[str, ...]]]:
     """Every (beginning, end) of the question with four or more words and one slot between."""
     w = words(question)
     return {
-        (tuple(w[:i]), tuple(w[j:]))
-        for i in range(len(w) + 1)
-        for j in range(i + 1, len(w) + 1)
-        if i + len(w) - j >= 4
+        (tuple(w[:i]), tuple(w[j:])) for i in range(len(w) + 1) for j in range(i + 1, len(w) + 1) if i + len(w) - j >= 4
     }
 
 
@@ -123,3 +128,109 @@ def problems(intents: list[Intent]) -> list[str]:
     for pattern, keys in sorted(templates(intents).items()):
         found.append(f"template {pattern!r} spans {len(keys)} intents: {', '.join(sorted(keys))}")
     return found
+
+
+# From wordings to pairs
+
+
+@dataclass(frozen=True)
+class Question:
+    """A wording with its number and its part."""
+
+    number: int
+    text: str
+    intent: Intent
+    kept: str | None  # "validation", "test", or None for training
+
+
+def keep(intents: list[Intent], random: random.Random) -> list[Question]:
+    """Number all wordings; of each intent one is kept for validation and one for test."""
+    questions = []
+    for intent in intents:
+        validation, test = random.sample(range(len(intent.wordings)), 2)
+        kept = {validation: "validation", test: "test"}
+        for i, text in enumerate(intent.wordings):
+            questions.append(Question(len(questions) + 1, text, intent, kept.get(i)))
+    return questions
+
+
+def training_pairs(questions: list[Question], random: random.Random) -> list[tuple[Question, Question, int]]:
+    """Every two training wordings of an intent; and non-duplicates, near misses first."""
+    training = [q for q in questions if q.kept is None]
+    families = by(training, lambda q: (q.intent.topic, q.intent.family))
+    topics = by(training, lambda q: q.intent.topic)
+    groups = by(training, lambda q: q.intent).values()
+    pairs = [(a, b, 1) for group in groups for a, b in itertools.combinations(group, 2)]
+    for a in training:
+        near = [b for b in families[a.intent.topic, a.intent.family] if b.intent != a.intent]
+        pairs += [(a, b, 0) for b in near if a.number < b.number and jaccard(a.text, b.text) >= 0.5]
+        others = [q for q in topics[a.intent.topic] if q.intent.family != a.intent.family]
+        strangers = [random.choice(near), random.choice(others), random.choice(training)]
+        pairs += [(a, b, 0) for b in strangers if b.intent != a.intent]
+    return pairs
+
+
+def kept_pairs(questions: list[Question], part: str, random: random.Random) -> list[tuple[Question, Question, int]]:
+    """For each wording kept for `part`: four duplicates, and four or more non-duplicates.
+
+    A test wording also meets the validation wordings, which were not trained on
+    either: these are the pairs whose two questions are both new.
+    """
+    known = [q for q in questions if q.kept is None]
+    new = [q for q in questions if q.kept == "validation"] if part == "test" else []
+    pairs = []
+    for a in (q for q in questions if q.kept == part):
+        same = [q for q in known if q.intent == a.intent]
+        near = [q for q in known + new if q.intent.family == a.intent.family and q.intent.topic == a.intent.topic]
+        near = [q for q in near if q.intent != a.intent]
+        topic = [q for q in known + new if q.intent.topic == a.intent.topic and q.intent.family != a.intent.family]
+        same_new = [q for q in new if q.intent == a.intent]
+        pairs += [(a, b, 1) for b in same_new + random.sample(same, 4 - len(same_new))]
+        close = [q for q in near if jaccard(a.text, q.text) >= 0.5]
+        unlike = [q for q in near if q not in close]
+        near_new = [q for q in unlike if q in new]
+        chosen = close + near_new + random.sample(unlike, 2) + random.sample(topic, 1)
+        chosen += random.sample([q for q in new if q.intent != a.intent] or topic, 1)
+        pairs += [(a, b, 0) for b in chosen]
+    return pairs
+
+
+def by(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """The items grouped by a key."""
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
+def main() -> None:
+    intents = [intent for path in sorted((HERE / "intents").glob("*.txt")) for intent in read_topic(path)]
+    if found := problems(intents):
+        sys.exit("\n".join(found))
+    chance = random.Random(1)
+    questions = keep(intents, chance)
+    parts = {
+        "train": training_pairs(questions, chance),
+        "validation": kept_pairs(questions, "validation", chance),
+        "test": kept_pairs(questions, "test", chance),
+    }
+    count = 0
+    with open(HERE / "questions.csv", "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "qid1", "qid2", "question1", "question2", "is_duplicate", "split"])
+        for part, pairs in parts.items():
+            chance.shuffle(pairs)
+            seen = set()
+            for a, b, label in pairs:
+                if chance.random() < 0.5:
+                    a, b = b, a
+                if frozenset((a.number, b.number)) in seen:
+                    continue
+                seen.add(frozenset((a.number, b.number)))
+                writer.writerow([count, a.number, b.number, a.text, b.text, label, part])
+                count += 1
+    print(f"{len(intents)} intents, {len(questions)} questions, {count} pairs")
+
+
+if __name__ == "__main__":
+    main()

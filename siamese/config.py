@@ -61,8 +61,7 @@ class Config:
     optimizer: str = "adam"
     learning_rate: float = 0.002  # the highest of the schedule
     schedule: str = "linear-decay"
-    epochs: int | None = None  # None: as many as make `steps` steps
-    steps: int = 1_200  # used where epochs is None
+    epochs: int | None = None  # passes over the pairs; None: four, or as many as make 500 steps
     patience: int | None = None  # epochs without a better validation score before stopping
 
     # verdict
@@ -74,7 +73,7 @@ class Config:
                 raise UserError(f"{field}: {getattr(self, field)!r} is not one of {', '.join(choices)}")
         for field, least in (
             ("seed", 0), ("min_count", 1), ("embedding", 1), ("hidden", 1), ("batch_size", 2),
-            ("epochs", 1), ("steps", 1), ("patience", 1),
+            ("epochs", 1), ("patience", 1),
         ):  # fmt: skip
             value = getattr(self, field)
             if value is not None and (type(value) is not int or value < least):

@@ -59,3 +59,14 @@ def encode(weights: Mapping[str, np.ndarray], tokens: Tokens, *, skip: bool, kno
         means = total / lengths[:, None]
         vectors[rows] = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
     return vectors
+
+
+def mean_embeddings(weights: Mapping[str, np.ndarray], tokens: Tokens, known: np.ndarray) -> np.ndarray:
+    """The mean of each question's word vectors; (n, embedding) float32, 0 where no word is known."""
+    means = np.zeros((len(tokens), weights["embedding.weight"].shape[1]), np.float32)
+    rows = np.flatnonzero(known)
+    for first in range(0, len(rows), ROWS):
+        part = tokens.take(rows[first : first + ROWS])
+        words = weights["embedding.weight"][part.ids]
+        means[rows[first : first + ROWS]] = np.add.reduceat(words, part.starts[:-1]) / part.lengths[:, None]
+    return means

@@ -147,3 +147,105 @@ def calibrate(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
         return 0.0, 20.0 if labels[0] == 1 else -20.0
     fitted = LogisticRegression(C=1e6).fit(scores[:, None], labels)
     return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+
+
+# Evaluation beside baselines
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Pairs with a score each, and the threshold above which they count as duplicates."""
+
+    labels: np.ndarray
+    scores: np.ndarray
+    threshold: float | None  # None: nothing to choose it on, so no verdicts
+
+    def metrics(self, which: np.ndarray) -> dict[str, Any]:
+        """Every metric over some of the pairs; (n,) bool."""
+        found = all_scores(self.labels[which], self.scores[which], self.threshold or 0.0)
+        if self.threshold is None:
+            found |= dict.fromkeys(("accuracy", "precision", "recall", "f1", "confusion", "threshold"))
+        return found
+
+
+def evaluate(
+    model: "SiameseModel",
+    pairs: "Pairs",
+    *,
+    threshold: float | None = None,
+    tuning: "Pairs | None" = None,
+    training: "Pairs | None" = None,
+) -> dict[str, Any]:
+    """Score a model and the baselines on labelled pairs.
+
+    Args:
+        model: the detector.
+        pairs: the pairs to score.
+        threshold: for the model's verdicts, instead of its own.
+        tuning: validation pairs, on which the baselines' thresholds are chosen;
+            without them the baselines have no verdicts.
+        training: the pairs that the model was trained on. They tell which pairs
+            are unseen (neither question was trained on), where the file has no
+            `unseen` column, and give the look-up baseline.
+
+    Returns:
+        The metrics over all pairs; under "baselines" the same of each baseline;
+        under "unseen" all of this again over the unseen pairs, or None where
+        they are not known; "unseen_from" says whence, or why not.
+    """
+    from siamese.pairs import Clusters
+
+    clusters = Clusters(training) if training is not None else None
+    ours = Scored(pairs.labels, _cosines(model, pairs), model.threshold if threshold is None else threshold)
+    rows = {"model": ours, **_baselines(model, pairs, tuning, clusters)}
+
+    def over(which: np.ndarray) -> dict[str, Any]:
+        scores = {name: row.metrics(which) for name, row in rows.items()}
+        majority = float(max(np.bincount(pairs.labels[which], minlength=2)) / which.sum())
+        return {**scores.pop("model"), "baselines": {"majority": {"accuracy": majority}, **scores}}
+
+    result = over(np.ones(len(pairs), bool))
+    unseen, result["unseen_from"] = _unseen(pairs, clusters)
+    result["unseen"] = over(unseen) if unseen is not None and unseen.any() else None
+    return result
+
+
+def _unseen(pairs: "Pairs", clusters: "Clusters | None") -> tuple[np.ndarray | None, str]:
+    if pairs.unseen is not None:
+        return pairs.unseen, "the file's column 'unseen'"
+    if clusters is not None:
+        return clusters.unseen(pairs), "the training pairs"
+    return None, "unknown: no column 'unseen', and the training pairs are not at hand; give them by --trained-on"
+
+
+def _cosines(model: "SiameseModel", pairs: "Pairs") -> np.ndarray:
+    return model.similarity(pairs.question1, pairs.question2)
+
+
+def _baselines(
+    model: "SiameseModel", pairs: "Pairs", tuning: "Pairs | None", clusters: "Clusters | None"
+) -> dict[str, Scored]:
+    """Every baseline's scores of the pairs, with a threshold chosen on the tuning pairs."""
+    rows = {}
+    for name, score in {"tf-idf": tfidf_similarity, "mean of embeddings": model.embedding_similarity}.items():
+        chosen = None
+        if tuning is not None:
+            chosen = choose_threshold(tuning.labels, score(tuning.question1, tuning.question2))
+        rows[name] = Scored(pairs.labels, score(pairs.question1, pairs.question2), chosen)
+    if clusters is not None:
+        rows["look-up in training clusters"] = Scored(pairs.labels, clusters.linked(pairs).astype(float), 0.5)
+    return rows
+
+
+def tfidf_similarity(questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
+    """Cosine of TF-IDF vectors over words, their weights taken from these questions; (n,)."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(token_pattern=r"\w+")
+    both = [*questions1, *questions2]
+    try:
+        vectors = vectorizer.fit_transform(both)
+    except ValueError:  # no question has a word
+        return np.zeros(len(questions1))
+    n = len(questions1)
+    return np.asarray(vectors[:n].multiply(vectors[n:]).sum(axis=1)).ravel()

@@ -1,11 +1,14 @@
 """The detector: what a model folder holds, and what one can ask it. Needs numpy, not torch."""
 
+import csv
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +18,9 @@ from siamese.config import Config
 from siamese.errors import ModelError, UserError
 from siamese.files import replacing, write_text
 from siamese.text import RULES, Tokenizer, Tokens
+
+if TYPE_CHECKING:
+    from siamese.pairs import Pairs
 
 FORMAT = 1
 COURSE_BATCH = 512  # pairs that are padded together when a course model scores them
@@ -97,6 +103,12 @@ class SiameseModel:
             similarities.append(cosine(vectors, np.arange(len(part)), len(part) + np.arange(len(part))))
         return np.concatenate(similarities)
 
+    def embedding_similarity(self, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
+        """The cosine of the means of the word vectors alone, a baseline; (n,) float64."""
+        tokens = self.tokenizer.encode([*questions1, *questions2])
+        vectors = encoder.mean_embeddings(self.weights, tokens, self.tokenizer.knows(tokens))
+        return cosine(vectors, np.arange(len(questions1)), len(questions1) + np.arange(len(questions2)))
+
     def probability(self, similarity: np.ndarray | float) -> np.ndarray:
         """The probability that a pair of this similarity is a duplicate; the shape of `similarity`."""
         slope, intercept = self.calibration
@@ -163,9 +175,30 @@ class SiameseModel:
         return cls(config, tokenizer, weights, threshold, (slope, intercept), settings["facts"])
 
 
-def first_word(self) -> int:
-        """The lowest id of a word, or 0 where every id counts as one (the course presets)."""
-        return first_word(self.config)
+def write_predictions(
+    model: SiameseModel, pairs: "Pairs", path: str | Path | None, threshold: float | None = None
+) -> int:
+    """Write question1, question2, similarity, probability, is_duplicate as CSV; how many are duplicates.
+
+    Args:
+        model: the detector.
+        pairs: n pairs; their labels are not read.
+        path: the file, written whole or not at all; None prints the rows.
+        threshold: 0 to 1, instead of the model's.
+    """
+    threshold = model.threshold if threshold is None else check_threshold(threshold)
+    similarity = model.similarity(pairs.question1, pairs.question2)
+    probability = model.probability(similarity)
+    with ExitStack() as stack:
+        if path:
+            file = stack.enter_context(open(stack.enter_context(replacing(path)), "w", encoding="utf-8", newline=""))
+        else:
+            file = sys.stdout  # type: ignore[assignment]
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["question1", "question2", "similarity", "probability", "is_duplicate"])
+        for q1, q2, s, p in zip(pairs.question1, pairs.question2, similarity, probability):
+            writer.writerow([q1, q2, f"{s:.6f}", f"{p:.6f}", int(s > threshold)])
+    return int((similarity > threshold).sum())
 
 
 def first_word(config: Config) -> int:

@@ -63,7 +63,9 @@ class Pairs:
             self.labels[which],
             None if self.unseen is None else self.unseen[which],
             None if self.split is None else self.split[which],
-            len(which),
+            self.rows,
+            self.faults,
+            self.skipped,
         )
 
     def part(self, name: str) -> "Pairs | None":
@@ -158,9 +160,7 @@ class _Faults:
             )
 
 
-def _pairs(
-    path: Path, records: Iterator[tuple[int, Any]], names: list[str], columns: Columns, labelled: bool
-) -> Pairs:
+def _pairs(path: Path, records: Iterator[tuple[int, Any]], names: list[str], columns: Columns, labelled: bool) -> Pairs:
     wanted = [columns.question1, columns.question2, *([columns.label] if labelled else [])]
     missing = [name for name in wanted if name not in names]
     if missing:

@@ -1,6 +1,6 @@
 """Rows of different lengths in one flat array: the ids of questions, or the bytes of texts."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -44,10 +44,10 @@ class Ragged:
         return type(self)(np.concatenate((self.values, other.values)), starts)
 
 
-class Texts(Ragged):
+class Texts(Ragged, Sequence[str]):
     """Strings as UTF-8 bytes; read like a list of strings."""
 
-    def __getitem__(self, i: int) -> str:
+    def __getitem__(self, i: int) -> str:  # type: ignore[override]
         return self.values[self.starts[i] : self.starts[i + 1]].tobytes().decode("utf-8", "surrogatepass")
 
     def __iter__(self) -> Iterator[str]:

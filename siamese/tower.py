@@ -85,9 +85,10 @@ class Tower(nn.Module):
 
     def _start_keras(self) -> None:
         nn.init.uniform_(self.embedding.weight, -0.05, 0.05)
-        nn.init.xavier_uniform_(self.lstm.weight_ih_l0)
-        nn.init.orthogonal_(self.lstm.weight_hh_l0)
-        nn.init.zeros_(self.lstm.bias_hh_l0)
-        nn.init.zeros_(self.lstm.bias_ih_l0)
+        weights = dict(self.lstm.named_parameters())
+        nn.init.xavier_uniform_(weights["weight_ih_l0"])
+        nn.init.orthogonal_(weights["weight_hh_l0"])
+        nn.init.zeros_(weights["bias_ih_l0"])
+        nn.init.zeros_(weights["bias_hh_l0"])
         hidden = self.lstm.hidden_size
-        nn.init.ones_(self.lstm.bias_ih_l0.data[hidden : 2 * hidden])  # torch's gates: input, forget, cell, output
+        nn.init.ones_(weights["bias_ih_l0"].data[hidden : 2 * hidden])  # torch's gates: input, forget, cell, output

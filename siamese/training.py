@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,20 +22,24 @@ from siamese.losses import LogisticLoss, TripletLoss
 from siamese.model import SiameseModel, first_word
 from siamese.optimizers import learning_rate, make_optimizer
 from siamese.pairs import Clusters, Pairs
-from siamese.ragged import Texts
 from siamese.text import RULES, Tokenizer, Tokens
 from siamese.tower import Tower
 
 CHECKPOINT = "checkpoint.safetensors"
+LEAST_EPOCHS, LEAST_STEPS = 4, 500  # of a run whose recipe does not say how long
 
 
-@dataclass
 class Progress:
-    """What the loop tells whoever watches it; every function may be left as it is."""
+    """What the loop tells whoever watches it; here nobody does."""
 
-    start: Callable[[int, int], None] = lambda steps, done: None  # steps in all, steps done
-    step: Callable[[float], None] = lambda loss: None
-    epoch: Callable[[dict[str, Any]], None] = lambda record: None
+    def start(self, steps: int, done: int) -> None:
+        """Training begins; so many steps in all, so many done before."""
+
+    def step(self, loss: float) -> None:
+        """A step is done."""
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """An epoch is done and scored."""
 
 
 @dataclass
@@ -84,7 +88,7 @@ def learn_tokenizer(config: Config, training: Pairs) -> Tokenizer:
     rule = RULES[config.tokens]
     pairs = training if rule.everything else training.take(training.labels == 1)
 
-    def in_turn() -> Any:
+    def in_turn() -> Iterator[str]:
         for question1, question2 in zip(pairs.question1, pairs.question2):
             yield question1
             yield question2
@@ -164,7 +168,7 @@ def train(
     batches = number_of_batches(int((pairs.labels == 1).sum()), config.batch_size, config.drop_last, config.wrap)
     if batches == 0:
         raise DataError(f"--drop-last leaves no batch: fewer than {config.batch_size} duplicates to train on")
-    epochs = config.epochs or -(-config.steps // batches)
+    epochs = config.epochs or max(LEAST_EPOCHS, -(-LEAST_STEPS // batches))
 
     tower = make_tower(config, len(tokenizer))
     if start_from:
@@ -294,7 +298,7 @@ def save_checkpoint(run: Run, path: Path, identity: dict[str, Any]) -> None:
         values |= {f"optimizer.{i}.{name}": tensor for name, tensor in state.items()}
     about = {"identity": json.dumps(identity), "history": json.dumps(run.history), "step": str(run.step)}
     with replacing(path) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in values.items()}, temporary, about)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in values.items()}, temporary, about)
 
 
 def load_checkpoint(run: Run, path: Path, identity: dict[str, Any]) -> None:

@@ -71,8 +71,8 @@ def TripletLossFn(  # noqa: N802 (the name that the assignment made known)
     elif combine == "summed":
         per_anchor = torch.cat((_hinges(*rows, d, margin), _hinges(*columns, d, margin)))
     else:
-        total, count, nearest = ((r, c) for r, c in zip(rows, columns))
-        per_anchor = _hinges(sum(total), sum(count), sum(nearest) / 2, d, margin)
+        total, count, nearest = (r + c for r, c in zip(rows, columns))
+        per_anchor = _hinges(total, count, nearest / 2, d, margin)
     return per_anchor.mean() if reduction == "mean" else per_anchor.sum()
 
 

@@ -1,0 +1,34 @@
+"""Duplicate questions, found by a Siamese tower: Embedding → LSTM → mean → normalize.
+
+>>> from siamese import SiameseModel
+>>> model = SiameseModel.load("models/latest")
+>>> model.predict("How old are you?", "What is your age?").is_duplicate
+True
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from siamese.losses import TripletLoss, TripletLossFn
+    from siamese.model import Prediction, SiameseModel
+    from siamese.pairs import Pairs, read_pairs
+
+__version__ = "0.1.0"
+__all__ = ["Pairs", "Prediction", "SiameseModel", "TripletLoss", "TripletLossFn", "read_pairs"]
+
+_HOME = {
+    "Pairs": "pairs",
+    "Prediction": "model",
+    "SiameseModel": "model",
+    "TripletLoss": "losses",
+    "TripletLossFn": "losses",
+    "read_pairs": "pairs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Names are fetched when they are asked for, so that `import siamese` loads no torch.
+    if name in _HOME:
+        return getattr(importlib.import_module(f"siamese.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'siamese' has no attribute {name!r}")

@@ -1,0 +1,227 @@
+"""The command line: one short function per command. Nothing heavy is imported before a command needs it."""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from siamese.config import CHOICES, PRESETS, Config, preset
+from siamese.errors import UserError
+
+if TYPE_CHECKING:
+    from siamese.model import SiameseModel
+    from siamese.pairs import Columns, Pairs
+
+DATA, MODEL = "data/questions.csv", "models/latest"
+FILES = ".csv, .tsv, .jsonl or .parquet, with Quora's columns"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command. Exit codes: 0 done, 2 an error of the user's (two lines at most), 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+        sys.stdout.flush()
+    except UserError as error:
+        if options.debug:
+            raise
+        sys.exit(_fail(str(error)))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if options.debug or error.filename is None:
+            raise
+        sys.exit(_fail(f"{error.filename}: {error.strerror}"))
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="run.py", description="Finds duplicate questions.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = command("train", train, "Train a model on pairs of questions.")
+    sub.add_argument("--data", default=DATA, metavar="PATH", help=f"{FILES}; or 'quora' (default {DATA})")
+    sub.add_argument("--validation", metavar="PATH", help="pairs to choose the epoch and the threshold on")
+    sub.add_argument("--split", choices=["course"], help="cut --data as the published assignment did")
+    sub.add_argument("--out", default=MODEL, metavar="DIR", help=f"the model folder (default {MODEL})")
+    sub.add_argument("--resume", action="store_true", help="go on from the last epoch of a run that was stopped")
+    sub.add_argument("--start-from", metavar="DIR", help="begin with the weights and vocabulary of this model")
+    sub.add_argument("--preset", default="best", choices=list(PRESETS), help="the recipe (default best)")
+    _add_recipe(sub)
+    _add_columns(sub)
+
+    sub = command("evaluate", evaluate, "Score a model and the baselines on labelled pairs.")
+    sub.add_argument("--data", required=True, metavar="PATH", help=f"pairs to score: {FILES}")
+    sub.add_argument("--tune-on", metavar="PATH", help="pairs to choose the thresholds on, instead of the model's")
+    sub.add_argument("--goal", default="accuracy", help="of --tune-on: accuracy (default), f1, or precision=0.95")
+    sub.add_argument("--trained-on", metavar="PATH", help="the training pairs, where the model cannot find them")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+    _add_model(sub)
+    _add_columns(sub)
+
+    sub = command("predict", predict, "Say whether two questions are duplicates.")
+    sub.add_argument("questions", nargs="*", metavar="QUESTION", help="two questions")
+    sub.add_argument("--file", metavar="PATH", help="score all pairs of a file instead")
+    sub.add_argument("--out", metavar="PATH", help="with --file: the CSV to write (default: print it)")
+    sub.add_argument("--threshold", type=float, metavar="T", help="0 to 1, instead of the model's")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+    _add_model(sub)
+    _add_columns(sub)
+    return parser
+
+
+def _add_recipe(sub: argparse.ArgumentParser) -> None:
+    group = sub.add_argument_group("recipe", "each replaces one setting of the preset")
+    for name in ("loss", "anchors", "closest", "combine", "reduction", "labelled"):
+        group.add_argument(f"--{name}", choices=CHOICES[name])
+    group.add_argument("--margin", type=float, help="of the triplet loss, in cosine")
+    group.add_argument("--labelled-weight", type=float, help="of the labelled loss beside the in-batch loss")
+    group.add_argument("--epochs", type=int, help="passes over the pairs")
+    group.add_argument("--batch-size", type=int, help="duplicate pairs a step")
+    group.add_argument("--learning-rate", type=float)
+    group.add_argument("--patience", type=int, metavar="N", help="stop after N epochs without a better score")
+    group.add_argument("--no-swap", dest="swap", action="store_false", default=None, help="never exchange the sides")
+    group.add_argument("--drop-last", action="store_true", default=None, help="leave out a last, smaller batch")
+    group.add_argument("--keep-known", dest="leave_out_known", action="store_false", default=None,
+                       help="count known duplicates in a batch as negatives")  # fmt: skip
+    group.add_argument("--seed", type=int)
+
+
+def _add_model(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--model", default=MODEL, metavar="DIR", help=f"the model folder (default {MODEL})")
+
+
+def _add_columns(sub: argparse.ArgumentParser) -> None:
+    group = sub.add_argument_group("columns", "names of the file's columns, where they are not Quora's")
+    for name, default in (
+        ("question1", "question1"), ("question2", "question2"), ("label", "is_duplicate"),
+        ("question", "question"), ("group", "group"),
+    ):  # fmt: skip
+        group.add_argument(f"--{name}", default=default, dest=f"{name}_column", metavar="NAME")
+
+
+def _columns(options: argparse.Namespace) -> "Columns":
+    from siamese.pairs import Columns
+
+    return Columns(**{field.name: getattr(options, f"{field.name}_column") for field in dataclasses.fields(Columns)})
+
+
+def _config(options: argparse.Namespace) -> Config:
+    fields = {field.name for field in dataclasses.fields(Config)} - {"preset"}
+    changes = {name: value for name, value in vars(options).items() if name in fields and value is not None}
+    return preset(options.preset).replace(**changes)
+
+
+def _report_faults(pairs: "Pairs", path: str) -> None:
+    if pairs.skipped:
+        print(f"{path}: {pairs.skipped} of {pairs.rows} rows skipped", file=sys.stderr)
+        for fault in pairs.faults:
+            print(f"  {fault}", file=sys.stderr)
+
+
+# The commands
+
+
+def train(options: argparse.Namespace) -> None:
+    config = _config(options)  # checked before anything heavy is loaded
+    from pathlib import Path
+
+    from siamese import datasets, evaluation, report, training
+    from siamese.model import SiameseModel
+    from siamese.progress import DownloadBar, TrainingBar
+
+    if options.data == "quora":
+        from siamese import quora
+
+        options.data = str(quora.fetch(progress=DownloadBar()))
+    source = datasets.Source(options.data, options.validation, options.split, _columns(options))
+    parts = datasets.load(source, warn=_report_faults)
+    start = SiameseModel.load(options.start_from) if options.start_from else None
+    folder = Path(options.out)
+    bar = TrainingBar()
+    try:
+        model = training.train(
+            config, parts.training, parts.validation, folder, resume=options.resume, start_from=start, progress=bar
+        )
+    except KeyboardInterrupt:
+        print(f"\nstopped; go on from the last epoch with: {_again(options)}", file=sys.stderr)
+        raise
+    finally:
+        bar.close()
+    model.facts["data"] = datasets.remember(source)
+    result = None
+    if parts.test is not None:
+        result = evaluation.evaluate(model, parts.test, tuning=parts.validation, training=parts.training)
+    model.save(folder)
+    report.write_report(model, parts, result, folder)
+    print(report.summary(model, result, options.out))
+
+
+def _again(options: argparse.Namespace) -> str:
+    words = [word for word in sys.argv if word != "--resume"]
+    return "python " + " ".join(f'"{word}"' if " " in word else word for word in [*words, "--resume"])
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    from siamese import datasets, evaluation, report
+    from siamese.model import SiameseModel
+
+    columns = _columns(options)
+    model = SiameseModel.load(options.model)
+    pairs = datasets.to_score(options.data, columns)
+    _report_faults(pairs, options.data)
+    known = datasets.recall(model.facts)
+    training, tuning = (known.training, known.validation) if known else (None, None)
+    threshold = None
+    if options.trained_on:
+        training = datasets.to_learn(options.trained_on, columns)
+    if options.tune_on:
+        tuning = datasets.to_tune(options.tune_on, columns)
+        similarity = model.similarity(tuning.question1, tuning.question2)
+        threshold = evaluation.choose_threshold(tuning.labels, similarity, options.goal)
+    result = evaluation.evaluate(model, pairs, threshold=threshold, tuning=tuning, training=training)
+    print(json.dumps(result, indent=2) if options.json else report.text_table(result))
+
+
+def predict(options: argparse.Namespace) -> None:
+    if bool(options.file) == bool(options.questions) or len(options.questions) not in (0, 2):
+        raise UserError(f"predict takes two questions, or --file PATH; got {len(options.questions)} question(s)")
+    from siamese.model import SiameseModel
+
+    model = SiameseModel.load(options.model)
+    if options.file:
+        return _predict_file(model, options)
+    question1, question2 = options.questions
+    prediction = model.predict(question1, question2, options.threshold)
+    if options.json:
+        print(json.dumps(dataclasses.asdict(prediction)))
+    else:
+        print(
+            f"{'duplicate' if prediction.is_duplicate else 'not duplicate'}: similarity {prediction.similarity:.3f} "
+            f"(threshold {prediction.threshold:.3f}), probability {prediction.probability:.2f}"
+        )
+
+
+def _predict_file(model: "SiameseModel", options: argparse.Namespace) -> None:
+    from siamese.model import write_predictions
+    from siamese.pairs import read_pairs
+
+    pairs = read_pairs(options.file, _columns(options), labelled=False)
+    _report_faults(pairs, options.file)
+    count = write_predictions(model, pairs, options.out, options.threshold)
+    if options.out:
+        print(f"{len(pairs)} pairs, {count} of them duplicates, written to {options.out}")

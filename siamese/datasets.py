@@ -1,0 +1,104 @@
+"""Which pairs train, which choose the threshold and which are scored; and how a model remembers that."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from siamese.errors import DataError, UserError
+from siamese.files import sha256
+from siamese.pairs import Columns, Pairs, course_split, random_split, read_pairs
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the pairs of a training run come from."""
+
+    data: str  # a file of pairs
+    validation: str | None = None  # another one to choose the epoch and the threshold on
+    split: str | None = None  # "course": the published assignment's cut of `data`
+    columns: Columns = field(default_factory=Columns)
+
+    def __post_init__(self) -> None:
+        if self.split not in (None, "course"):
+            raise UserError(f"--split: {self.split!r} is not 'course'")
+        if self.split and self.validation:
+            raise UserError("--split course makes its own validation pairs; leave out --validation")
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """The three parts; `test` is None where nothing was kept for it."""
+
+    training: Pairs
+    validation: Pairs
+    test: Pairs | None
+    how: str  # in words, how they were parted
+
+
+def load(source: Source, warn: Callable[[Pairs, str], None] = lambda pairs, path: None) -> Datasets:
+    """Read and part the pairs; `warn` is told of each file that was read, for its faulty rows.
+
+    In this order: the course's cut where it is asked for; the validation file
+    where one is given; the file's own `split` column; else one pair in ten, by
+    chance, is kept for validation.
+    """
+    pairs = read_pairs(source.data, source.columns, need=(1,))
+    warn(pairs, source.data)
+    if source.split == "course":
+        training, validation, test = (pairs.take(rows) for rows in course_split(pairs.labels))
+        return Datasets(training, validation, test, "cut as the course did")
+    own = {name: pairs.part(name) for name in ("validation", "test")}
+    training = _training_part(pairs, source.data)
+    if source.validation:
+        validation = to_tune(source.validation, source.columns)
+        warn(validation, source.validation)
+        return Datasets(training, validation, own["test"], f"validation pairs from {source.validation}")
+    if own["validation"]:
+        return Datasets(training, own["validation"], own["test"], "parted by the file itself, question by question")
+    training, validation = random_split(training)
+    return Datasets(training, validation, own["test"], "one pair in ten, by chance, kept for validation")
+
+
+def remember(source: Source) -> dict[str, Any]:
+    """What a model keeps of its source, as JSON; the checksums tell whether the files are still the same."""
+    files = [source.data, *([source.validation] if source.validation else [])]
+    return {"source": asdict(source), "sha256": {name: sha256(name) for name in files}}
+
+
+def recall(facts: dict[str, Any]) -> Datasets | None:
+    """The pairs that a model was trained on, or None where the files are gone or changed."""
+    try:
+        saved = facts["data"]
+        source = Source(**{**saved["source"], "columns": Columns(**saved["source"]["columns"])})
+        if all(Path(name).is_file() and sha256(name) == digest for name, digest in saved["sha256"].items()):
+            return load(source)
+    except (KeyError, TypeError, UserError):
+        pass
+    return None
+
+
+def _training_part(pairs: Pairs, path: str) -> Pairs:
+    part = pairs.part("train")
+    if pairs.split is not None and part is None:
+        raise DataError(f"{path}: no row has 'train' in its column 'split'; expected train, validation or test")
+    return part or pairs
+
+
+def to_learn(path: str, columns: Columns) -> Pairs:
+    """The pairs of a file that a model was trained on: its training part where it has one, else all."""
+    return _training_part(read_pairs(path, columns, need=()), path)
+
+
+def to_score(path: str, columns: Columns) -> Pairs:
+    """The pairs of a file that an evaluation scores: its test part where it has one, else all."""
+    pairs = read_pairs(path, columns, need=())
+    if not len(pairs):
+        raise DataError(f"{path}: no usable pair to score")
+    return pairs.part("test") or pairs
+
+
+def to_tune(path: str, columns: Columns) -> Pairs:
+    """The pairs of a file that a threshold is chosen on: its validation part where it has one, else all."""
+    pairs = read_pairs(path, columns)
+    return pairs.part("validation") or pairs

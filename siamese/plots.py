@@ -1,0 +1,76 @@
+"""Every figure; it draws the numbers that it is given."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from siamese.files import replacing
+
+DUPLICATE, OTHER, LINE = "#1b7f5f", "#c2552d", "#3b4a6b"  # told apart by colour-blind readers too
+
+
+def training_curve(history: Sequence[dict[str, Any]], path: Path) -> None:
+    """Loss and validation scores by epoch."""
+    epochs = [record["epoch"] for record in history]
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(epochs, [record["loss"] for record in history], color=LINE, marker=".")
+    left.set(title="Training loss", xlabel="epoch")
+    best = max(history, key=lambda record: record["average_precision"])
+    for name, colour in (("average_precision", DUPLICATE), ("roc_auc", LINE), ("accuracy", OTHER)):
+        right.plot(epochs, [record[name] for record in history], color=colour, marker=".", label=name.replace("_", " "))
+    right.axvline(best["epoch"], color="grey", linestyle=":", label="kept epoch")
+    right.set(title="Validation pairs", xlabel="epoch")
+    right.legend()
+    _save(figure, path)
+
+
+def similarity_histogram(labels: np.ndarray, similarity: np.ndarray, threshold: float, path: Path) -> None:
+    """The similarities of duplicates and of non-duplicates, with the threshold; labels (n,), similarity (n,)."""
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes = figure.subplots()
+    bins = np.linspace(min(0, float(similarity.min())), 1, 51).tolist()
+    axes.hist(similarity[labels == 0], bins, color=OTHER, alpha=0.65, label="not duplicate")
+    axes.hist(similarity[labels == 1], bins, color=DUPLICATE, alpha=0.65, label="duplicate")
+    axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.2f}")
+    axes.set(title="Similarity of validation pairs", xlabel="cosine", ylabel="pairs")
+    axes.legend()
+    _save(figure, path)
+
+
+def ranking_curves(curves: dict[str, np.ndarray], average_precision: float, auc: float, path: Path) -> None:
+    """Precision against recall, and the ROC curve; `curves` as `evaluation.curves` gives them."""
+    figure = Figure(figsize=(9, 3.9), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(curves["recall"], curves["precision"], color=LINE)
+    left.set(title=f"Precision-recall (average precision {average_precision:.3f})", xlabel="recall", ylabel="precision")
+    _unit(left)
+    right.plot(curves["false_positive_rate"], curves["recall"], color=LINE)
+    right.plot([0, 1], [0, 1], color="grey", linestyle=":")
+    right.set(title=f"ROC (area {auc:.3f})", xlabel="false positive rate", ylabel="true positive rate")
+    _unit(right)
+    _save(figure, path)
+
+
+def heat_map(scores: np.ndarray, path: Path) -> None:
+    """S of a batch of duplicates, (B, B): the diagonal should stand out."""
+    figure = Figure(figsize=(5.4, 4.6), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(scores, cmap="viridis", vmin=min(0, float(scores.min())), vmax=1)
+    axes.set(title="S = v1 · v2ᵀ of a validation batch", xlabel="question 2", ylabel="question 1")
+    figure.colorbar(image, label="cosine")
+    _save(figure, path)
+
+
+def _unit(axes: Axes) -> None:
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    axes.grid(alpha=0.3)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)

@@ -1,0 +1,56 @@
+"""A progress bar on a terminal; elsewhere a plain line now and then. Both on stderr."""
+
+import sys
+import time
+from typing import Any
+
+from tqdm import tqdm
+
+from siamese.training import Progress
+
+EVERY = 30.0  # seconds between plain lines
+
+
+class TrainingBar(Progress):
+    """Shows a training run: steps, loss, and a line of validation scores an epoch."""
+
+    def __init__(self) -> None:
+        self.terminal = sys.stderr.isatty()
+        self.last = time.monotonic()
+
+    def start(self, steps: int, done: int) -> None:
+        self.bar = tqdm(total=steps, initial=done, unit="step", disable=not self.terminal, file=sys.stderr)
+        self.done, self.steps = done, steps
+
+    def step(self, loss: float) -> None:
+        self.done += 1
+        self.bar.update()
+        self.bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+        if not self.terminal and time.monotonic() - self.last > EVERY:
+            self._line(f"step {self.done:,} of {self.steps:,}, loss {loss:.3f}")
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        self._line(
+            f"epoch {record['epoch']}: loss {record['loss']:.4f}, validation: average precision "
+            f"{record['average_precision']:.4f}, ROC AUC {record['roc_auc']:.4f}, accuracy {record['accuracy']:.4f} "
+            f"({record['pairs_per_second']:,.0f} pairs/s)"
+        )
+
+    def close(self) -> None:
+        self.bar.close()
+
+    def _line(self, text: str) -> None:
+        self.last = time.monotonic()
+        tqdm.write(text, file=sys.stderr)
+
+
+class DownloadBar:
+    """Shows a download: called with the bytes that are there and the bytes in all."""
+
+    def __init__(self) -> None:
+        self.bar: tqdm | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.bar is None:
+            self.bar = tqdm(total=total, unit="B", unit_scale=True, disable=None, file=sys.stderr, desc="downloading")
+        self.bar.update(done - self.bar.n)

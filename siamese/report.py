@@ -1,0 +1,150 @@
+"""What a trained model says of itself: report.md with its figures, and the model card."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from siamese import evaluation
+from siamese.datasets import Datasets
+from siamese.files import write_text
+from siamese.model import SiameseModel
+
+HEAT_MAP_PAIRS = 32
+
+
+def write_report(model: SiameseModel, data: Datasets, result: dict[str, Any] | None, folder: Path) -> None:
+    """Write report.md, its figures and the model card into the model folder.
+
+    Args:
+        model: the trained model; its facts hold the history.
+        data: what it was trained on; the figures show the validation pairs.
+        result: `evaluation.evaluate` of the test pairs, where there are any.
+        folder: the model folder.
+    """
+    from siamese import plots
+
+    validation = data.validation
+    similarity = model.similarity(validation.question1, validation.question2)
+    scores = model.facts["validation"]
+    plots.training_curve(model.facts["history"], folder / "training.png")
+    plots.similarity_histogram(validation.labels, similarity, model.threshold, folder / "similarity.png")
+    curves = evaluation.curves(validation.labels, similarity)
+    plots.ranking_curves(curves, scores["average_precision"], scores["roc_auc"], folder / "curves.png")
+    pairs = validation.take(np.flatnonzero(validation.labels == 1)[:HEAT_MAP_PAIRS])
+    vectors = model.encode([*pairs.question1, *pairs.question2])
+    plots.heat_map(vectors[: len(pairs)] @ vectors[len(pairs) :].T, folder / "heat-map.png")
+
+    card = _card(model, data)
+    test = f"## Test pairs\n\n{markdown_table(result)}\n" if result else ""
+    write_text(folder / "README.md", f"# A detector of duplicate questions\n\n{card}\n{test}")
+    write_text(
+        folder / "report.md",
+        f"# Training report\n\n{card}\n{test}\n## Training\n\n![loss and validation scores](training.png)\n\n"
+        f"{_epochs(model.facts['history'])}\n## Validation pairs\n\n"
+        "![similarities of duplicates and non-duplicates](similarity.png)\n\n"
+        "The further the two hills are apart, the fewer verdicts are wrong.\n\n"
+        "![precision-recall and ROC](curves.png)\n\n"
+        "![similarities within a batch](heat-map.png)\n\n"
+        "Each row is a question, each column another; duplicates meet on the diagonal.\n",
+    )
+
+
+def _card(model: SiameseModel, data: Datasets) -> str:
+    c, scores = model.config, model.facts["validation"]
+    tower = f"Embedding {c.embedding} → LSTM {c.hidden} → mean → normalize"
+    losses = [] if c.loss == "none" else [f"triplet ({c.anchors}, {c.closest}, margin {c.margin})"]
+    losses += [] if c.labelled == "none" else [f"{c.labelled_weight:g} × {c.labelled}"]
+    slope, intercept = model.calibration
+    training, validation = data.training, data.validation
+    return "\n".join(
+        (
+            f"- recipe: preset `{c.preset}`, seed {c.seed}",
+            f"- tower: {tower}{', each word also added to the output of its step' if c.skip else ''}; "
+            f"{len(model.tokenizer.words):,} words ({c.tokens})",
+            f"- losses: {' + '.join(losses)}",
+            f"- trained on {len(training):,} pairs, {training.duplicates:,} of them duplicates ({data.how})",
+            f"- threshold {model.threshold:.3f}, "
+            + (
+                f"as published; chosen on the validation pairs it would be {model.facts['chosen_threshold']:.3f}"
+                if c.threshold is not None
+                else "chosen for accuracy on the validation pairs"
+            ),
+            f"- probability = sigmoid({slope:.2f} · similarity {intercept:+.2f}), fitted on the validation pairs: "
+            f"it holds where about {validation.duplicates / len(validation):.0%} of the pairs are duplicates, as there",
+            f"- validation pairs: {scores['pairs']:,}, accuracy {scores['accuracy']:.3f}, F1 {scores['f1']:.3f}, "
+            f"average precision {scores['average_precision']:.3f}, ROC AUC {scores['roc_auc']:.3f} "
+            "(the epoch and the threshold were chosen on these: see the test pairs for a fair figure)",
+            "",
+        )
+    )
+
+
+def _epochs(history: list[dict[str, Any]]) -> str:
+    lines = ["| epoch | loss | average precision | ROC AUC | accuracy | seconds | pairs/s |", "|--:|" + "--:|" * 6]
+    for r in history:
+        lines.append(
+            f"| {r['epoch']} | {r['loss']:.4f} | {r['average_precision']:.4f} | {r['roc_auc']:.4f} "
+            f"| {r['accuracy']:.4f} | {r['seconds']:.1f} | {r['pairs_per_second']:,.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+COLUMNS = ("accuracy", "precision", "recall", "f1", "average_precision", "roc_auc", "threshold")
+
+
+def table(result: dict[str, Any]) -> list[list[str]]:
+    """The rows of an evaluation's table, a heading first: unseen pairs as the headline, then all."""
+    rows = [["pairs", "", *(name.replace("_", " ") for name in COLUMNS)]]
+    slices = [("unseen", result["unseen"])] if result["unseen"] else []
+    for name, scores in (*slices, ("all", result)):
+        label = f"{name} ({scores['pairs']:,}, {scores['duplicates'] / scores['pairs']:.1%} duplicates)"
+        for who, row in (("this model", scores), *scores["baselines"].items()):
+            cells = ["–" if row.get(column) is None else f"{row[column]:.3f}" for column in COLUMNS]
+            rows.append([label, who, *cells])
+            label = ""
+    return rows
+
+
+def markdown_table(result: dict[str, Any]) -> str:
+    """The evaluation as a Markdown table with what must be known to read it."""
+    head, *rows = table(result)
+    lines = [head, ["---"] * 2 + ["--:"] * len(COLUMNS), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n\n" + note(result) + "\n"
+
+
+def text_table(result: dict[str, Any]) -> str:
+    """The evaluation as aligned text."""
+    rows = table(result)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))).rstrip()
+        for row in rows
+    ]
+    return "\n".join(lines) + "\n" + note(result)
+
+
+def note(result: dict[str, Any]) -> str:
+    """What "unseen" means here, or why there is none."""
+    if result["unseen"]:
+        return f"unseen: neither question was trained on ({result['unseen_from']}); this is what a new user meets."
+    return f"unseen pairs (neither question trained on): {result['unseen_from']}"
+
+
+def summary(model: SiameseModel, result: dict[str, Any] | None, folder: str) -> str:
+    """What training prints at its end: the scores, where the model is, what to try next."""
+    scores = model.facts["validation"]
+    best = max(model.facts["history"], key=lambda record: record["average_precision"])
+    lines = [
+        f"epoch {best['epoch']} kept; validation pairs: average precision {scores['average_precision']:.3f}, "
+        f"accuracy {scores['accuracy']:.3f} at threshold {model.threshold:.3f}"
+    ]
+    if result:
+        lines += ["", "test pairs:", text_table(result)]
+    model_option = "" if folder == "models/latest" else f" --model {folder}"
+    lines += [
+        "",
+        f"model: {folder}, with report.md and its figures",
+        f'try:   python run.py predict "How old are you?" "What is your age?"{model_option}',
+    ]
+    return "\n".join(lines)

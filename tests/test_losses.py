@@ -1,0 +1,460 @@
+"""The losses: published and hand-made numbers, plain loops, numerical gradients, and what must hold for any batch."""
+
+import itertools
+import json
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from torch import Tensor
+
+from siamese.losses import LogisticLoss, TripletLoss, TripletLossFn
+
+VARIANTS = [
+    {"anchors": anchors, "closest": closest, "combine": combine, "reduction": reduction}
+    for anchors, closest, combine, reduction in itertools.product(
+        ("rows", "columns", "both"), ("hardest", "semi-hard"), ("summed", "pooled"), ("mean", "sum")
+    )
+]
+every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: "-".join(variant.values()))
+
+
+def gradient(tensor: Tensor) -> Tensor:
+    assert tensor.grad is not None
+    return tensor.grad
+
+
+# Golden numbers
+
+
+def conformance(shared: Path) -> list[dict[str, Any]]:
+    """The published cases; numbers as Decimal, which remembers how many digits were printed."""
+    text = (shared / "conformance" / "triplet_loss.json").read_text(encoding="utf-8")
+    return json.loads(text, parse_float=Decimal)["cases"]
+
+
+def loss_of(case: dict[str, Any], closest: str, side: str, reduction: str) -> float:
+    """The loss of a case for "rows", "columns", "both_summed" or "both_pooled"."""
+    if "similarity" in case:  # a matrix S enters as v1 = S and v2 = I
+        v1 = matrix(case["similarity"])
+        v2 = torch.eye(len(v1), dtype=torch.float64)
+    else:
+        v1, v2 = matrix(case["v1"]), matrix(case["v2"])
+    anchors, _, combine = side.partition("_")
+    loss = TripletLossFn(v1, v2, float(case["margin"]), anchors, closest, combine or "summed", reduction)
+    return loss.item()
+
+
+def matrix(rows: list[list[Decimal]]) -> Tensor:
+    return torch.from_numpy(np.array(rows, np.float64))
+
+
+def test_all_conformance_values(shared: Path) -> None:
+    checked = 0
+    for case in conformance(shared):
+        for closest, sides in case["values"].items():
+            for side, reductions in sides.items():
+                for reduction, value in reductions.items():
+                    found = loss_of(case, closest, side, reduction)
+                    assert found == pytest.approx(float(value), rel=0, abs=1e-9), (case["name"], closest, side)
+                    checked += 1
+    assert checked == 64
+
+
+def test_values_that_the_course_printed(shared: Path) -> None:
+    for case in conformance(shared):
+        for name, value in case["published"].items():
+            *which, side, reduction = name.split()  # "rows sum" holds for both closest negatives
+            one_in_the_last_digit = 10.0 ** value.as_tuple().exponent
+            for closest in which or ("hardest", "semi-hard"):
+                found = loss_of(case, closest, side, reduction)
+                assert found == pytest.approx(float(value), rel=0, abs=max(one_in_the_last_digit, 1e-12)), name
+
+
+def test_two_pairs_by_hand() -> None:
+    #     S = | 0.5  0.375 |    margin 0.25; with two pairs the mean negative is the closest one
+    #         | 0    0.25  |
+    # rows     0: 2·(0.375 - 0.5 + 0.25) = 0.25     1: 2·max(0     - 0.25 + 0.25, 0) = 0
+    # columns  0: 2·max(0 - 0.5 + 0.25, 0) = 0      1: 2·   (0.375 - 0.25 + 0.25)    = 0.75
+    # pooled   0: both means (0.375 + 0) / 2 = 0.1875, below 0.5 - 0.25, so 0     1: 2·(0.1875 - 0.25 + 0.25) = 0.375
+    # Semi-hard: only column 1 has a negative above its diagonal, which counts as 0.375 - 2, so that its second term
+    # is gone and 0.375 remains; pooled, the average of 0 and -1.625 is far below, and 0.1875 of the mean remains.
+    v1, v2 = torch.tensor([[0.5, 0.375], [0.0, 0.25]]), torch.eye(2)
+    expected = {
+        ("rows", "summed", "hardest"): 0.25,
+        ("columns", "summed", "hardest"): 0.75,
+        ("both", "summed", "hardest"): 1.0,
+        ("both", "pooled", "hardest"): 0.375,
+        ("rows", "summed", "semi-hard"): 0.25,
+        ("columns", "summed", "semi-hard"): 0.375,
+        ("both", "summed", "semi-hard"): 0.625,
+        ("both", "pooled", "semi-hard"): 0.1875,
+    }
+    for (anchors, combine, closest), total in expected.items():
+        number = 4 if (anchors, combine) == ("both", "summed") else 2
+        for reduction, value in (("sum", total), ("mean", total / number)):
+            assert TripletLossFn(v1, v2, 0.25, anchors, closest, combine, reduction).item() == value
+
+
+# Plain loops
+
+
+def plain_loops(
+    scores: list[list[float]],
+    margin: float,
+    *,
+    anchors: str,
+    closest: str,
+    combine: str,
+    reduction: str,
+    same: list[list[bool]],
+) -> float:
+    """The loss of a matrix of similarities, one anchor and one cell at a time."""
+    size = len(scores)
+
+    def negatives(i: int, side: str) -> list[float]:
+        found = []
+        for j in range(size):
+            row, column = (i, j) if side == "rows" else (j, i)
+            if j != i and not same[row][column]:
+                found.append(scores[row][column])
+        return found
+
+    def nearest(values: list[float], d: float) -> float:
+        if not values:
+            return -math.inf
+        if closest == "hardest":
+            return max(values)
+        return max([-2.0] + [value - 2 if value > d else value for value in values])  # -2 is the diagonal's place
+
+    def two_hinges(values: list[float], near: float, d: float) -> float:
+        if not values:
+            return 0.0
+        return max(sum(values) / len(values) - d + margin, 0.0) + max(near - d + margin, 0.0)
+
+    losses = []
+    for i in range(size):
+        d = scores[i][i]
+        rows, columns = negatives(i, "rows"), negatives(i, "columns")
+        if anchors == "both" and combine == "pooled":
+            # Where one side has no negative there are no two closest to average.
+            losses.append(two_hinges(rows + columns, (nearest(rows, d) + nearest(columns, d)) / 2, d))
+            continue
+        if anchors in ("rows", "both"):
+            losses.append(two_hinges(rows, nearest(rows, d), d))
+        if anchors in ("columns", "both"):
+            losses.append(two_hinges(columns, nearest(columns, d), d))
+    return sum(losses) / len(losses) if reduction == "mean" else sum(losses)
+
+
+def unit_vectors(generator: np.random.Generator, size: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Vectors of duplicates, alike but not equal, so that negatives lie on either side of the diagonal."""
+    v1 = generator.normal(size=(size, 3))
+    v2 = v1 + 0.7 * generator.normal(size=(size, 3))
+    v1, v2 = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (v1, v2))
+    return torch.from_numpy(v1).to(dtype), torch.from_numpy(v2).to(dtype)
+
+
+def masks(generator: np.random.Generator, size: int) -> dict[str, np.ndarray | None]:
+    """No mask, that of clusters, any mask at all, and one that leaves anchors without a negative."""
+    clusters = generator.integers(0, max(2, size // 2), size)
+    emptied = generator.random((size, size)) < 0.3
+    emptied[0, :] = emptied[:, -1] = True
+    return {
+        "none": None,
+        "clusters": (clusters[:, None] == clusters) & ~np.eye(size, dtype=bool),
+        "any": generator.random((size, size)) < 0.4,
+        "emptied": emptied,
+    }
+
+
+@every_variant
+@pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 2e-6), (torch.float64, 1e-12)])
+def test_agrees_with_plain_loops(variant: dict[str, str], dtype: torch.dtype, within: float) -> None:
+    generator = np.random.default_rng(1)
+    for size in (2, 3, 5, 16):
+        v1, v2 = unit_vectors(generator, size, dtype)
+        scores = (v1 @ v2.T).tolist()
+        for name, mask in masks(generator, size).items():
+            same = np.zeros((size, size), bool) if mask is None else mask
+            for margin in (0.0, 0.25, 0.8):
+                expected = plain_loops(scores, margin, same=same.tolist(), **variant)
+                found = TripletLossFn(v1, v2, margin, same=None if mask is None else torch.from_numpy(mask), **variant)
+                assert (found.shape, found.dtype) == ((), dtype)
+                assert found.item() == pytest.approx(expected, rel=within, abs=within), (size, name, margin)
+
+
+@every_variant
+def test_gradient_is_that_of_differences(variant: dict[str, str]) -> None:
+    generator = np.random.default_rng(2)
+    v1, v2 = (v.requires_grad_() for v in unit_vectors(generator, 6, torch.float64))
+    for mask in masks(generator, 6).values():
+        same = None if mask is None else torch.from_numpy(mask)
+        for margin in (0.25, 0.8):
+            assert torch.autograd.gradcheck(
+                lambda a, b: TripletLossFn(a, b, margin, same=same, **variant),  # noqa: B023 (called at once)
+                (v1, v2),
+            )
+
+
+# What must hold for any batch
+
+
+@dataclass
+class Example:
+    v1: Tensor  # (B, d) float64
+    v2: Tensor  # (B, d) float64
+    same: Tensor  # (B, B) bool, not symmetric
+
+    def loss(self, margin: float = 0.25, **options: str) -> Tensor:
+        return TripletLossFn(self.v1, self.v2, margin, same=self.same, **options)
+
+    def take(self, rows: list[int]) -> "Example":
+        return Example(self.v1[rows], self.v2[rows], self.same[rows][:, rows])
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> Example:
+    """Eighths from -1 to 1: products and sums of them are exact, so that ties stay ties in any order."""
+    size, length = draw(st.integers(2, 6)), draw(st.integers(1, 3))
+    vectors = arrays(np.float64, (size, length), elements=st.integers(-8, 8).map(lambda k: k / 8))
+    mask = arrays(np.bool_, (size, size))
+    return Example(*(torch.from_numpy(draw(kind)) for kind in (vectors, vectors, mask)))
+
+
+variants = st.sampled_from(VARIANTS)
+often = settings(max_examples=200)  # so that each of the variants has its turn
+
+
+def close(a: Tensor, b: Tensor) -> bool:
+    return math.isclose(a.item(), b.item(), rel_tol=1e-12, abs_tol=1e-12)
+
+
+@often
+@given(batches(), variants, st.randoms(use_true_random=False))
+def test_order_of_the_batch_changes_nothing(batch: Example, variant: dict[str, str], random: Random) -> None:
+    order = list(range(len(batch.v1)))
+    random.shuffle(order)
+    assert close(batch.loss(**variant), batch.take(order).loss(**variant))
+
+
+@often
+@given(batches(), variants)
+def test_exchanging_the_sides_exchanges_rows_and_columns(batch: Example, variant: dict[str, str]) -> None:
+    """So "both" is symmetric, whether summed or pooled."""
+    other = {"rows": "columns", "columns": "rows", "both": "both"}[variant["anchors"]]
+    exchanged = Example(batch.v2, batch.v1, batch.same.T)
+    assert close(batch.loss(**variant), exchanged.loss(**{**variant, "anchors": other}))
+
+
+@given(batches(), st.sampled_from(["hardest", "semi-hard"]))
+def test_both_summed_is_rows_and_columns(batch: Example, closest: str) -> None:
+    rows, columns, both = (
+        batch.loss(anchors=anchors, closest=closest, reduction="sum") for anchors in ("rows", "columns", "both")
+    )
+    assert close(rows + columns, both)
+
+
+@often
+@given(batches(), variants)
+def test_mean_is_the_sum_over_the_number_of_anchors(batch: Example, variant: dict[str, str]) -> None:
+    mean, total = (batch.loss(**{**variant, "reduction": reduction}) for reduction in ("mean", "sum"))
+    sides = 2 if (variant["anchors"], variant["combine"]) == ("both", "summed") else 1
+    assert close(mean * sides * len(batch.v1), total)
+
+
+@often
+@given(batches(), variants, st.floats(0, 2), st.floats(0, 2))
+def test_wider_margin_is_never_less_loss(batch: Example, variant: dict[str, str], one: float, other: float) -> None:
+    narrow, wide = (batch.loss(margin, **variant) for margin in sorted((one, other)))
+    assert 0 <= narrow <= wide
+
+
+@often
+@given(batches(), variants)
+def test_diagonal_of_same_does_not_matter(batch: Example, variant: dict[str, str]) -> None:
+    before = batch.loss(**variant)
+    batch.same.fill_diagonal_(True)
+    assert before == batch.loss(**variant)
+
+
+@often
+@given(batches(), variants, st.data())
+def test_anchor_without_a_negative_adds_nothing(batch: Example, variant: dict[str, str], data: st.DataObject) -> None:
+    """Leave out row and column i: the sum is that of the other pairs, and neither question of pair i has a gradient."""
+    i = data.draw(st.integers(0, len(batch.v1) - 1))
+    batch.same[i, :] = batch.same[:, i] = True
+    summed = {**variant, "reduction": "sum"}
+    rest = [j for j in range(len(batch.v1)) if j != i]
+    expected = batch.take(rest).loss(**summed) if len(rest) >= 2 else torch.zeros(())
+    loss = Example(batch.v1.requires_grad_(), batch.v2.requires_grad_(), batch.same).loss(**summed)
+    loss.backward()
+    assert close(loss, expected)
+    assert not gradient(batch.v1)[i].any()
+    assert not gradient(batch.v2)[i].any()
+
+
+@often
+@given(batches(), variants)
+def test_everything_the_same_is_no_loss(batch: Example, variant: dict[str, str]) -> None:
+    batch.same.fill_(True)
+    batch.v1.requires_grad_()
+    batch.v2.requires_grad_()
+    loss = batch.loss(**variant)
+    loss.backward()
+    assert loss == 0
+    assert torch.equal(gradient(batch.v1), torch.zeros_like(batch.v1))
+    assert torch.equal(gradient(batch.v2), torch.zeros_like(batch.v2))
+
+
+# Edges
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("kind", ["identical", "zero", "opposite", "some zero"])
+def test_no_nan_for_degenerate_vectors(kind: str, dtype: torch.dtype) -> None:
+    ones = torch.full((5, 3), 3**-0.5)
+    v1 = {"identical": ones, "zero": 0 * ones, "opposite": ones, "some zero": ones * torch.eye(5)[:, :1]}[kind]
+    v2 = -v1 if kind == "opposite" else v1
+    everything, some = torch.ones(5, 5, dtype=torch.bool), torch.eye(5, dtype=torch.bool).roll(1, 0)
+    for variant, same in itertools.product(VARIANTS, (None, everything, some)):
+        a, b = v1.to(dtype).clone().requires_grad_(), v2.to(dtype).clone().requires_grad_()
+        loss = TripletLossFn(a, b, same=same, **variant)
+        loss.backward()
+        assert loss.dtype == dtype
+        for number in (loss, gradient(a), gradient(b)):
+            assert torch.isfinite(number).all(), variant
+
+
+@pytest.mark.parametrize("anchors", ["rows", "columns", "both"])
+@pytest.mark.parametrize("combine", ["summed", "pooled"])
+def test_bfloat16_is_near_float32(anchors: str, combine: str) -> None:
+    """Only with the hardest negative: the semi-hard one jumps by 2 where rounding lifts it over the diagonal."""
+    v1, v2 = unit_vectors(np.random.default_rng(3), 16, torch.float32)
+    exact = TripletLossFn(v1, v2, anchors=anchors, combine=combine)
+    rounded = TripletLossFn(v1.bfloat16(), v2.bfloat16(), anchors=anchors, combine=combine)
+    assert rounded.item() == pytest.approx(exact.item(), rel=0.02)
+
+
+def test_batch_of_one_says_why() -> None:
+    with pytest.raises(ValueError, match=r"batch of 1 pair.*no negatives.*2 or more"):
+        TripletLossFn(torch.ones(1, 4), torch.ones(1, 4))
+    with pytest.raises(ValueError, match="batch of 0 pair"):
+        TripletLossFn(torch.ones(0, 4), torch.ones(0, 4))
+
+
+@pytest.mark.parametrize(
+    ("v1", "v2"), [((4, 3), (4, 2)), ((4, 3), (5, 3)), ((4,), (4,)), ((2, 4, 3), (2, 4, 3)), ((4, 3), (1, 3))]
+)
+def test_wrong_shapes_are_repeated(v1: tuple[int, ...], v2: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"expected two of \(batch, size\)") as error:
+        TripletLossFn(torch.ones(v1), torch.ones(v2))
+    assert str(v1) in str(error.value) and str(v2) in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 4), (3, 3), (1, 4, 4)])
+def test_wrong_shape_of_same_is_repeated(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"expected \(4, 4\)") as error:
+        TripletLossFn(torch.ones(4, 2), torch.ones(4, 2), same=torch.zeros(shape, dtype=torch.bool))
+    assert str(shape) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "choices"),
+    [
+        ("anchors", "rows, columns, both"),
+        ("closest", "hardest, semi-hard"),
+        ("combine", "summed, pooled"),
+        ("reduction", "mean, sum"),
+    ],
+)
+def test_unknown_choice_names_the_known_ones(option: str, choices: str) -> None:
+    for wrong in ("none", "", "Rows"):
+        with pytest.raises(ValueError, match=f"{option}='{wrong}': expected one of {choices}"):
+            TripletLossFn(torch.eye(3), torch.eye(3), **{option: wrong})  # type: ignore[arg-type]
+
+
+@every_variant
+def test_module_is_the_function(variant: dict[str, str]) -> None:
+    generator = np.random.default_rng(4)
+    v1, v2 = unit_vectors(generator, 8, torch.float64)
+    same = torch.from_numpy(generator.random((8, 8)) < 0.3)
+    module = TripletLoss(0.4, **variant)
+    assert torch.equal(module(v1, v2), TripletLossFn(v1, v2, 0.4, **variant))
+    assert torch.equal(module(v1, v2, same), TripletLossFn(v1, v2, 0.4, same=same, **variant))
+    assert "margin=0.4" in repr(module) and variant["closest"] in repr(module)
+
+
+def test_module_and_function_have_the_same_defaults() -> None:
+    v1, v2 = unit_vectors(np.random.default_rng(5), 8, torch.float64)
+    expected = TripletLossFn(v1, v2, 0.25, "both", "hardest", "summed", "mean")
+    assert torch.equal(TripletLossFn(v1, v2), expected)
+    assert torch.equal(TripletLoss()(v1, v2), expected)
+
+
+# The logistic loss
+
+# Scale 8, threshold 0.5:   similarity  0.75    0.5     1          z = 8·(s - 0.5)
+#                           label       1       0       0
+#                           z           2       0       4
+#   log(1 + e^-z) or log(1 + e^z)       0.126928  0.693147  4.018150      mean 1.612742
+#   sigmoid(z) - label                 -0.119203  0.5       0.982014
+SIMILARITY, LABELS = [0.75, 0.5, 1.0], [1, 0, 0]
+ERRORS = [-0.11920292, 0.5, 0.98201379]
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int8, torch.int64, torch.float64], ids=str)
+def test_logistic_loss_by_hand(dtype: torch.dtype) -> None:
+    loss = LogisticLoss(scale=8.0, threshold=0.5).double()
+    similarity = torch.tensor(SIMILARITY, dtype=torch.float64, requires_grad=True)
+    value = loss(similarity, torch.tensor(LABELS).to(dtype))
+    assert value.item() == pytest.approx(1.612742, abs=1e-6)
+    value.backward()
+    # d/ds = 8·error / 3;   d/dscale = mean of error·(s - 0.5);   d/dthreshold = -8·mean of error
+    assert gradient(similarity).tolist() == pytest.approx([8 * e / 3 for e in ERRORS])
+    by_scale = (0.25 * ERRORS[0] + 0.0 * ERRORS[1] + 0.5 * ERRORS[2]) / 3
+    assert gradient(loss.scale).item() == pytest.approx(by_scale)
+    assert gradient(loss.threshold).item() == pytest.approx(-8 * sum(ERRORS) / 3)
+
+
+def test_logistic_gradient_is_that_of_differences() -> None:
+    loss = LogisticLoss().double()
+    similarity = torch.linspace(-1, 1, 7, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([0, 1, 0, 1, 1, 0, 1])
+    assert torch.autograd.gradcheck(
+        lambda s, scale, threshold: torch.func.functional_call(
+            loss, {"scale": scale, "threshold": threshold}, (s, labels)
+        ),
+        (similarity, loss.scale, loss.threshold),
+    )
+
+
+@given(
+    arrays(np.float64, st.integers(1, 9), elements=st.floats(-1, 1)), st.data(), st.floats(0.1, 1e4), st.floats(0, 1)
+)
+def test_logistic_loss_agrees_with_a_plain_loop(
+    similarity: np.ndarray, data: st.DataObject, scale: float, threshold: float
+) -> None:
+    labels = data.draw(arrays(np.int8, len(similarity), elements=st.integers(0, 1)))
+    loss = LogisticLoss(scale, threshold).double()
+    found = loss(torch.from_numpy(similarity), torch.from_numpy(labels))
+    found.backward()
+    total = 0.0
+    for s, label in zip(similarity, labels):
+        z = loss.scale.item() * (s - loss.threshold.item()) * (-1 if label else 1)
+        total += max(z, 0.0) + math.log1p(math.exp(-abs(z)))  # log(1 + e^z), which e^z alone would overflow
+    assert found.item() == pytest.approx(total / len(labels), rel=1e-9, abs=1e-12)
+    assert torch.isfinite(gradient(loss.scale)) and torch.isfinite(gradient(loss.threshold))
+
+
+def test_logistic_learns_its_scale_and_threshold() -> None:
+    assert {name for name, _ in LogisticLoss().named_parameters()} == {"scale", "threshold"}

@@ -1,0 +1,254 @@
+"""The three rules for cutting a question into words, and the vocabulary."""
+
+import collections
+import itertools
+import json
+import string
+import unicodedata
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from siamese.errors import UserError
+from siamese.text import RULES, Tokenizer, Tokens
+
+ALL = sorted(RULES)
+
+
+@pytest.fixture(scope="module")
+def splitters():
+    return {rule: RULES[rule].split() for rule in RULES}
+
+
+# The published vocabulary
+
+
+@pytest.fixture(scope="module")
+def vocabulary(shared) -> dict:
+    return json.loads((shared / "conformance" / "course.json").read_text("utf-8"))["vocabulary"]
+
+
+def test_vocabulary_of_the_course(vocabulary):
+    pairs = vocabulary["pairs"]
+    tokenizer = Tokenizer.learn((pair[side] for pair in pairs for side in ("question1", "question2")), "nltk")
+    for side, ids in (("question1", "ids1"), ("question2", "ids2")):
+        tokens = tokenizer.encode(pair[side] for pair in pairs)
+        assert [tokens[i].tolist() for i in range(len(pairs))] == [pair[ids] for pair in pairs]
+    # The published count has <PAD> and the words; ours has the unknown word besides.
+    assert len(tokenizer.words) + 1 == vocabulary["entries"]
+    assert len(tokenizer) == vocabulary["entries"] + 1
+    assert (tokenizer.pad, tokenizer.unknown) == (1, 0)
+
+
+def test_batch_of_the_course(vocabulary):
+    pairs = vocabulary["pairs"]
+    tokenizer = Tokenizer.learn((pair[side] for pair in pairs for side in ("question1", "question2")), "nltk")
+    longest = tokenizer.encode(pair["question2"] for pair in pairs[:3]).padded(32, tokenizer.pad)
+    for i in range(3):
+        ids = pairs[i]["ids2"]
+        assert longest[i].tolist() == ids + [1] * (32 - len(ids))
+
+
+# Rules
+
+
+AWKWARD = [
+    # question, words, nltk, spaces
+    ("What's it?", "what|'|s|it|?", "What|'s|it|?", "Whats|it"),
+    ("Don't I?", "don|'|t|i|?", "Do|n't|I|?", "Dont|I"),
+    ("cannot, can't, gonna", "cannot|,|can|'|t|,|gonna", "can|not|,|ca|n't|,|gon|na", "cannot|cant|gonna"),
+    ("the master’s “x”", "the|master|’|s|“|x|”", "the|master|’|s|“|x|”", "the|master’s|“x”"),
+    ('Is "this" (really) new?', 'is|"|this|"|(|really|)|new|?', "Is|``|this|''|(|really|)|new|?", "Is|this|really|new"),
+    ("C++ or C#, 3.14 %", "c|+|+|or|c|#|,|3|.|14|%", "C++|or|C|#|,|3.14|%", "C|or|C|314"),
+    ("my_var re-do", "my_var|re|-|do", "my_var|re-do", "myvar|redo"),
+    ("a...b $5", "a|.|.|.|b|$|5", "a|...|b|$|5", "ab|5"),
+    ("One. Two three. Four", "one|.|two|three|.|four", "One.|Two|three.|Four", "One|Two|three|Four"),
+    ("Caf\u00e9", "caf\u00e9", "Caf\u00e9", "Caf\u00e9"),  # composed
+    ("Cafe\u0301", "caf\u00e9", "Cafe\u0301", "Cafe\u0301"),  # decomposed
+    ("GROSSE Straße", "grosse|straße", "GROSSE|Straße", "GROSSE|Straße"),
+    ("a\0b c", "a|\0|b|c", "a\0b|c", "a\0b|c"),
+    ("I ♥ 🚉!", "i|♥|🚉|!", "I|♥|🚉|!", "I|♥|🚉"),
+    ("\ud800 x", "\ud800|x", "\ud800|x", "\ud800|x"),  # half of a surrogate pair, as JSON can hold
+    (" a\t b\r\nc ", "a|b|c", "a|b|c", "a|b|c"),
+    ("駅はどこ", "駅はどこ", "駅はどこ", "駅はどこ"),
+    ("?!", "?|!", "?|!", ""),
+    ("", "", "", ""),
+    (" \n ", "", "", ""),
+]
+
+
+@pytest.mark.parametrize("rule", ["words", "nltk", "spaces"])
+@pytest.mark.parametrize("row", AWKWARD, ids=[ascii(row[0]) for row in AWKWARD])
+def test_awkward_questions(splitters, rule, row):
+    expected = row[1 + ["words", "nltk", "spaces"].index(rule)]
+    assert splitters[rule](row[0]) == (expected.split("|") if expected else [])
+
+
+@pytest.mark.parametrize("rule", ALL)
+def test_a_question_of_100_000_words(rule):
+    tokenizer = Tokenizer.learn(["a b"], rule)
+    tokens = tokenizer.encode(["a b " * 50_000, "b"])
+    assert tokens.lengths.tolist() == [100_000, 1]
+    assert np.array_equal(tokens[0], np.tile([2, 3], 50_000))
+
+
+@given(st.text())
+def test_words_by_a_plain_loop(question):
+    found, word = [], ""
+    for sign in unicodedata.normalize("NFC", question).lower() + " ":
+        if sign.isalnum() or sign == "_":
+            word += sign
+            continue
+        found += [word] if word else []
+        word = ""
+        found += [] if sign.isspace() else [sign]
+    assert RULES["words"].split()(question) == found
+
+
+@given(st.text(), st.sampled_from(["NFC", "NFD"]))
+def test_words_do_not_depend_on_the_form_of_accents(question, form):
+    split = RULES["words"].split()
+    assert split(unicodedata.normalize(form, question)) == split(question)
+
+
+@given(st.text(st.sampled_from(string.printable + "éß“”–")))
+def test_spaces_as_keras_strips(question):
+    # TextVectorization's default, "lower_and_strip_punctuation", strips the 32 signs of
+    # string.punctuation; the course kept the case.
+    stripped = "".join(sign for sign in question if sign not in string.punctuation)
+    assert RULES["spaces"].split()(question) == stripped.split()
+
+
+@given(st.text())
+def test_nltk_rule_is_the_word_tokenizer(question):
+    from nltk.tokenize import NLTKWordTokenizer
+
+    assert RULES["nltk"].split()(question) == NLTKWordTokenizer().tokenize(question)
+
+
+# The vocabulary
+
+
+@pytest.mark.parametrize(("rule", "pad", "unknown"), [("words", 0, 1), ("nltk", 1, 0), ("spaces", 0, 1)])
+def test_special_ids(rule, pad, unknown):
+    tokenizer = Tokenizer.learn(["one two"], rule)
+    assert (tokenizer.pad, tokenizer.unknown, len(tokenizer)) == (pad, unknown, 4)
+    assert tokenizer.encode(["two zzz one", "zzz", ""])[0].tolist() == [3, unknown, 2]
+    assert tokenizer.encode(["zzz"])[0].tolist() == [unknown]
+    assert tokenizer.encode([""])[0].tolist() == []
+
+
+# c 3 times, a and b 2 times with b seen first, d and e once with e seen first
+COUNTED = ["e c b a", "c a", "b d c"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"), [("words", "c b a e d"), ("spaces", "c b a e d"), ("nltk", "e c b a d")], ids=["w", "s", "n"]
+)
+def test_order_of_the_vocabulary(rule, words):
+    assert Tokenizer.learn(COUNTED, rule).words == words.split()
+
+
+@pytest.mark.parametrize("rule", ALL)
+@pytest.mark.parametrize(("min_count", "kept"), [(1, "abcde"), (2, "abc"), (3, "c"), (4, "")])
+def test_min_count(rule, min_count, kept):
+    tokenizer = Tokenizer.learn(COUNTED, rule, min_count)
+    assert sorted(tokenizer.words) == list(kept)
+    assert len(tokenizer) == len(kept) + 2
+    ids = tokenizer.encode(["a b c d e"])[0]
+    assert (ids == tokenizer.unknown).tolist() == [word not in kept for word in "abcde"]
+
+
+@given(st.lists(st.text(st.sampled_from("aBé ?'")), max_size=6), st.sampled_from(ALL), st.integers(1, 3))
+def test_learn_by_a_plain_loop(questions, rule, min_count):
+    words = list(itertools.chain.from_iterable(map(RULES[rule].split(), questions)))
+    order = sorted(set(words), key=words.index)
+    if rule != "nltk":
+        order.sort(key=words.count, reverse=True)  # stable: the first seen first
+    assert Tokenizer.learn(questions, rule, min_count).words == [w for w in order if words.count(w) >= min_count]
+
+
+def test_case():
+    question = "Who is WHO?"
+    assert Tokenizer.learn([question], "words").words == ["who", "is", "?"]
+    assert Tokenizer.learn([question], "nltk").words == ["Who", "is", "WHO", "?"]
+    assert Tokenizer.learn([question], "spaces").words == ["Who", "is", "WHO"]
+
+
+@pytest.mark.parametrize("rule", ALL)
+def test_no_questions(rule):
+    tokenizer = Tokenizer.learn([], rule)
+    assert (tokenizer.words, len(tokenizer)) == ([], 2)
+    assert tokenizer.encode(["a"])[0].tolist() == [tokenizer.unknown]
+    assert len(tokenizer.encode([])) == 0
+
+
+def test_an_unknown_rule():
+    with pytest.raises(UserError, match="no rule 'bpe'; there are words, nltk, spaces"):
+        Tokenizer([], "bpe")
+
+
+@given(st.lists(st.text()), st.sampled_from(ALL))
+def test_a_tokenizer_is_its_words_and_its_rule(questions, rule):
+    learned = Tokenizer.learn(questions, rule)
+    again = Tokenizer(learned.words, rule)
+    assert len(again) == len(learned)
+    for question, split in zip(questions, map(learned.split, questions)):
+        ids = again.encode([question])[0]
+        assert ids.tolist() == learned.encode([question])[0].tolist()
+        assert [again.words[i - 2] for i in ids] == split
+
+
+# Ids
+
+
+@given(st.lists(st.text()), st.lists(st.text()), st.sampled_from(ALL), st.integers(1, 2))
+def test_any_strings_become_ids_in_range(known, questions, rule, min_count):
+    tokenizer = Tokenizer.learn(known, rule, min_count)
+    tokens = tokenizer.encode(questions)
+    assert len(tokens) == len(questions)
+    assert tokens.ids.dtype == np.int32
+    assert ((0 <= tokens.ids) & (tokens.ids < len(tokenizer))).all()
+    assert tokenizer.pad not in tokens.ids
+    for i, question in enumerate(questions):  # a list is encoded as each alone
+        assert tokens[i].tolist() == tokenizer.encode([question])[0].tolist()
+
+
+@given(st.lists(st.text(st.sampled_from("abz ?"))), st.sampled_from(ALL))
+def test_knows(questions, rule):
+    tokenizer = Tokenizer.learn(["a b", "aa ?"], rule)
+    expected = [any(word in tokenizer.words for word in tokenizer.split(question)) for question in questions]
+    assert tokenizer.knows(tokenizer.encode(questions)).tolist() == expected
+
+
+@pytest.mark.parametrize("rule", ALL)
+def test_knows_in_numbers(rule):
+    tokenizer = Tokenizer.learn(["a b"], rule)
+    tokens = tokenizer.encode(["", "z", "z a", "z z", "b", ""])
+    assert tokenizer.knows(tokens).tolist() == [False, False, True, False, True, False]
+    # Padding is no word.
+    assert tokenizer.knows(tokens.padded(4, tokenizer.pad)).tolist() == tokenizer.knows(tokens).tolist()
+
+
+@given(st.lists(st.lists(st.integers(2, 99), max_size=7)), st.integers(7, 9), st.integers(0, 1))
+def test_padded(lists, length, pad):
+    padded = Tokens.of(lists).padded(length, pad)
+    assert [padded[i].tolist() for i in range(len(lists))] == [ids + [pad] * (length - len(ids)) for ids in lists]
+
+
+@given(st.lists(st.lists(st.integers(0, 99)), min_size=1), st.data())
+def test_take_and_join(lists, data):
+    which = data.draw(st.lists(st.integers(0, len(lists) - 1)))
+    tokens = Tokens.of(iter(lists))
+    taken = tokens.take(np.array(which, int))
+    assert [taken[i].tolist() for i in range(len(taken))] == [lists[i] for i in which]
+    joined = tokens.join(taken)
+    assert [joined[i].tolist() for i in range(len(joined))] == lists + [lists[i] for i in which]
+
+
+def test_counts_add_up():
+    tokenizer = Tokenizer.learn(COUNTED, "words")
+    counts = collections.Counter(tokenizer.encode(COUNTED).ids.tolist())
+    assert [counts[i] for i in range(2, len(tokenizer))] == [3, 2, 2, 1, 1]  # by frequency, so falling
