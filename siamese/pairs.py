@@ -1,13 +1,11 @@
-"""Labelled pairs of questions: reading and checking files, splitting, clusters of duplicates."""
+"""Labelled pairs of questions: reading and checking, splitting, clusters of duplicates."""
 
-import csv
+import dataclasses
 import hashlib
 import itertools
-import json
 import re
 from array import array
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,8 @@ import numpy as np
 
 from siamese.errors import DataError
 from siamese.ragged import Texts
+from siamese.reading import Faults, File, Record, open_file
 
-SUFFIXES = ".csv, .tsv, .jsonl or .parquet"
-SHOWN = 5  # faulty rows that are described one by one
 COURSE_TRAINING, COURSE_TEST = 300_000, 10_240  # rows of the published assignment's cut
 
 
@@ -107,33 +104,17 @@ def read_pairs(
         DataError: no such file, not this format or encoding, a column missing,
             more than 1 % (and more than two) faulty rows, no pair of a needed label.
     """
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"{path}: no such file; expected a {SUFFIXES} file")
-    if not path.is_file():
-        raise DataError(f"{path}: a folder, expected a {SUFFIXES} file")
-    readers: dict[str, Callable[[Path], Iterator[tuple[int, Any]]]] = {
-        ".csv": lambda p: _delimited(p, ","),
-        ".tsv": lambda p: _delimited(p, "\t"),
-        ".jsonl": _json_lines,
-        ".ndjson": _json_lines,
-        ".parquet": _parquet,
-    }
-    if path.suffix.lower() not in readers:
-        raise DataError(f"{path}: cannot tell the format from {path.suffix!r}; expected {SUFFIXES}")
-    records = readers[path.suffix.lower()](path)
-    try:
-        _, names = next(records)
-    except StopIteration:
-        raise DataError(f"{path}: empty; expected columns {_expected(columns, labelled)}") from None
-    if {columns.question, columns.group} <= set(names) and columns.question1 not in names:
-        pairs = from_groups(_questions(path, records, names, columns))
+    file, faults = open_file(path), Faults(str(path))
+    if not file.names:
+        raise DataError(f"{path}: empty; expected columns {_expected(columns, labelled)}")
+    if {columns.question, columns.group} <= set(file.names) and columns.question1 not in file.names:
+        pairs = _from_questions(file, faults, columns)
     else:
-        pairs = _pairs(path, records, names, columns, labelled)
+        pairs = _from_pairs(file, faults, columns, labelled)
     for label, meaning in ((1, "duplicate pairs (label 1)"), (0, "non-duplicate pairs (label 0)")):
         if labelled and label in need and not (pairs.labels == label).any():
-            raise DataError(f"{path}: {pairs.rows} rows and no usable {meaning}; at least one is needed")
-    return pairs
+            raise DataError(f"{path}: {faults.rows} rows and no usable {meaning}; at least one is needed{faults}")
+    return dataclasses.replace(pairs, rows=faults.rows, faults=faults.shown, skipped=faults.count)
 
 
 def _expected(columns: Columns, labelled: bool) -> str:
@@ -141,98 +122,65 @@ def _expected(columns: Columns, labelled: bool) -> str:
     return f"{columns.question1}, {columns.question2}{label} (or {columns.question}, {columns.group})"
 
 
-class _Faults:
-    """Counts faulty rows, and keeps the first few with line and reason."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.count, self.rows, self.shown = path, 0, 0, list[str]()
-
-    def add(self, line: int, reason: str) -> None:
-        self.count += 1
-        if len(self.shown) < SHOWN:
-            self.shown.append(f"{self.path}, line {line}: {reason}")
-
-    def check(self) -> None:
-        if self.count > max(2, self.rows / 100):
-            raise DataError(
-                f"{self.path}: {self.count} of {self.rows} rows are faulty, more than 1 %; mend or remove them\n"
-                + "\n".join(f"  {line}" for line in self.shown)
-            )
-
-
-def _pairs(path: Path, records: Iterator[tuple[int, Any]], names: list[str], columns: Columns, labelled: bool) -> Pairs:
+def _from_pairs(file: File, faults: Faults, columns: Columns, labelled: bool) -> Pairs:
     wanted = [columns.question1, columns.question2, *([columns.label] if labelled else [])]
-    missing = [name for name in wanted if name not in names]
+    missing = [name for name in wanted if name not in file.names]
     if missing:
+        has = ", ".join(repr(name[:40]) for name in file.names[:20])
         raise DataError(
-            f"{path}, line 1: no column {', '.join(map(repr, missing))}; it has {', '.join(map(repr, names[:20]))}. "
+            f"{faults.path}, line 1: no column {', '.join(map(repr, missing))}; it has {has}. "
             f"Expected {_expected(columns, labelled)}; other names are given by --question1, --question2, --label"
         )
-    extra = [name for name in ("unseen", "split") if name in names]
-    faults = _Faults(path)
-    labels, extras = array("b"), [list[Any]() for _ in extra]
 
-    def good() -> Iterator[tuple[str, str]]:
-        for line, record in records:
-            faults.rows += 1
-            if isinstance(record, str):  # why it could not be read
-                faults.add(line, record)
-                continue
-            reason = _question_fault(record, columns.question1) or _question_fault(record, columns.question2)
-            label = _label(record.get(columns.label)) if labelled else -1
-            if label is None:
-                reason = reason or f"{columns.label} is {record.get(columns.label)!r}, expected 0 or 1"
-            if reason:
-                faults.add(line, reason)
-                continue
-            labels.append(label)  # type: ignore[arg-type]
-            for values, name in zip(extras, extra):
+    def check(record: Record) -> str | None:
+        reason = _question_fault(record, columns.question1) or _question_fault(record, columns.question2)
+        if not reason and labelled and _label(record.get(columns.label)) is None:
+            reason = f"{columns.label} is {repr(record.get(columns.label))[:40]}, expected 0 or 1"
+        return reason
+
+    kept: dict[str, list[Any]] = {name: [] for name in ("unseen", "split") if name in file.names}
+    labels = array("b")
+
+    def texts() -> Iterator[str]:
+        for record in faults.without(file.records, check):
+            label = _label(record[columns.label]) if labelled else None
+            labels.append(-1 if label is None else label)
+            for name, values in kept.items():
                 values.append(record.get(name))
-            yield record[columns.question1], record[columns.question2]
+            yield record[columns.question1]
+            yield record[columns.question2]
 
-    question1, question2 = _two_texts(good())
+    both = Texts.of(texts())  # in turn, so that no row is held as an object
     faults.check()
-    kept = dict(zip(extra, extras))
+    first = np.arange(0, len(both), 2)
     return Pairs(
-        question1,
-        question2,
+        both.take(first),
+        both.take(first + 1),
         np.array(labels, np.int8),
-        np.array([_label(value) == 1 for value in kept["unseen"]]) if "unseen" in kept else None,
+        np.array([_label(value) == 1 for value in kept["unseen"]], bool) if "unseen" in kept else None,
         np.array([str(value) for value in kept["split"]]) if "split" in kept else None,
-        faults.rows,
-        faults.shown,
-        faults.count,
     )
 
 
-def _two_texts(pairs: Iterator[tuple[str, str]]) -> tuple[Texts, Texts]:
-    """Two columns of strings without holding them as objects."""
-    both = Texts.of(itertools.chain.from_iterable(pairs))
-    which = np.arange(0, len(both), 2)
-    return both.take(which), both.take(which + 1)
-
-
-def _questions(path: Path, records: Iterator[tuple[int, Any]], names: list[str], columns: Columns) -> dict:
-    groups: dict[str, list[str]] = {}
-    faults = _Faults(path)
-    for line, record in records:
-        faults.rows += 1
-        reason = record if isinstance(record, str) else _question_fault(record, columns.question)
+def _from_questions(file: File, faults: Faults, columns: Columns) -> Pairs:
+    def check(record: Record) -> str | None:
+        reason = _question_fault(record, columns.question)
         if not reason and record.get(columns.group) in (None, ""):
             reason = f"{columns.group} is missing or empty"
-        if reason:
-            faults.add(line, reason)
-        else:
-            groups.setdefault(str(record[columns.group]), []).append(record[columns.question])
+        return reason
+
+    groups: dict[str, list[str]] = {}
+    for record in faults.without(file.records, check):
+        groups.setdefault(str(record[columns.group]), []).append(record[columns.question])
     faults.check()
-    return groups
+    return from_groups(groups)
 
 
-def _question_fault(record: Mapping[str, Any], name: str) -> str | None:
+def _question_fault(record: Record, name: str) -> str | None:
     value = record.get(name)
-    if not isinstance(value, str) or not value.strip():
-        return f"{name} is missing or empty" if value in (None, "") or isinstance(value, str) else f"{name} is no text"
-    return None
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return f"{name} is missing or empty"
+    return None if isinstance(value, str) else f"{name} is no text"
 
 
 def _label(value: Any) -> int | None:
@@ -241,130 +189,28 @@ def _label(value: Any) -> int | None:
     return {"0": 0, "1": 1, "0.0": 0, "1.0": 1}.get(str(int(value) if isinstance(value, bool) else value))
 
 
-# Each reader yields (1, the column names) first and then (line, record), where a
-# record is a mapping from column to value, or a string that says what is wrong with it.
-
-
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            yield from file
-    except UnicodeDecodeError:
-        with open(path, "rb") as binary:
-            for number, line in enumerate(binary, 1):
-                try:
-                    line.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    raise DataError(
-                        f"{path}, line {number}: not UTF-8 text ({error.reason}); expected a {SUFFIXES} file in UTF-8"
-                    ) from None
-        raise
-
-
-class _Rereadable:
-    """Lines that remember what was read since the last mark, and can take it back."""
-
-    def __init__(self, lines: Iterator[str]) -> None:
-        self.lines, self.pending, self.read, self.number = lines, deque[str](), list[str](), 0
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = self.pending.popleft() if self.pending else next(self.lines)
-        self.read.append(line)
-        self.number += 1
-        return line
-
-    def mark(self) -> None:
-        self.read.clear()
-
-    def back_to_second(self) -> None:
-        """Take back all but the first line since the mark."""
-        self.pending.extendleft(reversed(self.read[1:]))
-        self.number -= len(self.read) - 1
-
-
-def _delimited(path: Path, delimiter: str) -> Iterator[tuple[int, Any]]:
-    lines = _Rereadable(_lines(path))
-    # csv's own limit of 131,072 characters a field stays: it ends what an
-    # unclosed quote would otherwise swallow.
-    reader = csv.reader(lines, delimiter=delimiter)
-    names: list[str] | None = None
-    while True:
-        lines.mark()
-        line = lines.number + 1
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            row, reason = [], str(error)
-        else:
-            reason = f"{len(row)} fields, expected {len(names or row)}"
-        if not row and len(lines.read) == 1 and not lines.read[0].strip():
-            continue  # an empty line
-        if names is None:
-            names = [name.strip() for name in row]
-            yield 1, names
-        elif len(row) == len(names):
-            yield line, dict(zip(names, row))
-        else:
-            # A stray quote can swallow good rows: only its own line is faulty.
-            lines.back_to_second()
-            yield line, reason
-
-
-def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    names = False
-    for number, line in enumerate(_lines(path), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-            fault = None if isinstance(record, dict) else "not a JSON object"
-        except (ValueError, RecursionError) as error:
-            fault = f"not JSON: {error}"
-        if not names:
-            if fault:
-                raise DataError(f"{path}, line {number}: {fault}; expected one JSON object a line")
-            names = True
-            yield 1, list(record)
-        yield number, fault or record
-
-
-def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
-    import pandas
-    import pyarrow
-
-    try:
-        table = pandas.read_parquet(path)
-    except (pyarrow.ArrowException, ValueError, OSError) as error:
-        raise DataError(f"{path}: not a Parquet file: {error}") from None
-    yield 1, [str(name) for name in table.columns]
-    table = table.astype(object).where(table.notna(), None)
-    names = [str(name) for name in table.columns]
-    for number, row in enumerate(table.itertuples(index=False, name=None), 1):
-        yield number, dict(zip(names, row))
-
-
 # Pairs from groups
 
 
 def from_groups(groups: Mapping[str, list[str]], seed: int = 0) -> Pairs:
-    """Pairs from groups of questions that mean the same.
+    """Pairs from groups of questions that mean the same; groups that share a question are one.
 
     Every two questions of a group are duplicates; in a group of more than ten,
     each is paired with five others. As many non-duplicates are drawn from
     different groups, without regard to how alike they are. Whole groups, one in
     ten, become the validation part, so that its questions are never trained on.
     """
+    chains = [pair for members in groups.values() for pair in zip(members, [*members[1:], members[-1]])]
+    linked = Clusters(Pairs.of((a for a, _ in chains), (b for _, b in chains), [1] * len(chains)))
+    joined: dict[int, dict[int, str]] = {}  # cluster to its distinct questions, by key
+    for question, cluster in zip((a for a, _ in chains), linked.of(a for a, _ in chains)):
+        joined.setdefault(int(cluster), {}).setdefault(key(question), question)
+
     random = np.random.default_rng(seed)
-    names = [name for name in groups if groups[name]]
-    held = random.permutation(len(names)) < max(2, len(names) // 10)
+    held = random.permutation(len(joined)) < max(2, len(joined) // 10)
     rows: list[tuple[str, str, int, str]] = []
     for part, members in (("train", ~held), ("validation", held)):
-        chosen = [list(dict.fromkeys(groups[names[i]])) for i in np.flatnonzero(members)]
+        chosen = [list(group.values()) for group, here in zip(joined.values(), members) if here]
         duplicates = [pair for group in chosen for pair in _within(group)]
         rows += [(a, b, 1, part) for a, b in duplicates]
         if len(chosen) < 2:
@@ -372,12 +218,17 @@ def from_groups(groups: Mapping[str, list[str]], seed: int = 0) -> Pairs:
         owner = np.repeat(np.arange(len(chosen)), [len(group) for group in chosen])
         questions = [question for group in chosen for question in group]
         for i in random.integers(len(questions), size=len(duplicates)):
-            j = random.integers(len(questions))
-            while owner[j] == owner[i]:
-                j = random.integers(len(questions))
-            rows.append((questions[i], questions[j], 0, part))
+            rows.append((questions[i], questions[_other(owner, i, random)], 0, part))
     pairs = Pairs.of((r[0] for r in rows), (r[1] for r in rows), (r[2] for r in rows))
-    return Pairs(pairs.question1, pairs.question2, pairs.labels, split=np.array([r[3] for r in rows]), rows=len(rows))
+    return dataclasses.replace(pairs, split=np.array([r[3] for r in rows]))
+
+
+def _other(owner: np.ndarray, i: int, random: np.random.Generator) -> int:
+    """A question of another group than question i's."""
+    while True:
+        j = int(random.integers(len(owner)))
+        if owner[j] != owner[i]:
+            return j
 
 
 def _within(group: list[str]) -> list[tuple[str, str]]:

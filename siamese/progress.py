@@ -53,4 +53,5 @@ class DownloadBar:
     def __call__(self, done: int, total: int) -> None:
         if self.bar is None:
             self.bar = tqdm(total=total, unit="B", unit_scale=True, disable=None, file=sys.stderr, desc="downloading")
-        self.bar.update(done - self.bar.n)
+        self.bar.n = done  # a server that starts over takes it back
+        self.bar.refresh()

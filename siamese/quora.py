@@ -70,8 +70,8 @@ def fetch(
     except (_Failure, OSError) as error:
         reason = str(error) if isinstance(error, _Failure) else f"cannot use {path.parent}: {error}"
         reason = " ".join(reason.split())  # some of the library's have several lines
-        if os.path.isfile(part):
-            reason += f"; the next try goes on from {os.path.getsize(part):,} of {size:,} bytes"
+        if os.path.isfile(part) and (kept := os.path.getsize(part)):
+            reason += f"; the next try goes on from {kept:,} of {size:,} bytes"
         if os.path.isfile(path):
             reason += f"; {path} is there but is not the published file"
         advice = f"By hand: save that address with a browser as {path}, or pass --data PATH of a copy"

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from siamese.losses import LogisticLoss, TripletLoss, TripletLossFn
 
-VARIANTS = [
+VARIANTS: list[dict[str, Any]] = [
     {"anchors": anchors, "closest": closest, "combine": combine, "reduction": reduction}
     for anchors, closest, combine, reduction in itertools.product(
         ("rows", "columns", "both"), ("hardest", "semi-hard"), ("summed", "pooled"), ("mean", "sum")
@@ -179,7 +179,7 @@ def masks(generator: np.random.Generator, size: int) -> dict[str, np.ndarray | N
 
 @every_variant
 @pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 2e-6), (torch.float64, 1e-12)])
-def test_agrees_with_plain_loops(variant: dict[str, str], dtype: torch.dtype, within: float) -> None:
+def test_agrees_with_plain_loops(variant: dict[str, Any], dtype: torch.dtype, within: float) -> None:
     generator = np.random.default_rng(1)
     for size in (2, 3, 5, 16):
         v1, v2 = unit_vectors(generator, size, dtype)
@@ -194,7 +194,7 @@ def test_agrees_with_plain_loops(variant: dict[str, str], dtype: torch.dtype, wi
 
 
 @every_variant
-def test_gradient_is_that_of_differences(variant: dict[str, str]) -> None:
+def test_gradient_is_that_of_differences(variant: dict[str, Any]) -> None:
     generator = np.random.default_rng(2)
     v1, v2 = (v.requires_grad_() for v in unit_vectors(generator, 6, torch.float64))
     for mask in masks(generator, 6).values():
@@ -215,7 +215,7 @@ class Example:
     v2: Tensor  # (B, d) float64
     same: Tensor  # (B, B) bool, not symmetric
 
-    def loss(self, margin: float = 0.25, **options: str) -> Tensor:
+    def loss(self, margin: float = 0.25, **options: Any) -> Tensor:
         return TripletLossFn(self.v1, self.v2, margin, same=self.same, **options)
 
     def take(self, rows: list[int]) -> "Example":
@@ -241,7 +241,7 @@ def close(a: Tensor, b: Tensor) -> bool:
 
 @often
 @given(batches(), variants, st.randoms(use_true_random=False))
-def test_order_of_the_batch_changes_nothing(batch: Example, variant: dict[str, str], random: Random) -> None:
+def test_order_of_the_batch_changes_nothing(batch: Example, variant: dict[str, Any], random: Random) -> None:
     order = list(range(len(batch.v1)))
     random.shuffle(order)
     assert close(batch.loss(**variant), batch.take(order).loss(**variant))
@@ -249,7 +249,7 @@ def test_order_of_the_batch_changes_nothing(batch: Example, variant: dict[str, s
 
 @often
 @given(batches(), variants)
-def test_exchanging_the_sides_exchanges_rows_and_columns(batch: Example, variant: dict[str, str]) -> None:
+def test_exchanging_the_sides_exchanges_rows_and_columns(batch: Example, variant: dict[str, Any]) -> None:
     """So "both" is symmetric, whether summed or pooled."""
     other = {"rows": "columns", "columns": "rows", "both": "both"}[variant["anchors"]]
     exchanged = Example(batch.v2, batch.v1, batch.same.T)
@@ -266,7 +266,7 @@ def test_both_summed_is_rows_and_columns(batch: Example, closest: str) -> None:
 
 @often
 @given(batches(), variants)
-def test_mean_is_the_sum_over_the_number_of_anchors(batch: Example, variant: dict[str, str]) -> None:
+def test_mean_is_the_sum_over_the_number_of_anchors(batch: Example, variant: dict[str, Any]) -> None:
     mean, total = (batch.loss(**{**variant, "reduction": reduction}) for reduction in ("mean", "sum"))
     sides = 2 if (variant["anchors"], variant["combine"]) == ("both", "summed") else 1
     assert close(mean * sides * len(batch.v1), total)
@@ -274,14 +274,14 @@ def test_mean_is_the_sum_over_the_number_of_anchors(batch: Example, variant: dic
 
 @often
 @given(batches(), variants, st.floats(0, 2), st.floats(0, 2))
-def test_wider_margin_is_never_less_loss(batch: Example, variant: dict[str, str], one: float, other: float) -> None:
+def test_wider_margin_is_never_less_loss(batch: Example, variant: dict[str, Any], one: float, other: float) -> None:
     narrow, wide = (batch.loss(margin, **variant) for margin in sorted((one, other)))
     assert 0 <= narrow <= wide
 
 
 @often
 @given(batches(), variants)
-def test_diagonal_of_same_does_not_matter(batch: Example, variant: dict[str, str]) -> None:
+def test_diagonal_of_same_does_not_matter(batch: Example, variant: dict[str, Any]) -> None:
     before = batch.loss(**variant)
     batch.same.fill_diagonal_(True)
     assert before == batch.loss(**variant)
@@ -289,7 +289,7 @@ def test_diagonal_of_same_does_not_matter(batch: Example, variant: dict[str, str
 
 @often
 @given(batches(), variants, st.data())
-def test_anchor_without_a_negative_adds_nothing(batch: Example, variant: dict[str, str], data: st.DataObject) -> None:
+def test_anchor_without_a_negative_adds_nothing(batch: Example, variant: dict[str, Any], data: st.DataObject) -> None:
     """Leave out row and column i: the sum is that of the other pairs, and neither question of pair i has a gradient."""
     i = data.draw(st.integers(0, len(batch.v1) - 1))
     batch.same[i, :] = batch.same[:, i] = True
@@ -305,7 +305,7 @@ def test_anchor_without_a_negative_adds_nothing(batch: Example, variant: dict[st
 
 @often
 @given(batches(), variants)
-def test_everything_the_same_is_no_loss(batch: Example, variant: dict[str, str]) -> None:
+def test_everything_the_same_is_no_loss(batch: Example, variant: dict[str, Any]) -> None:
     batch.same.fill_(True)
     batch.v1.requires_grad_()
     batch.v2.requires_grad_()
@@ -384,7 +384,7 @@ def test_unknown_choice_names_the_known_ones(option: str, choices: str) -> None:
 
 
 @every_variant
-def test_module_is_the_function(variant: dict[str, str]) -> None:
+def test_module_is_the_function(variant: dict[str, Any]) -> None:
     generator = np.random.default_rng(4)
     v1, v2 = unit_vectors(generator, 8, torch.float64)
     same = torch.from_numpy(generator.random((8, 8)) < 0.3)

@@ -58,7 +58,7 @@ def test_three_steps_of_keras() -> None:
 
 
 def test_trax_decay_does_not_depend_on_the_learning_rate() -> None:
-    # Without a gradient nothing but the decay moves the weight: 2·0.99999 = 1.99998, then 1.99998·0.99999 = 1.9999600002.
+    # Without a gradient nothing but the decay moves the weight: 2·0.99999 = 1.99998, then 1.99998·0.99999.
     for rate in (0.0, 0.01, 1.0):
         assert steps(PRESETS["course-trax-2021"], (0.0, 0.0), 2.0, rate) == pytest.approx(
             [1.99998, 1.9999600002], abs=1e-13

@@ -1,0 +1,188 @@
+"""Reading files of records, CSV, TSV, JSON lines or Parquet, with the line of each and what is wrong with it."""
+
+import csv
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from siamese.errors import DataError
+
+SUFFIXES = ".csv, .tsv, .jsonl or .parquet"
+SHOWN = 5  # faulty rows that are described one by one
+
+Record = Mapping[str, Any]  # column to value
+Check = Callable[[Record], str | None]  # what is wrong with a record, or None
+
+
+@dataclass(frozen=True)
+class File:
+    """An open file: its columns, and its records with their lines.
+
+    A record that cannot be read comes as a string that says why.
+    """
+
+    names: list[str]
+    records: Iterator[tuple[int, Record | str]]
+
+
+@dataclass
+class Faults:
+    """Counts the faulty rows of a file, and keeps the first few with line and reason."""
+
+    path: str
+    rows: int = 0
+    count: int = 0
+    shown: list[str] = field(default_factory=list)
+
+    def without(self, records: Iterator[tuple[int, Record | str]], check: Check) -> Iterator[Record]:
+        """The records that could be read and that the check finds no fault with."""
+        for line, record in records:
+            self.rows += 1
+            fault = record if isinstance(record, str) else check(record)
+            if not fault:
+                yield record  # type: ignore[misc]
+                continue
+            self.count += 1
+            if len(self.shown) < SHOWN:
+                self.shown.append(f"{self.path}, line {line}: {fault}")
+
+    def check(self) -> None:
+        """DataError where more than 1 % of the rows, and more than two, are faulty."""
+        if self.count > max(2, self.rows / 100):
+            raise DataError(
+                f"{self.path}: {self.count} of {self.rows} rows are faulty, more than 1 %; mend or remove them{self}"
+            )
+
+    def __str__(self) -> str:
+        return "".join(f"\n  {line}" for line in self.shown)
+
+
+def open_file(path: str | Path) -> File:
+    """Open a file by its ending.
+
+    Raises:
+        DataError: no such file, a folder, an ending or a content that is none of these formats.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such file; expected a {SUFFIXES} file")
+    if not path.is_file():
+        raise DataError(f"{path}: a folder, expected a {SUFFIXES} file")
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        return _delimited(path, "," if suffix == ".csv" else "\t")
+    if suffix in (".jsonl", ".ndjson"):
+        return _json_lines(path)
+    if suffix == ".parquet":
+        return _parquet(path)
+    raise DataError(f"{path}: cannot tell the format from {path.suffix!r}; expected {SUFFIXES}")
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            yield from file
+    except UnicodeDecodeError:
+        with open(path, "rb") as binary:
+            for number, line in enumerate(binary, 1):
+                try:
+                    line.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    raise DataError(
+                        f"{path}, line {number}: not UTF-8 text ({error.reason}); expected a {SUFFIXES} file in UTF-8"
+                    ) from None
+        raise
+
+
+class _Rereadable:
+    """Lines that remember what was read since the last mark, and can take it back."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self.lines, self.pending, self.read, self.number = lines, deque[str](), list[str](), 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self.pending.popleft() if self.pending else next(self.lines)
+        self.read.append(line)
+        self.number += 1
+        return line
+
+    def mark(self) -> None:
+        self.read.clear()
+
+    def back_to_second(self) -> None:
+        """Take back all but the first line since the mark."""
+        self.pending.extendleft(reversed(self.read[1:]))
+        self.number -= len(self.read) - 1
+
+
+def _delimited(path: Path, delimiter: str) -> File:
+    lines = _Rereadable(_lines(path))
+    # Strict, so that a stray quote is an error and not a field that swallows
+    # what follows; csv's own limit of 131,072 characters a field ends the rest.
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+
+    def records() -> Iterator[tuple[int, Record | str]]:
+        while True:
+            lines.mark()
+            line = lines.number + 1
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                fault = str(error)
+            else:
+                if len(row) == len(names):
+                    yield line, dict(zip(names, row))
+                    continue
+                if not row:
+                    continue  # an empty line
+                fault = f"{len(row)} fields, expected {len(names)}"
+            lines.back_to_second()  # a stray quote costs its own line only
+            yield line, fault
+
+    names: list[str] = []
+    try:
+        while not any(names):
+            names = [name.strip() for name in next(reader)]
+    except StopIteration:
+        names = []
+    except csv.Error as error:
+        raise DataError(f"{path}, line {lines.number}: {error}; expected a line with the names of the columns") from None
+    return File(names, records())
+
+
+def _json_lines(path: Path) -> File:
+    def records() -> Iterator[tuple[int, Record | str]]:
+        for number, line in enumerate(_lines(path), 1):
+            if line.strip():
+                try:
+                    record = json.loads(line)
+                    yield number, record if isinstance(record, dict) else "not a JSON object"
+                except (ValueError, RecursionError) as error:
+                    yield number, f"not JSON: {error}"
+
+    for number, first in records():
+        if isinstance(first, str):
+            raise DataError(f"{path}, line {number}: {first}; expected one JSON object a line")
+        return File(list(first), records())
+    return File([], records())
+
+
+def _parquet(path: Path) -> File:
+    import pandas
+    import pyarrow
+
+    try:
+        table = pandas.read_parquet(path)
+    except (pyarrow.ArrowException, ValueError, OSError) as error:
+        raise DataError(f"{path}: not a Parquet file: {error}") from None
+    names = [str(name) for name in table.columns]
+    rows = table.astype(object).where(table.notna(), None).itertuples(index=False, name=None)
+    return File(names, ((number, dict(zip(names, row))) for number, row in enumerate(rows, 1)))

@@ -1,0 +1,309 @@
+"""Metrics, the choice of a threshold, and calibration."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from siamese.errors import UserError
+from siamese.evaluation import (
+    all_scores,
+    average_precision,
+    calibrate,
+    choose_threshold,
+    confusion,
+    curves,
+    roc_auc,
+    verdict_scores,
+    wanted_precision,
+)
+
+# Scores with many ties, among them the ends, and values whose midpoint is not between them.
+JUST_ABOVE = math.nextafter(0.5, 1)
+NEXT = math.nextafter(JUST_ABOVE, 1)
+score = st.one_of(
+    st.sampled_from([0.0, 0.25, 0.5, JUST_ABOVE, NEXT, 0.75, 1.0, -0.0, -0.5, -1.0]),
+    st.floats(-1, 1, width=32),
+)
+rows_of_scores = st.lists(st.tuples(st.integers(0, 1), score), min_size=1, max_size=30)
+scored = rows_of_scores.map(lambda rows: columns(rows))
+both_labels = scored.filter(lambda data: len(set(data[0])) == 2)
+
+
+def columns(rows: list[tuple[int, float]]) -> tuple[np.ndarray, np.ndarray]:
+    """(labels, scores)"""
+    return np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+
+
+# Metrics
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1))
+def test_verdicts_as_scikit_learn_scores_them(rows):
+    labels, predicted = np.array(rows).T
+    found = verdict_scores(labels, predicted)
+    assert found["accuracy"] == pytest.approx(reference.accuracy_score(labels, predicted))
+    assert found["precision"] == pytest.approx(reference.precision_score(labels, predicted, zero_division=0))
+    assert found["recall"] == pytest.approx(reference.recall_score(labels, predicted, zero_division=0))
+    assert found["f1"] == pytest.approx(reference.f1_score(labels, predicted, zero_division=0))
+    assert found["confusion"] == reference.confusion_matrix(labels, predicted, labels=[0, 1]).tolist()
+    assert found == verdict_scores(labels, predicted == 1)
+    json.dumps(found)  # plain numbers
+
+
+def test_published_confusion(shared):
+    facts = json.loads((shared / "conformance" / "course.json").read_text())["metrics"]
+    (tn, fp), (fn, tp) = facts["confusion"]
+    labels, predicted = np.repeat([[0, 0, 1, 1], [0, 1, 0, 1]], [tn, fp, fn, tp], axis=1)
+    found = verdict_scores(labels, predicted)
+    assert found["confusion"] == confusion(labels, predicted) == facts["confusion"]
+    # (4,876 + 2,558) / 10,240 = 0.7260; 2,558 / 4,064 = 0.6294; 2,558 / 3,858 = 0.6630; F1 = 5,116 / 7,922 = 0.6458
+    for name in ("accuracy", "precision", "recall", "f1"):
+        assert round(found[name], 4) == facts[name]
+
+
+@given(both_labels)
+def test_rankings_as_scikit_learn_scores_them(data):
+    labels, scores = data
+    assert average_precision(labels, scores) == pytest.approx(reference.average_precision_score(labels, scores))
+    assert roc_auc(labels, scores) == pytest.approx(reference.roc_auc_score(labels, scores))
+
+
+@given(both_labels)
+def test_curves_as_scikit_learn_draws_them(data):
+    labels, scores = data
+    found = curves(labels, scores)
+    # scikit-learn's curves go the other way, or begin with a point of no verdict.
+    precision, recall, _ = reference.precision_recall_curve(labels, scores)
+    np.testing.assert_allclose(found["precision"], precision[-2::-1])
+    np.testing.assert_allclose(found["recall"], recall[-2::-1])
+    rate, recall, _ = reference.roc_curve(labels, scores, drop_intermediate=False)
+    np.testing.assert_allclose(found["false_positive_rate"], rate[1:])
+    np.testing.assert_allclose(found["recall"], recall[1:])
+
+
+@given(both_labels, st.randoms(use_true_random=False))
+def test_rankings_ignore_the_order_of_the_pairs_and_any_rising_function(data, rng):
+    labels, scores = data
+    order = list(range(len(labels)))
+    rng.shuffle(order)
+    ranks = np.searchsorted(np.unique(scores), scores)  # equal scores, equal ranks
+    for metric in (average_precision, roc_auc):
+        assert metric(labels[order], ranks[order]) == pytest.approx(metric(labels, scores))
+
+
+@given(both_labels)
+def test_roc_auc_by_a_plain_loop(data):
+    labels, scores = data
+    wins = [(p > n) + (p == n) / 2 for p in scores[labels == 1] for n in scores[labels == 0]]
+    assert roc_auc(labels, scores) == pytest.approx(sum(wins) / len(wins))
+
+
+def test_rankings_in_numbers():
+    labels, scores = np.array([1, 0, 1, 0]), np.array([0.9, 0.7, 0.7, 0.1])
+    # Down the scores: at 0.9 recall 1/2, precision 1; at 0.7 recall 1, precision 2/3.
+    assert average_precision(labels, scores) == pytest.approx(1 / 2 * 1 + 1 / 2 * 2 / 3)
+    # Of the four duplicate and non-duplicate pairs three are in order and one is tied.
+    assert roc_auc(labels, scores) == pytest.approx(3.5 / 4)
+    tied = np.full(4, 0.3)
+    assert average_precision(labels, tied) == roc_auc(labels, tied) == 0.5
+
+
+def test_rankings_that_are_not_defined():
+    assert math.isnan(average_precision(np.array([0, 0]), np.array([0.1, 0.2])))
+    assert average_precision(np.array([1, 1]), np.array([0.1, 0.2])) == 1
+    for label in (0, 1):
+        assert math.isnan(roc_auc(np.array([label, label]), np.array([0.1, 0.2])))
+
+
+@given(both_labels, st.floats(0, 1))
+def test_all_scores(data, threshold):
+    labels, scores = data
+    assert all_scores(labels, scores, threshold) == {
+        "pairs": len(labels),
+        "duplicates": int(labels.sum()),
+        **verdict_scores(labels, scores > threshold),
+        "average_precision": average_precision(labels, scores),
+        "roc_auc": roc_auc(labels, scores),
+        "threshold": threshold,
+    }
+
+
+def test_a_score_at_the_threshold_is_no_duplicate():
+    assert all_scores(np.array([1, 1]), np.array([0.5, JUST_ABOVE]), 0.5)["confusion"] == [[0, 0], [1, 1]]
+
+
+# The threshold
+
+
+def value(labels: np.ndarray, predicted: np.ndarray, goal: str) -> float:
+    """What a goal maximises; -1 where the verdicts do not fulfil it."""
+    found = verdict_scores(labels, predicted)
+    if "=" not in goal:
+        return found[goal]
+    return found["recall"] if predicted[labels == 1].any() and found["precision"] >= float(goal.split("=")[1]) else -1
+
+
+def every_verdict(scores: np.ndarray) -> list[np.ndarray]:
+    """What any threshold from 0 to 1 can say: "score > t" changes only where t is a score."""
+    return [scores > t for t in {0.0, 1.0, *(s for s in scores.tolist() if 0 <= s <= 1)}]
+
+
+@pytest.mark.parametrize("goal", ["accuracy", "f1", "precision=0.5", "precision=0.75", "precision=1"])
+@given(rows=rows_of_scores)
+@example(rows=[(1, 0.5), (0, 0.5)])
+@example(rows=[(1, JUST_ABOVE), (0, 0.5)])
+@example(rows=[(1, NEXT), (0, JUST_ABOVE)])
+@example(rows=[(1, 1.0), (1, 1.0), (0, 1.0)])
+def test_no_threshold_beats_the_chosen_one(goal, rows):
+    labels, scores = columns(rows)
+    all_verdicts = every_verdict(scores)
+    best = max(value(labels, predicted, goal) for predicted in all_verdicts)
+    if best < 0:
+        with pytest.raises(UserError, match="no threshold reaches a precision of"):
+            choose_threshold(labels, scores, goal)
+        return
+    threshold = choose_threshold(labels, scores, goal)
+    assert isinstance(threshold, float) and 0 <= threshold <= 1
+    predicted = scores > threshold
+    assert value(labels, predicted, goal) == best
+    # Among equally good ones the highest: none that calls fewer a duplicate is as good.
+    assert predicted.sum() == min(other.sum() for other in all_verdicts if value(labels, other, goal) == best)
+
+
+@given(scored, st.randoms(use_true_random=False))
+def test_the_order_of_the_pairs_does_not_matter(data, rng):
+    labels, scores = data
+    order = list(range(len(labels)))
+    rng.shuffle(order)
+    assert choose_threshold(labels, scores) == choose_threshold(labels[order], scores[order])
+
+
+@given(scored, st.floats(0.01, 1))
+def test_a_wanted_precision_is_reached(data, wanted):
+    labels, scores = data
+    assume(any(value(labels, predicted, f"precision={wanted}") > 0 for predicted in every_verdict(scores)))
+    threshold = choose_threshold(labels, scores, f"precision={wanted}")
+    assert verdict_scores(labels, scores > threshold)["precision"] >= wanted
+
+
+def test_ties_are_exact():
+    labels, scores = np.array([1, 0]), np.array([0.5, 0.5])
+    threshold = choose_threshold(labels, scores)
+    assert all_scores(labels, scores, threshold)["accuracy"] == 0.5
+
+
+def test_threshold_in_numbers():
+    labels, scores = np.array([1, 0, 1, 1, 0, 0]), np.array([0.9, 0.8, 0.6, 0.4, 0.2, -0.3])
+    # Below 0.4 and not below 0.2: three of three duplicates and one wrong, 5 of 6 right; F1 = 6/7.
+    assert choose_threshold(labels, scores, "accuracy") == pytest.approx(0.3)
+    assert choose_threshold(labels, scores, "f1") == pytest.approx(0.3)
+    assert choose_threshold(labels, scores, "precision=0.75") == pytest.approx(0.3)
+    # Only the first alone is all right.
+    assert choose_threshold(labels, scores, "precision=1") == pytest.approx(0.85)
+
+
+def test_nothing_is_a_duplicate_where_that_is_best():
+    # Every duplicate scores below every non-duplicate.
+    labels, scores = np.array([0, 0, 0, 1]), np.array([0.9, 1.0, 0.5, 0.1])
+    threshold = choose_threshold(labels, scores)
+    assert threshold == 1
+    assert not (scores > threshold).any()
+    assert choose_threshold(np.array([0, 0]), np.array([0.2, 0.9]), "f1") == 1
+
+
+def test_everything_is_a_duplicate_where_that_is_best():
+    labels, scores = np.array([1, 1, 1]), np.array([1.0, 0.4, 0.01])
+    for goal in ("accuracy", "f1", "precision=1"):
+        assert (scores > choose_threshold(labels, scores, goal)).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "accuracy"),
+    [
+        ([1, 0], [-0.2, -0.5], 0.5),  # below 0 nothing can be told apart
+        ([1, 0], [0.0, -0.5], 0.5),  # nor is 0 above a threshold of 0
+        ([1, 0], [1.0, 0.0], 1),
+        ([0, 1], [1.0, 0.9], 0.5),
+        ([1, 0], [1.0, 1.0], 0.5),
+        ([1, 1, 0], [1e-9, 1.0, 0.0], 1),
+    ],
+)
+def test_negative_scores_and_the_ends(labels, scores, accuracy):
+    labels, scores = np.array(labels), np.array(scores)
+    threshold = choose_threshold(labels, scores)
+    assert 0 <= threshold <= 1
+    assert verdict_scores(labels, scores > threshold)["accuracy"] == accuracy
+
+
+def test_a_precision_that_no_threshold_reaches():
+    labels, scores = np.array([0, 1, 1, 0, 0]), np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+    # The best is two of the first three, 2/3.
+    with pytest.raises(UserError, match=r"no threshold reaches a precision of 0.7; the highest is 0.667"):
+        choose_threshold(labels, scores, "precision=0.7")
+    assert choose_threshold(labels, scores, "precision=0.66") == pytest.approx(0.65)
+    with pytest.raises(UserError, match="the highest is 0.000"):
+        choose_threshold(np.zeros(3, int), np.array([0.1, 0.2, 0.3]), "precision=0.1")
+    with pytest.raises(UserError, match="no threshold"):  # the one duplicate scores 0
+        choose_threshold(np.array([1]), np.array([0.0]), "precision=0.5")
+
+
+BAD_GOALS = """
+    recall Accuracy precision precision= precision=0 precision=-1 precision=1.01 precision=x precision=nan
+    precision=inf recall=0.9 f1=0.9 =0.9 precision=0.9=1
+"""
+
+
+@pytest.mark.parametrize("goal", ["", *BAD_GOALS.split()])
+def test_bad_goals(goal):
+    with pytest.raises(UserError, match="expected accuracy, f1 or precision=0.95") as caught:
+        choose_threshold(np.array([0, 1]), np.array([0.1, 0.9]), goal)
+    assert repr(goal) in str(caught.value)
+
+
+@pytest.mark.parametrize("wanted", [0.95, 1.0, 1e-6])
+def test_wanted_precision(wanted):
+    assert wanted_precision(f"precision={wanted}") == wanted
+
+
+# Calibration
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(8.0, -5.0), (3.0, 0.5), (-2.0, 1.0), (20.0, -14.0)])
+def test_calibration_recovers_a_logistic(slope, intercept):
+    # At each of 41 scores 5,000 labels, of which the logistic's share is 1: no chance in it, only rounding.
+    grid = np.linspace(-1, 1, 41)
+    ones = np.round(5_000 * sigmoid(slope * grid + intercept)).astype(int)
+    labels = (np.arange(5_000) < ones[:, None]).astype(int).ravel()
+    assert calibrate(labels, np.repeat(grid, 5_000)) == pytest.approx((slope, intercept), rel=0.01)
+
+
+def test_calibration_keeps_the_share_of_duplicates():
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(-1, 1, 2_000)
+    labels = (scores**3 + rng.normal(0, 0.5, 2_000) > 0.2).astype(int)
+    slope, intercept = calibrate(labels, scores)
+    # Where the likelihood of a logistic regression is highest, Σ probability = Σ labels.
+    assert sigmoid(slope * scores + intercept).mean() == pytest.approx(labels.mean(), abs=1e-3)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_calibration_on_one_label(label):
+    slope, intercept = calibrate(np.full(3, label), np.array([0.1, 0.5, 0.9]))
+    assert slope == 0
+    assert sigmoid(intercept) == pytest.approx(label, abs=1e-6)
+
+
+def test_calibration_of_labels_that_the_score_tells_apart():
+    labels, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.7, 0.9])
+    slope, intercept = calibrate(labels, scores)
+    assert math.isfinite(slope) and math.isfinite(intercept)
+    assert ((sigmoid(slope * scores + intercept) > 0.5) == (labels == 1)).all()
