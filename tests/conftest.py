@@ -17,3 +17,10 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs ../shared (conformance numbers and Quora pairs), which is not beside this checkout")
     return SHARED
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need the outside data, so that `-m shared` runs them alone."""
+    for item in items:
+        if "shared" in getattr(item, "fixturenames", ()):
+            item.add_marker("shared")

@@ -203,8 +203,16 @@ def test_threshold_in_numbers():
     assert choose_threshold(labels, scores, "accuracy") == pytest.approx(0.3)
     assert choose_threshold(labels, scores, "f1") == pytest.approx(0.3)
     assert choose_threshold(labels, scores, "precision=0.75") == pytest.approx(0.3)
-    # Only the first alone is all right.
+    # Only the first score's verdict is always right.
     assert choose_threshold(labels, scores, "precision=1") == pytest.approx(0.85)
+
+
+def test_of_equally_good_thresholds_the_highest():
+    labels, scores = np.array([1, 0, 0, 1]), np.array([0.8, 0.6, 0.4, 0.2])
+    # F1 is 2·1 / (1 + 2) above 0.7 and 2·2 / (4 + 2) above 0, both 2/3.
+    assert choose_threshold(labels, scores, "f1") == pytest.approx(0.7)
+    # One duplicate in two: accuracy 1/2 by calling nothing a duplicate, and by calling all of them one.
+    assert choose_threshold(np.array([0, 1]), np.array([0.8, 0.6]), "accuracy") == 1
 
 
 def test_nothing_is_a_duplicate_where_that_is_best():

@@ -303,6 +303,11 @@ def test_a_field_beyond_the_limit_costs_its_own_line_only(tmp_path):
     assert "line 2" in pairs.faults[0]
 
 
+def test_line_numbers_after_a_stray_quote(tmp_path):
+    path = put(tmp_path / "p.csv", 'question1,question2,is_duplicate\na,"b,0\nc,d,1\ne,f,0\ng,h,2\n')
+    assert [fault.split(": ")[0] for fault in read_pairs(path).faults] == [f"{path}, line 2", f"{path}, line 5"]
+
+
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_line_numbers_after_fields_of_several_lines(tmp_path, newline):
     # lines: 1 header, 2-4 first row, 5 blank, 6 faulty, 7-8 row, 9 faulty

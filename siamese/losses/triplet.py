@@ -14,6 +14,8 @@ proposal of the course's forum.
 import torch
 from torch import Tensor, nn
 
+BLOCK = 1_024  # anchors whose row of S is held at a time
+
 
 def TripletLossFn(  # noqa: N802 (the name that the assignment made known)
     v1: Tensor,
@@ -56,43 +58,69 @@ def TripletLossFn(  # noqa: N802 (the name that the assignment made known)
         tensor(0.)
     """
     _check(v1, v2, same, anchors=anchors, closest=closest, combine=combine, reduction=reduction)
-    scores = v1 @ v2.T  # (B, B)
-    d = scores.diagonal()
-    negative = ~torch.eye(len(v1), dtype=torch.bool, device=v1.device)
-    if same is not None:
-        negative = negative & ~same
-
-    rows = _negatives(scores, d, negative, closest)
-    columns = _negatives(scores.T, d, negative.T, closest)
-    if anchors == "rows":
-        per_anchor = _hinges(*rows, d, margin)
-    elif anchors == "columns":
-        per_anchor = _hinges(*columns, d, margin)
-    elif combine == "summed":
-        per_anchor = torch.cat((_hinges(*rows, d, margin), _hinges(*columns, d, margin)))
-    else:
-        total, count, nearest = (r + c for r, c in zip(rows, columns))
+    d = (v1 * v2).sum(1)  # (B,), the diagonal of S
+    known = None if same is None else same & ~torch.eye(len(v1), dtype=torch.bool, device=v1.device)
+    rows = _negatives(v1, v2, d, known, closest) if anchors != "columns" else None
+    columns = _negatives(v2, v1, d, None if known is None else known.T, closest) if anchors != "rows" else None
+    sides = [side for side in (rows, columns) if side is not None]
+    if anchors == "both" and combine == "pooled":
+        total, count, nearest = (row + column for row, column in zip(*sides))
         per_anchor = _hinges(total, count, nearest / 2, d, margin)
+    else:
+        per_anchor = torch.cat([_hinges(*side, d, margin) for side in sides])
     return per_anchor.mean() if reduction == "mean" else per_anchor.sum()
 
 
-def _negatives(scores: Tensor, d: Tensor, negative: Tensor, closest: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Each row's sum of negatives, their number, and the closest one; all (B,)."""
-    total = scores.masked_fill(~negative, 0).sum(1)
+def _negatives(a: Tensor, b: Tensor, d: Tensor, known: Tensor | None, closest: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Each anchor's sum of negatives, their number, and the closest one; all (B,).
+
+    S itself is only looked at, a block at a time, to find where the closest
+    negative is: what is differentiated are B dot products and two sums, since
+    Σ_j a_i·b_j = a_i·Σ_j b_j. So memory and the backward pass grow with B, not B².
+
+    Args:
+        a: (B, d) the anchors.
+        b: (B, d) the other side.
+        d: (B,) the similarities a_i·b_i.
+        known: (B, B) cells off the diagonal that are no negatives.
+        closest: "hardest" or "semi-hard".
+    """
+    total = a @ b.sum(0) - d
+    count = torch.full_like(d, len(a) - 1)
+    if known is not None:
+        i, j = known.nonzero(as_tuple=True)
+        total = total.index_add(0, i, -(a[i] * b[j]).sum(1))
+        count = count - known.sum(1)
+    where, above = _closest(a, b, known, closest)
+    nearest = (a * b[where]).sum(1)
     if closest == "semi-hard":
-        moved = torch.where(scores > d[:, None], scores - 2, scores).masked_fill(~negative, -2)
-        # The published rule gives −2 to what is left out; with no negative at
-        # all that must not count either, whatever d is.
-        nearest = moved.amax(1).masked_fill(~negative.any(1), -torch.inf)
-    else:
-        nearest = scores.masked_fill(~negative, -torch.inf).amax(1)
-    return total, negative.sum(1), nearest
+        own = where == torch.arange(len(a), device=a.device)  # the diagonal takes part, with −2
+        nearest = torch.where(own, -2.0, nearest - 2 * above)
+    return total, count, nearest.masked_fill(count == 0, -torch.inf)
+
+
+@torch.no_grad()
+def _closest(a: Tensor, b: Tensor, known: Tensor | None, closest: str) -> tuple[Tensor, Tensor]:
+    """(B,) the column of each anchor's closest negative, and whether the semi-hard rule moved it by −2."""
+    where, above = [], []
+    for first in range(0, len(a), BLOCK):
+        block = slice(first, first + BLOCK)
+        scores = a[block] @ b.T  # (block, B)
+        d = scores.diagonal(first).clone()
+        moved = scores > d[:, None]
+        if closest == "semi-hard":
+            scores -= 2 * moved
+        if known is not None:
+            scores.masked_fill_(known[block], -torch.inf)
+        scores.diagonal(first).fill_(-2.0 if closest == "semi-hard" else -torch.inf)
+        where.append(scores.argmax(1))
+        above.append(moved.gather(1, where[-1][:, None])[:, 0])
+    return torch.cat(where), torch.cat(above)
 
 
 def _hinges(total: Tensor, count: Tensor, nearest: Tensor, d: Tensor, margin: float) -> Tensor:
     """The two terms of each anchor; (B,). No negatives, no terms."""
-    mean = total / count.clamp(min=1)
-    mean_term = (mean - d + margin).clamp(min=0).masked_fill(count == 0, 0)
+    mean_term = (total / count.clamp(min=1) - d + margin).clamp(min=0).masked_fill(count == 0, 0)
     return mean_term + (nearest - d + margin).clamp(min=0)
 
 
