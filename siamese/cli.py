@@ -35,7 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         if options.debug or error.filename is None:
             raise
-        sys.exit(_fail(f"{error.filename}: {error.strerror}"))
+        # Where a finished file is moved to its name, the first is a temporary one.
+        sys.exit(_fail(f"{error.filename2 or error.filename}: {error.strerror}"))
 
 
 def _fail(message: str) -> int:
@@ -67,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("evaluate", evaluate, "Score a model and the baselines on labelled pairs.")
     sub.add_argument("--data", required=True, metavar="PATH", help=f"pairs to score: {FILES}")
     sub.add_argument("--tune-on", metavar="PATH", help="pairs to choose the thresholds on, instead of the model's")
-    sub.add_argument("--goal", default="accuracy", help="of --tune-on: accuracy (default), f1, or precision=0.95")
+    sub.add_argument("--goal", help="of --tune-on: accuracy (default), f1, or precision=0.95")
     sub.add_argument("--trained-on", metavar="PATH", help="the training pairs, where the model cannot find them")
     sub.add_argument("--json", action="store_true", help="print JSON")
     _add_model(sub)
@@ -180,6 +181,8 @@ def evaluate(options: argparse.Namespace) -> None:
     from siamese import datasets, evaluation, report
     from siamese.model import SiameseModel
 
+    if options.goal and not options.tune_on:
+        raise UserError("--goal is what a threshold is chosen for; it needs --tune-on PATH, the pairs to choose it on")
     columns = _columns(options)
     model = SiameseModel.load(options.model)
     pairs = datasets.to_score(options.data, columns)
@@ -192,7 +195,7 @@ def evaluate(options: argparse.Namespace) -> None:
     if options.tune_on:
         tuning = datasets.to_tune(options.tune_on, columns)
         similarity = model.similarity(tuning.question1, tuning.question2)
-        threshold = evaluation.choose_threshold(tuning.labels, similarity, options.goal)
+        threshold = evaluation.choose_threshold(tuning.labels, similarity, options.goal or "accuracy")
     result = evaluation.evaluate(model, pairs, threshold=threshold, tuning=tuning, training=training)
     print(json.dumps(result, indent=2) if options.json else report.text_table(result))
 

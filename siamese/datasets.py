@@ -42,7 +42,26 @@ def load(source: Source, warn: Callable[[Pairs, str], None] = lambda pairs, path
     In this order: the course's cut where it is asked for; the validation file
     where one is given; the file's own `split` column; else one pair in ten, by
     chance, is kept for validation.
+
+    Raises:
+        DataError: a file that cannot be used, or too few pairs of a label in a part.
     """
+    parts = _parted(source, warn)
+    if parts.training.duplicates < 2:
+        raise DataError(
+            f"{source.data}: {parts.training.duplicates} duplicate pair(s) to train on ({parts.how}); "
+            "two or more are needed, which are each other's negatives"
+        )
+    for label, meaning in ((1, "duplicates"), (0, "non-duplicates")):
+        if not (parts.validation.labels == label).any():
+            raise DataError(
+                f"{source.validation or source.data}: no {meaning} among the {len(parts.validation)} validation pairs "
+                f"({parts.how}); the threshold is chosen on both: give pairs by --validation PATH"
+            )
+    return parts
+
+
+def _parted(source: Source, warn: Callable[[Pairs, str], None]) -> Datasets:
     pairs = read_pairs(source.data, source.columns, need=(1,))
     warn(pairs, source.data)
     if source.split == "course":

@@ -106,6 +106,8 @@ def choose_threshold(labels: np.ndarray, scores: np.ndarray, goal: str = "accura
     # After step k everything at values[k] or above is called a duplicate, so the
     # threshold lies below values[k] and not below values[k + 1].
     thresholds = np.append((values[:-1] + values[1:]) / 2, 0.0)
+    # Between neighbouring floats the midpoint rounds to one of them; it must not be the upper one.
+    thresholds[:-1] = np.where(thresholds[:-1] < values[:-1], thresholds[:-1], values[1:])
     thresholds[0] = 1.0
     # "score > threshold" can never be true of 0, nor false of a 1 but by calling nothing a duplicate
     possible = np.append(True, values[1:] > thresholds[1:])

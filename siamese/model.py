@@ -82,12 +82,12 @@ class SiameseModel:
         """The cosine of each pair questions1[i], questions2[i]; (n,) float64, 0 where no word is known."""
         if len(questions1) != len(questions2):
             raise UserError(f"{len(questions1)} first and {len(questions2)} second questions: expected as many of each")
+        _check_questions(questions1)
+        _check_questions(questions2)
         if self.config.padding != "none":
             return self._course_similarity(questions1, questions2)
         # Each distinct question once, in an order that does not depend on which
         # side it stands on: so the result is the same to the bit for (b, a).
-        _check_questions(questions1)
-        _check_questions(questions2)
         distinct = sorted({*questions1, *questions2})
         number = {question: i for i, question in enumerate(distinct)}
         vectors = self.encode(distinct)
@@ -112,7 +112,7 @@ class SiameseModel:
     def probability(self, similarity: np.ndarray | float) -> np.ndarray:
         """The probability that a pair of this similarity is a duplicate; the shape of `similarity`."""
         slope, intercept = self.calibration
-        return np.asarray(1 / (1 + np.exp(-(slope * np.asarray(similarity) + intercept))))
+        return np.exp(-np.logaddexp(0.0, -(slope * np.asarray(similarity) + intercept)))  # overflows nowhere
 
     def predict(self, question1: str, question2: str, threshold: float | None = None) -> Prediction:
         """Say whether two questions are duplicates: whether their similarity is above the threshold.
@@ -160,19 +160,21 @@ class SiameseModel:
         try:
             settings = json.loads(path.read_text(encoding="utf-8"))
             if settings["format"] != FORMAT:
-                raise ModelError(f"{path}: format {settings['format']!r}; this version reads format {FORMAT}")
+                raise ModelError(f"format {settings['format']!r}; this version reads format {FORMAT}")
             config = Config(**settings["config"])
-            threshold, calibration = check_threshold(settings["threshold"]), settings["calibration"]
-            slope, intercept = (float(number) for number in calibration)
+            threshold, facts = check_threshold(settings["threshold"]), dict(settings["facts"])
+            slope, intercept = (float(number) for number in settings["calibration"])
             path = folder / "vocabulary.txt"
             tokenizer = Tokenizer(path.read_text(encoding="utf-8").split("\n")[:-1], config.tokens)
             path = folder / "model.safetensors"
             with safe_open(path, framework="numpy") as file:
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             _check_weights(weights, config, len(tokenizer))
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError, UserError) as error:
+        except UserError as error:
+            raise ModelError(f"{path}: {error}") from error
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
             raise ModelError(f"{path}: not a file of a model: {type(error).__name__}: {error}") from error
-        return cls(config, tokenizer, weights, threshold, (slope, intercept), settings["facts"])
+        return cls(config, tokenizer, weights, threshold, (slope, intercept), facts)
 
 
 def write_predictions(
@@ -194,10 +196,11 @@ def write_predictions(
             file = stack.enter_context(open(stack.enter_context(replacing(path)), "w", encoding="utf-8", newline=""))
         else:
             file = sys.stdout  # type: ignore[assignment]
-        writer = csv.writer(file, lineterminator="\n")
+        # Text is always quoted: Python 3.11 would leave a lone carriage return bare, which ends a row for a reader.
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow(["question1", "question2", "similarity", "probability", "is_duplicate"])
-        for q1, q2, s, p in zip(pairs.question1, pairs.question2, similarity, probability):
-            writer.writerow([q1, q2, f"{s:.6f}", f"{p:.6f}", int(s > threshold)])
+        for q1, q2, s, p in zip(pairs.question1, pairs.question2, similarity.tolist(), probability.tolist()):
+            writer.writerow([q1, q2, round(s, 6), round(p, 6), int(s > threshold)])
     return int((similarity > threshold).sum())
 
 
@@ -211,10 +214,11 @@ def cosine(vectors: np.ndarray, first: Sequence[int] | np.ndarray, second: Seque
 
     Exactly 1 for a vector and itself, 0 for the zero vector.
     """
+    first, second = np.asarray(first, np.int64), np.asarray(second, np.int64)
     squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
     dots = np.empty(len(first))
     for part in np.array_split(np.arange(len(first)), len(first) // 8_192 + 1):  # bounds the memory
-        a, b = vectors[np.asarray(first)[part]], vectors[np.asarray(second)[part]]
+        a, b = vectors[first[part]], vectors[second[part]]
         dots[part] = np.einsum("nd,nd->n", a, b, dtype=np.float64)
     lengths = np.sqrt(squares[first] * squares[second])
     return np.clip(np.divide(dots, lengths, out=np.zeros_like(dots), where=lengths > 0), -1, 1)

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import itertools
 import re
+import unicodedata
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -200,12 +201,16 @@ def from_groups(groups: Mapping[str, list[str]], seed: int = 0) -> Pairs:
     different groups, without regard to how alike they are. Whole groups, one in
     ten, become the validation part, so that its questions are never trained on.
     """
-    chains = [pair for members in groups.values() for pair in zip(members, [*members[1:], members[-1]])]
+    chains = [pair for members in groups.values() for pair in zip(members, [*members[1:], *members[-1:]])]
     linked = Clusters(Pairs.of((a for a, _ in chains), (b for _, b in chains), [1] * len(chains)))
     joined: dict[int, dict[int, str]] = {}  # cluster to its distinct questions, by key
     for question, cluster in zip((a for a, _ in chains), linked.of(a for a, _ in chains)):
         joined.setdefault(int(cluster), {}).setdefault(key(question), question)
 
+    if len(joined) < 4:
+        raise DataError(
+            f"{len(joined)} groups of questions; at least four are needed, two to train and two to validate"
+        )
     random = np.random.default_rng(seed)
     held = random.permutation(len(joined)) < max(2, len(joined) // 10)
     rows: list[tuple[str, str, int, str]] = []
@@ -213,8 +218,6 @@ def from_groups(groups: Mapping[str, list[str]], seed: int = 0) -> Pairs:
         chosen = [list(group.values()) for group, here in zip(joined.values(), members) if here]
         duplicates = [pair for group in chosen for pair in _within(group)]
         rows += [(a, b, 1, part) for a, b in duplicates]
-        if len(chosen) < 2:
-            continue
         owner = np.repeat(np.arange(len(chosen)), [len(group) for group in chosen])
         questions = [question for group in chosen for question in group]
         for i in random.integers(len(questions), size=len(duplicates)):
@@ -283,7 +286,12 @@ def key(question: str) -> int:
     64 bits of a hash: among ten million questions the chance of a single false
     match is 3 in a million.
     """
-    text = _NO_LETTER_OR_DIGIT.sub("", question.lower()) or question.strip()
+    text = question.lower()
+    if text.isascii():
+        text = _NO_LETTER_OR_DIGIT.sub("", text)
+    else:  # the marks that make up letters in some scripts stay
+        text = "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c)[0] in "LMN")
+    text = text or question.strip()
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 

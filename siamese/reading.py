@@ -12,6 +12,7 @@ from siamese.errors import DataError
 
 SUFFIXES = ".csv, .tsv, .jsonl or .parquet"
 SHOWN = 5  # faulty rows that are described one by one
+MOST_LINES = 100  # of the file in one row of a CSV or TSV file
 
 Record = Mapping[str, Any]  # column to value
 Check = Callable[[Record], str | None]  # what is wrong with a record, or None
@@ -107,6 +108,8 @@ class _Rereadable:
         return self
 
     def __next__(self) -> str:
+        if len(self.read) == MOST_LINES:  # else a file of stray quotes takes quadratic time
+            raise csv.Error(f"more than {MOST_LINES} lines in one row; is a quote not closed?")
         line = self.pending.popleft() if self.pending else next(self.lines)
         self.read.append(line)
         self.number += 1
@@ -123,8 +126,7 @@ class _Rereadable:
 
 def _delimited(path: Path, delimiter: str) -> File:
     lines = _Rereadable(_lines(path))
-    # Strict, so that a stray quote is an error and not a field that swallows
-    # what follows; csv's own limit of 131,072 characters a field ends the rest.
+    # Strict, so that a stray quote is an error and not a field that swallows what follows.
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
 
     def records() -> Iterator[tuple[int, Record | str]]:
@@ -148,13 +150,14 @@ def _delimited(path: Path, delimiter: str) -> File:
             yield line, fault
 
     names: list[str] = []
-    try:
-        while not any(names):
+    while not any(names):
+        line = lines.number + 1
+        try:
             names = [name.strip() for name in next(reader)]
-    except StopIteration:
-        names = []
-    except csv.Error as error:
-        raise DataError(f"{path}, line {lines.number}: {error}; expected a line with the names of the columns") from None
+        except StopIteration:
+            return File([], records())
+        except csv.Error as error:
+            raise DataError(f"{path}, line {line}: {error}; expected a line with the names of the columns") from None
     return File(names, records())
 
 

@@ -45,7 +45,7 @@ _WORDS = re.compile(r"\w+|[^\w\s]")
 
 
 def _words(question: str) -> list[str]:
-    return _WORDS.findall(unicodedata.normalize("NFC", question).lower())
+    return _WORDS.findall(unicodedata.normalize("NFC", question.lower()))
 
 
 def _nltk() -> Callable[[str], list[str]]:

@@ -1,11 +1,18 @@
-"""Shared by all tests: where the outside data lie, and a hypothesis profile that always tries the same examples."""
+"""Shared by all tests: outside data, a small file of pairs, a tiny model, and hypothesis with fixed examples."""
 
+import csv
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 SHARED = Path(__file__).parents[2] / "shared"
+QUESTIONS = Path(__file__).parents[1] / "data" / "questions.csv"
+
+# Read when torch is first loaded: where others use the cores too, the threads of small
+# steps would wait for each other in loops, two seconds a step instead of ten milliseconds.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("ci")
@@ -24,3 +31,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "shared" in getattr(item, "fixturenames", ()):
             item.add_marker("shared")
+
+
+@pytest.fixture(scope="session")
+def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pairs among the first ten intents of data/questions.csv, in its three parts; not to be changed."""
+    path = tmp_path_factory.mktemp("pairs") / "small.csv"
+    with open(QUESTIONS, encoding="utf-8", newline="") as source, open(path, "w", encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(source)
+        writer = csv.DictWriter(file, rows.fieldnames or [])
+        writer.writeheader()
+        writer.writerows(row for row in rows if max(int(row["qid1"]), int(row["qid2"])) <= 90)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_model(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model of 16 numbers a question, trained on `small_file` for a second; not to be changed."""
+    from siamese import datasets, training
+    from siamese.config import Config
+
+    source = datasets.Source(str(small_file))
+    parts = datasets.load(source)
+    config = Config(embedding=16, hidden=16, batch_size=32, epochs=5, learning_rate=0.02)
+    model = training.train(config, parts.training, parts.validation)
+    model.facts["data"] = datasets.remember(source)
+    folder = tmp_path_factory.mktemp("model")
+    model.save(folder)
+    return folder

@@ -2,6 +2,8 @@
 
 import json
 import math
+import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +24,8 @@ from siamese.evaluation import (
     wanted_precision,
 )
 
+Scored = tuple[np.ndarray, np.ndarray]  # labels, scores
+
 # Scores with many ties, among them the ends, and values whose midpoint is not between them.
 JUST_ABOVE = math.nextafter(0.5, 1)
 NEXT = math.nextafter(JUST_ABOVE, 1)
@@ -34,8 +38,7 @@ scored = rows_of_scores.map(lambda rows: columns(rows))
 both_labels = scored.filter(lambda data: len(set(data[0])) == 2)
 
 
-def columns(rows: list[tuple[int, float]]) -> tuple[np.ndarray, np.ndarray]:
-    """(labels, scores)"""
+def columns(rows: list[tuple[int, float]]) -> Scored:
     return np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
 
 
@@ -43,7 +46,7 @@ def columns(rows: list[tuple[int, float]]) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1))
-def test_verdicts_as_scikit_learn_scores_them(rows):
+def test_verdicts_as_scikit_learn_scores_them(rows: list[tuple[int, float]]) -> None:
     labels, predicted = np.array(rows).T
     found = verdict_scores(labels, predicted)
     assert found["accuracy"] == pytest.approx(reference.accuracy_score(labels, predicted))
@@ -55,7 +58,7 @@ def test_verdicts_as_scikit_learn_scores_them(rows):
     json.dumps(found)  # plain numbers
 
 
-def test_published_confusion(shared):
+def test_published_confusion(shared: Path) -> None:
     facts = json.loads((shared / "conformance" / "course.json").read_text())["metrics"]
     (tn, fp), (fn, tp) = facts["confusion"]
     labels, predicted = np.repeat([[0, 0, 1, 1], [0, 1, 0, 1]], [tn, fp, fn, tp], axis=1)
@@ -67,14 +70,14 @@ def test_published_confusion(shared):
 
 
 @given(both_labels)
-def test_rankings_as_scikit_learn_scores_them(data):
+def test_rankings_as_scikit_learn_scores_them(data: Scored) -> None:
     labels, scores = data
     assert average_precision(labels, scores) == pytest.approx(reference.average_precision_score(labels, scores))
     assert roc_auc(labels, scores) == pytest.approx(reference.roc_auc_score(labels, scores))
 
 
 @given(both_labels)
-def test_curves_as_scikit_learn_draws_them(data):
+def test_curves_as_scikit_learn_draws_them(data: Scored) -> None:
     labels, scores = data
     found = curves(labels, scores)
     # scikit-learn's curves go the other way, or begin with a point of no verdict.
@@ -87,7 +90,7 @@ def test_curves_as_scikit_learn_draws_them(data):
 
 
 @given(both_labels, st.randoms(use_true_random=False))
-def test_rankings_ignore_the_order_of_the_pairs_and_any_rising_function(data, rng):
+def test_rankings_ignore_the_order_of_the_pairs_and_any_rising_function(data: Scored, rng: random.Random) -> None:
     labels, scores = data
     order = list(range(len(labels)))
     rng.shuffle(order)
@@ -97,13 +100,13 @@ def test_rankings_ignore_the_order_of_the_pairs_and_any_rising_function(data, rn
 
 
 @given(both_labels)
-def test_roc_auc_by_a_plain_loop(data):
+def test_roc_auc_by_a_plain_loop(data: Scored) -> None:
     labels, scores = data
     wins = [(p > n) + (p == n) / 2 for p in scores[labels == 1] for n in scores[labels == 0]]
     assert roc_auc(labels, scores) == pytest.approx(sum(wins) / len(wins))
 
 
-def test_rankings_in_numbers():
+def test_rankings_in_numbers() -> None:
     labels, scores = np.array([1, 0, 1, 0]), np.array([0.9, 0.7, 0.7, 0.1])
     # Down the scores: at 0.9 recall 1/2, precision 1; at 0.7 recall 1, precision 2/3.
     assert average_precision(labels, scores) == pytest.approx(1 / 2 * 1 + 1 / 2 * 2 / 3)
@@ -113,7 +116,7 @@ def test_rankings_in_numbers():
     assert average_precision(labels, tied) == roc_auc(labels, tied) == 0.5
 
 
-def test_rankings_that_are_not_defined():
+def test_rankings_that_are_not_defined() -> None:
     assert math.isnan(average_precision(np.array([0, 0]), np.array([0.1, 0.2])))
     assert average_precision(np.array([1, 1]), np.array([0.1, 0.2])) == 1
     for label in (0, 1):
@@ -121,7 +124,7 @@ def test_rankings_that_are_not_defined():
 
 
 @given(both_labels, st.floats(0, 1))
-def test_all_scores(data, threshold):
+def test_all_scores(data: Scored, threshold: float) -> None:
     labels, scores = data
     assert all_scores(labels, scores, threshold) == {
         "pairs": len(labels),
@@ -133,7 +136,7 @@ def test_all_scores(data, threshold):
     }
 
 
-def test_a_score_at_the_threshold_is_no_duplicate():
+def test_a_score_at_the_threshold_is_no_duplicate() -> None:
     assert all_scores(np.array([1, 1]), np.array([0.5, JUST_ABOVE]), 0.5)["confusion"] == [[0, 0], [1, 1]]
 
 
@@ -159,7 +162,7 @@ def every_verdict(scores: np.ndarray) -> list[np.ndarray]:
 @example(rows=[(1, JUST_ABOVE), (0, 0.5)])
 @example(rows=[(1, NEXT), (0, JUST_ABOVE)])
 @example(rows=[(1, 1.0), (1, 1.0), (0, 1.0)])
-def test_no_threshold_beats_the_chosen_one(goal, rows):
+def test_no_threshold_beats_the_chosen_one(goal: str, rows: list[tuple[int, float]]) -> None:
     labels, scores = columns(rows)
     all_verdicts = every_verdict(scores)
     best = max(value(labels, predicted, goal) for predicted in all_verdicts)
@@ -176,7 +179,7 @@ def test_no_threshold_beats_the_chosen_one(goal, rows):
 
 
 @given(scored, st.randoms(use_true_random=False))
-def test_the_order_of_the_pairs_does_not_matter(data, rng):
+def test_the_order_of_the_pairs_does_not_matter(data: Scored, rng: random.Random) -> None:
     labels, scores = data
     order = list(range(len(labels)))
     rng.shuffle(order)
@@ -184,20 +187,20 @@ def test_the_order_of_the_pairs_does_not_matter(data, rng):
 
 
 @given(scored, st.floats(0.01, 1))
-def test_a_wanted_precision_is_reached(data, wanted):
+def test_a_wanted_precision_is_reached(data: Scored, wanted: float) -> None:
     labels, scores = data
     assume(any(value(labels, predicted, f"precision={wanted}") > 0 for predicted in every_verdict(scores)))
     threshold = choose_threshold(labels, scores, f"precision={wanted}")
     assert verdict_scores(labels, scores > threshold)["precision"] >= wanted
 
 
-def test_ties_are_exact():
+def test_ties_are_exact() -> None:
     labels, scores = np.array([1, 0]), np.array([0.5, 0.5])
     threshold = choose_threshold(labels, scores)
     assert all_scores(labels, scores, threshold)["accuracy"] == 0.5
 
 
-def test_threshold_in_numbers():
+def test_threshold_in_numbers() -> None:
     labels, scores = np.array([1, 0, 1, 1, 0, 0]), np.array([0.9, 0.8, 0.6, 0.4, 0.2, -0.3])
     # Below 0.4 and not below 0.2: three of three duplicates and one wrong, 5 of 6 right; F1 = 6/7.
     assert choose_threshold(labels, scores, "accuracy") == pytest.approx(0.3)
@@ -207,7 +210,7 @@ def test_threshold_in_numbers():
     assert choose_threshold(labels, scores, "precision=1") == pytest.approx(0.85)
 
 
-def test_of_equally_good_thresholds_the_highest():
+def test_of_equally_good_thresholds_the_highest() -> None:
     labels, scores = np.array([1, 0, 0, 1]), np.array([0.8, 0.6, 0.4, 0.2])
     # F1 is 2·1 / (1 + 2) above 0.7 and 2·2 / (4 + 2) above 0, both 2/3.
     assert choose_threshold(labels, scores, "f1") == pytest.approx(0.7)
@@ -215,7 +218,7 @@ def test_of_equally_good_thresholds_the_highest():
     assert choose_threshold(np.array([0, 1]), np.array([0.8, 0.6]), "accuracy") == 1
 
 
-def test_nothing_is_a_duplicate_where_that_is_best():
+def test_nothing_is_a_duplicate_where_that_is_best() -> None:
     # Every duplicate scores below every non-duplicate.
     labels, scores = np.array([0, 0, 0, 1]), np.array([0.9, 1.0, 0.5, 0.1])
     threshold = choose_threshold(labels, scores)
@@ -224,7 +227,7 @@ def test_nothing_is_a_duplicate_where_that_is_best():
     assert choose_threshold(np.array([0, 0]), np.array([0.2, 0.9]), "f1") == 1
 
 
-def test_everything_is_a_duplicate_where_that_is_best():
+def test_everything_is_a_duplicate_where_that_is_best() -> None:
     labels, scores = np.array([1, 1, 1]), np.array([1.0, 0.4, 0.01])
     for goal in ("accuracy", "f1", "precision=1"):
         assert (scores > choose_threshold(labels, scores, goal)).all()
@@ -241,14 +244,13 @@ def test_everything_is_a_duplicate_where_that_is_best():
         ([1, 1, 0], [1e-9, 1.0, 0.0], 1),
     ],
 )
-def test_negative_scores_and_the_ends(labels, scores, accuracy):
-    labels, scores = np.array(labels), np.array(scores)
-    threshold = choose_threshold(labels, scores)
+def test_negative_scores_and_the_ends(labels: list[int], scores: list[float], accuracy: float) -> None:
+    threshold = choose_threshold(np.array(labels), np.array(scores))
     assert 0 <= threshold <= 1
-    assert verdict_scores(labels, scores > threshold)["accuracy"] == accuracy
+    assert verdict_scores(np.array(labels), np.array(scores) > threshold)["accuracy"] == accuracy
 
 
-def test_a_precision_that_no_threshold_reaches():
+def test_a_precision_that_no_threshold_reaches() -> None:
     labels, scores = np.array([0, 1, 1, 0, 0]), np.array([0.9, 0.8, 0.7, 0.6, 0.5])
     # The best is two of the first three, 2/3.
     with pytest.raises(UserError, match=r"no threshold reaches a precision of 0.7; the highest is 0.667"):
@@ -267,14 +269,14 @@ BAD_GOALS = """
 
 
 @pytest.mark.parametrize("goal", ["", *BAD_GOALS.split()])
-def test_bad_goals(goal):
+def test_bad_goals(goal: str) -> None:
     with pytest.raises(UserError, match="expected accuracy, f1 or precision=0.95") as caught:
         choose_threshold(np.array([0, 1]), np.array([0.1, 0.9]), goal)
     assert repr(goal) in str(caught.value)
 
 
 @pytest.mark.parametrize("wanted", [0.95, 1.0, 1e-6])
-def test_wanted_precision(wanted):
+def test_wanted_precision(wanted: float) -> None:
     assert wanted_precision(f"precision={wanted}") == wanted
 
 
@@ -286,7 +288,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("slope", "intercept"), [(8.0, -5.0), (3.0, 0.5), (-2.0, 1.0), (20.0, -14.0)])
-def test_calibration_recovers_a_logistic(slope, intercept):
+def test_calibration_recovers_a_logistic(slope: float, intercept: float) -> None:
     # At each of 41 scores 5,000 labels, of which the logistic's share is 1: no chance in it, only rounding.
     grid = np.linspace(-1, 1, 41)
     ones = np.round(5_000 * sigmoid(slope * grid + intercept)).astype(int)
@@ -294,7 +296,7 @@ def test_calibration_recovers_a_logistic(slope, intercept):
     assert calibrate(labels, np.repeat(grid, 5_000)) == pytest.approx((slope, intercept), rel=0.01)
 
 
-def test_calibration_keeps_the_share_of_duplicates():
+def test_calibration_keeps_the_share_of_duplicates() -> None:
     rng = np.random.default_rng(0)
     scores = rng.uniform(-1, 1, 2_000)
     labels = (scores**3 + rng.normal(0, 0.5, 2_000) > 0.2).astype(int)
@@ -304,13 +306,13 @@ def test_calibration_keeps_the_share_of_duplicates():
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_calibration_on_one_label(label):
+def test_calibration_on_one_label(label: int) -> None:
     slope, intercept = calibrate(np.full(3, label), np.array([0.1, 0.5, 0.9]))
     assert slope == 0
     assert sigmoid(intercept) == pytest.approx(label, abs=1e-6)
 
 
-def test_calibration_of_labels_that_the_score_tells_apart():
+def test_calibration_of_labels_that_the_score_tells_apart() -> None:
     labels, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.7, 0.9])
     slope, intercept = calibrate(labels, scores)
     assert math.isfinite(slope) and math.isfinite(intercept)

@@ -181,8 +181,10 @@ def masks(generator: np.random.Generator, size: int) -> dict[str, np.ndarray | N
 @pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 2e-6), (torch.float64, 1e-12)])
 def test_agrees_with_plain_loops(variant: dict[str, Any], dtype: torch.dtype, within: float) -> None:
     generator = np.random.default_rng(1)
-    for size in (2, 3, 5, 16):
+    # Also far from unit vectors: with diagonals below -2, the value of what semi-hard leaves out matters.
+    for size, scale in itertools.product((2, 3, 5, 16), (1, -4)):
         v1, v2 = unit_vectors(generator, size, dtype)
+        v2 *= scale
         scores = (v1 @ v2.T).tolist()
         for name, mask in masks(generator, size).items():
             same = np.zeros((size, size), bool) if mask is None else mask
@@ -190,7 +192,7 @@ def test_agrees_with_plain_loops(variant: dict[str, Any], dtype: torch.dtype, wi
                 expected = plain_loops(scores, margin, same=same.tolist(), **variant)
                 found = TripletLossFn(v1, v2, margin, same=None if mask is None else torch.from_numpy(mask), **variant)
                 assert (found.shape, found.dtype) == ((), dtype)
-                assert found.item() == pytest.approx(expected, rel=within, abs=within), (size, name, margin)
+                assert found.item() == pytest.approx(expected, rel=within, abs=within), (size, scale, name, margin)
 
 
 @every_variant
@@ -204,6 +206,23 @@ def test_gradient_is_that_of_differences(variant: dict[str, Any]) -> None:
                 lambda a, b: TripletLossFn(a, b, margin, same=same, **variant),  # noqa: B023 (called at once)
                 (v1, v2),
             )
+
+
+def test_blocks_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S is looked at a block of rows at a time; small blocks, the last one smaller, instead of a large batch."""
+    generator = np.random.default_rng(6)
+    vectors = unit_vectors(generator, 11, torch.float64)
+    for variant, mask in itertools.product(VARIANTS, masks(generator, 11).values()):
+        same = None if mask is None else torch.from_numpy(mask)
+        results = []
+        for block in (3, 1_000):
+            monkeypatch.setattr("siamese.losses.triplet.BLOCK", block)
+            v1, v2 = (v.clone().requires_grad_() for v in vectors)
+            loss = TripletLossFn(v1, v2, same=same, **variant)
+            loss.backward()
+            results.append((loss, gradient(v1), gradient(v2)))
+        for small, whole in zip(*results):
+            torch.testing.assert_close(small, whole, rtol=0, atol=1e-12)
 
 
 # What must hold for any batch
@@ -224,9 +243,9 @@ class Example:
 
 @st.composite
 def batches(draw: st.DrawFn) -> Example:
-    """Eighths from -1 to 1: products and sums of them are exact, so that ties stay ties in any order."""
+    """Quarters from -2 to 2: products and sums of them are exact, so that ties stay ties in any order."""
     size, length = draw(st.integers(2, 6)), draw(st.integers(1, 3))
-    vectors = arrays(np.float64, (size, length), elements=st.integers(-8, 8).map(lambda k: k / 8))
+    vectors = arrays(np.float64, (size, length), elements=st.integers(-8, 8).map(lambda k: k / 4))
     mask = arrays(np.bool_, (size, size))
     return Example(*(torch.from_numpy(draw(kind)) for kind in (vectors, vectors, mask)))
 
@@ -237,6 +256,15 @@ often = settings(max_examples=200)  # so that each of the variants has its turn
 
 def close(a: Tensor, b: Tensor) -> bool:
     return math.isclose(a.item(), b.item(), rel_tol=1e-12, abs_tol=1e-12)
+
+
+@often
+@given(batches(), variants)
+def test_ties_agree_with_plain_loops(batch: Example, variant: dict[str, Any]) -> None:
+    """Semi-hard leaves a negative that equals its diagonal where it is."""
+    scores = (batch.v1 @ batch.v2.T).tolist()
+    expected = plain_loops(scores, 0.25, same=batch.same.tolist(), **variant)
+    assert batch.loss(**variant).item() == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
 
 @often
@@ -264,7 +292,6 @@ def test_both_summed_is_rows_and_columns(batch: Example, closest: str) -> None:
     assert close(rows + columns, both)
 
 
-@often
 @given(batches(), variants)
 def test_mean_is_the_sum_over_the_number_of_anchors(batch: Example, variant: dict[str, Any]) -> None:
     mean, total = (batch.loss(**{**variant, "reduction": reduction}) for reduction in ("mean", "sum"))
@@ -272,14 +299,12 @@ def test_mean_is_the_sum_over_the_number_of_anchors(batch: Example, variant: dic
     assert close(mean * sides * len(batch.v1), total)
 
 
-@often
 @given(batches(), variants, st.floats(0, 2), st.floats(0, 2))
 def test_wider_margin_is_never_less_loss(batch: Example, variant: dict[str, Any], one: float, other: float) -> None:
     narrow, wide = (batch.loss(margin, **variant) for margin in sorted((one, other)))
     assert 0 <= narrow <= wide
 
 
-@often
 @given(batches(), variants)
 def test_diagonal_of_same_does_not_matter(batch: Example, variant: dict[str, Any]) -> None:
     before = batch.loss(**variant)
@@ -303,7 +328,6 @@ def test_anchor_without_a_negative_adds_nothing(batch: Example, variant: dict[st
     assert not gradient(batch.v2)[i].any()
 
 
-@often
 @given(batches(), variants)
 def test_everything_the_same_is_no_loss(batch: Example, variant: dict[str, Any]) -> None:
     batch.same.fill_(True)

@@ -60,7 +60,7 @@ def same_pairs(a: Pairs, b: Pairs) -> bool:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_every_format_gives_the_same_pairs(tmp_path, suffix):
+def test_every_format_gives_the_same_pairs(tmp_path: Path, suffix: str) -> None:
     pairs = read_pairs(write(tmp_path / f"pairs{suffix}", ROWS))
     assert rows_of(pairs) == ROWS
     assert (len(pairs), pairs.rows, pairs.duplicates, pairs.skipped, pairs.faults) == (5, 5, 2, 0, [])
@@ -73,16 +73,18 @@ questions = st.text(min_size=1, max_size=20).filter(str.strip)
 
 @given(st.lists(st.tuples(questions, questions, st.integers(0, 1)), max_size=5))
 @pytest.mark.parametrize("suffix", (".csv", ".tsv", ".jsonl"))
-def test_whatever_a_question_holds_comes_back(tmp_path_factory, suffix, rows):
+def test_whatever_a_question_holds_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, suffix: str, rows: list[tuple[str, str, int]]
+) -> None:
     path = write(tmp_path_factory.mktemp("pairs") / f"pairs{suffix}", [*rows, ("a", "b", 1)])
     assert rows_of(read_pairs(path, need=())) == [*rows, ("a", "b", 1)]
 
 
-def test_upper_case_ending(tmp_path):
+def test_upper_case_ending(tmp_path: Path) -> None:
     assert rows_of(read_pairs(write(tmp_path / "p.tsv", ROWS).rename(tmp_path / "P.TSV"))) == ROWS
 
 
-def test_ndjson_is_json_lines(tmp_path):
+def test_ndjson_is_json_lines(tmp_path: Path) -> None:
     assert rows_of(read_pairs(write(tmp_path / "p.jsonl", ROWS).rename(tmp_path / "p.ndjson"))) == ROWS
 
 
@@ -94,25 +96,25 @@ def test_ndjson_is_json_lines(tmp_path):
         "question1,question2,is_duplicate\r\na,b,0\r\nc,d,1\r\n",
         "\ufeffquestion1,question2,is_duplicate\na,b,0\nc,d,1\n",
         "question1,question2,is_duplicate\n\na,b,0\n\r\n\nc,d,1\n\n",
-        "\nquestion1,question2,is_duplicate\na,b,0\nc,d,1\n",
+        "\n  \nquestion1,question2,is_duplicate\na,b,0\nc,d,1\n",
         'question1, question2 ,"is_duplicate"\n"a","b","0"\nc,d,1\n',
         "is_duplicate,id,question2,question1\n0,9,b,a\n1,8,d,c\n",
         "id,qid1,qid2,question1,question2,is_duplicate\n0,,2,a,b,0\n1,3,,c,d,1\n",
     ],
     ids=["plain", "no-last-newline", "crlf", "bom", "blank-lines", "blank-first", "spaced-header", "order", "quora"],
 )
-def test_forms_of_csv(tmp_path, content):
+def test_forms_of_csv(tmp_path: Path, content: str) -> None:
     pairs = read_pairs(put(tmp_path / "p.csv", content))
     assert rows_of(pairs) == [("a", "b", 0), ("c", "d", 1)]
     assert (pairs.rows, pairs.skipped) == (2, 0)
 
 
-def test_json_lines_with_bom_crlf_and_blank_lines(tmp_path):
+def test_json_lines_with_bom_crlf_and_blank_lines(tmp_path: Path) -> None:
     lines = [json.dumps(dict(zip(HEADER, row))) for row in ROWS]
     assert rows_of(read_pairs(put(tmp_path / "p.jsonl", "\ufeff" + "\r\n\r\n".join(lines)))) == ROWS
 
 
-def test_json_lines_may_order_their_keys_as_they_like(tmp_path):
+def test_json_lines_may_order_their_keys_as_they_like(tmp_path: Path) -> None:
     lines = [dict(zip(HEADER, ("a", "b", 0))), dict(zip(HEADER[::-1], (1, "d", "c")))]
     assert rows_of(read_pairs(put(tmp_path / "p.jsonl", "\n".join(map(json.dumps, lines))))) == [
         ("a", "b", 0),
@@ -121,13 +123,13 @@ def test_json_lines_may_order_their_keys_as_they_like(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_extra_columns_are_ignored(tmp_path, suffix):
+def test_extra_columns_are_ignored(tmp_path: Path, suffix: str) -> None:
     rows = [(i, *row, f"note {i}, more") for i, row in enumerate(ROWS)]
     assert rows_of(read_pairs(write(tmp_path / f"p{suffix}", rows, ("id", *HEADER, "note")))) == ROWS
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_other_column_names(tmp_path, suffix):
+def test_other_column_names(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"p{suffix}", ROWS, ("left", "right", "same"))
     assert rows_of(read_pairs(path, Columns("left", "right", "same"))) == ROWS
     with pytest.raises(DataError, match="no column 'question1', 'question2', 'is_duplicate'; it has 'left', 'right'"):
@@ -135,7 +137,7 @@ def test_other_column_names(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_unseen_and_split_are_kept(tmp_path, suffix):
+def test_unseen_and_split_are_kept(tmp_path: Path, suffix: str) -> None:
     parts = ["train", "train", "validation", "test", "train"]
     rows = [(*row, i % 2, part) for i, (row, part) in enumerate(zip(ROWS, parts))]
     pairs = read_pairs(write(tmp_path / f"p{suffix}", rows, (*HEADER, "unseen", "split")))
@@ -147,14 +149,14 @@ def test_unseen_and_split_are_kept(tmp_path, suffix):
     assert pairs.part("nothing") is None and read_pairs(write(tmp_path / "q.csv", ROWS)).part("train") is None
 
 
-def test_a_faulty_row_shifts_no_other_column(tmp_path):
+def test_a_faulty_row_shifts_no_other_column(tmp_path: Path) -> None:
     rows = [("a", "b", 0, 1, "train"), ("c", "d", 2, 0, "test"), ("e", "f", 1, 0, "validation")]
     pairs = read_pairs(write(tmp_path / "p.csv", rows, (*HEADER, "unseen", "split")))
     assert pairs.unseen.tolist() == [True, False] and pairs.split.tolist() == ["train", "validation"]
 
 
 @pytest.mark.parametrize("which", [np.array([3, 0, 3]), np.array([True, False, False, True, True]), np.array([], int)])
-def test_take(which):
+def test_take(which: np.ndarray) -> None:
     pairs = Pairs.of(*zip(*ROWS))
     numbers = np.flatnonzero(which) if which.dtype == bool else which
     assert rows_of(pairs.take(which)) == [ROWS[i] for i in numbers]
@@ -166,25 +168,25 @@ def test_take(which):
 @pytest.mark.parametrize(
     ("written", "label"), [("0", 0), ("1", 1), (" 1 ", 1), ("0.0", 0), ("1.0", 1), ('"1"', 1), ("\t0", 0)]
 )
-def test_label_forms_in_csv(tmp_path, written, label):
+def test_label_forms_in_csv(tmp_path: Path, written: str, label: int) -> None:
     pairs = read_pairs(put(tmp_path / "p.csv", f"question1,question2,is_duplicate\na,b,{written}\n"), need=(label,))
     assert rows_of(pairs) == [("a", "b", label)]
 
 
 @pytest.mark.parametrize("written", ["0", "1", "0.0", "1.0", "false", "true", '"0"', '"1"', '" 1 "'])
-def test_label_forms_in_json(tmp_path, written):
+def test_label_forms_in_json(tmp_path: Path, written: str) -> None:
     content = f'{{"question1": "a", "question2": "b", "is_duplicate": {written}}}\n'
     expected = int("1" in written or written == "true")
     assert rows_of(read_pairs(put(tmp_path / "p.jsonl", content), need=(expected,))) == [("a", "b", expected)]
 
 
 @pytest.mark.parametrize("labels", [[0, 1], [0.0, 1.0], [False, True], ["0", "1"]], ids=["int", "float", "bool", "str"])
-def test_label_forms_in_parquet(tmp_path, labels):
+def test_label_forms_in_parquet(tmp_path: Path, labels: list) -> None:
     pairs = read_pairs(write(tmp_path / "p.parquet", [("a", "b", labels[0]), ("c", "d", labels[1])]))
     assert pairs.labels.tolist() == [0, 1]
 
 
-def test_without_labels(tmp_path):
+def test_without_labels(tmp_path: Path) -> None:
     path = write(tmp_path / "p.csv", [row[:2] for row in ROWS], HEADER[:2])
     assert rows_of(read_pairs(path, labelled=False)) == [(q1, q2, -1) for q1, q2, _ in ROWS]
     # A label column that is there is not looked at.
@@ -214,7 +216,7 @@ def test_without_labels(tmp_path):
         ("a,b,1,", "4 fields, expected 3"),
     ],
 )
-def test_faulty_row_of_csv(tmp_path, row, reason):
+def test_faulty_row_of_csv(tmp_path: Path, row: str, reason: str) -> None:
     path = put(tmp_path / "p.csv", f"question1,question2,is_duplicate\nc,d,0\n{row}\ne,f,1\n")
     pairs = read_pairs(path)
     assert rows_of(pairs) == [("c", "d", 0), ("e", "f", 1)]
@@ -241,7 +243,7 @@ def test_faulty_row_of_csv(tmp_path, row, reason):
         ("1", "not a JSON object"),
     ],
 )
-def test_faulty_row_of_json_lines(tmp_path, row, reason):
+def test_faulty_row_of_json_lines(tmp_path: Path, row: str, reason: str) -> None:
     good = [json.dumps(dict(zip(HEADER, values))) for values in (("c", "d", 0), ("e", "f", 1))]
     path = put(tmp_path / "p.jsonl", f"{good[0]}\n{row}\n{good[1]}\n")
     pairs = read_pairs(path)
@@ -259,7 +261,7 @@ def test_faulty_row_of_json_lines(tmp_path, row, reason):
         (("a", "b", None), "is_duplicate is None"),
     ],
 )
-def test_faulty_row_of_parquet(tmp_path, row, reason):
+def test_faulty_row_of_parquet(tmp_path: Path, row: tuple, reason: str) -> None:
     pairs = read_pairs(write(tmp_path / "p.parquet", [("c", "d", 0), row, ("e", "f", 1)]))
     assert rows_of(pairs) == [("c", "d", 0), ("e", "f", 1)]
     assert (pairs.rows, pairs.skipped) == (3, 1)
@@ -280,7 +282,7 @@ STRAY = {
 
 
 @pytest.mark.parametrize("case", STRAY)
-def test_a_stray_quote_costs_its_own_line_only(tmp_path, case):
+def test_a_stray_quote_costs_its_own_line_only(tmp_path: Path, case: str) -> None:
     lines, faulty = STRAY[case]
     path = put(tmp_path / "p.csv", "\n".join(["question1,question2,is_duplicate", *lines, ""]))
     pairs = read_pairs(path)
@@ -290,26 +292,26 @@ def test_a_stray_quote_costs_its_own_line_only(tmp_path, case):
     assert pairs.faults[0].startswith(f"{path}, line {faulty}: ")
 
 
-def test_a_stray_quote_in_a_last_column_of_text(tmp_path):
+def test_a_stray_quote_in_a_last_column_of_text(tmp_path: Path) -> None:
     content = 'is_duplicate,question1,question2\n1,a,b\n0,c,"d\n1,e,f\n0,g,h\n'
     pairs = read_pairs(put(tmp_path / "p.csv", content))
     assert rows_of(pairs) == [("a", "b", 1), ("e", "f", 1), ("g", "h", 0)]
     assert pairs.skipped == 1 and "line 3" in pairs.faults[0]
 
 
-def test_a_field_beyond_the_limit_costs_its_own_line_only(tmp_path):
+def test_a_field_beyond_the_limit_costs_its_own_line_only(tmp_path: Path) -> None:
     pairs = read_pairs(write(tmp_path / "p.csv", [("a" * 140_000, "b", 0), ("c", "d", 1), ("e", "f", 0)]))
     assert rows_of(pairs) == [("c", "d", 1), ("e", "f", 0)]
     assert "line 2" in pairs.faults[0]
 
 
-def test_line_numbers_after_a_stray_quote(tmp_path):
+def test_line_numbers_after_a_stray_quote(tmp_path: Path) -> None:
     path = put(tmp_path / "p.csv", 'question1,question2,is_duplicate\na,"b,0\nc,d,1\ne,f,0\ng,h,2\n')
     assert [fault.split(": ")[0] for fault in read_pairs(path).faults] == [f"{path}, line 2", f"{path}, line 5"]
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_line_numbers_after_fields_of_several_lines(tmp_path, newline):
+def test_line_numbers_after_fields_of_several_lines(tmp_path: Path, newline: str) -> None:
     # lines: 1 header, 2-4 first row, 5 blank, 6 faulty, 7-8 row, 9 faulty
     content = 'question1,question2,is_duplicate\na,"x\ny\nz",0\n\nc,d,2\n"e\ne",f,1\ng,h\n'
     path = put(tmp_path / "p.csv", content.replace("\n", newline))
@@ -318,7 +320,7 @@ def test_line_numbers_after_fields_of_several_lines(tmp_path, newline):
     assert [fault.split(": ")[0] for fault in pairs.faults] == [f"{path}, line 6", f"{path}, line 9"]
 
 
-def test_label_2_in_one_row_of_a_thousand(tmp_path):
+def test_label_2_in_one_row_of_a_thousand(tmp_path: Path) -> None:
     rows = [(f"a {i}", f"b {i}", i % 2) for i in range(1_000)]
     rows[700] = ("a", "b", 2)
     path = write(tmp_path / "p.csv", rows)
@@ -330,7 +332,7 @@ def test_label_2_in_one_row_of_a_thousand(tmp_path):
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("rows", [1, 2, 3, 1_000])
-def test_label_2_in_every_row(tmp_path, suffix, rows):
+def test_label_2_in_every_row(tmp_path: Path, suffix: str, rows: int) -> None:
     path = write(tmp_path / f"p{suffix}", [("a", "b", 2)] * rows)
     with pytest.raises(DataError) as caught:
         read_pairs(path)
@@ -355,7 +357,7 @@ def test_label_2_in_every_row(tmp_path, suffix, rows):
     ],
 )
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_the_limit_is_two_or_one_percent(tmp_path, suffix, rows, faulty, accepted):
+def test_the_limit_is_two_or_one_percent(tmp_path: Path, suffix: str, rows: int, faulty: int, accepted: bool) -> None:
     values = [("a", "b", 2 if i < faulty else i % 2) for i in range(rows)]
     path = write(tmp_path / f"p{suffix}", values)
     if accepted:
@@ -379,7 +381,7 @@ UNUSABLE = {
     "column.csv": (b"question1,q2,is_duplicate\na,b,1\n", "line 1: no column 'question2'; it has 'question1', 'q2'"),
     "delimiter.csv": (b"question1;question2;is_duplicate\na;b;1\n", "line 1: no column 'question1'"),
     "label.csv": (b"question1,question2\na,b\n", "line 1: no column 'is_duplicate'.*--label"),
-    "quote.csv": (b'"question1,question2,is_duplicate\na,b,1\n', "line 1: no column 'question1'"),
+    "quote.csv": (b'"question1,question2,is_duplicate\na,b,1\n', "line 1: "),
     "binary.csv": (bytes(range(256)) * 8, "line 2: not UTF-8 text.*csv, .tsv, .jsonl or .parquet file in UTF-8"),
     "zeros.csv": (bytes(1_000), "line 1: no column"),
     "latin.csv": ("question1,question2,is_duplicate\na,b,1\ncafé,b,0\n".encode("latin-1"), "line 3: not UTF-8"),
@@ -401,7 +403,7 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("name", UNUSABLE)
-def test_unusable_file(tmp_path, name):
+def test_unusable_file(tmp_path: Path, name: str) -> None:
     content, message = UNUSABLE[name]
     path = put(tmp_path / name, content)
     with pytest.raises(DataError, match="(?s)" + message) as caught:
@@ -410,14 +412,14 @@ def test_unusable_file(tmp_path, name):
     assert len(str(caught.value)) < 1_500
 
 
-def test_parquet_without_rows_or_with_another_column(tmp_path):
+def test_parquet_without_rows_or_with_another_column(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="0 rows and no usable"):
         read_pairs(write(tmp_path / "none.parquet", []))
     with pytest.raises(DataError, match="no column 'is_duplicate'; it has 'question1', 'question2', 'same'"):
         read_pairs(write(tmp_path / "other.parquet", ROWS, ("question1", "question2", "same")))
 
 
-def test_missing_file_and_folder(tmp_path):
+def test_missing_file_and_folder(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
     with pytest.raises(DataError, match="no such file; expected a .csv, .tsv, .jsonl or .parquet file") as caught:
         read_pairs(path)
@@ -427,7 +429,7 @@ def test_missing_file_and_folder(tmp_path):
         read_pairs(path)
 
 
-def test_needed_labels(tmp_path):
+def test_needed_labels(tmp_path: Path) -> None:
     ones, zeros = write(tmp_path / "1.csv", [("a", "b", 1)]), write(tmp_path / "0.csv", [("a", "b", 0)])
     assert rows_of(read_pairs(ones, need=(1,))) == [("a", "b", 1)]
     assert rows_of(read_pairs(zeros, need=(0,))) == [("a", "b", 0)]
@@ -457,7 +459,7 @@ def duplicates_of(pairs: Pairs) -> dict[str, list[tuple[str, str]]]:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_file_of_questions_and_groups(tmp_path, suffix):
+def test_file_of_questions_and_groups(tmp_path: Path, suffix: str) -> None:
     groups = groups_of([2] * 8)
     rows = [(question, name, "x") for name, members in groups.items() for question in members]
     pairs = read_pairs(write(tmp_path / f"p{suffix}", rows, ("question", "group", "note")))
@@ -466,12 +468,12 @@ def test_file_of_questions_and_groups(tmp_path, suffix):
     assert same_pairs(read_pairs(other, Columns(question="text", group="intent")), pairs)
 
 
-def test_groups_may_be_numbers(tmp_path):
+def test_groups_may_be_numbers(tmp_path: Path) -> None:
     rows = [(f"q{i}", i // 2) for i in range(16)]
     assert read_pairs(write(tmp_path / "p.jsonl", rows, ("question", "group"))).duplicates == 8
 
 
-def test_faulty_rows_of_a_file_of_groups_are_reported(tmp_path):
+def test_faulty_rows_of_a_file_of_groups_are_reported(tmp_path: Path) -> None:
     rows = [(f"q{i}", i // 10) for i in range(300)]
     rows[3], rows[50] = (" ", 1), ("x", "")
     path = write(tmp_path / "p.csv", rows, ("question", "group"))
@@ -484,14 +486,14 @@ def test_faulty_rows_of_a_file_of_groups_are_reported(tmp_path):
     ]
 
 
-def test_too_many_faulty_rows_in_a_file_of_groups(tmp_path):
+def test_too_many_faulty_rows_in_a_file_of_groups(tmp_path: Path) -> None:
     rows = [("", 1), ("", 2), ("", 3), *((f"q{i}", i // 2) for i in range(20))]
     with pytest.raises(DataError, match="3 of 23 rows are faulty") as caught:
         read_pairs(write(tmp_path / "p.csv", rows, ("question", "group")))
     assert "line 2: question is missing" in str(caught.value)
 
 
-def test_all_pairs_of_a_small_group():
+def test_all_pairs_of_a_small_group() -> None:
     groups = groups_of([1, 2, 3, 5, 10] * 4)
     found = duplicates_of(from_groups(groups))
     for name, members in groups.items():
@@ -499,7 +501,7 @@ def test_all_pairs_of_a_small_group():
 
 
 @pytest.mark.parametrize("size", [11, 12, 40])
-def test_a_ring_of_a_big_group(size):
+def test_a_ring_of_a_big_group(size: int) -> None:
     groups = groups_of([size] * 4)
     for pairs in duplicates_of(from_groups(groups)).values():
         # Everyone with the five that follow, so with ten others in all; size · 5 pairs, none of them twice.
@@ -507,14 +509,14 @@ def test_a_ring_of_a_big_group(size):
         assert set(collections.Counter(itertools.chain.from_iterable(pairs)).values()) == {10}
 
 
-def test_a_question_twice_in_a_group_counts_once():
+def test_a_question_twice_in_a_group_counts_once() -> None:
     groups = groups_of([3] * 6)
-    twice = {name: [*members, *members] for name, members in groups.items()}
+    twice = {name: [*members, *(question.upper() + "?" for question in members)] for name, members in groups.items()}
     assert same_pairs(from_groups(twice), from_groups(groups))
 
 
 @given(st.lists(st.integers(1, 14), min_size=4, max_size=30), st.integers(0, 5))
-def test_parts_of_groups(sizes, seed):
+def test_parts_of_groups(sizes: list[int], seed: int) -> None:
     groups = groups_of(sizes)
     pairs = from_groups(groups, seed)
     for q1, q2, label in rows_of(pairs):
@@ -533,19 +535,19 @@ def test_parts_of_groups(sizes, seed):
 
 
 @pytest.mark.parametrize(("count", "held"), [(10, 2), (20, 2), (40, 4), (100, 10)])
-def test_one_group_in_ten_validates(count, held):
+def test_one_group_in_ten_validates(count: int, held: int) -> None:
     pairs = from_groups(groups_of([3] * count))
     assert len(set(map(group_of, pairs.part("validation").question1))) == held
     assert pairs.part("validation").duplicates == held * 3
     assert pairs.part("train").duplicates == (count - held) * 3
 
 
-def test_seeds_hold_different_groups():
+def test_seeds_hold_different_groups() -> None:
     groups = groups_of([3] * 50)
     assert len({frozenset(from_groups(groups, seed).part("validation").question1) for seed in range(5)}) == 5
 
 
-def test_a_question_of_two_groups_is_in_one_part_and_no_non_duplicate_of_either():
+def test_a_question_of_two_groups_is_in_one_part_and_no_non_duplicate_of_either() -> None:
     groups = groups_of([3] * 40)
     for g in range(0, 40, 2):
         groups[f"g{g}"].append(groups[f"g{g + 1}"][0])
@@ -565,14 +567,14 @@ def pair_keys(pairs: Pairs) -> set[frozenset[int]]:
 
 
 @given(st.lists(st.tuples(*[st.sampled_from(["a", "A?", "b", "c", "d e", "de"])] * 2, st.integers(0, 1)), max_size=40))
-def test_random_split_keeps_a_pair_on_one_side(rows):
+def test_random_split_keeps_a_pair_on_one_side(rows: list[tuple[str, str, int]]) -> None:
     pairs = Pairs.of(*zip(*rows)) if rows else Pairs.of([], [], [])
     train, validation = random_split(pairs, share=0.4)
     assert sorted(rows_of(train) + rows_of(validation)) == sorted(rows)
     assert not pair_keys(train) & pair_keys(validation)
 
 
-def test_share_and_seed_of_random_split():
+def test_share_and_seed_of_random_split() -> None:
     n = 10_000
     pairs = Pairs.of((f"a{i}" for i in range(n)), (f"b{i}" for i in range(n)), np.arange(n) % 2)
     for share in (0.1, 0.3):
@@ -586,7 +588,7 @@ def test_share_and_seed_of_random_split():
     assert numbers == sorted(numbers)  # the file's order stays
 
 
-def test_random_split_keeps_the_other_columns():
+def test_random_split_keeps_the_other_columns() -> None:
     n = 200
     pairs = Pairs.of((f"a{i}" for i in range(n)), ["b"] * n, [0] * n)
     pairs = dataclasses.replace(pairs, unseen=np.arange(n) % 3 == 0)
@@ -594,7 +596,7 @@ def test_random_split_keeps_the_other_columns():
         assert part.unseen.tolist() == [int(q[1:]) % 3 == 0 for q in part.question1]
 
 
-def test_course_split_has_the_published_sizes(shared):
+def test_course_split_has_the_published_sizes(shared: Path) -> None:
     facts = json.loads((shared / "conformance" / "course.json").read_text())["data"]
     train, test = facts["train rows"], facts["test rows"]
     rng = np.random.default_rng(0)
@@ -613,7 +615,7 @@ def test_course_split_has_the_published_sizes(shared):
     assert np.array_equal(training, np.sort(training))
 
 
-def test_course_split_in_numbers():
+def test_course_split_in_numbers() -> None:
     # 111,486 duplicates: int(0.8 · 111,486) = int(89,188.8) = 89,188, and 22,298 are left.
     # 188,514 others: int(0.8 · 188,514) = int(150,811.2) = 150,811, and 37,703 are left.
     labels = np.repeat([1, 0, 1, 0], [111_486, 188_514, 3_858, 6_382])
@@ -626,7 +628,7 @@ def test_course_split_in_numbers():
     ]
 
 
-def test_course_split_of_a_file_that_is_too_short():
+def test_course_split_of_a_file_that_is_too_short() -> None:
     with pytest.raises(DataError, match="needs 310,240 rows, the file has 310,239"):
         course_split(np.zeros(310_239, np.int8))
 
@@ -643,19 +645,19 @@ def test_key_ignores_case_spaces_and_punctuation(letters, rng: random.Random):
 
 
 @given(st.text(), st.text())
-def test_key_of_different_letters_differs(a, b):
+def test_key_of_different_letters_differs(a: str, b: str) -> None:
     def bare(question: str) -> str:
         return "".join(filter(str.isalnum, question.lower())) or question.strip()
 
     assert (key(a) == key(b)) == (bare(a) == bare(b))
 
 
-def test_key_of_questions_without_letters():
+def test_key_of_questions_without_letters() -> None:
     assert key("?") == key(" ?\n") != key("!")
     assert key("") == key("  ")
 
 
-def test_keys():
+def test_keys() -> None:
     texts = [f"question {i}" for i in range(20_000)]
     numbers = keys(texts)
     assert numbers.dtype == np.uint64 and len(np.unique(numbers)) == len(texts)
@@ -692,7 +694,9 @@ few = st.sampled_from(["a", "A?", "b", " B", "c", "d", "e", "f", "g!", "h", "i",
     st.lists(st.tuples(few, few, st.sampled_from([1, 1, 0, -1])), max_size=12),
     st.lists(st.tuples(few, few, st.integers(0, 1)), min_size=1, max_size=12),
 )
-def test_clusters_are_those_of_union_find(training, others):
+def test_clusters_are_those_of_union_find(
+    training: list[tuple[str, str, int]], others: list[tuple[str, str, int]]
+) -> None:
     clusters = Clusters(Pairs.of(*zip(*training)) if training else Pairs.of([], [], []))
     naive = Naive(training)
     names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "unknown"]
@@ -707,7 +711,7 @@ def test_clusters_are_those_of_union_find(training, others):
     assert clusters.unseen(pairs).tolist() == [a is None and b is None for a, b in found]
 
 
-def test_clusters_in_numbers():
+def test_clusters_in_numbers() -> None:
     # a - b - c by two duplicates; d only in a non-duplicate; e - f apart.
     clusters = Clusters(Pairs.of(["a", "b", "d", "e"], ["B!", "c", "a", "f"], [1, 1, 0, 1]))
     a, b, c, d, e, f, g = clusters.of(["a", "b", "c", "d", "e", "f", "g"])
@@ -727,7 +731,7 @@ def quora(shared) -> tuple[Pairs, Clusters]:
     return pairs, Clusters(pairs)
 
 
-def test_quora_training_file(quora):
+def test_quora_training_file(quora: tuple[Pairs, Clusters]) -> None:
     pairs, clusters = quora
     assert (len(pairs), pairs.rows, pairs.skipped) == (164_004, 164_004, 0)
     sizes = np.bincount(clusters.of(pairs.question1)[pairs.labels == 1])
@@ -735,13 +739,15 @@ def test_quora_training_file(quora):
 
 
 @pytest.mark.parametrize(("name", "accuracy"), [("test", 0.816), ("bimpm_dev", 0.758)])
-def test_look_up_in_the_training_clusters_of_quora(shared, quora, name, accuracy):
+def test_look_up_in_the_training_clusters_of_quora(
+    shared: Path, quora: tuple[Pairs, Clusters], name: str, accuracy: float
+) -> None:
     pairs = read_pairs(shared / "quora" / f"{name}.csv")
     assert round(float(np.mean(quora[1].linked(pairs) == (pairs.labels == 1))), 3) == accuracy
 
 
 @pytest.mark.parametrize("name", ["test", "validation", "bimpm_dev"])
-def test_unseen_pairs_of_quora(shared, quora, name):
+def test_unseen_pairs_of_quora(shared: Path, quora: tuple[Pairs, Clusters], name: str) -> None:
     pairs = read_pairs(shared / "quora" / f"{name}.csv")
     assert np.array_equal(quora[1].unseen(pairs), pairs.unseen)
     if name == "test":

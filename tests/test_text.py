@@ -17,7 +17,7 @@ ALL = sorted(RULES)
 
 
 @pytest.fixture(scope="module")
-def splitters():
+def splitters() -> dict:
     return {rule: RULES[rule].split() for rule in RULES}
 
 
@@ -29,7 +29,7 @@ def vocabulary(shared) -> dict:
     return json.loads((shared / "conformance" / "course.json").read_text("utf-8"))["vocabulary"]
 
 
-def test_vocabulary_of_the_course(vocabulary):
+def test_vocabulary_of_the_course(vocabulary: dict) -> None:
     pairs = vocabulary["pairs"]
     tokenizer = Tokenizer.learn((pair[side] for pair in pairs for side in ("question1", "question2")), "nltk")
     for side, ids in (("question1", "ids1"), ("question2", "ids2")):
@@ -41,7 +41,7 @@ def test_vocabulary_of_the_course(vocabulary):
     assert (tokenizer.pad, tokenizer.unknown) == (1, 0)
 
 
-def test_batch_of_the_course(vocabulary):
+def test_batch_of_the_course(vocabulary: dict) -> None:
     pairs = vocabulary["pairs"]
     tokenizer = Tokenizer.learn((pair[side] for pair in pairs for side in ("question1", "question2")), "nltk")
     longest = tokenizer.encode(pair["question2"] for pair in pairs[:3]).padded(32, tokenizer.pad)
@@ -80,13 +80,13 @@ AWKWARD = [
 
 @pytest.mark.parametrize("rule", ["words", "nltk", "spaces"])
 @pytest.mark.parametrize("row", AWKWARD, ids=[ascii(row[0]) for row in AWKWARD])
-def test_awkward_questions(splitters, rule, row):
+def test_awkward_questions(splitters: dict, rule: str, row: tuple[str, str, str, str]) -> None:
     expected = row[1 + ["words", "nltk", "spaces"].index(rule)]
     assert splitters[rule](row[0]) == (expected.split("|") if expected else [])
 
 
 @pytest.mark.parametrize("rule", ALL)
-def test_a_question_of_100_000_words(rule):
+def test_a_question_of_100_000_words(rule: str) -> None:
     tokenizer = Tokenizer.learn(["a b"], rule)
     tokens = tokenizer.encode(["a b " * 50_000, "b"])
     assert tokens.lengths.tolist() == [100_000, 1]
@@ -94,7 +94,7 @@ def test_a_question_of_100_000_words(rule):
 
 
 @given(st.text())
-def test_words_by_a_plain_loop(question):
+def test_words_by_a_plain_loop(question: str) -> None:
     found, word = [], ""
     for sign in unicodedata.normalize("NFC", question).lower() + " ":
         if sign.isalnum() or sign == "_":
@@ -107,13 +107,13 @@ def test_words_by_a_plain_loop(question):
 
 
 @given(st.text(), st.sampled_from(["NFC", "NFD"]))
-def test_words_do_not_depend_on_the_form_of_accents(question, form):
+def test_words_do_not_depend_on_the_form_of_accents(question: str, form: str) -> None:
     split = RULES["words"].split()
     assert split(unicodedata.normalize(form, question)) == split(question)
 
 
 @given(st.text(st.sampled_from(string.printable + "éß“”–")))
-def test_spaces_as_keras_strips(question):
+def test_spaces_as_keras_strips(question: str) -> None:
     # TextVectorization's default, "lower_and_strip_punctuation", strips the 32 signs of
     # string.punctuation; the course kept the case.
     stripped = "".join(sign for sign in question if sign not in string.punctuation)
@@ -121,7 +121,7 @@ def test_spaces_as_keras_strips(question):
 
 
 @given(st.text())
-def test_nltk_rule_is_the_word_tokenizer(question):
+def test_nltk_rule_is_the_word_tokenizer(question: str) -> None:
     from nltk.tokenize import NLTKWordTokenizer
 
     assert RULES["nltk"].split()(question) == NLTKWordTokenizer().tokenize(question)
@@ -131,7 +131,7 @@ def test_nltk_rule_is_the_word_tokenizer(question):
 
 
 @pytest.mark.parametrize(("rule", "pad", "unknown"), [("words", 0, 1), ("nltk", 1, 0), ("spaces", 0, 1)])
-def test_special_ids(rule, pad, unknown):
+def test_special_ids(rule: str, pad: int, unknown: int) -> None:
     tokenizer = Tokenizer.learn(["one two"], rule)
     assert (tokenizer.pad, tokenizer.unknown, len(tokenizer)) == (pad, unknown, 4)
     tokens = tokenizer.encode(["two zzz one", "zzz", ""])
@@ -145,13 +145,13 @@ COUNTED = ["e c b a", "c a", "b d c"]
 @pytest.mark.parametrize(
     ("rule", "words"), [("words", "c b a e d"), ("spaces", "c b a e d"), ("nltk", "e c b a d")], ids=["w", "s", "n"]
 )
-def test_order_of_the_vocabulary(rule, words):
+def test_order_of_the_vocabulary(rule: str, words: str) -> None:
     assert Tokenizer.learn(COUNTED, rule).words == words.split()
 
 
 @pytest.mark.parametrize("rule", ALL)
 @pytest.mark.parametrize(("min_count", "kept"), [(1, "abcde"), (2, "abc"), (3, "c"), (4, "")])
-def test_min_count(rule, min_count, kept):
+def test_min_count(rule: str, min_count: int, kept: str) -> None:
     tokenizer = Tokenizer.learn(COUNTED, rule, min_count)
     assert sorted(tokenizer.words) == list(kept)
     assert len(tokenizer) == len(kept) + 2
@@ -160,7 +160,7 @@ def test_min_count(rule, min_count, kept):
 
 
 @given(st.lists(st.text(st.sampled_from("aBé ?'")), max_size=6), st.sampled_from(ALL), st.integers(1, 3))
-def test_learn_by_a_plain_loop(questions, rule, min_count):
+def test_learn_by_a_plain_loop(questions: list[str], rule: str, min_count: int) -> None:
     words = list(itertools.chain.from_iterable(map(RULES[rule].split(), questions)))
     order = sorted(set(words), key=words.index)
     if rule != "nltk":
@@ -168,7 +168,7 @@ def test_learn_by_a_plain_loop(questions, rule, min_count):
     assert Tokenizer.learn(questions, rule, min_count).words == [w for w in order if words.count(w) >= min_count]
 
 
-def test_case():
+def test_case() -> None:
     question = "Who is WHO?"
     assert Tokenizer.learn([question], "words").words == ["who", "is", "?"]
     assert Tokenizer.learn([question], "nltk").words == ["Who", "is", "WHO", "?"]
@@ -176,20 +176,20 @@ def test_case():
 
 
 @pytest.mark.parametrize("rule", ALL)
-def test_no_questions(rule):
+def test_no_questions(rule: str) -> None:
     tokenizer = Tokenizer.learn([], rule)
     assert (tokenizer.words, len(tokenizer)) == ([], 2)
     assert tokenizer.encode(["a"])[0].tolist() == [tokenizer.unknown]
     assert len(tokenizer.encode([])) == 0
 
 
-def test_an_unknown_rule():
+def test_an_unknown_rule() -> None:
     with pytest.raises(UserError, match="no rule 'bpe'; there are words, nltk, spaces"):
         Tokenizer([], "bpe")
 
 
 @given(st.lists(st.text()), st.sampled_from(ALL))
-def test_a_tokenizer_is_its_words_and_its_rule(questions, rule):
+def test_a_tokenizer_is_its_words_and_its_rule(questions: list[str], rule: str) -> None:
     learned = Tokenizer.learn(questions, rule)
     again = Tokenizer(learned.words, rule)
     assert len(again) == len(learned)
@@ -203,7 +203,7 @@ def test_a_tokenizer_is_its_words_and_its_rule(questions, rule):
 
 
 @given(st.lists(st.text()), st.lists(st.text()), st.sampled_from(ALL), st.integers(1, 2))
-def test_any_strings_become_ids_in_range(known, questions, rule, min_count):
+def test_any_strings_become_ids_in_range(known: list[str], questions: list[str], rule: str, min_count: int) -> None:
     tokenizer = Tokenizer.learn(known, rule, min_count)
     tokens = tokenizer.encode(questions)
     assert len(tokens) == len(questions)
@@ -215,14 +215,14 @@ def test_any_strings_become_ids_in_range(known, questions, rule, min_count):
 
 
 @given(st.lists(st.text(st.sampled_from("abz ?"))), st.sampled_from(ALL))
-def test_knows(questions, rule):
+def test_knows(questions: list[str], rule: str) -> None:
     tokenizer = Tokenizer.learn(["a b", "aa ?"], rule)
     expected = [any(word in tokenizer.words for word in tokenizer.split(question)) for question in questions]
     assert tokenizer.knows(tokenizer.encode(questions)).tolist() == expected
 
 
 @pytest.mark.parametrize("rule", ALL)
-def test_knows_in_numbers(rule):
+def test_knows_in_numbers(rule: str) -> None:
     tokenizer = Tokenizer.learn(["a b"], rule)
     tokens = tokenizer.encode(["", "z", "z a", "z z", "b", ""])
     assert tokenizer.knows(tokens).tolist() == [False, False, True, False, True, False]
@@ -231,13 +231,13 @@ def test_knows_in_numbers(rule):
 
 
 @given(st.lists(st.lists(st.integers(2, 99), max_size=7)), st.integers(7, 9), st.integers(0, 1))
-def test_padded(lists, length, pad):
+def test_padded(lists: list[list[int]], length: int, pad: int) -> None:
     padded = Tokens.of(lists).padded(length, pad)
     assert [padded[i].tolist() for i in range(len(lists))] == [ids + [pad] * (length - len(ids)) for ids in lists]
 
 
 @given(st.lists(st.lists(st.integers(0, 99)), min_size=1), st.data())
-def test_take_and_join(lists, data):
+def test_take_and_join(lists: list[list[int]], data: st.DataObject) -> None:
     which = data.draw(st.lists(st.integers(0, len(lists) - 1)))
     tokens = Tokens.of(iter(lists))
     taken = tokens.take(np.array(which, int))

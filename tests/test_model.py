@@ -1,0 +1,469 @@
+"""The model folder, and what a model says of questions."""
+
+import csv
+import dataclasses
+import json
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+
+from siamese import Pairs, Prediction, SiameseModel
+from siamese.config import Config, preset
+from siamese.errors import ModelError, UserError
+from siamese.model import COURSE_BATCH, cosine, write_predictions
+from siamese.pairs import read_pairs
+from siamese.text import Tokenizer
+
+WORDS = ["how", "old", "are", "you", "is", "your", "age", "what", "?", "where", "the", "station"]
+WEIGHTS = ("embedding.weight", "lstm.weight_ih_l0", "lstm.weight_hh_l0", "lstm.bias_ih_l0", "lstm.bias_hh_l0")
+
+questions = st.lists(st.sampled_from([*WORDS, "zzz", "qqq"]), max_size=12).map(" ".join)
+
+
+def make(config: Config | None = None, words: list[str] = WORDS, threshold: float = 0.5, seed: int = 1) -> SiameseModel:
+    """A model with random weights, large enough that no two questions look alike."""
+    config = (config or Config()).replace(embedding=8, hidden=8)
+    tokenizer = Tokenizer(words, config.tokens)
+    shapes = ((len(tokenizer), 8), (32, 8), (32, 8), (32,), (32,))
+    random = np.random.default_rng(seed)
+    weights = {name: random.standard_normal(shape).astype(np.float32) for name, shape in zip(WEIGHTS, shapes)}
+    return SiameseModel(config, tokenizer, weights, threshold, (6.0, -3.0), {"history": [], "note": "é"})
+
+
+@pytest.fixture(scope="module")
+def model() -> SiameseModel:
+    return make()
+
+
+@pytest.fixture(scope="module")
+def course() -> SiameseModel:
+    return make(preset("course-tensorflow"))
+
+
+@pytest.fixture()
+def folder(model: SiameseModel, tmp_path: Path) -> Path:
+    model.save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+# The folder
+
+
+def test_saved_and_loaded_is_the_same_model(model: SiameseModel, folder: Path) -> None:
+    loaded = SiameseModel.load(folder)
+    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors", "vocabulary.txt"}
+    assert loaded.weights.keys() == model.weights.keys()
+    for name, weight in model.weights.items():
+        assert loaded.weights[name].dtype == weight.dtype
+        assert loaded.weights[name].tobytes() == weight.tobytes()
+    for name in ("config", "threshold", "calibration", "facts"):
+        assert getattr(loaded, name) == getattr(model, name), name
+    assert (loaded.tokenizer.words, loaded.tokenizer.rule) == (model.tokenizer.words, model.tokenizer.rule)
+    first, second = ["how old are you ?", "where is zzz", ""], ["what is your age ?", "the station", "age"]
+    assert loaded.similarity(first, second).tolist() == model.similarity(first, second).tolist()
+    assert loaded.predict(first[0], second[0]) == model.predict(first[0], second[0])
+
+
+def test_every_setting_comes_back(tmp_path: Path) -> None:
+    config = preset("course-trax-2021").replace(seed=7, epochs=3, patience=2, margin=0.1)
+    saved = make(config, threshold=1.0)
+    saved.save(tmp_path)
+    assert SiameseModel.load(tmp_path).config == saved.config
+    assert SiameseModel.load(tmp_path).threshold == 1.0
+
+
+def test_saving_again_replaces(model: SiameseModel, folder: Path) -> None:
+    other = make(words=["one", "two"], seed=2)
+    other.save(folder)
+    assert SiameseModel.load(folder).tokenizer.words == ["one", "two"]
+    assert len(list(folder.iterdir())) == 3
+
+
+@settings(max_examples=12)
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20), max_size=5))
+def test_any_vocabulary_comes_back(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
+    # No rule makes a word with white space in it, and every line end of Unicode is white space.
+    texts = [*texts, "naïve Ωmega 駅 🚉 e\u0301 İstanbul a\u200bb x\u2028y ßẞ \ufeffbom ٣ ½ _ it's"]
+    for rule in ("words", "spaces", "nltk"):
+        saved = make(Config(tokens=rule), Tokenizer.learn(texts, rule).words)
+        folder = tmp_path_factory.mktemp("model")
+        saved.save(folder)
+        loaded = SiameseModel.load(folder)
+        assert loaded.tokenizer.words == saved.tokenizer.words
+        assert loaded.encode(texts).tobytes() == saved.encode(texts).tobytes()
+
+
+@pytest.mark.parametrize("name", ["config.json", "vocabulary.txt", "model.safetensors"])
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(ModelError, match=name):
+        SiameseModel.load(folder)
+
+
+def test_a_missing_folder_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="nowhere: no trained model there.*run.py train"):
+        SiameseModel.load(tmp_path / "nowhere")
+    (tmp_path / "a-file").write_text("text")
+    with pytest.raises(ModelError, match="a-file: no trained model there"):
+        SiameseModel.load(tmp_path / "a-file")
+
+
+def settings_with(folder: Path, **changes: object) -> str:
+    return json.dumps({**json.loads((folder / "config.json").read_text(encoding="utf-8")), **changes})
+
+
+def config_with(folder: Path, **changes: object) -> str:
+    return settings_with(
+        folder, config={**json.loads((folder / "config.json").read_text("utf-8"))["config"], **changes}
+    )
+
+
+BROKEN_SETTINGS = {
+    "empty": (lambda f: "", "JSONDecodeError"),
+    "cut off": (lambda f: (f / "config.json").read_text("utf-8")[:-20], "JSONDecodeError"),
+    "a list": (lambda f: "[1, 2]", "TypeError"),
+    "null": (lambda f: "null", "TypeError"),
+    "nested": (lambda f: "[" * 100_000, "RecursionError"),
+    "no format": (lambda f: "{}", "KeyError: 'format'"),
+    "other format": (lambda f: settings_with(f, format=2), "format 2; this version reads format 1"),
+    "text as format": (lambda f: settings_with(f, format="1"), "format '1'; this version reads format 1"),
+    "no facts": (lambda f: settings_with(f).replace('"facts"', '"lies"'), "KeyError: 'facts'"),
+    "facts": (lambda f: settings_with(f, facts=3), "TypeError"),
+    "unknown field": (lambda f: config_with(f, colour="red"), "unexpected keyword argument 'colour'"),
+    "wrong choice": (lambda f: config_with(f, tokens="letters"), "tokens: 'letters' is not one of words"),
+    "wrong type": (lambda f: config_with(f, hidden="8"), "--hidden: '8' is not a whole number"),
+    "threshold above 1": (lambda f: settings_with(f, threshold=1.01), "threshold 1.01: expected a number from 0 to 1"),
+    "threshold nan": (lambda f: settings_with(f, threshold=float("nan")), "threshold nan"),
+    "threshold null": (lambda f: settings_with(f, threshold=None), "threshold None"),
+    "calibration": (lambda f: settings_with(f, calibration=[1, 2, 3]), "ValueError"),
+    "calibration null": (lambda f: settings_with(f, calibration=None), "TypeError"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_SETTINGS)
+def test_a_broken_config_is_named(folder: Path, case: str) -> None:
+    content, reason = BROKEN_SETTINGS[case]
+    (folder / "config.json").write_text(content(folder), encoding="utf-8")
+    with pytest.raises(ModelError, match="config.json: ") as caught:
+        SiameseModel.load(folder)
+    assert reason in str(caught.value)
+    assert str(caught.value).count("config.json") == 1
+
+
+def test_a_config_that_is_no_text(folder: Path) -> None:
+    (folder / "config.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ModelError, match="config.json: .*UnicodeDecodeError"):
+        SiameseModel.load(folder)
+
+
+def test_broken_weights_are_named(folder: Path, model: SiameseModel) -> None:
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    broken = {
+        "too few words": {**weights, "embedding.weight": weights["embedding.weight"][:-1].copy()},
+        "other size": {**weights, "lstm.weight_hh_l0": weights["lstm.weight_hh_l0"][:, :-1].copy()},
+        "one missing": {name: w for name, w in weights.items() if name != "lstm.bias_hh_l0"},
+        "one more": {**weights, "head.weight": weights["lstm.bias_hh_l0"]},
+    }
+    for case, values in broken.items():
+        save_file(values, path)
+        with pytest.raises(ModelError, match="model.safetensors: weights .*expected"):
+            SiameseModel.load(folder)
+            pytest.fail(case)
+    for content in (b"", b"not safetensors", path.read_bytes()[:100]):
+        path.write_bytes(content)
+        with pytest.raises(ModelError, match="model.safetensors: not a file of a model"):
+            SiameseModel.load(folder)
+
+
+def test_a_vocabulary_that_does_not_fit_is_an_error(folder: Path) -> None:
+    path = folder / "vocabulary.txt"
+    path.write_text("".join(f"{word}\n" for word in WORDS[:-1]), encoding="utf-8")
+    with pytest.raises(ModelError, match="expected.*13, 8"):  # 11 words, padding and the unknown word
+        SiameseModel.load(folder)
+    path.write_bytes(b"\xff\n" * len(WORDS))
+    with pytest.raises(ModelError, match="vocabulary.txt: .*UnicodeDecodeError"):
+        SiameseModel.load(folder)
+
+
+def test_a_folder_does_not_depend_on_where_it_lies(folder: Path, tmp_path: Path, model: SiameseModel) -> None:
+    moved = shutil.move(folder, tmp_path / "moved")
+    assert SiameseModel.load(moved).predict("how old", "your age") == model.predict("how old", "your age")
+    assert str(tmp_path) not in (tmp_path / "moved" / "config.json").read_text(encoding="utf-8")
+
+
+# Vectors
+
+
+def test_vectors_have_length_1_or_are_0(model: SiameseModel) -> None:
+    vectors = model.encode(["how old are you ?", "zzz qqq", "", "zzz age"])
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (4, 8)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 0, 0, 1], abs=1e-6)
+
+
+@given(st.lists(questions, min_size=1, max_size=20), st.randoms(use_true_random=False))
+def test_a_vector_depends_on_its_question_alone(texts: list[str], random: object) -> None:
+    model = make()
+    together = model.encode(texts)
+    order = np.random.default_rng(len(texts)).permutation(len(texts))
+    assert model.encode([texts[i] for i in order]) == pytest.approx(together[order], abs=1e-6)
+    for text, vector in zip(texts, together):
+        assert model.encode([text])[0] == pytest.approx(vector, abs=1e-6)
+
+
+def test_more_questions_than_run_together(tiny_model: Path, small_file: Path) -> None:
+    model, pairs = SiameseModel.load(tiny_model), read_pairs(small_file)
+    texts = [*pairs.question1, *pairs.question2, *pairs.question1]
+    assert len(texts) > 1_024
+    vectors = model.encode(texts)
+    for i in range(0, len(texts), 97):
+        assert model.encode([texts[i]])[0] == pytest.approx(vectors[i], abs=1e-6)
+
+
+def test_no_questions(model: SiameseModel, course: SiameseModel) -> None:
+    for which in (model, course):
+        assert which.encode([]).shape == (0, 8)
+        assert which.encode([]).dtype == np.float32
+        assert which.similarity([], []).shape == (0,)
+        assert which.similarity([], []).dtype == np.float64
+        assert which.embedding_similarity([], []).shape == (0,)
+
+
+def test_a_plain_string_is_no_list_of_questions(model: SiameseModel, course: SiameseModel) -> None:
+    for which in (model, course):
+        with pytest.raises(UserError, match="expected a list of questions, got one string"):
+            which.encode("how old are you ?")
+        with pytest.raises(UserError, match="expected a list of questions, got one string"):
+            which.similarity("how old", "old how")
+        with pytest.raises(UserError, match="1 first and 2 second questions"):
+            which.similarity(["how old"], ["old", "how"])
+
+
+# Similarity and verdict
+
+
+@given(st.lists(st.tuples(questions, questions), min_size=1, max_size=12))
+def test_similarity_is_symmetric_to_the_bit(pairs: list[tuple[str, str]]) -> None:
+    model = make()
+    first, second = [a for a, _ in pairs], [b for _, b in pairs]
+    forth = model.similarity(first, second)
+    assert forth.tolist() == model.similarity(second, first).tolist()
+    both = model.similarity(first + second, second + first)
+    assert both[: len(pairs)].tolist() == both[len(pairs) :].tolist()
+    assert np.all(np.abs(forth) <= 1)
+    assert model.predict(*pairs[0]) == model.predict(*pairs[0][::-1])
+    vectors1, vectors2 = model.encode(first), model.encode(second)
+    assert forth == pytest.approx((vectors1 * vectors2).sum(1), abs=1e-6)
+
+
+@given(questions, questions)
+def test_a_question_is_its_own_duplicate(text: str, other: str) -> None:
+    model = make()
+    expected = 1.0 if set(text.split()) & set(WORDS) else 0.0
+    assert model.predict(text, text).similarity == expected
+    assert model.similarity([text, other], [text, text])[0] == expected
+
+
+def test_a_question_without_a_known_word_is_no_duplicate_of_anything(model: SiameseModel) -> None:
+    others = ["", " \n", "zzz", "zzz qqq zzz", "how old are you ?"]
+    for text in others[:-1]:
+        for other in others:
+            for pair in ((text, other), (other, text)):
+                said = model.predict(*pair, threshold=0)
+                assert said.similarity == 0.0
+                assert not said.is_duplicate, pair
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.25, 0.7, 1.0])
+def test_a_duplicate_is_above_the_threshold(model: SiameseModel, threshold: float) -> None:
+    for a, b in (("how old are you", "what is your age"), ("age", "old age"), ("age", "age")):
+        said = model.predict(a, b, threshold)
+        assert said == Prediction(said.similarity > threshold, said.similarity, threshold, said.probability)
+    assert not model.predict("age", "age", 1.0).is_duplicate  # nothing is above 1
+    assert model.predict("age", "old age").threshold == model.threshold
+
+
+@pytest.mark.parametrize("threshold", [-0.01, 1.01, float("nan"), float("inf"), "0.5"])
+def test_a_threshold_outside_0_to_1_is_refused(model: SiameseModel, threshold: float, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="threshold .*: expected a number from 0 to 1"):
+        model.predict("a", "b", threshold)
+    with pytest.raises(UserError, match="threshold .*: expected a number from 0 to 1"):
+        write_predictions(model, Pairs.of(["a"], ["b"], [-1]), tmp_path / "out.csv", threshold)
+    assert not list(tmp_path.iterdir())
+
+
+finite = st.floats(-1e4, 1e4)
+
+
+@given(finite, finite, st.lists(st.floats(-1, 1), min_size=1, max_size=10))
+def test_probability(slope: float, intercept: float, similarities: list[float]) -> None:
+    model = dataclasses.replace(make(), calibration=(slope, intercept))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # exp of a large number must not overflow
+        found = model.probability(np.sort(similarities))
+    rising = np.diff(found) * np.sign(slope)
+    assert np.all((found >= 0) & (found <= 1)) and np.all(rising >= 0)
+    assert [float(model.probability(s)) for s in np.sort(similarities)] == pytest.approx(found.tolist())
+
+
+def test_probability_by_hand(model: SiameseModel) -> None:
+    # sigmoid(6 · 0.5 − 3) = sigmoid(0) = 1/2; sigmoid(6 · 1 − 3) = 1 / (1 + e⁻³)
+    assert model.probability(np.array([0.5, 1.0])) == pytest.approx([0.5, 1 / (1 + np.exp(-3))])
+
+
+def test_a_trained_model_finds_the_similar_more_probable(tiny_model: Path) -> None:
+    model = SiameseModel.load(tiny_model)
+    found = model.probability(np.linspace(-1, 1, 50))
+    assert np.all(np.diff(found) > 0)
+
+
+def test_embedding_similarity_by_hand() -> None:
+    # One word of each known question is known: the cosine of two rows of the table.
+    model = make()
+    table = model.weights["embedding.weight"].astype(float)
+    a, b = table[model.tokenizer.encode(["age"])[0][0]], table[model.tokenizer.encode(["old"])[0][0]]
+    expected = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+    assert model.embedding_similarity(["age", "age", "zzz"], ["old", "age", "age"]) == pytest.approx([expected, 1, 0])
+
+
+# The course presets, whose vectors depend on the batch
+
+
+@pytest.mark.parametrize("name", ["course-trax-2020", "course-tensorflow"])
+def test_course_vectors_depend_on_their_batch(name: str) -> None:
+    # "old" stands alone, or is filled up to the five words of its neighbour.
+    model = make(preset(name))
+    alone, beside = model.encode(["old"]), model.encode(["old", "how old are you now"])
+    assert np.abs(alone[0] - beside[0]).max() > 0.01
+    pad = model.weights["embedding.weight"][model.tokenizer.pad]
+    assert np.any(pad != 0)  # the published editions do not mask it
+    # and a question without a word is no zero vector: its padding is averaged
+    assert np.linalg.norm(model.encode(["", "how old"]), axis=1) == pytest.approx([1, 1], abs=1e-6)
+
+
+def test_course_padding_is_as_if_typed() -> None:
+    # Filling up "old" to the four words of its neighbour is the same as four words with the padding's vector.
+    model = make(preset("course-tensorflow"), ["PAD", *WORDS])
+    model.weights["embedding.weight"][model.tokenizer.encode(["PAD"])[0][0]] = model.weights["embedding.weight"][0]
+    filled = model.encode(["old", "how old are you"])[0]
+    assert model.encode(["old PAD PAD PAD"])[0] == pytest.approx(filled, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["course-trax-2020", "course-tensorflow"])
+def test_course_pairs_are_scored_512_at_a_time(name: str) -> None:
+    assert COURSE_BATCH == 512
+    model = make(preset(name))
+    random = np.random.default_rng(1)
+    first, second = ([" ".join(random.choice(WORDS, random.integers(1, 8))) for _ in range(1_100)] for _ in range(2))
+    first[600] = " ".join(WORDS)  # in the second batch alone
+    whole = model.similarity(first, second)
+    for start in (0, 512, 1_024):
+        part = slice(start, start + 512)
+        assert model.similarity(first[part], second[part]).tolist() == whole[part].tolist()
+    assert np.abs(model.similarity(first[512:600], second[512:600]) - whole[512:600]).max() > 1e-4
+    assert model.encode(first)[:512].tolist() == model.encode(first[:512]).tolist()
+
+
+# Cosine
+
+
+@given(st.integers(1, 40), st.integers(1, 70), st.integers(0, 2**32 - 1))
+def test_cosine_is_numpys(n: int, size: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    vectors = random.standard_normal((n, size)).astype(np.float32)
+    vectors[random.random(n) < 0.2] = 0
+    first, second = random.integers(n, size=(2, 50))
+    found = cosine(vectors, first, second)
+    assert found.dtype == np.float64
+    wide = vectors.astype(np.float64)
+    for i, j, value in zip(first, second, found):
+        lengths = np.linalg.norm(wide[i]) * np.linalg.norm(wide[j])
+        assert value == pytest.approx(wide[i] @ wide[j] / lengths if lengths else 0, abs=1e-12)
+    assert np.all(np.abs(found) <= 1)
+    everyone = np.arange(n)
+    assert cosine(vectors, everyone, everyone).tolist() == (vectors.any(1) * 1.0).tolist()
+
+
+def test_cosine_of_many_pairs() -> None:
+    # More than are taken at a time.
+    vectors = np.random.default_rng(1).standard_normal((300, 100)).astype(np.float32)
+    i = np.arange(20_000) % 300
+    found = cosine(vectors, i, (i * 7) % 300)
+    assert found[::997].tolist() == cosine(vectors, i[::997], ((i * 7) % 300)[::997]).tolist()
+    assert set(cosine(vectors, i, i)) == {1.0}
+
+
+# Predictions as CSV
+
+NASTY = [
+    'say "hi"',
+    "a, b",
+    "one\ntwo",
+    "cr\rlf\r\nend",
+    "tab\there",
+    "",
+    "  ",
+    "'",
+    '"',
+    "駅 🚉",
+    "=1+1",
+    "\ufeff",
+    "#x",
+]
+
+
+def test_predictions_come_back_from_csv(model: SiameseModel, tmp_path: Path) -> None:
+    first, second = [*NASTY, "how old are you ?"], [*reversed(NASTY), "what is your age ?"]
+    pairs = Pairs.of(first, second, [-1] * len(first))
+    path = tmp_path / "new" / "scored.csv"
+    count = write_predictions(model, pairs, path, threshold=0.1)
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, strict=True))
+    assert list(rows[0]) == ["question1", "question2", "similarity", "probability", "is_duplicate"]
+    assert [row["question1"] for row in rows] == first
+    assert [row["question2"] for row in rows] == second
+    similarity = model.similarity(first, second)
+    assert [float(row["similarity"]) for row in rows] == pytest.approx(similarity, abs=5e-7)
+    assert [float(row["probability"]) for row in rows] == pytest.approx(model.probability(similarity), abs=5e-7)
+    assert [row["is_duplicate"] for row in rows] == [str(int(s > 0.1)) for s in similarity]
+    assert count == sum(row["is_duplicate"] == "1" for row in rows)
+    assert [path.name for path in path.parent.iterdir()] == ["scored.csv"]
+
+
+def test_written_predictions_are_a_file_of_pairs(model: SiameseModel, tmp_path: Path) -> None:
+    texts = [text for text in NASTY if text.strip()]
+    write_predictions(model, Pairs.of(texts, texts[::-1], [-1] * len(texts)), tmp_path / "scored.csv")
+    again = read_pairs(tmp_path / "scored.csv", need=())
+    assert list(again.question1) == texts
+    assert again.skipped == 0
+
+
+def test_predictions_are_printed(model: SiameseModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pairs = Pairs.of(["how old", "zzz"], ["how old", 'a "quote"'], [-1, -1])
+    assert write_predictions(model, pairs, None, threshold=0) == 1
+    printed = capsys.readouterr().out
+    write_predictions(model, pairs, tmp_path / "out.csv", threshold=0)
+    assert printed == (tmp_path / "out.csv").read_text(encoding="utf-8")
+    # sigmoid(6 · 1 − 3) = 0.952574, sigmoid(−3) = 0.047426
+    assert printed.splitlines()[1:] == ['"how old","how old",1.0,0.952574,1', '"zzz","a ""quote""",0.0,0.047426,0']
+
+
+def test_no_predictions(model: SiameseModel, tmp_path: Path) -> None:
+    assert write_predictions(model, Pairs.of([], [], []), tmp_path / "out.csv") == 0
+    assert len((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()) == 1
+
+
+def test_a_failed_write_leaves_the_old_file(model: SiameseModel, tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text("old")
+    with pytest.raises(UnicodeEncodeError):  # half of a surrogate pair is no character
+        write_predictions(model, Pairs.of(["how", "\ud800"], ["old", "x"], [-1, -1]), path)
+    assert path.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]

@@ -1,0 +1,544 @@
+"""Training: the loss falls, a seed decides every bit, a stopped run goes on as if it had not been stopped."""
+
+import csv
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from siamese import Pairs, SiameseModel, datasets, evaluation, pairs, training
+from siamese.config import PRESETS, Config, preset
+from siamese.datasets import Datasets, Source
+from siamese.errors import DataError, UserError
+from siamese.pairs import Columns
+from siamese.training import CHECKPOINT, LEAST_EPOCHS, LEAST_STEPS, Progress
+
+TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.02)
+
+
+def tiny(name: str, **changes: Any) -> Config:
+    return preset(name).replace(embedding=16, hidden=16, batch_size=32, epochs=2, **changes)
+
+
+@pytest.fixture(scope="module")
+def parts(small_file: Path) -> Datasets:
+    return datasets.load(Source(str(small_file)))
+
+
+def fit(config: Config, parts: Datasets, folder: Path | None = None, **options: Any) -> SiameseModel:
+    return training.train(config, parts.training, parts.validation, folder, **options)
+
+
+def bits(model: SiameseModel) -> str:
+    """A hash of weights, vocabulary, threshold and calibration."""
+    digest = hashlib.sha256(repr((model.tokenizer.words, model.threshold, model.calibration)).encode())
+    for name in sorted(model.weights):
+        digest.update(model.weights[name].tobytes())
+    return digest.hexdigest()
+
+
+class Stop(Progress):
+    """Interrupts after some epochs, as Ctrl-C does."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        if record["epoch"] == self.after:
+            raise KeyboardInterrupt
+
+
+class Notes(Progress):
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[int, int]] = []
+        self.losses: list[float] = []
+        self.records: list[dict[str, Any]] = []
+
+    def start(self, steps: int, done: int) -> None:
+        self.started.append((steps, done))
+
+    def step(self, loss: float) -> None:
+        self.losses.append(loss)
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        self.records.append(record)
+
+
+# What a run does
+
+
+def test_it_learns(parts: Datasets) -> None:
+    notes = Notes()
+    model = fit(TINY.replace(epochs=8), parts, progress=notes)
+    losses = [record["loss"] for record in model.facts["history"]]
+    assert losses[-1] < 0.7 * losses[0]
+    # 210 duplicates in batches of 32 are 7 steps an epoch
+    assert notes.started == [(8 * 7, 0)]
+    assert notes.records == model.facts["history"]
+    assert [record["step"] for record in notes.records] == [7 * epoch for epoch in range(1, 9)]
+    assert losses == pytest.approx(np.reshape(notes.losses, (8, 7)).mean(1))
+    # and knows its training pairs: better than chance by far
+    similarity = model.similarity(parts.training.question1, parts.training.question2)
+    assert evaluation.roc_auc(parts.training.labels, similarity) > 0.8
+
+
+def test_the_facts_are_those_of_the_model(parts: Datasets) -> None:
+    model = fit(TINY, parts)
+    validation = parts.validation
+    similarity = model.similarity(validation.question1, validation.question2)
+    assert model.threshold == evaluation.choose_threshold(validation.labels, similarity)
+    assert model.facts["chosen_threshold"] == model.threshold
+    assert model.facts["validation"] == evaluation.all_scores(validation.labels, similarity, model.threshold)
+    assert json.loads(json.dumps(model.facts)) == model.facts
+    course = fit(tiny("course-tensorflow"), parts)
+    assert course.threshold == 0.7  # as published, whatever would be best
+
+
+def test_length_of_a_run_that_the_recipe_leaves_open(parts: Datasets) -> None:
+    notes = Notes()
+    with pytest.raises(KeyboardInterrupt):
+        fit(TINY.replace(epochs=None), parts, progress=Both(notes, Stop(1)))
+    # 7 steps an epoch: 500 steps are 71.4 epochs, so 72
+    assert (LEAST_EPOCHS, LEAST_STEPS) == (4, 500)
+    assert notes.started == [(7 * 72, 0)]
+
+
+class Both(Progress):
+    """Tells two."""
+
+    def __init__(self, *others: Progress) -> None:
+        self.others = others
+
+    def start(self, steps: int, done: int) -> None:
+        for other in self.others:
+            other.start(steps, done)
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        for other in self.others:
+            other.epoch(record)
+
+
+def test_the_best_epoch_is_kept(parts: Datasets, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # The scores are given, so that the best epoch is neither the first nor the last, and two are equally good.
+    given = [0.3, 0.6, 0.5, 0.6, 0.2]
+    towers: list[dict[str, np.ndarray]] = []
+
+    def scores(model: SiameseModel, validation: Pairs) -> dict[str, float]:
+        towers.append({name: weight.copy() for name, weight in model.weights.items()})
+        return {"average_precision": given[len(towers) - 1], "roc_auc": 0.5, "accuracy": 0.5, "threshold": 0.5}
+
+    monkeypatch.setattr(training, "validation_scores", scores)
+    model = fit(TINY.replace(epochs=5), parts, tmp_path)
+    assert [record["average_precision"] for record in model.facts["history"]] == given
+    for name, weight in model.weights.items():
+        assert weight.tobytes() == towers[1][name].tobytes()  # the first of the equals, as the report says
+        assert weight.tobytes() != towers[4][name].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("patience", "scores", "epochs"),
+    [
+        (1, [0.3, 0.4, 0.4, 0.9], 3),  # equal is not better
+        (2, [0.5, 0.4, 0.3, 0.9], 3),
+        (2, [0.5, 0.4, 0.6, 0.5, 0.4, 0.9], 5),
+        (2, [0.1, 0.2, 0.3, 0.4], 4),
+        (9, [0.5, 0.1, 0.1, 0.1], 4),
+        (None, [0.5, 0.4, 0.3, 0.2], 4),
+    ],
+)
+def test_patience(
+    parts: Datasets, monkeypatch: pytest.MonkeyPatch, patience: int | None, scores: list[float], epochs: int
+) -> None:
+    seen = iter(scores)
+    monkeypatch.setattr(
+        training,
+        "validation_scores",
+        lambda model, validation: {"average_precision": next(seen), "roc_auc": 0.5, "accuracy": 0.5, "threshold": 0.5},
+    )
+    config = TINY.replace(epochs=len(scores), patience=patience, batch_size=256)
+    assert len(fit(config, parts).facts["history"]) == epochs
+
+
+def test_the_caller_gets_denormal_numbers_back(parts: Datasets) -> None:
+    smallest = np.array([5e-324])
+    with pytest.raises(KeyboardInterrupt):
+        fit(TINY, parts, progress=Stop(1))
+    fit(TINY.replace(epochs=1), parts)
+    assert smallest[0] / 1 > 0 and np.all(smallest * 1 > 0)
+
+
+# Seeds
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_seed_decides_every_bit(parts: Datasets, name: str) -> None:
+    config = tiny(name, seed=3)
+    assert bits(fit(config, parts)) == bits(fit(config, parts))
+    assert bits(fit(config.replace(seed=4), parts)) != bits(fit(config, parts))
+
+
+def test_another_process_gets_the_same_bits(parts: Datasets, small_file: Path) -> None:
+    code = """
+import sys
+sys.path[:0] = sys.argv[2:]
+from test_training import *
+parts = datasets.load(Source(sys.argv[1]))
+for name in PRESETS:
+    print(bits(fit(tiny(name), parts)))
+"""
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", code, small_file, here, here.parent],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONHASHSEED": "5"},
+    )  # fmt: skip
+    assert done.stdout.split() == [bits(fit(tiny(name), parts)) for name in PRESETS]
+
+
+def test_training_does_not_depend_on_what_was_drawn_before(parts: Datasets) -> None:
+    import torch
+
+    torch.manual_seed(1)
+    first = bits(fit(TINY, parts))
+    torch.rand(1_000)
+    np.random.seed(5)
+    assert bits(fit(TINY, parts)) == first
+
+
+# Resuming
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_an_interrupted_run_goes_on_to_the_same_bits(parts: Datasets, tmp_path: Path, name: str) -> None:
+    config = tiny(name).replace(epochs=4)
+    expected = fit(config, parts)
+    for after in (1, 3):
+        with pytest.raises(KeyboardInterrupt):
+            fit(config, parts, tmp_path, resume=True, progress=Stop(after))
+    notes = Notes()
+    model = fit(config, parts, tmp_path, resume=True, progress=notes)
+    assert bits(model) == bits(expected)
+    steps = notes.started[0][0]
+    assert notes.started == [(steps, steps * 3 // 4)]
+    assert len(notes.losses) == steps // 4
+    timeless = [
+        [{name: value for name, value in record.items() if "second" not in name} for record in m.facts["history"]]
+        for m in (model, expected)
+    ]
+    assert timeless[0] == timeless[1]
+
+
+def test_an_epoch_that_was_begun_is_made_again(parts: Datasets, tmp_path: Path) -> None:
+    class Step(Progress):
+        done = 0
+
+        def step(self, loss: float) -> None:
+            self.done += 1
+            if self.done == 10:  # in the middle of the second epoch
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(TINY, parts, tmp_path, progress=Step())
+    assert bits(fit(TINY, parts, tmp_path, resume=True)) == bits(fit(TINY, parts))
+
+
+def test_a_finished_run_is_not_trained_again(parts: Datasets, tmp_path: Path) -> None:
+    first, notes = fit(TINY, parts, tmp_path), Notes()
+    assert bits(fit(TINY, parts, tmp_path, resume=True, progress=notes)) == bits(first)
+    assert notes.losses == []
+
+
+def test_without_a_checkpoint_resume_begins(parts: Datasets, tmp_path: Path) -> None:
+    assert bits(fit(TINY, parts, tmp_path, resume=True)) == bits(fit(TINY, parts))
+
+
+def test_without_resume_a_checkpoint_is_ignored(parts: Datasets, tmp_path: Path) -> None:
+    fit(TINY.replace(seed=9), parts, tmp_path)
+    assert bits(fit(TINY, parts, tmp_path)) == bits(fit(TINY, parts))
+
+
+def half(some: Pairs) -> Pairs:
+    return some.take(np.arange(len(some)) % 2 == 0)
+
+
+def test_resuming_something_else_is_refused(parts: Datasets, tmp_path: Path) -> None:
+    fit(TINY, parts, tmp_path)
+    checkpoint = (tmp_path / CHECKPOINT).read_bytes()
+    relabelled = dataclasses.replace(parts.training, labels=parts.training.labels[::-1].copy())
+    cases: list[tuple[Config, Datasets, str]] = [
+        (TINY.replace(margin=0.3), parts, "margin"),
+        (TINY.replace(seed=2, epochs=9), parts, "seed, epochs"),
+        (TINY, dataclasses.replace(parts, training=half(parts.training)), "the training pairs"),
+        (TINY, dataclasses.replace(parts, training=relabelled), "the training pairs"),
+        (TINY, dataclasses.replace(parts, validation=half(parts.validation)), "the validation pairs"),
+    ]
+    for config, others, what in cases:
+        with pytest.raises(UserError, match=f"{CHECKPOINT}: belongs to a run that differs in {what}; train without"):
+            fit(config, others, tmp_path, resume=True)
+    assert (tmp_path / CHECKPOINT).read_bytes() == checkpoint
+
+
+def test_resuming_with_another_vocabulary_is_refused(parts: Datasets, tmp_path: Path) -> None:
+    start = fit(TINY.replace(epochs=1, min_count=2), parts)
+    fit(TINY, parts, tmp_path, start_from=start)
+    assert bits(fit(TINY, parts, tmp_path, start_from=start, resume=True))
+    with pytest.raises(UserError, match="differs in the vocabulary"):
+        fit(TINY, parts, tmp_path, resume=True)
+
+
+def test_a_damaged_checkpoint_is_named(parts: Datasets, tmp_path: Path) -> None:
+    fit(TINY.replace(epochs=1), parts, tmp_path)
+    whole = (tmp_path / CHECKPOINT).read_bytes()
+    for content in (b"", b"{}", whole[:1_000], whole[:-1]):
+        (tmp_path / CHECKPOINT).write_bytes(content)
+        with pytest.raises(UserError, match=f"{CHECKPOINT}: not a checkpoint of a run.*train without --resume"):
+            fit(TINY.replace(epochs=1), parts, tmp_path, resume=True)
+
+
+def test_a_model_is_no_checkpoint(parts: Datasets, tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINT).write_bytes((tiny_model / "model.safetensors").read_bytes())
+    with pytest.raises(UserError, match=f"{CHECKPOINT}: not a checkpoint of a run"):
+        fit(TINY, parts, tmp_path, resume=True)
+
+
+def test_nothing_in_the_folder_is_a_pickle(parts: Datasets, tmp_path: Path) -> None:
+    fit(TINY.replace(epochs=1), parts, tmp_path).save(tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {CHECKPOINT, "config.json", "model.safetensors", "vocabulary.txt"}
+    for path in tmp_path.iterdir():
+        content = path.read_bytes()
+        # torch.save writes a zip that holds a pickle; protocol 2 and later begin with \x80
+        assert not content.startswith((b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")), path
+        with pytest.raises(Exception):  # noqa: B017
+            pickle.loads(content)
+
+
+# Starting from a model
+
+
+def test_start_from_takes_weights_and_vocabulary(parts: Datasets, tiny_model: Path) -> None:
+    start = SiameseModel.load(tiny_model)
+    # At a learning rate of 0 nothing moves; other pairs would give another vocabulary.
+    others = dataclasses.replace(parts, training=half(parts.training))
+    model = fit(TINY.replace(learning_rate=0, epochs=1), others, start_from=start)
+    assert model.tokenizer.words == start.tokenizer.words != fit(TINY.replace(epochs=1), others).tokenizer.words
+    for name, weight in start.weights.items():
+        assert model.weights[name].tobytes() == weight.tobytes(), name
+    before = {name: weight.tobytes() for name, weight in start.weights.items()}
+    moved = fit(TINY.replace(epochs=1), others, start_from=start)
+    assert moved.weights["lstm.weight_hh_l0"].tobytes() != before["lstm.weight_hh_l0"]
+    assert {name: weight.tobytes() for name, weight in start.weights.items()} == before  # the old model is as it was
+
+
+def test_start_from_a_model_that_does_not_fit_is_refused(parts: Datasets, tiny_model: Path) -> None:
+    start = SiameseModel.load(tiny_model)
+    with pytest.raises(UserError, match="--start-from: that model has tokens 'words', this recipe 'spaces'"):
+        fit(tiny("course-tensorflow"), parts, start_from=start)
+    with pytest.raises(UserError, match="--start-from: that model has embedding 16, this recipe 128"):
+        fit(Config(epochs=1), parts, start_from=start)
+
+
+# What the losses need
+
+
+def only(some: Pairs, label: int) -> Pairs:
+    return some.take(some.labels == label)
+
+
+def test_without_non_duplicates_there_is_no_labelled_loss(parts: Datasets) -> None:
+    # With the words of all pairs the vocabulary would differ; the duplicates' alone are the same for both.
+    duplicates = dataclasses.replace(parts, training=only(parts.training, 1))
+    model = fit(TINY, duplicates)
+    assert model.config == TINY.replace(labelled="none")
+    assert bits(model) == bits(fit(TINY.replace(labelled="none"), duplicates))
+    assert fit(TINY.replace(epochs=1), parts).config.labelled == "logistic"
+    with pytest.raises(DataError, match="no non-duplicates to train on"):
+        fit(TINY.replace(loss="none"), duplicates)
+
+
+def test_labelled_loss_alone(parts: Datasets) -> None:
+    losses = [record["loss"] for record in fit(TINY.replace(loss="none", epochs=6), parts).facts["history"]]
+    assert losses[-1] < losses[0]
+
+
+def test_too_few_duplicates(parts: Datasets) -> None:
+    one = parts.training.take(np.flatnonzero(parts.training.labels == 1)[:1])
+    none = only(parts.training, 0)
+    wordless = Pairs.of(["", " ", "how old"], ["how", "a", "what age"], [1, 1, 1])  # one that has words on both sides
+    for some in (one, none, wordless):
+        with pytest.raises(DataError, match="fewer than two duplicate pairs to train on"):
+            training.train(TINY, some, parts.validation)
+    with pytest.raises(DataError, match="--drop-last leaves no batch: fewer than 256 duplicates"):
+        fit(TINY.replace(batch_size=256, drop_last=True), parts)
+
+
+def test_validation_with_one_label(parts: Datasets) -> None:
+    for label in (0, 1):
+        with pytest.raises(DataError, match="the validation pairs need duplicates and non-duplicates"):
+            training.train(TINY, parts.training, only(parts.validation, label))
+
+
+def test_two_duplicates_are_enough(parts: Datasets) -> None:
+    two = Pairs.of(["how old are you", "where is it"], ["what is your age", "in what place is it"], [1, 1])
+    model = training.train(TINY.replace(epochs=1), two, parts.validation)
+    assert math.isfinite(model.facts["history"][0]["loss"])
+
+
+@pytest.mark.parametrize("name", ["best", "course-tensorflow"])
+def test_a_loss_that_is_not_finite(parts: Datasets, name: str) -> None:
+    with pytest.raises(UserError, match="step 2: the loss is nan; try a lower --learning-rate"):
+        fit(tiny(name, learning_rate=1e30), parts)
+
+
+# Which pairs train, validate and test
+
+
+def write(path: Path, rows: Sequence[Sequence[object]], names: str = "question1,question2,is_duplicate") -> Path:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([names.split(","), *rows])
+    return path
+
+
+def numbered(count: int) -> list[list[object]]:
+    """Pairs of different words, every second one a duplicate."""
+    return [[f"first {i}", f"second {i}", i % 2] for i in range(count)]
+
+
+SPLIT = "question1,question2,is_duplicate,split"
+
+
+def test_the_files_own_split(small_file: Path, parts: Datasets) -> None:
+    with open(small_file, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert parts.test is not None
+    for name, part in (("train", parts.training), ("validation", parts.validation), ("test", parts.test)):
+        assert list(part.question1) == [row["question1"] for row in rows if row["split"] == name]
+    assert parts.how == "parted by the file itself, question by question"
+
+
+def test_a_validation_file_goes_before_the_files_own_split(small_file: Path, parts: Datasets, tmp_path: Path) -> None:
+    other = write(tmp_path / "other.csv", numbered(6))
+    found = datasets.load(Source(str(small_file), str(other)))
+    assert list(found.validation.question1) == [f"first {i}" for i in range(6)]
+    assert list(found.training.question1) == list(parts.training.question1)
+    assert found.test and parts.test and len(found.test) == len(parts.test)
+    assert found.how == f"validation pairs from {other}"
+    # of a validation file with parts of its own, the validation part counts
+    found = datasets.load(Source(str(other), str(small_file)))
+    assert list(found.validation.question1) == list(parts.validation.question1)
+    assert len(found.training) == 6 and found.test is None
+
+
+def test_one_in_ten_by_chance(tmp_path: Path) -> None:
+    path = write(tmp_path / "pairs.csv", numbered(1_000))
+    found = datasets.load(Source(str(path)))
+    assert found.test is None and found.how == "one pair in ten, by chance, kept for validation"
+    together = [*found.training.question1, *found.validation.question1]
+    assert sorted(together) == sorted(f"first {i}" for i in range(1_000))
+    assert 70 < len(found.validation) < 130  # 100 ± 3 · sqrt(1000 · 0.1 · 0.9) = 100 ± 28
+    assert list(datasets.load(Source(str(path))).validation.question1) == list(found.validation.question1)
+
+
+def test_a_split_without_validation_pairs(tmp_path: Path) -> None:
+    rows = [[*row, "test" if i < 50 else "train"] for i, row in enumerate(numbered(500))]
+    found = datasets.load(Source(str(write(tmp_path / "pairs.csv", rows, SPLIT))))
+    assert found.test and set(found.test.question1) == {f"first {i}" for i in range(50)}
+    assert len(found.training) + len(found.validation) == 450
+
+
+def test_a_split_without_training_pairs(tmp_path: Path) -> None:
+    rows = [[*row, "dev"] for row in numbered(20)]
+    path = write(tmp_path / "pairs.csv", rows, SPLIT)
+    with pytest.raises(DataError, match="pairs.csv: no row has 'train' in its column 'split'"):
+        datasets.load(Source(str(path)))
+
+
+def test_the_courses_cut_goes_before_the_files_own_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The published cut with a hundred rows for 300,000 and ten for 10,240.
+    monkeypatch.setattr(pairs, "COURSE_TRAINING", 100)
+    monkeypatch.setattr(pairs, "COURSE_TEST", 10)
+    rows = [[*row, "validation"] for row in numbered(120)]
+    found = datasets.load(Source(str(write(tmp_path / "pairs.csv", rows, SPLIT)), split="course"))
+    assert list(found.training.question1) == [f"first {i}" for i in range(80)]
+    assert list(found.validation.question1) == [f"first {i}" for i in range(80, 100)]
+    assert found.test and list(found.test.question1) == [f"first {i}" for i in range(100, 110)]
+
+
+def test_the_courses_cut_needs_its_rows(tmp_path: Path) -> None:
+    path = write(tmp_path / "pairs.csv", numbered(20))
+    with pytest.raises(DataError, match="--split course needs 310,240 rows, the file has 20"):
+        datasets.load(Source(str(path), split="course"))
+    with pytest.raises(UserError, match="--split course makes its own validation pairs; leave out --validation"):
+        Source("a.csv", "b.csv", "course")
+    with pytest.raises(UserError, match="--split: 'random' is not 'course'"):
+        Source("a.csv", split="random")
+
+
+def test_files_that_leave_a_part_without_a_label_are_named(tmp_path: Path) -> None:
+    both = write(tmp_path / "both.csv", numbered(40))
+    one = write(tmp_path / "one.csv", [["how old are you", "what is your age", 1]])
+    with pytest.raises(DataError, match="one.csv: . duplicate pair.s. to train on"):
+        datasets.load(Source(str(one)))
+    duplicates = write(tmp_path / "duplicates.csv", [["a b", f"c {i}", 1] for i in range(100)])
+    with pytest.raises(DataError, match="duplicates.csv: no non-duplicates among the .* validation pairs"):
+        datasets.load(Source(str(duplicates)))
+    assert datasets.load(Source(str(duplicates), str(both))).training.duplicates == 100
+
+
+def test_every_file_that_is_read_is_told(tmp_path: Path) -> None:
+    first = write(tmp_path / "first.csv", [*numbered(40), ["", "b", 1]])
+    second = write(tmp_path / "second.csv", [*numbered(4), ["a", "b", 2]])
+    told: list[tuple[str, int]] = []
+    datasets.load(Source(str(first), str(second)), warn=lambda some, path: told.append((path, some.skipped)))
+    assert told == [(str(first), 1), (str(second), 1)]
+
+
+# What a model remembers
+
+
+def test_recall(tmp_path: Path) -> None:
+    columns = Columns(question1="left", question2="right", label="same")
+    names = "left,right,same"
+    first, second = write(tmp_path / "a.csv", numbered(40), names), write(tmp_path / "b.csv", numbered(8), names)
+    source = Source(str(first), str(second), columns=columns)
+    facts = json.loads(json.dumps({"data": datasets.remember(source)}))  # as it comes from config.json
+    found, expected = datasets.recall(facts), datasets.load(source)
+    assert found is not None
+    for part in ("training", "validation"):
+        assert list(getattr(found, part).question1) == list(getattr(expected, part).question1)
+    whole = first.read_bytes()
+    for path in (first, second):  # a changed file is not the one that was trained on
+        content = path.read_bytes()
+        path.write_bytes(content + b"a,b,1\n")
+        assert datasets.recall(facts) is None
+        path.write_bytes(content)
+    assert first.read_bytes() == whole and datasets.recall(facts) is not None
+    second.unlink()
+    assert datasets.recall(facts) is None
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"data": None},
+        {"data": {}},
+        {"data": {"source": {}, "sha256": {}}},
+        {"data": {"source": {"data": "a.csv", "columns": {"no": "x"}}, "sha256": {}}},
+        {"data": {"source": {"data": "nowhere.csv", "columns": {}}, "sha256": {}}},
+        {"data": {"source": {"data": "nowhere.csv", "columns": {}}, "sha256": {"nowhere.csv": "0"}}},
+    ],
+)
+def test_recall_of_nothing(facts: dict[str, Any]) -> None:
+    assert datasets.recall(facts) is None
