@@ -80,6 +80,8 @@ def data_generator(
     random = np.random.default_rng((seed, epoch))
     duplicates, others = np.flatnonzero(pairs.labels == 1), np.flatnonzero(pairs.labels == 0)
     n, count = len(duplicates), number_of_batches(len(duplicates), batch_size, drop_last, wrap)
+    if count == 0:
+        return
     if wrap:
         # One endless stream of shuffles; an epoch begins where the last one ended.
         begin, end = epoch * count * batch_size, (epoch + 1) * count * batch_size
@@ -89,7 +91,7 @@ def data_generator(
     elif shuffle:
         duplicates = random.permutation(duplicates)
     others = random.permutation(others) if negatives else others[:0]
-    shares = np.array_split(others, max(count, 1))
+    shares = np.array_split(others, count)
     for i in range(count):
         chosen = duplicates[i * batch_size : (i + 1) * batch_size]
         b1, b2 = sides(pairs, chosen, random if swap else None)

@@ -9,7 +9,7 @@ import numpy as np
 PART = 65_536  # rows copied at a time, which bounds the memory of the numbers that say from where
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ragged:
     """n rows, one after the other; no Python object a row."""
 
@@ -48,6 +48,7 @@ class Texts(Ragged, Sequence[str]):
     """Strings as UTF-8 bytes; read like a list of strings."""
 
     def __getitem__(self, i: int) -> str:  # type: ignore[override]
+        i = range(len(self))[i]  # counts from the end where it is negative
         return self.values[self.starts[i] : self.starts[i + 1]].tobytes().decode("utf-8", "surrogatepass")
 
     def __iter__(self) -> Iterator[str]:

@@ -18,6 +18,7 @@ class Tokens(Ragged):
     """The token ids of n questions."""
 
     def __getitem__(self, i: int) -> np.ndarray:
+        i = range(len(self))[i]
         return self.ids[self.starts[i] : self.starts[i + 1]]
 
     @property

@@ -47,6 +47,8 @@ class Tower(nn.Module):
         Returns:
             (n, hidden) rows of length 1, or 0 where no word is known.
         """
+        if len(lengths) == 0:
+            return self.embedding.weight.new_zeros(0, self.lstm.hidden_size)
         starts = lengths.cumsum(0) - lengths
         order = lengths.argsort(descending=True, stable=True)
         means = torch.cat([self._means(ids, starts[rows], lengths[rows]) for rows in order.split(ROWS)])

@@ -354,7 +354,7 @@ def test_no_nan_for_degenerate_vectors(kind: str, dtype: torch.dtype) -> None:
         a, b = v1.to(dtype).clone().requires_grad_(), v2.to(dtype).clone().requires_grad_()
         loss = TripletLossFn(a, b, same=same, **variant)
         loss.backward()
-        assert loss.dtype == dtype
+        assert loss.dtype == (torch.float32 if dtype == torch.bfloat16 else dtype)
         for number in (loss, gradient(a), gradient(b)):
             assert torch.isfinite(number).all(), variant
 

@@ -44,10 +44,11 @@ def TripletLossFn(  # noqa: N802 (the name that the assignment made known)
         reduction: "mean" over the anchors, or "sum".
         same: (B, B) bool, true where S holds known duplicates off the diagonal;
             they are left out of the negatives. An anchor with no negative left
-            adds nothing.
+            adds nothing; "pooled" needs a negative in row and column for its
+            second term.
 
     Returns:
-        A scalar.
+        A scalar; float32 where the vectors have less.
 
     Raises:
         ValueError: shapes that do not fit, a batch of one, an unknown choice.
@@ -58,6 +59,8 @@ def TripletLossFn(  # noqa: N802 (the name that the assignment made known)
         tensor(0.)
     """
     _check(v1, v2, same, anchors=anchors, closest=closest, combine=combine, reduction=reduction)
+    if v1.dtype in (torch.bfloat16, torch.float16):
+        v1, v2 = v1.float(), v2.float()  # sums over a batch need more than their 8 or 11 bits
     d = (v1 * v2).sum(1)  # (B,), the diagonal of S
     known = None if same is None else same & ~torch.eye(len(v1), dtype=torch.bool, device=v1.device)
     rows = _negatives(v1, v2, d, known, closest) if anchors != "columns" else None
