@@ -141,7 +141,8 @@ def summary(model: SiameseModel, result: dict[str, Any] | None, folder: str) -> 
     ]
     if result:
         lines += ["", "test pairs:", text_table(result)]
-    model_option = "" if folder == "models/latest" else f" --model {folder}"
+    quoted = f'"{folder}"' if " " in folder else folder
+    model_option = "" if folder == "models/latest" else f" --model {quoted}"
     lines += [
         "",
         f"model: {folder}, with report.md and its figures",

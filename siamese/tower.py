@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-ROWS = 128  # questions that run through the LSTM together; sorted by length, so that little is padding
+from siamese.lstm import lstm_mean
+
+ROWS = 128  # questions that run through nn.LSTM together; sorted by length, so that little is padding
 
 
 class Tower(nn.Module):
@@ -18,6 +20,7 @@ class Tower(nn.Module):
         first_word: ids below this are padding and the unknown word; a question
             of such ids alone gets the zero vector. 0 switches that off.
         initial: how the weights start: "torch", "trax" or "keras".
+        products: the dtype of the LSTM's matrix products on a CPU; None: the weights'.
     """
 
     def __init__(
@@ -29,12 +32,14 @@ class Tower(nn.Module):
         skip: bool = True,
         first_word: int = 2,
         initial: str = "torch",
+        products: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, embedding)
         self.lstm = nn.LSTM(embedding, hidden, batch_first=True)
         self.skip = skip
         self.first_word = first_word
+        self.products = products
         {"torch": self._start_torch, "trax": self._start_trax, "keras": self._start_keras}[initial]()
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
@@ -47,27 +52,35 @@ class Tower(nn.Module):
         Returns:
             (n, hidden) rows of length 1, or 0 where no word is known.
         """
+        means = self._means_padded(ids, lengths) if ids.is_cuda else self._means(ids, lengths)
+        known = torch.zeros_like(lengths).index_add_(
+            0, torch.repeat_interleave(lengths), (ids >= self.first_word).to(lengths.dtype)
+        )
+        return nn.functional.normalize(means * (known > 0)[:, None], dim=1)
+
+    def _means(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """The mean of the LSTM's outputs over each question's tokens, (n, hidden), the fast way on a CPU."""
+        w_ih, w_hh, b_ih, b_hh = self.lstm.parameters()
+        return lstm_mean(self.embedding.weight, w_ih, w_hh, b_ih + b_hh, ids, lengths, self.skip, self.products)
+
+    def _means_padded(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """The same by nn.LSTM: the reference, and the way on a GPU."""
         if len(lengths) == 0:
             return self.embedding.weight.new_zeros(0, self.lstm.hidden_size)
         starts = lengths.cumsum(0) - lengths
         order = lengths.argsort(descending=True, stable=True)
-        means = torch.cat([self._means(ids, starts[rows], lengths[rows]) for rows in order.split(ROWS)])
-        known = torch.zeros_like(lengths).index_add_(
-            0, torch.repeat_interleave(lengths), (ids >= self.first_word).to(lengths.dtype)
-        )
-        vectors = means.new_empty(means.shape).index_copy(0, order, means)
-        return nn.functional.normalize(vectors * (known > 0)[:, None], dim=1)
-
-    def _means(self, ids: Tensor, starts: Tensor, lengths: Tensor) -> Tensor:
-        """The mean over each question's tokens; rows of similar length, (rows, hidden)."""
-        steps = torch.arange(max(1, int(lengths.max())), device=ids.device)
-        real = steps < lengths[:, None]  # (rows, longest)
-        positions = (starts[:, None] + steps).clamp(max=max(0, len(ids) - 1))
-        words = self.embedding(ids[positions] if len(ids) else positions)  # (rows, longest, embedding)
-        states, _ = self.lstm(words)  # (rows, longest, hidden)
-        if self.skip:
-            states = states + words
-        return (states * real[:, :, None]).sum(1) / lengths.clamp(min=1)[:, None]
+        parts = []
+        for rows in order.split(ROWS):
+            n = lengths[rows][:, None]
+            steps = torch.arange(max(1, int(n.max())), device=ids.device)
+            positions = (starts[rows][:, None] + steps).clamp(max=max(0, len(ids) - 1))
+            words = self.embedding(ids[positions] if len(ids) else positions)  # (rows, longest, embedding)
+            states, _ = self.lstm(words)  # (rows, longest, hidden)
+            if self.skip:
+                states = states + words
+            parts.append((states * (steps < n)[:, :, None]).sum(1) / n.clamp(min=1))
+        means = torch.cat(parts)
+        return means.new_empty(means.shape).index_copy(0, order, means)
 
     def _start_torch(self) -> None:
         nn.init.normal_(self.embedding.weight, std=0.1)

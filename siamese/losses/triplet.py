@@ -17,7 +17,7 @@ from torch import Tensor, nn
 BLOCK = 1_024  # anchors whose row of S is held at a time
 
 
-def TripletLossFn(  # noqa: N802 (the name that the assignment made known)
+def TripletLossFn(
     v1: Tensor,
     v2: Tensor,
     margin: float = 0.25,
