@@ -71,15 +71,19 @@ def curves(labels: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def all_scores(labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, Any]:
-    """Every metric of scored pairs: verdicts at the threshold, and the ranking."""
+    """Every metric of scored pairs: verdicts at the threshold, and the ranking; None for what is not defined."""
     return {
         "pairs": len(labels),
         "duplicates": int((labels == 1).sum()),
         **verdict_scores(labels, scores > threshold),
-        "average_precision": average_precision(labels, scores),
-        "roc_auc": roc_auc(labels, scores),
+        "average_precision": _or_none(average_precision(labels, scores)),
+        "roc_auc": _or_none(roc_auc(labels, scores)),
         "threshold": threshold,
     }
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else value
 
 
 # The threshold and the probability
@@ -198,8 +202,14 @@ def evaluate(
     from siamese.pairs import Clusters
 
     clusters = Clusters(training) if training is not None else None
-    ours = Scored(pairs.labels, _cosines(model, pairs), model.threshold if threshold is None else threshold)
-    rows = {"model": ours, **_baselines(model, pairs, tuning, clusters)}
+    similarity = model.similarity(pairs.question1, pairs.question2)
+    ours = Scored(pairs.labels, similarity, model.threshold if threshold is None else threshold)
+    rows = {"model": ours}
+    if threshold is None and model.config.threshold is not None:
+        # A preset with a published threshold: beside it, the one that its validation pairs would choose.
+        chosen = model.facts["chosen_threshold"]
+        rows["the same, threshold from validation"] = Scored(pairs.labels, similarity, chosen)
+    rows |= _baselines(model, pairs, tuning, clusters)
 
     def over(which: np.ndarray) -> dict[str, Any]:
         scores = {name: row.metrics(which) for name, row in rows.items()}
@@ -218,10 +228,6 @@ def _unseen(pairs: "Pairs", clusters: "Clusters | None") -> tuple[np.ndarray | N
     if clusters is not None:
         return clusters.unseen(pairs), "the training pairs"
     return None, "unknown: no column 'unseen', and the training pairs are not at hand; give them by --trained-on"
-
-
-def _cosines(model: "SiameseModel", pairs: "Pairs") -> np.ndarray:
-    return model.similarity(pairs.question1, pairs.question2)
 
 
 def _baselines(

@@ -17,6 +17,7 @@ class TrainingBar(Progress):
     def __init__(self) -> None:
         self.terminal = sys.stderr.isatty()
         self.last = time.monotonic()
+        self.bar: tqdm | None = None
 
     def start(self, steps: int, done: int) -> None:
         self.bar = tqdm(total=steps, initial=done, unit="step", disable=not self.terminal, file=sys.stderr)
@@ -24,8 +25,9 @@ class TrainingBar(Progress):
 
     def step(self, loss: float) -> None:
         self.done += 1
-        self.bar.update()
-        self.bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+            self.bar.update()
         if not self.terminal and time.monotonic() - self.last > EVERY:
             self._line(f"step {self.done:,} of {self.steps:,}, loss {loss:.3f}")
 
@@ -37,7 +39,8 @@ class TrainingBar(Progress):
         )
 
     def close(self) -> None:
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
 
     def _line(self, text: str) -> None:
         self.last = time.monotonic()

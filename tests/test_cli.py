@@ -231,7 +231,6 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     assert not (tmp_path / "my model" / "config.json").exists()
 
 
-@pytest.mark.xfail(strict=True, raises=AttributeError, reason="progress.py: TrainingBar.close before start")
 def test_resume_of_another_run_is_refused(command: Command, trained: tuple[Path, str, str], small_file: Path) -> None:
     folder, _, _ = trained
     code, out, err = command("train", "--data", small_file, "--out", folder, "--epochs", 9, "--resume")
@@ -474,7 +473,6 @@ def test_tune_on(command: Command, tiny_model: Path, small_file: Path, tmp_path:
     assert "--goal is what a threshold is chosen for; it needs --tune-on" in err
 
 
-@pytest.mark.xfail(strict=True, reason="evaluation.py: a metric that does not exist is NaN, which is no JSON")
 @pytest.mark.parametrize("label", [0, 1])
 def test_pairs_of_one_label_can_be_scored(command: Command, tiny_model: Path, tmp_path: Path, label: int) -> None:
     path = write(tmp_path / "pairs.csv", [[*PAIR, label], ["how old", "how young", label]])
