@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_recipe(sub: argparse.ArgumentParser) -> None:
     group = sub.add_argument_group("recipe", "each replaces one setting of the preset")
-    for name in ("loss", "anchors", "closest", "combine", "reduction", "labelled"):
+    for name in ("loss", "anchors", "closest", "combine", "reduction", "labelled", "precision"):
         group.add_argument(f"--{name}", choices=CHOICES[name])
     group.add_argument("--margin", type=float, help="of the triplet loss, in cosine")
     group.add_argument("--labelled-weight", type=float, help="of the labelled loss beside the in-batch loss")

@@ -18,6 +18,7 @@ CHOICES = {
     "reduction": ("mean", "sum"),
     "labelled": ("logistic", "none"),
     "optimizer": ("adam", "trax-adam", "keras-adam"),
+    "precision": ("float32", "bfloat16"),
     "schedule": ("constant", "linear-decay", "warmup-rsqrt"),
 }
 
@@ -58,6 +59,7 @@ class Config:
     labelled_weight: float = 2.0  # its factor beside the in-batch loss
 
     # optimisation
+    precision: str = "float32"  # of the tower's matrix products in training; sums and state stay float32
     optimizer: str = "adam"
     learning_rate: float = 0.002  # the highest of the schedule
     schedule: str = "linear-decay"

@@ -116,6 +116,7 @@ def make_tower(config: Config, vocabulary: int) -> Tower:
         skip=config.skip,
         first_word=first_word(config),
         initial=config.initial,
+        products=torch.bfloat16 if config.precision == "bfloat16" else None,
     )
 
 
