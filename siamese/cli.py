@@ -21,6 +21,9 @@ FILES = ".csv, .tsv, .jsonl or .parquet, with Quora's columns"
 def main(arguments: list[str] | None = None) -> None:
     """Run one command. Exit codes: 0 done, 2 an error of the user's (two lines at most), 130 interrupted."""
     options = _parser().parse_args(arguments)
+    # Read when torch is loaded: else, where other programs use the cores too, the
+    # threads of small steps wait for each other in busy loops, for seconds a step.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         options.run(options)
         sys.stdout.flush()
@@ -82,6 +85,18 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="print JSON")
     _add_model(sub)
     _add_columns(sub)
+
+    sub = command("encode", encode, "Write the vectors of a file's questions; the file may be larger than memory.")
+    sub.add_argument("file", metavar="PATH", help=".txt with a question a line, or .csv, .tsv, .jsonl, .parquet")
+    sub.add_argument("--out", required=True, metavar="PATH", help="the .npy file to write, float32, a row a question")
+    sub.add_argument("--question", default="question", metavar="NAME", help="the column (default question)")
+    _add_model(sub)
+
+    sub = command("benchmark", benchmark, "Measure this machine: training, encoding, cold start, and the limit.")
+    sub.add_argument("--data", default=DATA, metavar="PATH", help=f"{FILES} (default {DATA})")
+    sub.add_argument("--out", default="reports/performance", metavar="DIR", help="the report's folder")
+    sub.add_argument("--against", choices=["all"], help="beside other libraries, where they are installed")
+    sub.add_argument("--quick", action="store_true", help="in under two minutes")
     return parser
 
 
@@ -143,12 +158,12 @@ def train(options: argparse.Namespace) -> None:
 
     from siamese import datasets, evaluation, report, training
     from siamese.model import SiameseModel
-    from siamese.progress import DownloadBar, TrainingBar
+    from siamese.progress import CountBar, TrainingBar
 
     if options.data == "quora":
         from siamese import quora
 
-        options.data = str(quora.fetch(progress=DownloadBar()))
+        options.data = str(quora.fetch(progress=CountBar("B")))
     source = datasets.Source(options.data, options.validation, options.split, _columns(options))
     parts = datasets.load(source, warn=_report_faults)
     start = SiameseModel.load(options.start_from) if options.start_from else None
@@ -228,3 +243,21 @@ def _predict_file(model: "SiameseModel", options: argparse.Namespace) -> None:
     count = write_predictions(model, pairs, options.out, options.threshold)
     if options.out:
         print(f"{len(pairs)} pairs, {count} of them duplicates, written to {options.out}")
+
+
+def encode(options: argparse.Namespace) -> None:
+    from siamese.model import SiameseModel
+    from siamese.progress import CountBar
+    from siamese.streams import encode_file
+
+    model = SiameseModel.load(options.model)
+    count = encode_file(model, options.file, options.out, options.question, CountBar("questions"))
+    print(f"{count} vectors of {model.config.hidden} numbers written to {options.out}")
+
+
+def benchmark(options: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from siamese import benchmark
+
+    benchmark.run(options.data, Path(options.out), options.against == "all", options.quick)

@@ -1,20 +1,27 @@
-"""The tower in numpy: the same vectors as `siamese.tower`, without loading torch.
+"""The tower without training: the same vectors as `siamese.tower`, by numpy alone, or by torch where it is loaded.
 
 Questions are sorted by length and run time-major: at step t only those that
-have a word t take part, so nothing is padding.
+have a word t take part, so nothing is padding. The call's distinct words meet
+the input weights once.
 """
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from siamese.text import Tokens
 
-ROWS = 1_024  # questions that run together; bounds the memory of a step
+ROWS = 512  # questions that run together; their states stay in a core's cache
+TORCH_ROWS = 2_048  # the same for torch, which shares them among cores
+ALONE = 2 * ROWS  # fewer questions are not worth a second thread
+
+Weights = Mapping[str, np.ndarray]
 
 
-def encode(weights: Mapping[str, np.ndarray], tokens: Tokens, *, skip: bool, known: np.ndarray) -> np.ndarray:
-    """Encode n questions.
+def encode(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndarray) -> np.ndarray:
+    """Encode n questions by numpy.
 
     Args:
         weights: of the tower, by torch's names.
@@ -27,41 +34,82 @@ def encode(weights: Mapping[str, np.ndarray], tokens: Tokens, *, skip: bool, kno
     """
     hidden = weights["lstm.weight_hh_l0"].shape[1]
     vectors = np.zeros((len(tokens), hidden), np.float32)
-    # The words of the call, once each: their vectors, and what they give the gates.
-    distinct, ids = np.unique(tokens.ids, return_inverse=True)
+    distinct, ids = _distinct(tokens.ids, len(weights["embedding.weight"]))
     words = np.asarray(weights["embedding.weight"][distinct], np.float32)
     bias = weights["lstm.bias_ih_l0"] + weights["lstm.bias_hh_l0"]
-    projected = words @ weights["lstm.weight_ih_l0"].T + bias
-    recurrent = np.ascontiguousarray(weights["lstm.weight_hh_l0"].T)
     # sigmoid(x) = (tanh(x / 2) + 1) / 2, so one tanh serves all four gates
     # once the three sigmoid gates are halved; torch's order is i, f, g, o.
     half = np.repeat(np.array([0.5, 0.5, 1, 0.5], np.float32), hidden)
-    projected, recurrent = projected * half, recurrent * half
+    projected = (words @ weights["lstm.weight_ih_l0"].T + bias) * half
+    recurrent = np.ascontiguousarray(weights["lstm.weight_hh_l0"].T * half)
 
-    order = np.argsort(-tokens.lengths, kind="stable")
-    order = order[known[order]]
-    for first in range(0, len(order), ROWS):
-        rows = order[first : first + ROWS]
+    def run(rows: np.ndarray) -> None:
         starts, lengths = tokens.starts[rows], tokens.lengths[rows]
-        state = np.zeros((len(rows), hidden), np.float32)
-        cell = np.zeros_like(state)
-        total = np.zeros_like(state)
-        for t in range(lengths[0]):
-            n = np.searchsorted(-lengths, -t)  # the questions with more than t words come first
+        running = np.searchsorted(-lengths, -np.arange(lengths[0]))  # questions with more than t words come first
+        state, cell, total = (np.zeros((len(rows), hidden), np.float32) for _ in range(3))
+        for t, n in enumerate(running):
             word = ids[starts[:n] + t]
-            gates = np.tanh(projected[word] + state[:n] @ recurrent)
-            i, f, g, o = np.split(gates, 4, axis=1)
-            cell[:n] = 0.5 * ((f + 1) * cell[:n] + (i + 1) * g)
-            state[:n] = 0.5 * (o + 1) * np.tanh(cell[:n])
+            gates = projected[word]
+            if t:
+                gates += state[:n] @ recurrent
+            np.tanh(gates, out=gates)
+            i, f, g, o = (gates[:, k * hidden : (k + 1) * hidden] for k in range(4))
+            # c = σ(f) c + σ(i) g and h = σ(o) tanh(c), with the sigmoids' halves taken out of the brackets
+            f += 1
+            i += 1
+            o += 1
+            cell[:n] *= f
+            i *= g
+            cell[:n] += i
+            cell[:n] *= 0.5
+            np.tanh(cell[:n], out=state[:n])
+            state[:n] *= o
+            state[:n] *= 0.5
             total[:n] += state[:n]
             if skip:
                 total[:n] += words[word]
-        means = total / lengths[:, None]
-        vectors[rows] = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+        total /= lengths[:, None]
+        total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+        vectors[rows] = total
+
+    order = np.argsort(-tokens.lengths, kind="stable")
+    order = order[known[order]]
+    parts = [order[first : first + ROWS] for first in range(0, len(order), ROWS)]
+    if len(order) < ALONE:
+        for part in parts:
+            run(part)
+    else:
+        from threadpoolctl import threadpool_limits
+
+        # A thread a core with its own questions beats sharing each small product among cores.
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as team:
+            list(team.map(run, parts))
     return vectors
 
 
-def mean_embeddings(weights: Mapping[str, np.ndarray], tokens: Tokens, known: np.ndarray) -> np.ndarray:
+def encode_torch(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndarray) -> np.ndarray:
+    """The same by torch, which is faster and takes 1.5 s to load."""
+    import torch
+
+    from siamese.lstm import lstm_mean
+
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(weight, np.float32)) for name, weight in weights.items()}
+    bias = tensors["lstm.bias_ih_l0"] + tensors["lstm.bias_hh_l0"]
+    w_ih, w_hh = tensors["lstm.weight_ih_l0"], tensors["lstm.weight_hh_l0"]
+    vectors = np.zeros((len(tokens), w_hh.shape[1]), np.float32)
+    order = np.argsort(-tokens.lengths, kind="stable")
+    order = order[known[order]]
+    with torch.inference_mode():
+        for first in range(0, len(order), TORCH_ROWS):
+            rows = order[first : first + TORCH_ROWS]
+            part = tokens.take(rows)
+            ids, lengths = torch.from_numpy(part.ids).long(), torch.from_numpy(part.lengths)
+            means = lstm_mean(tensors["embedding.weight"], w_ih, w_hh, bias, ids, lengths, skip)
+            vectors[rows] = torch.nn.functional.normalize(means, dim=1).numpy()
+    return vectors
+
+
+def mean_embeddings(weights: Weights, tokens: Tokens, known: np.ndarray) -> np.ndarray:
     """The mean of each question's word vectors; (n, embedding) float32, 0 where no word is known."""
     means = np.zeros((len(tokens), weights["embedding.weight"].shape[1]), np.float32)
     rows = np.flatnonzero(known)
@@ -70,3 +118,14 @@ def mean_embeddings(weights: Mapping[str, np.ndarray], tokens: Tokens, known: np
         words = weights["embedding.weight"][part.ids]
         means[rows[first : first + ROWS]] = np.add.reduceat(words, part.starts[:-1]) / part.lengths[:, None]
     return means
+
+
+def _distinct(ids: np.ndarray, vocabulary: int) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct ids in order, and each id's place among them; by a table, faster than sorting."""
+    if len(ids) * 8 < vocabulary:
+        return np.unique(ids, return_inverse=True)
+    place = np.zeros(vocabulary, np.int64)
+    place[ids] = 1
+    distinct = np.flatnonzero(place)
+    place[distinct] = np.arange(len(distinct))
+    return distinct, place[ids]

@@ -26,6 +26,8 @@ def training_curve(history: Sequence[dict[str, Any]], path: Path) -> None:
     right.axvline(best["epoch"], color="grey", linestyle=":", label="kept epoch")
     right.set(title="Validation pairs", xlabel="epoch")
     right.legend()
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     _save(figure, path)
 
 

@@ -47,14 +47,15 @@ class TrainingBar(Progress):
         tqdm.write(text, file=sys.stderr)
 
 
-class DownloadBar:
-    """Shows a download: called with the bytes that are there and the bytes in all."""
+class CountBar:
+    """Shows how far something is: called with what is done and the whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
         self.bar: tqdm | None = None
 
     def __call__(self, done: int, total: int) -> None:
         if self.bar is None:
-            self.bar = tqdm(total=total, unit="B", unit_scale=True, disable=None, file=sys.stderr, desc="downloading")
-        self.bar.n = done  # a server that starts over takes it back
+            self.bar = tqdm(total=total, unit=self.unit, unit_scale=True, disable=None, file=sys.stderr)
+        self.bar.n = done  # a download that starts over takes it back
         self.bar.refresh()

@@ -67,11 +67,7 @@ def open_file(path: str | Path) -> File:
     Raises:
         DataError: no such file, a folder, an ending or a content that is none of these formats.
     """
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"{path}: no such file; expected a {SUFFIXES} file")
-    if not path.is_file():
-        raise DataError(f"{path}: a folder, expected a {SUFFIXES} file")
+    path = _existing(path)
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv"):
         return _delimited(path, "," if suffix == ".csv" else "\t")
@@ -82,7 +78,18 @@ def open_file(path: str | Path) -> File:
     raise DataError(f"{path}: cannot tell the format from {path.suffix!r}; expected {SUFFIXES}")
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such file; expected a {SUFFIXES} file")
+    if not path.is_file():
+        raise DataError(f"{path}: a folder, expected a {SUFFIXES} file")
+    return path
+
+
+def text_lines(path: str | Path) -> Iterator[str]:
+    """The lines of a UTF-8 file; DataError with the line where it is not one."""
+    path = _existing(path)
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             yield from file
@@ -125,7 +132,7 @@ class _Rereadable:
 
 
 def _delimited(path: Path, delimiter: str) -> File:
-    lines = _Rereadable(_lines(path))
+    lines = _Rereadable(text_lines(path))
     # Strict, so that a stray quote is an error and not a field that swallows what follows.
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
 
@@ -163,7 +170,7 @@ def _delimited(path: Path, delimiter: str) -> File:
 
 def _json_lines(path: Path) -> File:
     def records() -> Iterator[tuple[int, Record | str]]:
-        for number, line in enumerate(_lines(path), 1):
+        for number, line in enumerate(text_lines(path), 1):
             if line.strip():
                 try:
                     record = json.loads(line)

@@ -189,6 +189,16 @@ def test_a_seed_decides_every_bit(parts: Datasets, name: str) -> None:
     assert bits(fit(config.replace(seed=4), parts)) != bits(fit(config, parts))
 
 
+def test_every_epoch_and_every_seed_has_its_own_batches(parts: Datasets, tiny_model: Path) -> None:
+    # With the same weights, which at a learning rate of 0 stay, only the batches can make the losses differ.
+    start, losses = SiameseModel.load(tiny_model), []
+    for seed in (1, 2):
+        notes = Notes()
+        fit(TINY.replace(learning_rate=0, epochs=2, seed=seed), parts, start_from=start, progress=notes)
+        losses += [tuple(notes.losses[:7]), tuple(notes.losses[7:])]
+    assert len(set(losses)) == 4
+
+
 def test_another_process_gets_the_same_bits(parts: Datasets, small_file: Path) -> None:
     code = """
 import sys

@@ -1,0 +1,61 @@
+"""Encoding files of questions that need not fit in memory."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from siamese.errors import DataError
+from siamese.files import replacing
+from siamese.model import SiameseModel
+from siamese.reading import open_file, text_lines
+
+BLOCK = 65_536  # questions that are held at a time
+
+
+def read_questions(path: str | Path, column: str = "question") -> Iterator[str]:
+    """The questions of a file, one after the other.
+
+    A .txt file holds one question a line; the other formats have them in a
+    column. Empty questions are kept, so that row i of the result belongs to
+    question i.
+
+    Raises:
+        DataError: no such file or column, a row that cannot be read.
+    """
+    if Path(path).suffix.lower() == ".txt":
+        yield from (line.rstrip("\r\n") for line in text_lines(path))
+        return
+    file = open_file(path)
+    if column not in file.names:
+        raise DataError(f"{path}, line 1: no column {column!r}; it has {', '.join(map(repr, file.names[:20]))}")
+    for line, record in file.records:
+        if isinstance(record, str):
+            raise DataError(f"{path}, line {line}: {record}; every row needs a vector, so mend or remove it")
+        yield str(record.get(column) or "")
+
+
+def encode_file(
+    model: SiameseModel,
+    path: str | Path,
+    out: str | Path,
+    column: str = "question",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Write the vectors of a file's questions as a .npy array (n, d) float32; the number of questions.
+
+    The file is read twice, first to count; at most 65,536 questions are held.
+    """
+    total = sum(1 for _ in read_questions(path, column))
+    questions, done = read_questions(path, column), 0
+    with replacing(out) as temporary:
+        shape = (total, model.config.hidden)
+        vectors = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+        while block := list(islice(questions, BLOCK)):
+            vectors[done : done + len(block)] = model.encode(block)
+            done += len(block)
+            vectors.flush()
+            progress(done, total)
+        del vectors
+    return total
