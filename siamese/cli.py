@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
     # Read when torch is loaded: else, where other programs use the cores too, the
     # threads of small steps wait for each other in busy loops, for seconds a step.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that knows no "–" gets "?"
     try:
         options.run(options)
         sys.stdout.flush()
@@ -195,6 +196,7 @@ def _again(options: argparse.Namespace) -> str:
 def evaluate(options: argparse.Namespace) -> None:
     from siamese import datasets, evaluation, report
     from siamese.model import SiameseModel
+    from siamese.pairs import shared_pairs
 
     if options.goal and not options.tune_on:
         raise UserError("--goal is what a threshold is chosen for; it needs --tune-on PATH, the pairs to choose it on")
@@ -209,8 +211,18 @@ def evaluate(options: argparse.Namespace) -> None:
         training = datasets.to_learn(options.trained_on, columns)
     if options.tune_on:
         tuning = datasets.to_tune(options.tune_on, columns)
+        if count := shared_pairs(pairs, tuning):
+            raise UserError(
+                f"{options.tune_on}: {count} of its pairs are among those to score ({options.data}); "
+                "a threshold is chosen on other pairs, or the scores flatter it"
+            )
         similarity = model.similarity(tuning.question1, tuning.question2)
         threshold = evaluation.choose_threshold(tuning.labels, similarity, options.goal or "accuracy")
+    for used, purpose in ((training, "train"), (None if options.tune_on else tuning, "choose the threshold")):
+        if used is not None and (count := shared_pairs(pairs, used)):
+            print(
+                f"note: {count} of the {len(pairs)} pairs were used to {purpose}; the scores flatter", file=sys.stderr
+            )
     result = evaluation.evaluate(model, pairs, threshold=threshold, tuning=tuning, training=training)
     print(json.dumps(result, indent=2) if options.json else report.text_table(result))
 
@@ -218,6 +230,10 @@ def evaluate(options: argparse.Namespace) -> None:
 def predict(options: argparse.Namespace) -> None:
     if bool(options.file) == bool(options.questions) or len(options.questions) not in (0, 2):
         raise UserError(f"predict takes two questions, or --file PATH; got {len(options.questions)} question(s)")
+    if options.file and options.json:
+        raise UserError("--json is for two questions; --file writes CSV")
+    if options.out and not options.file:
+        raise UserError("--out goes with --file; two questions are answered on the screen")
     from siamese.model import SiameseModel
 
     model = SiameseModel.load(options.model)

@@ -181,7 +181,13 @@ def _question_fault(record: Record, name: str) -> str | None:
     value = record.get(name)
     if value is None or (isinstance(value, str) and not value.strip()):
         return f"{name} is missing or empty"
-    return None if isinstance(value, str) else f"{name} is no text"
+    if not isinstance(value, str):
+        return f"{name} is no text"
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # JSON can spell half of a surrogate pair
+        return f"{name} is no text: {value[:40]!r} has half a character"
+    return None
 
 
 def _label(value: Any) -> int | None:
@@ -245,8 +251,7 @@ def _within(group: list[str]) -> list[tuple[str, str]]:
 
 def random_split(pairs: Pairs, seed: int = 0, share: float = 0.1) -> tuple[Pairs, Pairs]:
     """Keep a share of the pairs for validation; a pair that stands twice, in either order, stays together."""
-    a, b = keys(pairs.question1), keys(pairs.question2)
-    _, pair = np.unique(np.stack((np.minimum(a, b), np.maximum(a, b))), axis=1, return_inverse=True)
+    _, pair = np.unique(pair_keys(pairs), axis=0, return_inverse=True)
     chance = np.random.default_rng(seed).random(pair.max(initial=0) + 1)
     held = chance[pair] < share
     return pairs.take(~held), pairs.take(held)
@@ -298,6 +303,17 @@ def key(question: str) -> int:
 def keys(questions: Iterable[str]) -> np.ndarray:
     """(n,) uint64: the key of each question."""
     return np.array(array("Q", map(key, questions)), np.uint64)
+
+
+def pair_keys(pairs: Pairs) -> np.ndarray:
+    """(n, 2) uint64: the keys of each pair's questions, the smaller one first."""
+    return np.sort(np.stack((keys(pairs.question1), keys(pairs.question2)), axis=1), axis=1)
+
+
+def shared_pairs(pairs: Pairs, others: Pairs) -> int:
+    """How many of `pairs` are among `others` too, in either order."""
+    known = set(map(tuple, pair_keys(others).tolist()))
+    return sum(pair in known for pair in map(tuple, pair_keys(pairs).tolist()))
 
 
 class Clusters:

@@ -253,6 +253,8 @@ def _train_epoch(
         losses.append(loss.item())
         seen += len(batch.b1) + len(batch.n1)
         progress.step(losses[-1])
+    if not all(torch.isfinite(weight).all() for weight in run.tower.parameters()):
+        raise UserError(f"step {run.step}: weights are no longer finite; try a lower --learning-rate")
     seconds = time.perf_counter() - began
     return {
         "epoch": len(run.history) + 1,

@@ -624,3 +624,44 @@ def test_public_names() -> None:
     with pytest.raises(AttributeError, match="module 'siamese' has no attribute 'nothing'"):
         _ = siamese.nothing
     assert Columns() == Columns("question1", "question2", "is_duplicate", "question", "group")
+
+
+def test_a_threshold_is_never_chosen_on_scored_pairs(command: Command, tiny_model: Path, tmp_path: Path) -> None:
+    pairs = write(tmp_path / "pairs.csv", [[*PAIR, 1], ["how old", "how young", 0]])
+    other = write(tmp_path / "other.csv", [[PAIR[1], PAIR[0].upper(), 1], ["a b", "c d", 0]])
+    code, out, err = command("evaluate", "--data", pairs, "--tune-on", other, "--model", tiny_model)
+    assert (code, out) == (2, "")
+    assert "1 of its pairs" in err
+    assert str(other) in err
+
+
+def test_evaluation_says_when_it_scores_training_pairs(command: Command, tiny_model: Path, small_file: Path) -> None:
+    rows = [line for line in small_file.read_text(encoding="utf-8").splitlines() if not line.endswith(("test", "ion"))]
+    path = small_file.with_name("training-part.csv")
+    path.write_text("\n".join(line.removesuffix(",train").removesuffix(",split") for line in rows) + "\n", "utf-8")
+    code, _, err = command("evaluate", "--data", path, "--model", tiny_model)
+    assert code == 0
+    assert f"note: {len(rows) - 1} of the {len(rows) - 1} pairs were used to train" in err
+
+
+@pytest.mark.parametrize("words", [["--out", "x.csv", "a", "b"], ["--file", "x.csv", "--json"]])
+def test_options_that_do_not_go_together(command: Command, tiny_model: Path, words: list[str]) -> None:
+    assert command("predict", *words, "--model", tiny_model)[0] == 2
+
+
+def test_half_a_character_is_a_faulty_row(command: Command, tiny_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"question1": "\\ud800", "question2": "b"}\n{"question1": "a", "question2": "b"}\n', "utf-8")
+    code, out, err = command("predict", "--file", path, "--model", tiny_model)
+    assert (code, len(out.splitlines())) == (0, 2)
+    assert "line 1: question1 is no text" in err
+
+
+def test_a_last_step_that_breaks_the_weights_saves_no_model(command: Command, small_file: Path, tmp_path: Path) -> None:
+    code, _, err = command(
+        "train", "--data", small_file, "--out", tmp_path / "m", "--epochs", 1, "--batch-size", 999,
+        "--learning-rate", 1e38,
+    )  # fmt: skip
+    assert code == 2
+    assert "--learning-rate" in err
+    assert not (tmp_path / "m" / "config.json").exists()
