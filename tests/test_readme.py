@@ -31,7 +31,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("run.py", "siamese", "data"):
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
-    for name, content in re.findall(r"^`([\w-]+\.csv)`:\n\n```csv\n(.*?)^```$", README, re.MULTILINE | re.DOTALL):
+    for name, content in re.findall(r"`([\w-]+\.csv)`:\n\n```csv\n(.*?)^```$", README, re.MULTILINE | re.DOTALL):
         (folder / name).write_text(content, encoding="utf-8")
     return folder
 
