@@ -99,7 +99,7 @@ def data_generator(
         yield Batch(b1, b2, pairs.clusters[chosen], n1, n2)
 
 
-def sides(pairs: PairTokens, which: np.ndarray, random: np.random.Generator | None) -> tuple[Tokens, Tokens]:
+def sides(pairs: PairTokens, which: np.ndarray, random: "np.random.Generator | None") -> tuple[Tokens, Tokens]:
     """The first and the second questions of some pairs, exchanged at random where `random` is given."""
     b1, b2 = pairs.first.take(which), pairs.second.take(which)
     if random is None:

@@ -68,6 +68,7 @@ class Config:
 
     # verdict
     threshold: float | None = None  # None: chosen on the validation pairs
+    goal: str = "accuracy"  # what it is chosen for: accuracy, f1, or precision=0.95
 
     def __post_init__(self) -> None:
         for field, choices in CHOICES.items():
@@ -87,6 +88,7 @@ class Config:
             value = getattr(self, field)
             if value is not None and not (isinstance(value, int | float) and low <= value <= high and value < math.inf):
                 raise UserError(f"{_flag(field)}: {value!r} is not a number from {low:g} to {high:g}")
+        wanted_precision(self.goal)
         if self.skip and self.embedding != self.hidden:
             raise UserError(f"skip: adds {self.embedding} numbers to {self.hidden}; make them equal or leave it out")
         if self.loss == self.labelled == "none":
@@ -95,6 +97,20 @@ class Config:
     def replace(self, **changes: Any) -> "Config":
         """A copy with some fields changed, checked again."""
         return dataclasses.replace(self, **changes)
+
+
+def wanted_precision(goal: str) -> float | None:
+    """P of the goal "precision=P", None for "accuracy" and "f1"; UserError for anything else."""
+    if goal in ("accuracy", "f1"):
+        return None
+    name, _, number = goal.partition("=")
+    try:
+        wanted = float(number)
+    except ValueError:
+        wanted = math.nan
+    if name != "precision" or not 0 < wanted <= 1:
+        raise UserError(f"goal {goal!r}: expected accuracy, f1 or precision=0.95")
+    return wanted
 
 
 def _flag(field: str) -> str:

@@ -7,7 +7,6 @@ the input weights once.
 
 import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -79,6 +78,8 @@ def encode(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndarray) -
         for part in parts:
             run(part)
     else:
+        from concurrent.futures import ThreadPoolExecutor
+
         from threadpoolctl import threadpool_limits
 
         # A thread a core with its own questions beats sharing each small product among cores.

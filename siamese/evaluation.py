@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from siamese.config import wanted_precision
 from siamese.errors import UserError
 
 if TYPE_CHECKING:
     from siamese.model import SiameseModel
     from siamese.pairs import Clusters, Pairs
-
-GOALS = "accuracy, f1 or precision=0.95"
-
 
 # Metrics
 
@@ -116,30 +114,18 @@ def choose_threshold(labels: np.ndarray, scores: np.ndarray, goal: str = "accura
     # "score > threshold" can never be true of 0, nor false of a 1 but by calling nothing a duplicate
     possible = np.append(True, values[1:] > thresholds[1:])
     positives, negatives = tp[-1], fp[-1]
+    wanted = wanted_precision(goal)
     if goal == "accuracy":
         value = (tp + negatives - fp) / len(labels)
     elif goal == "f1":
         value = 2 * tp / np.maximum(tp + fp + positives, 1)
     else:
-        wanted = wanted_precision(goal)
         reached = (tp / np.maximum(tp + fp, 1) >= wanted) & (tp > 0) & possible
         if not reached.any():
             best = np.max((tp / np.maximum(tp + fp, 1))[possible])
             raise UserError(f"no threshold reaches a precision of {wanted}; the highest is {best:.3f}")
         value = np.where(reached, tp / max(positives, 1), -1)
     return float(thresholds[np.argmax(np.where(possible, value, -1))])
-
-
-def wanted_precision(goal: str) -> float:
-    """P of "precision=P"."""
-    name, _, number = goal.partition("=")
-    try:
-        wanted = float(number)
-    except ValueError:
-        wanted = -1
-    if name != "precision" or not 0 < wanted <= 1:
-        raise UserError(f"goal {goal!r}: expected {GOALS}")
-    return wanted
 
 
 def calibrate(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:

@@ -38,6 +38,9 @@ class TrainingBar(Progress):
             f"({record['pairs_per_second']:,.0f} pairs/s)"
         )
 
+    def say(self, message: str) -> None:
+        self._line(message)
+
     def close(self) -> None:
         if self.bar is not None:
             self.bar.close()

@@ -1,5 +1,6 @@
 """Rows of different lengths in one flat array: the ids of questions, or the bytes of texts."""
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -57,8 +58,8 @@ class Texts(Ragged, Sequence[str]):
     @classmethod
     def of(cls, strings: Iterable[str]) -> "Texts":
         """Store strings; they may come from a generator and are not held."""
-        buffer, starts = bytearray(), [0]
+        buffer, starts = bytearray(), array("q", [0])
         for string in strings:
             buffer += string.encode("utf-8", "surrogatepass")
             starts.append(len(buffer))
-        return cls(np.frombuffer(bytes(buffer), np.uint8), np.array(starts, np.int64))
+        return cls(np.frombuffer(buffer, np.uint8), np.frombuffer(starts, np.int64))

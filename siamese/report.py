@@ -68,7 +68,7 @@ def _card(model: SiameseModel, data: Datasets) -> str:
             + (
                 f"as published; chosen on the validation pairs it would be {model.facts['chosen_threshold']:.3f}"
                 if c.threshold is not None
-                else "chosen for accuracy on the validation pairs"
+                else f"chosen for {c.goal} on the validation pairs"
             ),
             f"- probability = sigmoid({slope:.2f} · similarity {intercept:+.2f}), fitted on the validation pairs: "
             f"it holds where about {validation.duplicates / len(validation):.0%} of the pairs are duplicates, as there",

@@ -42,6 +42,9 @@ class Progress:
     def epoch(self, record: dict[str, Any]) -> None:
         """An epoch is done and scored."""
 
+    def say(self, message: str) -> None:
+        """Something a person should know."""
+
 
 @dataclass
 class Run:
@@ -215,7 +218,11 @@ def train(
     model = _model(config, tokenizer, run.best)
     similarity = model.similarity(validation.question1, validation.question2)
     model.calibration = calibrate(validation.labels, similarity)
-    chosen = choose_threshold(validation.labels, similarity)
+    try:
+        chosen = choose_threshold(validation.labels, similarity, config.goal)
+    except UserError as error:  # a precision out of reach is no reason to lose the model
+        progress.say(f"{error}; the threshold is chosen for accuracy instead")
+        chosen = choose_threshold(validation.labels, similarity)
     model.threshold = chosen if config.threshold is None else config.threshold
     model.facts = {
         "history": run.history,

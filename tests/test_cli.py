@@ -665,3 +665,15 @@ def test_a_last_step_that_breaks_the_weights_saves_no_model(command: Command, sm
     assert code == 2
     assert "--learning-rate" in err
     assert not (tmp_path / "m" / "config.json").exists()
+
+
+def test_a_wanted_precision_out_of_reach_loses_no_model(command: Command, tmp_path: Path) -> None:
+    # Every validation pair is the same one, so no threshold parts duplicates from the rest.
+    pairs = write(tmp_path / "pairs.csv", numbered(60))
+    same = write(tmp_path / "same.csv", [[*PAIR, 1], [*PAIR, 0], [*PAIR, 0]])
+    code, _, err = command(
+        "train", "--data", pairs, "--validation", same, "--goal", "precision=0.9", "--epochs", 1, "--out", tmp_path / "m"
+    )
+    assert code == 0
+    assert "no threshold reaches a precision of 0.9" in err
+    assert command("train", "--data", pairs, "--goal", "recall=1", "--out", tmp_path / "n")[0] == 2
