@@ -1,5 +1,6 @@
 """Measuring for the benchmark: ways that do one step a call, taken in turn, and what is derived from their steps."""
 
+import hashlib
 import itertools
 import json
 import os
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +21,68 @@ from siamese import lstm
 from siamese.batches import Batch, PairTokens, data_generator, pad
 from siamese.benchmark_report import Spread
 from siamese.config import Config
+from siamese.errors import DataError
 from siamese.losses import TripletLossFn
 from siamese.optimizers import make_optimizer
-from siamese.rivals import ROOT, Step
-from siamese.text import Tokens
+from siamese.pairs import Pairs, read_pairs
+from siamese.rivals import BATCH, ROOT, Step
+from siamese.text import Tokenizer, Tokens
 from siamese.tower import ROWS
-from siamese.training import Objective, denormals_flushed, encode_batch, make_tower, tensors
+from siamese.training import Objective, denormals_flushed, encode_batch, learn_tokenizer, make_tower, prepare, tensors
 
 MM, ONEDNN = "torch.mm", "oneDNN"
 PARTS = ("batch building", "forward", "loss with its gradient", "backward", "optimiser")
-PATIENCE = 90.0  # seconds after which a slow way is left out of further rounds
+PATIENCE = 45.0  # seconds after which a slow way is left out of further rounds
+
+TRIPLET = Config(batch_size=BATCH, skip=False, labelled="none")
 
 Way = Callable[[], Step | None]
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much is measured."""
+
+    rounds: int  # of training
+    warm: int  # steps of each way before the clock counts
+    loss_rounds: int
+    questions: int  # a step of encoding
+    encode_rounds: int
+    cold: int  # starts of `predict`
+    products: int
+    growth_steps: int
+    points: int  # sizes a curve of growth
+    pairs: tuple[int, ...]  # to prepare
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A file of pairs, ready for all sections."""
+
+    pairs: Pairs
+    tokenizer: Tokenizer
+    tokens: PairTokens
+
+    @classmethod
+    def read(cls, path: str) -> "Corpus":
+        pairs = read_pairs(path)
+        tokenizer = learn_tokenizer(TRIPLET, pairs)
+        tokens = prepare(pairs, tokenizer)
+        if (tokens.labels == 1).sum() < 2:
+            raise DataError(f"{path}: fewer than two duplicate pairs; a step needs two")
+        return cls(pairs, tokenizer, tokens)
+
+    def trainer(self, config: Config, way: str = "ragged") -> "Trainer":
+        return Trainer(config, self.tokens, len(self.tokenizer), way)
+
+    def questions(self) -> list[str]:
+        """The distinct ones, in a fixed order that has nothing to do with their text."""
+        return sorted({*self.pairs.question1, *self.pairs.question2}, key=hash_of)
+
+
+def hash_of(question: str) -> bytes:
+    """What the questions are ordered by."""
+    return hashlib.blake2b(question.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def interleave(ways: Mapping[str, Way], rounds: int, warm: int, what: str) -> dict[str, list[Step | None]]:
@@ -81,7 +133,7 @@ def square(n: int, how: str) -> Way:
     return timed(products[how], 1, 2.0 * n**3)
 
 
-def timed(work: Callable[[], Any], count: int, operations: float = 0.0) -> Way:
+def timed(work: Callable[[], Any], count: int, operations: float = 0.0) -> Callable[[], Step]:
     """Any call, as a way."""
 
     def way() -> Step:
@@ -169,18 +221,21 @@ def computed_per_token(batch: Batch, way: str) -> float:
     return sum(sum(counts) for _, _, counts in packed) / lengths.sum()
 
 
-def outside_operators(trainer: Trainer, steps: int) -> float | None:
+def outside_operators(trainer: Trainer, steps: int) -> tuple[float, float] | None:
     """Percent of a step in which no torch operator runs: Python and bookkeeping; None where torch cannot tell.
 
     By the profiler over all threads: the wall time less that of the main thread's operators, less that of
-    the busiest thread of the LSTM's team, which the main thread waits for. The profiler's own work counts as Python.
+    the busiest thread of the LSTM's team, which the main thread waits for. The wall time of steps
+    without the profiler gives the lower figure, of those with it the upper one.
     """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it writes between the progress bars
     from torch.profiler import ProfilerActivity, profile
 
     try:
         everywhere = torch._C._profiler._ExperimentalConfig(profile_all_threads=True)
     except (AttributeError, TypeError):
         return None
+    plain = sum(trainer().seconds for _ in range(steps))
     with profile(activities=[ProfilerActivity.CPU], experimental_config=everywhere) as profiler:
         wall = sum(trainer().seconds for _ in range(steps))
     inside: dict[int, float] = {}
@@ -195,7 +250,8 @@ def outside_operators(trainer: Trainer, steps: int) -> float | None:
         return None
     main = min(inside)  # threads are numbered as they are first seen
     team = max((busy for thread, busy in inside.items() if thread != main), default=0.0)
-    return 100 * (1 - (inside[main] + team) / 1e6 / wall)
+    busy = (inside[main] + team) / 1e6
+    return max(0.0, 100 * (1 - busy / plain)), max(0.0, 100 * (1 - busy / wall))
 
 
 # In a process of its own, so that a peak of memory is its own
@@ -223,9 +279,6 @@ def peak() -> float:
 
 def preparation(paths: list[str]) -> list[tuple[float, float]]:
     """Seconds and peak MB of reading, tokenizing and preparing each file, smallest first."""
-    from siamese.pairs import read_pairs
-    from siamese.training import learn_tokenizer, prepare
-
     results = []
     for path in paths:
         began = time.perf_counter()

@@ -76,3 +76,27 @@ def _unit(axes: Axes) -> None:
 def _save(figure: Figure, path: Path) -> None:
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
+
+
+def bars(names: Sequence[str], values: np.ndarray, title: str, unit: str, path: Path) -> None:
+    """A bar for each name; values (n, 3): the median, the 10th and the 90th percentile."""
+    figure = Figure(figsize=(8, 1.2 + 0.36 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    errors = np.abs(values[:, 1:] - values[:, :1]).T
+    axes.barh(list(names), values[:, 0], xerr=errors, color=LINE, ecolor=OTHER, capsize=3)
+    axes.invert_yaxis()
+    axes.set(title=title, xlabel=unit)
+    axes.grid(axis="x", alpha=0.3)
+    _save(figure, path)
+
+
+def growth(x: np.ndarray, seconds: np.ndarray, memory: np.ndarray, names: Sequence[str], path: Path) -> None:
+    """Time and memory against one size, on logarithmic axes; names of the size, the time and the memory."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    for axes, y, name in zip(figure.subplots(1, 2), (seconds, memory), names[1:3]):
+        axes.loglog(x, y, color=LINE, marker="o")
+        axes.loglog(x, y[-1] * x / x[-1], color="grey", linestyle=":", label="in proportion")
+        axes.set(title=name, xlabel=names[0])
+        axes.grid(which="both", alpha=0.3)
+        axes.legend()
+    _save(figure, path)
