@@ -62,10 +62,14 @@ def TripletLossFn(
     if v1.dtype in (torch.bfloat16, torch.float16):
         v1, v2 = v1.float(), v2.float()  # sums over a batch need more than their 8 or 11 bits
     d = (v1 * v2).sum(1)  # (B,), the diagonal of S
-    known = None if same is None else same & ~torch.eye(len(v1), dtype=torch.bool, device=v1.device)
-    rows = _negatives(v1, v2, d, known, closest) if anchors != "columns" else None
-    columns = _negatives(v2, v1, d, None if known is None else known.T, closest) if anchors != "rows" else None
-    sides = [side for side in (rows, columns) if side is not None]
+    known = None if same is None else _cells(same)
+    scores = (v1 @ v2.T).detach() if len(v1) <= BLOCK else None
+    sides = []
+    if anchors != "columns":
+        sides.append(_negatives(v1, v2, d, known, closest, scores))
+    if anchors != "rows":
+        turned = None if known is None else (known[1], known[0])
+        sides.append(_negatives(v2, v1, d, turned, closest, None if scores is None else scores.T.contiguous()))
     if anchors == "both" and combine == "pooled":
         total, count, nearest = (row + column for row, column in zip(*sides))
         per_anchor = _hinges(total, count, nearest / 2, d, margin)
@@ -74,7 +78,19 @@ def TripletLossFn(
     return per_anchor.mean() if reduction == "mean" else per_anchor.sum()
 
 
-def _negatives(a: Tensor, b: Tensor, d: Tensor, known: Tensor | None, closest: str) -> tuple[Tensor, Tensor, Tensor]:
+Cells = tuple[Tensor, Tensor]  # the rows and the columns of some cells of S
+
+
+def _cells(same: Tensor) -> Cells:
+    """The cells off the diagonal that are true."""
+    i, j = same.nonzero(as_tuple=True)
+    off = i != j
+    return i[off], j[off]
+
+
+def _negatives(
+    a: Tensor, b: Tensor, d: Tensor, known: Cells | None, closest: str, scores: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Each anchor's sum of negatives, their number, and the closest one; all (B,).
 
     S itself is only looked at, a block at a time, to find where the closest
@@ -85,16 +101,17 @@ def _negatives(a: Tensor, b: Tensor, d: Tensor, known: Tensor | None, closest: s
         a: (B, d) the anchors.
         b: (B, d) the other side.
         d: (B,) the similarities a_i·b_i.
-        known: (B, B) cells off the diagonal that are no negatives.
+        known: cells off the diagonal that are no negatives.
         closest: "hardest" or "semi-hard".
+        scores: (B, B) a·bᵀ where B is a single block; cells that are left out may be overwritten.
     """
     total = a @ b.sum(0) - d
     count = torch.full_like(d, len(a) - 1)
     if known is not None:
-        i, j = known.nonzero(as_tuple=True)
+        i, j = known
         total = total.index_add(0, i, -(a[i] * b[j]).sum(1))
-        count = count - known.sum(1)
-    where, above = _closest(a, b, known, closest)
+        count = count.index_add(0, i, -torch.ones_like(i, dtype=d.dtype))
+    where, above = _closest(a, b, known, closest, scores)
     nearest = (a * b[where]).sum(1)
     if closest == "semi-hard":
         own = where == torch.arange(len(a), device=a.device)  # the diagonal takes part, with −2
@@ -103,22 +120,22 @@ def _negatives(a: Tensor, b: Tensor, d: Tensor, known: Tensor | None, closest: s
 
 
 @torch.no_grad()
-def _closest(a: Tensor, b: Tensor, known: Tensor | None, closest: str) -> tuple[Tensor, Tensor]:
+def _closest(a: Tensor, b: Tensor, known: Cells | None, closest: str, scores: Tensor | None) -> tuple[Tensor, Tensor]:
     """(B,) the column of each anchor's closest negative, and whether the semi-hard rule moved it by −2."""
     where, above = [], []
     for first in range(0, len(a), BLOCK):
-        block = slice(first, first + BLOCK)
-        scores = a[block] @ b.T  # (block, B)
-        d = scores.diagonal(first).clone()
-        moved = scores > d[:, None]
+        s = a[first : first + BLOCK] @ b.T if scores is None else scores  # (block, B)
         if closest == "semi-hard":
-            scores -= 2 * moved
+            moved = s > s.diagonal(first)[:, None]
+            s = torch.where(moved, s - 2, s)
         if known is not None:
-            scores.masked_fill_(known[block], -torch.inf)
-        scores.diagonal(first).fill_(-2.0 if closest == "semi-hard" else -torch.inf)
-        where.append(scores.argmax(1))
-        above.append(moved.gather(1, where[-1][:, None])[:, 0])
-    return torch.cat(where), torch.cat(above)
+            here = (known[0] >= first) & (known[0] < first + BLOCK)
+            s[known[0][here] - first, known[1][here]] = -torch.inf
+        s.diagonal(first).fill_(-2.0 if closest == "semi-hard" else -torch.inf)
+        where.append(s.argmax(1))
+        if closest == "semi-hard":
+            above.append(moved.gather(1, where[-1][:, None])[:, 0])
+    return torch.cat(where), torch.cat(above) if above else torch.zeros(len(a), dtype=torch.bool, device=a.device)
 
 
 def _hinges(total: Tensor, count: Tensor, nearest: Tensor, d: Tensor, margin: float) -> Tensor:
