@@ -275,6 +275,6 @@ def encode(options: argparse.Namespace) -> None:
 def benchmark(options: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from siamese import benchmark
+    from siamese.benchmark.run import run
 
-    benchmark.run(options.data, Path(options.out), options.against == "all", options.quick)
+    run(options.data, Path(options.out), options.against == "all", options.quick)

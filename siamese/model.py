@@ -76,7 +76,10 @@ class SiameseModel:
         # The published editions know no question without a word: they average the padding.
         course = self.config.padding != "none"
         known = tokens.lengths > 0 if course else self.tokenizer.knows(tokens)
-        return encoder.encode(self.weights, tokens, skip=self.config.skip, known=known)
+        # Loading torch takes longer than most calls; where it is loaded already, it is the faster of the two.
+        torch_is_there = "torch" in sys.modules and len(tokens) >= encoder.TORCH_ROWS
+        run = encoder.encode_torch if torch_is_there else encoder.encode
+        return run(self.weights, tokens, skip=self.config.skip, known=known)
 
     def similarity(self, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
         """The cosine of each pair questions1[i], questions2[i]; (n,) float64, 0 where no word is known."""

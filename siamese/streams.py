@@ -49,13 +49,11 @@ def encode_file(
     """
     total = sum(1 for _ in read_questions(path, column))
     questions, done = read_questions(path, column), 0
-    with replacing(out) as temporary:
-        shape = (total, model.config.hidden)
-        vectors = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False}
+    with replacing(out) as temporary, open(temporary, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header | {"shape": (total, model.config.hidden)})
         while block := list(islice(questions, BLOCK)):
-            vectors[done : done + len(block)] = model.encode(block)
+            file.write(model.encode(block).astype(np.float32, copy=False).tobytes())
             done += len(block)
-            vectors.flush()
             progress(done, total)
-        del vectors
     return total

@@ -12,12 +12,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from siamese import benchmark, benchmark_training, lstm, measuring
+from siamese import lstm
 from siamese.batches import Batch
-from siamese.benchmark_report import Section, Spread, number, write
+from siamese.benchmark import measuring
+from siamese.benchmark import run as benchmark
+from siamese.benchmark import training as benchmark_training
+from siamese.benchmark.measuring import (
+    TRIPLET,
+    Amount,
+    Corpus,
+    Trainer,
+    computed_per_token,
+    flop,
+    interleave,
+    ratio,
+    share,
+)
+from siamese.benchmark.report import Section, Spread, number, write
+from siamese.benchmark.rivals import Step, Worker
 from siamese.config import Config
-from siamese.measuring import TRIPLET, Amount, Corpus, Trainer, computed_per_token, flop, interleave, ratio, share
-from siamese.rivals import Step, Worker
 from siamese.text import Tokens
 
 QUESTIONS = Path(__file__).parents[1] / "data" / "questions.csv"

@@ -19,12 +19,12 @@ import torch
 from tqdm import tqdm
 
 from siamese import __version__, encoder
-from siamese.benchmark_report import Section, Spread, write
-from siamese.benchmark_training import METRIC, approximation, breakdown, limit, loss, training, training_steps
-from siamese.measuring import TRIPLET, Amount, Corpus, Way, apart, interleave, rate, ratio, timed
+from siamese.benchmark.measuring import TRIPLET, Amount, Corpus, Way, apart, interleave, rate, ratio, timed
+from siamese.benchmark.report import Section, Spread, write
+from siamese.benchmark.rivals import BATCH, ROOT, Step, Worker, share_data
+from siamese.benchmark.training import METRIC, approximation, breakdown, limit, loss, training, training_steps
 from siamese.model import SiameseModel
 from siamese.pairs import Pairs
-from siamese.rivals import BATCH, ROOT, Step, Worker, share_data
 from siamese.training import make_tower
 
 QUICK = Amount(6, 2, 6, 5_000, 4, 3, 3, 3, 3, (1_000, 5_000, 20_000))

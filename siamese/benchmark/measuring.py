@@ -19,13 +19,13 @@ from tqdm import tqdm
 
 from siamese import lstm
 from siamese.batches import Batch, PairTokens, data_generator, pad
-from siamese.benchmark_report import Spread
+from siamese.benchmark.report import Spread
+from siamese.benchmark.rivals import BATCH, ROOT, Step
 from siamese.config import Config
 from siamese.errors import DataError
 from siamese.losses import TripletLossFn
 from siamese.optimizers import make_optimizer
 from siamese.pairs import Pairs, read_pairs
-from siamese.rivals import BATCH, ROOT, Step
 from siamese.text import Tokenizer, Tokens
 from siamese.tower import ROWS
 from siamese.training import Objective, denormals_flushed, encode_batch, learn_tokenizer, make_tower, prepare, tensors
@@ -260,7 +260,7 @@ def outside_operators(trainer: Trainer, steps: int) -> tuple[float, float] | Non
 def apart(function: str, *arguments: Any) -> Any:
     """The result of a function of this module, called in a new process."""
     code = (
-        "import json, sys; from siamese import measuring as m; "
+        "import json, sys; from siamese.benchmark import measuring as m; "
         "print(json.dumps(getattr(m, sys.argv[1])(*json.loads(sys.argv[2]))))"
     )
     command = [sys.executable, "-c", code, function, json.dumps(arguments)]

@@ -22,7 +22,7 @@ from siamese.batches import PairTokens, data_generator, pad
 from siamese.text import RULES, Tokens
 
 BATCH, SIZE, MARGIN, RATE = 512, 128, 0.25, 0.002
-ROOT = str(Path(__file__).parents[1])
+ROOT = str(Path(__file__).parents[2])
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Worker:
         kept = {key: value for key, value in os.environ.items() if not (unset and key.startswith(unset))}
         self.errors = open(folder / f"{name}.{id(self)}.log", "w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "import sys; from siamese import rivals; rivals.serve(*sys.argv[1:])",
+            [sys.executable, "-c", "import sys; from siamese.benchmark import rivals; rivals.serve(*sys.argv[1:])",
              name, str(folder)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, cwd=ROOT,
             # Threads that wait in loops would take seconds a step where anyone else uses a core.

@@ -8,10 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from siamese.benchmark_report import Section, Spread, number
-from siamese.config import Config
-from siamese.losses import TripletLossFn
-from siamese.measuring import (
+from siamese.benchmark.measuring import (
     MM,
     ONEDNN,
     PARTS,
@@ -29,7 +26,10 @@ from siamese.measuring import (
     square,
     timed,
 )
-from siamese.rivals import Step, Worker
+from siamese.benchmark.report import Section, Spread, number
+from siamese.benchmark.rivals import Step, Worker
+from siamese.config import Config
+from siamese.losses import TripletLossFn
 from siamese.training import encode_batch
 
 COURSE = TRIPLET.replace(padding="power-of-two", anchors="rows", leave_out_known=False)

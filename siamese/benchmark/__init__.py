@@ -1,0 +1,1 @@
+"""What `python run.py benchmark` measures, and beside whom."""
