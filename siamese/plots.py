@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from siamese.files import replacing
 
@@ -97,6 +98,10 @@ def growth(x: np.ndarray, seconds: np.ndarray, memory: np.ndarray, names: Sequen
         axes.loglog(x, y, color=LINE, marker="o")
         axes.loglog(x, y[-1] * x / x[-1], color="grey", linestyle=":", label="in proportion")
         axes.set(title=name, xlabel=names[0])
-        axes.grid(which="both", alpha=0.3)
+        axes.set_xticks(x, [f"{size:,}" for size in x])
+        axes.minorticks_off()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.grid(alpha=0.3)
         axes.legend()
     _save(figure, path)

@@ -119,8 +119,8 @@ def limit(steps: dict[str, list[Step | None]], amount: Amount) -> Section:
     strict = f"{number(100 * ours.median * counted / best / 1e9)} %" if ours else "not measured"
     text = (
         f"Float32 products, GFLOP/s, and a copy, GB/s read and written. Our batches need {counted / 1e6:.1f} MFLOP a "
-        f"pair as counted; the issue's 13.2 belongs to longer questions. {'Counted' if counted < FIXED else '13.2'} is "
-        f"the stricter of the two, since fewer operations a pair make a higher limit. The strictest share, our median "
+        f"pair as counted; the 13.2 of earlier measurements belongs to longer questions. "
+        f"{'Counted' if counted < FIXED else '13.2'} is the stricter of the two, since fewer operations a pair make a higher limit. The strictest share, our median "
         f"step against the best product of any kind in this run ({number(best)} GFLOP/s): {strict}. "
         "Medians of the whole run here; round by round in the table above."
     )
