@@ -120,7 +120,8 @@ def limit(steps: dict[str, list[Step | None]], amount: Amount) -> Section:
     text = (
         f"Float32 products, GFLOP/s, and a copy, GB/s read and written. Our batches need {counted / 1e6:.1f} MFLOP a "
         f"pair as counted; the 13.2 of earlier measurements belongs to longer questions. "
-        f"{'Counted' if counted < FIXED else '13.2'} is the stricter of the two, since fewer operations a pair make a higher limit. The strictest share, our median "
+        f"{'Counted' if counted < FIXED else '13.2'} is the stricter of the two, since fewer operations a pair make a "
+        "higher limit. The strictest share, our median "
         f"step against the best product of any kind in this run ({number(best)} GFLOP/s): {strict}. "
         "Medians of the whole run here; round by round in the table above."
     )
