@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from siamese.errors import UserError
+from siamese.losses.registry import names
 
 CHOICES = {
     "tokens": ("words", "nltk", "spaces"),
     "padding": ("none", "power-of-two", "longest"),
     "initial": ("torch", "trax", "keras"),
-    "loss": ("triplet", "none"),
+    "loss": (*names("in-batch"), "none"),
     "anchors": ("rows", "columns", "both"),
     "closest": ("hardest", "semi-hard"),
     "combine": ("summed", "pooled"),
     "reduction": ("mean", "sum"),
-    "labelled": ("logistic", "none"),
+    "labelled": (*names("labelled"), "none"),
     "optimizer": ("adam", "trax-adam", "keras-adam"),
     "precision": ("float32", "bfloat16"),
     "schedule": ("constant", "linear-decay", "warmup-rsqrt"),
@@ -50,13 +51,16 @@ class Config:
 
     # losses
     loss: str = "triplet"  # the loss on a batch of duplicates
-    margin: float = 0.25  # of the triplet loss, in cosine
+    margin: float = 0.25  # of the triplet losses, in cosine (triplet-euclidean: in distance)
     anchors: str = "both"  # rows anchor question 1, columns anchor question 2
     closest: str = "hardest"  # which negative is the closest one
     combine: str = "summed"  # how "both" joins rows and columns
     reduction: str = "mean"  # over the anchors of a batch
+    temperature: float = 0.05  # of matrix-softmax: cosines are divided by it
+    squared: bool = False  # triplet-euclidean: distances squared
     labelled: str = "logistic"  # the loss on labelled pairs, non-duplicates included
     labelled_weight: float = 2.0  # its factor beside the in-batch loss
+    labelled_margin: float = 0.5  # of contrastive (a distance) and cosine-hinge (a cosine)
 
     # optimisation
     precision: str = "float32"  # of the tower's matrix products in training; sums and state stay float32
@@ -83,7 +87,7 @@ class Config:
                 raise UserError(f"{_flag(field)}: {value!r} is not a whole number of {least} or more")
         for field, low, high in (
             ("margin", 0.0, 2.0), ("learning_rate", 0.0, math.inf), ("labelled_weight", 0.0, math.inf),
-            ("threshold", 0.0, 1.0),
+            ("threshold", 0.0, 1.0), ("temperature", 1e-3, math.inf), ("labelled_margin", 0.0, 2.0),
         ):  # fmt: skip
             value = getattr(self, field)
             if value is not None and not (isinstance(value, int | float) and low <= value <= high and value < math.inf):

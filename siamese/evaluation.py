@@ -203,12 +203,13 @@ def evaluate(
         return {**scores.pop("model"), "baselines": {"majority": {"accuracy": majority}, **scores}}
 
     result = over(np.ones(len(pairs), bool))
-    unseen, result["unseen_from"] = _unseen(pairs, clusters)
+    unseen, result["unseen_from"] = unseen_pairs(pairs, clusters)
     result["unseen"] = over(unseen) if unseen is not None and unseen.any() else None
     return result
 
 
-def _unseen(pairs: "Pairs", clusters: "Clusters | None") -> tuple[np.ndarray | None, str]:
+def unseen_pairs(pairs: "Pairs", clusters: "Clusters | None") -> tuple[np.ndarray | None, str]:
+    """(n,) bool, the pairs of which neither question was trained on, or None where nobody knows; and whence."""
     if pairs.unseen is not None:
         return pairs.unseen, "the file's column 'unseen'"
     if clusters is not None:

@@ -56,9 +56,21 @@ class CountBar:
     def __init__(self, unit: str) -> None:
         self.unit = unit
         self.bar: tqdm | None = None
+        self.last = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
         if self.bar is None:
-            self.bar = tqdm(total=total, unit=self.unit, unit_scale=True, disable=None, file=sys.stderr)
+            terminal = sys.stderr.isatty()
+            self.bar = tqdm(total=total, initial=done, unit=self.unit, unit_scale=True, disable=not terminal)
         self.bar.n = done  # a download that starts over takes it back
         self.bar.refresh()
+        if self.bar.disable and time.monotonic() - self.last > EVERY:
+            self.last = time.monotonic()
+            print(f"{done:,} of {total:,} {self.unit}", file=sys.stderr)
+
+    def __enter__(self) -> "CountBar":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.close()

@@ -5,6 +5,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from siamese.checkpoints import Run, fingerprint, load_checkpoint, save_checkpoi
 from siamese.config import Config
 from siamese.errors import DataError, UserError
 from siamese.evaluation import all_scores, calibrate, choose_threshold
-from siamese.losses import LogisticLoss, TripletLoss
+from siamese.losses.registry import LOSSES
 from siamese.model import SiameseModel, first_word
 from siamese.optimizers import learning_rate, make_optimizer
 from siamese.pairs import Clusters, Pairs
@@ -49,12 +50,8 @@ class Objective(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.triplet = (
-            TripletLoss(config.margin, config.anchors, config.closest, config.combine, config.reduction)
-            if config.loss == "triplet"
-            else None
-        )
-        self.labelled = LogisticLoss() if config.labelled == "logistic" else None
+        self.in_batch = None if config.loss == "none" else LOSSES[config.loss].make(config)
+        self.labelled = None if config.labelled == "none" else LOSSES[config.labelled].make(config)
         self.weight = config.labelled_weight
         self.leave_out_known = config.leave_out_known
 
@@ -63,13 +60,12 @@ class Objective(nn.Module):
         duplicates, others = len(batch.b1), len(batch.n1)
         v1, v2, u1, u2 = vectors.split([duplicates, duplicates, others, others])
         loss = vectors.new_zeros(())
-        if self.triplet is not None:
+        if self.in_batch is not None:
             same = torch.from_numpy(batch.same).to(vectors.device) if self.leave_out_known else None
-            loss = loss + self.triplet(v1, v2, same)
+            loss = loss + self.in_batch(v1, v2, same)
         if self.labelled is not None:
-            similarity = torch.cat(((v1 * v2).sum(1), (u1 * u2).sum(1)))
-            labels = torch.arange(len(similarity), device=vectors.device) < duplicates
-            loss = loss + self.weight * self.labelled(similarity, labels)
+            labels = torch.arange(duplicates + others, device=vectors.device) < duplicates
+            loss = loss + self.weight * self.labelled(torch.cat((v1, u1)), torch.cat((v2, u2)), labels)
         return loss
 
 
@@ -93,6 +89,20 @@ def prepare(training: Pairs, tokenizer: Tokenizer) -> PairTokens:
     which = np.flatnonzero(usable)
     clusters = Clusters(training).of(training.question1)
     return PairTokens(first.take(which), second.take(which), training.labels[which], clusters[which])
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What of a recipe and its training pairs depends on nothing but the rule for words."""
+
+    tokenizer: Tokenizer
+    pairs: PairTokens
+
+    @classmethod
+    def of(cls, config: Config, training: Pairs, tokenizer: Tokenizer | None = None) -> "Prepared":
+        """The training pairs as token ids, by a tokenizer that is given, or else learned from them."""
+        tokenizer = tokenizer or learn_tokenizer(config, training)
+        return cls(tokenizer, prepare(training, tokenizer))
 
 
 def make_tower(config: Config, vocabulary: int) -> Tower:
@@ -141,6 +151,7 @@ def train(
     *,
     resume: bool = False,
     start_from: SiameseModel | None = None,
+    prepared: "Prepared | None" = None,
     progress: Progress | None = None,
 ) -> SiameseModel:
     """Train a model.
@@ -156,6 +167,7 @@ def train(
         folder: where a checkpoint is kept after each epoch; None keeps none.
         resume: go on from the checkpoint in `folder`, where there is one.
         start_from: begin with this model's weights and vocabulary.
+        prepared: `Prepared.of` the recipe and the training pairs, where several trainings share it.
         progress: who is told how it goes.
 
     Raises:
@@ -166,8 +178,8 @@ def train(
     progress = progress or Progress()
     if start_from:
         _check_start(config, start_from.config)
-    tokenizer = start_from.tokenizer if start_from else learn_tokenizer(config, training)
-    pairs = prepare(training, tokenizer)
+    prepared = prepared or Prepared.of(config, training, start_from.tokenizer if start_from else None)
+    tokenizer, pairs = prepared.tokenizer, prepared.pairs
     config = _check_labels(config, pairs.labels, validation)
     batches = number_of_batches(int((pairs.labels == 1).sum()), config.batch_size, config.drop_last, config.wrap)
     if batches == 0:

@@ -1,0 +1,275 @@
+"""Train every variant with every seed, as many at a time as there are cores, each on one thread.
+
+Small trainings gain little from a second thread; two at once finish 1.5 times as
+many. On one thread each, a training also gives the same bits whatever the number
+of cores.
+"""
+
+import csv
+import hashlib
+import json
+import multiprocessing
+import queue
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from siamese import training
+from siamese.checkpoints import fingerprint
+from siamese.config import Config
+from siamese.datasets import Datasets
+from siamese.errors import UserError
+from siamese.evaluation import unseen_pairs
+from siamese.experiment.scores import METRICS, measure
+from siamese.experiment.variants import Variant
+from siamese.files import replacing, write_text
+from siamese.pairs import Clusters
+from siamese.progress import CountBar
+
+TRAININGS, RESULTS, UNFINISHED = "trainings.jsonl", "results.csv", "unfinished"
+FIELDS = (  # of a recipe, in results.csv
+    "loss", "anchors", "closest", "combine", "margin", "temperature", "squared",
+    "labelled", "labelled_weight", "labelled_margin", "swap", "batch_size", "leave_out_known", "learning_rate",
+)  # fmt: skip
+Record = dict[str, Any]
+
+
+class Records:
+    """The finished trainings of a folder: one JSON object a line, and results.csv made from them."""
+
+    def __init__(self, out: Path, data: dict[str, str]) -> None:
+        """Read what is there.
+
+        Args:
+            out: the folder.
+            data: fingerprints of the training, validation and test pairs.
+
+        Raises:
+            UserError: records that cannot be read, or that belong to other data.
+        """
+        self.out, self.data = out, data
+        self.all: list[Record] = []
+        path = out / TRAININGS
+        if not path.exists():
+            return
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            try:
+                record = json.loads(line)
+                other = [name for name in data if record["data"][name] != data[name]]
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{path}, line {number}: not a record of a training ({error})") from error
+            if other:
+                raise UserError(f"{path}: belongs to other {' and '.join(other)} pairs; choose another --out")
+            self.all.append(record)
+
+    def find(self, config: Config) -> Record | None:
+        """The record of a training with this recipe and seed."""
+        wanted = asdict(config)
+        for record in self.all:
+            # A field that came into being later had its default's value.
+            if {**asdict(Config()), **record["config"]} == wanted:
+                return record
+        return None
+
+    def add(self, record: Record) -> None:
+        """Keep a record, on the disk before this returns."""
+        self.all.append(record | {"data": self.data})
+        write_text(self.out / TRAININGS, "".join(json.dumps(r) + "\n" for r in self.all))
+        with replacing(self.out / RESULTS) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+            rows = [_row(r) for r in self.all]
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def _row(record: Record) -> dict[str, Any]:
+    row = {"variant": record["variant"], "seed": record["config"]["seed"], "epoch": record.get("epoch", "")}
+    row |= {name: record["config"][name] for name in FIELDS}
+    for part in ("unseen", "all"):
+        row |= {f"{part}_{name}": _rounded(record.get(part, {}).get(name)) for name in METRICS}
+    row |= {name: _rounded(record.get(name)) for name in ("mining", "validation", "seconds_an_epoch")}
+    return row | {"error": record.get("error", "")}
+
+
+def _rounded(value: float | None) -> str:
+    return "" if value is None else f"{value:.6f}"
+
+
+def run(variants: Sequence[Variant], data: Datasets, seeds: int, out: Path, jobs: int) -> dict[str, list[Record]]:
+    """Train what is not yet in the folder.
+
+    Args:
+        variants: what to compare. Where one has several settings, each is trained
+            with the first seed, and the one with the highest average precision on
+            the validation pairs is compared.
+        data: training, validation and test pairs.
+        seeds: how many, from 1.
+        out: the folder of the records.
+        jobs: how many trainings at a time.
+
+    Returns:
+        For each variant its records, one a seed.
+    """
+    assert data.test is not None
+    parts = {"training": data.training, "validation": data.validation, "test": data.test}
+    records = Records(out, {name: fingerprint(pairs) for name, pairs in parts.items()})
+    first = [(v.name, setting.replace(seed=1)) for v in variants for setting in v.settings if len(v.settings) > 1]
+    with _Pool(data, out, jobs) as pool:
+        pool.run(first, records)
+        chosen = {variant.name: _best(variant, records) for variant in variants}
+        rest = [(name, config.replace(seed=seed)) for seed in range(1, seeds + 1) for name, config in chosen.items()]
+        pool.run(rest, records)
+    found: dict[str, list[Record]] = {name: [] for name in chosen}
+    for name, config in rest:
+        record = records.find(config)
+        assert record is not None
+        found[name].append(record)
+    return found
+
+
+def _best(variant: Variant, records: Records) -> Config:
+    """The setting with the highest average precision on the validation pairs."""
+
+    def score(setting: Config) -> float:
+        record = records.find(setting.replace(seed=1))
+        return -1.0 if record is None or "error" in record else float(record["validation"])
+
+    return max(variant.settings, key=score)
+
+
+def _key(config: Config) -> str:
+    """A name for a training, the same whenever it is asked for."""
+    return hashlib.sha256(json.dumps(asdict(config)).encode()).hexdigest()[:16]
+
+
+class _Pool:
+    """The training processes, with one progress bar over all that they do."""
+
+    def __init__(self, data: Datasets, out: Path, jobs: int) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang
+        self.stop, self.epochs = context.Event(), context.Queue()
+        start = (data, out / UNFINISHED, self.epochs, self.stop)
+        self.executor = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=start)
+
+    def __enter__(self) -> "_Pool":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop.set()
+        self.executor.shutdown(cancel_futures=True)
+
+    def run(self, tasks: Iterable[tuple[str, Config]], records: Records) -> None:
+        """Train what has no record yet, in this order."""
+        missing = {_key(config): (name, config) for name, config in tasks if records.find(config) is None}
+        total = sum(config.epochs or 0 for _, config in missing.values())
+        futures = {self.executor.submit(_train, name, config): key for key, (name, config) in missing.items()}
+        done = dict.fromkeys(missing, 0)
+        with CountBar("epochs") as bar:
+            while futures:
+                ready, _ = wait(futures, timeout=1, return_when=FIRST_COMPLETED)
+                done.update(Counter(self._finished_epochs()) + Counter(done))
+                for future in ready:
+                    key = futures.pop(future)
+                    records.add(_result(future))
+                    done[key] = missing[key][1].epochs or 0
+                bar(sum(done.values()), total)
+
+    def _finished_epochs(self) -> Iterator[str]:
+        """The keys of the trainings that finished an epoch since the last call, one for each."""
+        while True:
+            try:
+                yield self.epochs.get_nowait()
+            except queue.Empty:
+                return
+
+
+def _result(future: "Future[Record]") -> Record:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise UserError("a training process died, for want of memory perhaps; go on with fewer --jobs") from error
+
+
+class _Stopped(Exception):
+    """The trainings were interrupted."""
+
+
+@dataclass
+class _Worker:
+    """What a training process holds."""
+
+    data: Datasets
+    unseen: np.ndarray
+    folder: Path
+    epochs: "multiprocessing.Queue[str]"  # the key of a training is put for each epoch done
+    stop: Event
+    prepared: dict[tuple[str, int], training.Prepared]
+
+
+_worker: _Worker
+
+
+def _start(data: Datasets, folder: Path, epochs: "multiprocessing.Queue[str]", stop: Event) -> None:
+    """Begin a training process."""
+    import torch
+
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
+    torch.set_num_threads(1)
+    assert data.test is not None
+    _worker = _Worker(data, unseen_pairs(data.test, Clusters(data.training))[0], folder, epochs, stop, {})
+
+
+class _Watch(training.Progress):
+    """Counts epochs, and stops a training between two steps when the parent wishes so or is gone."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def step(self, loss: float) -> None:
+        parent = multiprocessing.parent_process()
+        if _worker.stop.is_set() or (parent is not None and not parent.is_alive()):
+            raise _Stopped
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        _worker.epochs.put(self.key)
+
+
+def _train(name: str, config: Config) -> Record:
+    """One training, in a process of its own."""
+    rule = (config.tokens, config.min_count)
+    if rule not in _worker.prepared:
+        _worker.prepared[rule] = training.Prepared.of(config, _worker.data.training)
+    folder = _worker.folder / _key(config)
+    record: Record = {"variant": name, "config": asdict(config)}
+    data = _worker.data
+    try:
+        model = training.train(
+            config, data.training, data.validation, folder, resume=True,
+            prepared=_worker.prepared[rule], progress=_Watch(_key(config)),
+        )  # fmt: skip
+    except UserError as error:  # such as a loss that is not finite: a result too
+        return record | {"error": str(error)}
+    finally:
+        if not _worker.stop.is_set():
+            shutil.rmtree(folder, ignore_errors=True)
+    assert data.test is not None
+    history = model.facts["history"]
+    best = max(history, key=lambda r: r["average_precision"])
+    return record | {
+        "epoch": best["epoch"],
+        "validation": best["average_precision"],
+        "threshold": model.threshold,
+        "seconds_an_epoch": float(np.median([r["seconds"] for r in history])),
+        "history": history,
+        **measure(model, data.test, _worker.unseen),
+    }

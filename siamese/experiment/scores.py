@@ -1,0 +1,74 @@
+"""What is written down of a trained model: scores of verdict, ranking and mining, and what the figures need."""
+
+from typing import Any
+
+import numpy as np
+
+from siamese.evaluation import all_scores, average_precision
+from siamese.model import SiameseModel
+from siamese.pairs import Pairs
+
+METRICS = ("average_precision", "roc_auc", "accuracy", "f1")
+RESAMPLES = 200
+BINS = np.linspace(-1, 1, 81)
+LEVELS = 32_768  # cosines are rounded to 1/32,768 to count the pairs of an archive
+
+
+def measure(model: SiameseModel, test: Pairs, unseen: np.ndarray) -> dict[str, Any]:
+    """Score a model on the test pairs.
+
+    Args:
+        model: the model, whose threshold its validation pairs chose.
+        test: the pairs.
+        unseen: (n,) bool, those whose questions were not trained on.
+
+    Returns:
+        "all" and "unseen": METRICS of each; "mining": `mining_average_precision`
+        of the unseen pairs' questions; "histogram": counts by BINS of the unseen
+        non-duplicates and duplicates; "resamples": the unseen average precision of
+        RESAMPLES drawings of the pairs, the same drawings for every model.
+    """
+    similarity = model.similarity(test.question1, test.question2)
+    labels, scores = test.labels[unseen], similarity[unseen]
+    every = all_scores(test.labels, similarity, model.threshold)
+    some = all_scores(labels, scores, model.threshold)
+    drawings = np.random.default_rng(0).integers(0, len(labels), (RESAMPLES, len(labels)))
+    return {
+        "all": {name: every[name] for name in METRICS},
+        "unseen": {name: some[name] for name in METRICS},
+        "mining": mining_average_precision(model, test.take(np.flatnonzero(unseen))),
+        "histogram": [np.histogram(scores[labels == label], BINS)[0].tolist() for label in (0, 1)],
+        "resamples": [round(average_precision(labels[d], scores[d]), 5) for d in drawings],
+    }
+
+
+def mining_average_precision(model: SiameseModel, pairs: Pairs) -> float:
+    """Average precision of finding the duplicates among all pairs of an archive.
+
+    The archive holds each distinct question of `pairs`, and its N(N − 1)/2 pairs
+    are ranked by cosine; those labelled as duplicates are to be found, all others
+    count as none. Unlabelled duplicates are few, and the same for every model.
+    """
+    questions = sorted({*pairs.question1, *pairs.question2})
+    number = {question: i for i, question in enumerate(questions)}
+    vectors = model.encode(questions)
+    linked = {
+        tuple(sorted((number[a], number[b])))
+        for a, b, label in zip(pairs.question1, pairs.question2, pairs.labels)
+        if label == 1 and a != b
+    }
+    if not linked:
+        return float("nan")
+    first, second = np.array(sorted(linked)).T
+    counts = np.zeros(2 * LEVELS + 1, np.int64)
+    for start in range(0, len(vectors), 1_024):
+        block = vectors[start : start + 1_024] @ vectors[start:].T
+        later = np.triu(np.ones(block.shape, bool), 1)
+        counts += np.bincount(_levels(block)[later], minlength=len(counts))
+    found = np.bincount(_levels((vectors[first] * vectors[second]).sum(1)), minlength=len(counts))
+    tp, every = np.cumsum(found[::-1]), np.cumsum(counts[::-1])
+    return float(np.sum(found[::-1] / len(linked) * tp / np.maximum(every, 1)))
+
+
+def _levels(cosines: np.ndarray) -> np.ndarray:
+    return np.rint((np.clip(cosines, -1, 1) + 1) * LEVELS).astype(np.int32)

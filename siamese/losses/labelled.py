@@ -1,0 +1,106 @@
+"""Losses on labelled pairs: u[i] and v[i] are the vectors of a pair, labels[i] is 1 for duplicates and 0 for the rest.
+
+s is the cosine of a pair and d = ‖u − v‖ its distance; on unit vectors d² = 2 − 2s.
+Every loss takes u, v (n, d) floats of length 1 (or 0) and labels (n,), and returns
+a scalar, the mean over the pairs; vectors of less than float32 are widened first.
+No pairs, no loss: 0.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def _cosines(u: Tensor, v: Tensor) -> Tensor:
+    return (_wide(u) * _wide(v)).sum(1)
+
+
+def _wide(vectors: Tensor) -> Tensor:
+    return vectors.float() if vectors.dtype in (torch.bfloat16, torch.float16) else vectors
+
+
+def _mean(values: Tensor) -> Tensor:
+    return values.sum() / max(1, values.numel())
+
+
+class LogisticLoss(nn.Module):
+    """Cross-entropy of scale · (s − threshold), with scale and threshold learned.
+
+    A cosine alone, through a sigmoid, never leaves [0.27, 0.73]; the scale lets
+    the loss be sure.
+    """
+
+    def __init__(self, scale: float = 8.0, threshold: float = 0.5) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(scale))
+        self.threshold = nn.Parameter(torch.tensor(threshold))
+
+    def forward(self, u: Tensor, v: Tensor, labels: Tensor) -> Tensor:
+        logits = self.scale * (_cosines(u, v) - self.threshold)
+        return _mean(functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none"))
+
+
+class ContrastiveLoss(nn.Module):
+    """y·d² + (1 − y)·max(margin − d, 0)².
+
+    Source: Hadsell, Chopra, LeCun 2006 (there with a factor ½).
+    """
+
+    def __init__(self, margin: float = 0.5) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, u: Tensor, v: Tensor, labels: Tensor) -> Tensor:
+        return _mean(self.terms(_distances(u, v), labels))
+
+    def terms(self, distances: Tensor, labels: Tensor) -> Tensor:
+        """The term of each pair, (n,)."""
+        return torch.where(labels == 1, distances, (self.margin - distances).clamp(min=0)).square()
+
+
+class OnlineContrastiveLoss(ContrastiveLoss):
+    """The contrastive loss of the hard pairs alone.
+
+    Hard are the duplicates further apart than the closest non-duplicates of the
+    batch, and the non-duplicates closer than the furthest duplicates; the mean
+    is over these. Without both kinds in the batch every pair counts.
+
+    Source: sentence-transformers, OnlineContrastiveLoss (there the sum).
+    """
+
+    def forward(self, u: Tensor, v: Tensor, labels: Tensor) -> Tensor:
+        distances, duplicate = _distances(u, v), labels == 1
+        terms = self.terms(distances, labels)
+        if duplicate.all() or not duplicate.any():
+            return _mean(terms)
+        nearest, furthest = distances[~duplicate].min(), distances[duplicate].max()
+        return _mean(terms[torch.where(duplicate, distances > nearest, distances < furthest)])
+
+
+def _distances(u: Tensor, v: Tensor) -> Tensor:
+    # vector_norm has the gradient 0 where the distance is 0, and not nan
+    return torch.linalg.vector_norm(_wide(u) - _wide(v), dim=1)
+
+
+class CosineHingeLoss(nn.Module):
+    """y·max(margin − s, 0) + (1 − y)·max(s + margin − 1, 0).
+
+    Duplicates should reach the margin, the rest stay below 1 − margin. With a
+    margin of 1 it is `torch.nn.CosineEmbeddingLoss` with a margin of 0.
+    """
+
+    def __init__(self, margin: float = 0.5) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, u: Tensor, v: Tensor, labels: Tensor) -> Tensor:
+        s = _cosines(u, v)
+        return _mean(torch.where(labels == 1, self.margin - s, s + self.margin - 1).clamp(min=0))
+
+
+class MSELoss(nn.Module):
+    """(s − y)²: a baseline. It wants every non-duplicate at right angles, near miss or not."""
+
+    def forward(self, u: Tensor, v: Tensor, labels: Tensor) -> Tensor:
+        s = _cosines(u, v)
+        return _mean((s - labels.to(s.dtype)).square())

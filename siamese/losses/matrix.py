@@ -1,0 +1,123 @@
+"""Losses that hold a whole matrix of similarities against a matrix of targets.
+
+Source: two threads of the course's forum. matrix-softmax is the answer to
+"embeddings similar"; with one similar entry a row it is the multiple-negatives
+ranking loss (Henderson et al. 2017). matrix-bce is the attempt that its author
+could not train; its mended form is SigLIP's (Zhai et al. 2023) with weights.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def matrix_softmax(scores: Tensor, similar: Tensor, left_out: Tensor | None = None) -> Tensor:
+    """Cross-entropy of each row's softmax against its similar entries, which share the probability equally.
+
+    Args:
+        scores: (N, M) cosines divided by a temperature.
+        similar: (N, M) bool, the entries that should be high.
+        left_out: (N, M) bool, entries that are neither similar nor other, such as
+            the diagonal of x·xᵀ.
+
+    Returns:
+        A scalar, the mean over the rows that have a similar entry; 0 without any.
+    """
+    if left_out is not None:
+        similar = similar & ~left_out
+        # The lowest finite number, not -inf: a row with everything left out must not become nan.
+        scores = scores.masked_fill(left_out, torch.finfo(scores.dtype).min)
+    count = similar.sum(1)
+    log_probability = functional.log_softmax(scores, 1).masked_fill(~similar, 0)
+    per_row = -log_probability.sum(1) / count.clamp(min=1)
+    return per_row.sum() / (count > 0).sum().clamp(min=1)
+
+
+def text_softmax(x: Tensor, clusters: Tensor, temperature: float = 0.05) -> Tensor:
+    """`matrix_softmax` of a batch of texts against itself, the thread's own setting.
+
+    Args:
+        x: (N, d) unit vectors, several of a cluster.
+        clusters: (N,) int: texts of one cluster are similar. The diagonal of x·xᵀ is left out.
+    """
+    x = _wide(x)
+    itself = torch.eye(len(x), dtype=torch.bool, device=x.device)
+    return matrix_softmax(x @ x.T / temperature, clusters[:, None] == clusters[None, :], itself)
+
+
+def matrix_bce(logits: Tensor, targets: Tensor, balanced: bool = True) -> Tensor:
+    """Binary cross-entropy of each cell of a matrix against its target.
+
+    Args:
+        logits: (N, M).
+        targets: (N, M) of 0 and 1.
+        balanced: similar and other cells weigh one half each in total; else every
+            cell weighs the same, and the N - 1 others of a row swamp its one.
+
+    Raises:
+        ValueError: a target that is neither 0 nor 1, such as the cosine −1: the
+            cross-entropy would have no lower end.
+    """
+    if not ((targets == 0) | (targets == 1)).all():
+        raise ValueError("targets must be 0 or 1; a target of -1 (dissimilar, as a cosine) becomes 0")
+    cells = functional.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none")
+    if not balanced:
+        return cells.mean()
+    similar = targets == 1
+    halves = [cells[kind].mean() for kind in (similar, ~similar) if kind.any()]
+    return torch.stack(halves).mean()
+
+
+class MatrixSoftmaxLoss(nn.Module):
+    """Softmax cross-entropy over S = v1·v2ᵀ, whose similar entries are the diagonal and the known duplicates.
+
+    Args:
+        temperature: cosines are divided by it; the smaller, the more the closest negatives count.
+        anchors: over "rows", "columns", or the mean of "both".
+    """
+
+    def __init__(self, temperature: float = 0.05, anchors: str = "both") -> None:
+        super().__init__()
+        self.temperature, self.anchors = temperature, anchors
+
+    def forward(self, v1: Tensor, v2: Tensor, same: Tensor | None = None) -> Tensor:
+        """The loss of v1, v2 (B, d) unit vectors, B ≥ 1, and same (B, B) bool or None."""
+        scores, similar = _scores(v1, v2, same)
+        scores = scores / self.temperature
+        sides = []
+        if self.anchors != "columns":
+            sides.append(matrix_softmax(scores, similar))
+        if self.anchors != "rows":
+            sides.append(matrix_softmax(scores.T, similar.T))
+        return torch.stack(sides).mean()
+
+
+class MatrixBCELoss(nn.Module):
+    """Binary cross-entropy of sigmoid(scale·S + bias), 1 for the diagonal and the known duplicates, 0 elsewhere.
+
+    Args:
+        learned: learn scale and bias; else 1 and 0, where a cosine in [-1, 1]
+            can say no less than 0.27 and no more than 0.73.
+        balanced: see `matrix_bce`.
+    """
+
+    def __init__(self, learned: bool = True, balanced: bool = True) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(8.0 if learned else 1.0), requires_grad=learned)
+        self.bias = nn.Parameter(torch.tensor(-4.0 if learned else 0.0), requires_grad=learned)
+        self.balanced = balanced
+
+    def forward(self, v1: Tensor, v2: Tensor, same: Tensor | None = None) -> Tensor:
+        """The loss of v1, v2 (B, d) unit vectors, B ≥ 1, and same (B, B) bool or None."""
+        scores, similar = _scores(v1, v2, same)
+        return matrix_bce(self.scale * scores + self.bias, similar, self.balanced)
+
+
+def _scores(v1: Tensor, v2: Tensor, same: Tensor | None) -> tuple[Tensor, Tensor]:
+    """S and its similar entries, both (B, B)."""
+    diagonal = torch.eye(len(v1), dtype=torch.bool, device=v1.device)
+    return _wide(v1) @ _wide(v2).T, diagonal if same is None else diagonal | same
+
+
+def _wide(vectors: Tensor) -> Tensor:
+    return vectors.float() if vectors.dtype in (torch.bfloat16, torch.float16) else vectors

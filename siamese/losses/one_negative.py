@@ -1,0 +1,97 @@
+"""Triplet losses with one negative an anchor: given, or the closest in the batch.
+
+With unit vectors ‖a − b‖² = 2 − 2·cos(a, b), so the squared Euclidean form with
+margin 2m is exactly twice the cosine form with margin m. In general
+(1 − cos(a, b))·‖a‖‖b‖ = (‖a − b‖² − (‖a‖ − ‖b‖)²)/2.
+
+Source: Schroff, Kalenichenko, Philbin 2015 (FaceNet) and the course's forum.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class _OneNegative(nn.Module):
+    """max(distance to the positive − distance to the negative + margin, 0), the mean over the anchors.
+
+    `anchors`: "rows" anchor v1, "columns" v2, "both" all of them.
+    """
+
+    def __init__(self, margin: float = 0.25, anchors: str = "both") -> None:
+        super().__init__()
+        self.margin, self.anchors = margin, anchors
+
+    def forward(
+        self, v1: Tensor, v2: Tensor, same: Tensor | None = None, negatives: Tensor | None = None
+    ) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            v1, v2: (B, d); v1[i] and v2[i] are duplicates.
+            same: (B, B) bool, true where v1[i] and v2[j] are known duplicates, which are no negatives.
+            negatives: (B, d), a negative of each v1[i]; then v1 alone is the anchor. None: the closest
+                in the batch. An anchor without a negative adds nothing.
+        """
+        if v1.dtype in (torch.bfloat16, torch.float16):
+            v1, v2 = v1.float(), v2.float()
+        v1, v2 = self._prepared(v1), self._prepared(v2)
+        positive = self._distance(v1, v2)
+        if negatives is not None:
+            negative = self._distance(v1, self._prepared(negatives.to(v1.dtype)))
+            return (positive - negative + self.margin).clamp(min=0).mean()
+        excluded = torch.eye(len(v1), dtype=torch.bool, device=v1.device)
+        if same is not None:
+            excluded = excluded | same
+        sides = []
+        if self.anchors != "columns":
+            sides.append(self._side(v1, v2, positive, excluded))
+        if self.anchors != "rows":
+            sides.append(self._side(v2, v1, positive, excluded.T))
+        return torch.cat(sides).mean()
+
+    def _side(self, a: Tensor, b: Tensor, positive: Tensor, excluded: Tensor) -> Tensor:
+        with torch.no_grad():  # where the closest is; its distance is computed again, with a gradient
+            where = self._order(a, b).masked_fill(excluded, torch.inf).argmin(1)
+        hinge = (positive - self._distance(a, b[where]) + self.margin).clamp(min=0)
+        return hinge.masked_fill(excluded.all(1), 0)
+
+    def _prepared(self, v: Tensor) -> Tensor:
+        return v
+
+    def _distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """(B,) of a[i] to b[i]."""
+        raise NotImplementedError
+
+    def _order(self, a: Tensor, b: Tensor) -> Tensor:
+        """(B, B), rising in each row with the distance of a[i] to b[j]."""
+        raise NotImplementedError
+
+
+class TripletEuclideanLoss(_OneNegative):
+    """max(‖a − p‖ − ‖a − n‖ + margin, 0), or the same of squared distances."""
+
+    def __init__(self, margin: float = 0.25, anchors: str = "both", squared: bool = False) -> None:
+        super().__init__(margin, anchors)
+        self.squared = squared
+
+    def _distance(self, a: Tensor, b: Tensor) -> Tensor:
+        if self.squared:
+            return (a - b).square().sum(1)
+        return torch.linalg.vector_norm(a - b, dim=1)  # its gradient is 0 where the distance is 0
+
+    def _order(self, a: Tensor, b: Tensor) -> Tensor:
+        return b.square().sum(1) - 2 * a @ b.T  # ‖a − b‖² less what a row has in common
+
+
+class TripletCosineLoss(_OneNegative):
+    """max(cos(a, n) − cos(a, p) + margin, 0); a zero vector has cosine 0 with all."""
+
+    def _prepared(self, v: Tensor) -> Tensor:
+        return functional.normalize(v, dim=1)
+
+    def _distance(self, a: Tensor, b: Tensor) -> Tensor:
+        return 1 - (a * b).sum(1)
+
+    def _order(self, a: Tensor, b: Tensor) -> Tensor:
+        return -a @ b.T
