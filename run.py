@@ -1,3 +1,4 @@
 from siamese.cli import main
 
-main()
+if __name__ == "__main__":  # the processes of `compare` import this file too
+    main()

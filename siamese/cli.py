@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from siamese.config import CHOICES, PRESETS, Config, preset
 from siamese.errors import UserError
+from siamese.experiment.variants import BASE, STUDIES, against_first, parse_all
+from siamese.losses.registry import LOSSES
 
 if TYPE_CHECKING:
     from siamese.model import SiameseModel
@@ -93,6 +95,30 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--question", default="question", metavar="NAME", help="the column (default question)")
     _add_model(sub)
 
+    sub = command("losses", losses, "List the losses.")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = command("compare", compare, "Train variants of the loss with several seeds, and report what differs.")
+    sub.add_argument("--data", default=DATA, metavar="PATH", help=f"{FILES} (default {DATA})")
+    sub.add_argument("--validation", metavar="PATH", help="pairs to choose epoch, settings and threshold on")
+    sub.add_argument("--test", metavar="PATH", help="pairs to score, where --data has no test part")
+    sub.add_argument(
+        "--study", choices=list(STUDIES), default=next(iter(STUDIES)), help="what to compare (default %(default)s)"
+    )
+    sub.add_argument("--losses", nargs="+", metavar="LOSS",
+                     help="instead of a study: the reference, then others, such as rows both "
+                     "rows,batch_size=64 matrix-softmax,temperature=0.03/0.1 contrastive both+logistic")  # fmt: skip
+    sub.add_argument("--seeds", type=int, default=5, metavar="N", help="trainings of each (default 5)")
+    sub.add_argument("--jobs", type=int, metavar="N", help="trainings at a time (default: one a core)")
+    sub.add_argument("--out", default="reports/compare", metavar="DIR", help="the report's folder; a run that "
+                     "was stopped goes on there (default %(default)s)")  # fmt: skip
+    group = sub.add_argument_group("recipe", "for all of them")
+    group.add_argument("--epochs", type=int, help=f"passes over the pairs (default {BASE.epochs})")
+    group.add_argument("--batch-size", type=int, help=f"duplicate pairs a step (default {BASE.batch_size})")
+    group.add_argument("--learning-rate", type=float, help=f"the highest (default {BASE.learning_rate:g})")
+    group.add_argument("--precision", choices=CHOICES["precision"])
+    _add_columns(sub)
+
     sub = command("benchmark", benchmark, "Measure this machine: training, encoding, cold start, and the limit.")
     sub.add_argument("--data", default=DATA, metavar="PATH", help=f"{FILES} (default {DATA})")
     sub.add_argument("--out", default="reports/performance", metavar="DIR", help="the report's folder")
@@ -105,8 +131,11 @@ def _add_recipe(sub: argparse.ArgumentParser) -> None:
     group = sub.add_argument_group("recipe", "each replaces one setting of the preset")
     for name in ("loss", "anchors", "closest", "combine", "reduction", "labelled", "precision"):
         group.add_argument(f"--{name}", choices=CHOICES[name])
-    group.add_argument("--margin", type=float, help="of the triplet loss, in cosine")
+    group.add_argument("--margin", type=float, help="of the triplet losses, in cosine")
+    group.add_argument("--temperature", type=float, help="of matrix-softmax")
+    group.add_argument("--squared", action="store_true", default=None, help="triplet-euclidean of squared distances")
     group.add_argument("--labelled-weight", type=float, help="of the labelled loss beside the in-batch loss")
+    group.add_argument("--labelled-margin", type=float, help="of contrastive (a distance) and cosine-hinge (a cosine)")
     group.add_argument("--epochs", type=int, help="passes over the pairs")
     group.add_argument("--batch-size", type=int, help="duplicate pairs a step")
     group.add_argument("--learning-rate", type=float)
@@ -139,9 +168,13 @@ def _columns(options: argparse.Namespace) -> "Columns":
 
 
 def _config(options: argparse.Namespace) -> Config:
+    return preset(options.preset).replace(**_changes(options))
+
+
+def _changes(options: argparse.Namespace) -> dict[str, Any]:
+    """The fields of the recipe that options set."""
     fields = {field.name for field in dataclasses.fields(Config)} - {"preset"}
-    changes = {name: value for name, value in vars(options).items() if name in fields and value is not None}
-    return preset(options.preset).replace(**changes)
+    return {name: value for name, value in vars(options).items() if name in fields and value is not None}
 
 
 def _report_faults(pairs: "Pairs", path: str) -> None:
@@ -176,7 +209,7 @@ def train(options: argparse.Namespace) -> None:
             config, parts.training, parts.validation, folder, resume=options.resume, start_from=start, progress=bar
         )
     except KeyboardInterrupt:
-        print(f"\nstopped; go on from the last epoch with: {_again(options)}", file=sys.stderr)
+        print(f"\nstopped; go on from the last epoch with: {_command('--resume')}", file=sys.stderr)
         raise
     finally:
         bar.close()
@@ -189,9 +222,10 @@ def train(options: argparse.Namespace) -> None:
     print(report.summary(model, result, options.out))
 
 
-def _again(options: argparse.Namespace) -> str:
-    words = [word for word in sys.argv if word != "--resume"]
-    return "python " + " ".join(f'"{word}"' if " " in word else word for word in [*words, "--resume"])
+def _command(*more: str) -> str:
+    """The command line that was given, and more words."""
+    words = [word for word in sys.argv if word not in more]
+    return "python " + " ".join(f'"{word}"' if " " in word else word for word in [*words, *more])
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -270,6 +304,46 @@ def encode(options: argparse.Namespace) -> None:
     model = SiameseModel.load(options.model)
     count = encode_file(model, options.file, options.out, options.question, CountBar("questions"))
     print(f"{count} vectors of {model.config.hidden} numbers written to {options.out}")
+
+
+def losses(options: argparse.Namespace) -> None:
+    shown = ("name", "slot", "formula", "needs", "source")
+    rows = [{field: getattr(loss, field) for field in shown} for loss in LOSSES.values()]
+    if options.json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    for slot, use in (("in-batch", "--loss"), ("labelled", "--labelled")):
+        print(f"{slot} losses, by {use} NAME:")
+        for row in rows:
+            if row["slot"] == slot:
+                print(f"  {row['name']:<19} {row['formula']}\n{'':21} needs {row['needs']}; source: {row['source']}")
+
+
+def compare(options: argparse.Namespace) -> None:
+    study = against_first(options.losses) if options.losses else STUDIES[options.study]
+    variants = parse_all(study.losses, BASE.replace(**_changes(options)))
+    for name in ("seeds", "jobs"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            raise UserError(f"--{name}: {value} is not a whole number of 1 or more")
+    if len(variants) < 2:
+        raise UserError("--losses: one variant; expected two or more, the reference first")
+    from pathlib import Path
+
+    from siamese import datasets
+    from siamese.experiment import report, run
+
+    source = datasets.Source(options.data, options.validation, columns=_columns(options))
+    data = datasets.load(source, warn=_report_faults)
+    if options.test:
+        data = dataclasses.replace(data, test=datasets.to_score(options.test, source.columns))
+    out = Path(options.out)
+    try:
+        comparison = run.run(study, variants, data, options.seeds, out, options.jobs or run.cores())
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on", file=sys.stderr)
+        raise
+    report.write(comparison, data, out, _command())
+    print(f"{report.conclusion(comparison)}\n\n{out}/report.md written")
 
 
 def benchmark(options: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
@@ -12,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 from siamese.files import replacing
 
 DUPLICATE, OTHER, LINE = "#1b7f5f", "#c2552d", "#3b4a6b"  # told apart by colour-blind readers too
+SERIES, MARKERS = (LINE, OTHER, DUPLICATE), "osv^DPX*"
 
 
 def training_curve(history: Sequence[dict[str, Any]], path: Path) -> None:
@@ -104,4 +106,82 @@ def growth(x: np.ndarray, seconds: np.ndarray, memory: np.ndarray, names: Sequen
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.grid(alpha=0.3)
         axes.legend()
+    _save(figure, path)
+
+
+def intervals(
+    names: Sequence[str], panels: dict[str, dict[str, np.ndarray]], path: Path, band: float | None = None
+) -> None:
+    """Means with intervals, a line a name.
+
+    Args:
+        names: n of them.
+        panels: by title, and in it by series: (n, 3) mean, low, high; nan where there is none.
+        band: half the width of a grey band around 0.
+    """
+    height = 1.4 + 0.3 * len(names)
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(3.2 + 4.2 * columns, height * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes, (title, series) in zip(grid.flat, panels.items()):
+        for i, (label, values) in enumerate(series.items()):
+            y = np.arange(len(names)) + 0.16 * (2 * i - len(series) + 1)
+            errors = np.abs(values[:, 1:] - values[:, :1]).T
+            axes.errorbar(values[:, 0], y, xerr=errors, fmt="o", ms=4, capsize=3, color=SERIES[i], label=label)
+        if band is not None:
+            axes.axvspan(-band, band, color="grey", alpha=0.2, label=f"equal within {band:g}")
+            axes.axvline(0, color="grey", linewidth=0.8)
+        axes.set(title=title)
+        axes.set_yticks(np.arange(len(names)), list(names))
+        axes.grid(axis="x", alpha=0.3)
+    grid[0, 0].invert_yaxis()
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    if len(labels) > 1:
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    _save(figure, path)
+
+
+def bands(panels: dict[str, dict[str, np.ndarray]], unit: str, path: Path) -> None:
+    """Curves by epoch with their bands.
+
+    Args:
+        panels: by title, and in it by name: (3, epochs) mean, low, high.
+        unit: of all of them.
+    """
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(6 * columns, 4.2 * rows), layout="constrained")
+    colours = colormaps["tab10"]
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes, (title, curves) in zip(grid.flat, panels.items()):
+        for i, (name, (mean, low, high)) in enumerate(curves.items()):
+            epochs = np.arange(1, len(mean) + 1)
+            axes.plot(epochs, mean, color=colours(i % 10), marker=MARKERS[i % len(MARKERS)], ms=4, label=name)
+            axes.fill_between(epochs, low, high, color=colours(i % 10), alpha=0.15)
+        axes.set_title(title, fontsize=10, wrap=True)
+        axes.set(xlabel="epoch", ylabel=unit)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    for axes in grid.flat[len(panels) :]:
+        axes.axis("off")
+    _save(figure, path)
+
+
+def histograms(names: Sequence[str], counts: np.ndarray, bins: np.ndarray, path: Path) -> None:
+    """Shares of non-duplicates and duplicates by similarity; counts (n, 2, bins), a panel a name."""
+    columns, lowest = 4, int(np.flatnonzero(counts.any(axis=(0, 1)))[0])
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(11, 0.6 + 1.9 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, squeeze=False)
+    for axes, name, (others, duplicates) in zip(grid.flat, names, counts):
+        for values, colour, label in ((others, OTHER, "not duplicate"), (duplicates, DUPLICATE, "duplicate")):
+            axes.stairs(values / max(1, values.sum()), bins, color=colour, fill=True, alpha=0.6, label=label)
+        axes.set_title(name, fontsize=8)
+        axes.set(yticks=[], xlim=(bins[lowest], bins[-1]))
+    for axes in grid.flat[len(names) :]:
+        axes.axis("off")
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
     _save(figure, path)

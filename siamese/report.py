@@ -108,9 +108,14 @@ def table(result: dict[str, Any]) -> list[list[str]]:
 
 def markdown_table(result: dict[str, Any]) -> str:
     """The evaluation as a Markdown table with what must be known to read it."""
-    head, *rows = table(result)
-    lines = [head, ["---"] * 2 + ["--:"] * len(COLUMNS), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n\n" + note(result) + "\n"
+    return markdown(table(result), text=2) + "\n" + note(result) + "\n"
+
+
+def markdown(rows: list[list[str]], text: int) -> str:
+    """A Markdown table, its heading first; the first `text` columns hold words, the others numbers."""
+    head, *rest = rows
+    lines = [head, ["---"] * text + ["--:"] * (len(head) - text), *rest]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def text_table(result: dict[str, Any]) -> str:

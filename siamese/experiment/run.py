@@ -9,6 +9,7 @@ import csv
 import hashlib
 import json
 import multiprocessing
+import os
 import queue
 import shutil
 import signal
@@ -30,7 +31,7 @@ from siamese.datasets import Datasets
 from siamese.errors import UserError
 from siamese.evaluation import unseen_pairs
 from siamese.experiment.scores import METRICS, measure
-from siamese.experiment.variants import Variant
+from siamese.experiment.variants import Study, Variant
 from siamese.files import replacing, write_text
 from siamese.pairs import Clusters
 from siamese.progress import CountBar
@@ -41,6 +42,17 @@ FIELDS = (  # of a recipe, in results.csv
     "labelled", "labelled_weight", "labelled_margin", "swap", "batch_size", "leave_out_known", "learning_rate",
 )  # fmt: skip
 Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The variants of a study with their finished trainings."""
+
+    study: Study
+    variants: Sequence[Variant]
+    records: dict[str, list[Record]]  # by the name of a variant, one a seed
+    failed: list[Record]  # these have an "error" and no scores
+    tried: list[Record]  # among these, settings were chosen
 
 
 class Records:
@@ -70,6 +82,12 @@ class Records:
             if other:
                 raise UserError(f"{path}: belongs to other {' and '.join(other)} pairs; choose another --out")
             self.all.append(record)
+
+    def get(self, config: Config) -> Record:
+        """The record of a training that was done."""
+        record = self.find(config)
+        assert record is not None
+        return record
 
     def find(self, config: Config) -> Record | None:
         """The record of a training with this recipe and seed."""
@@ -104,11 +122,17 @@ def _rounded(value: float | None) -> str:
     return "" if value is None else f"{value:.6f}"
 
 
-def run(variants: Sequence[Variant], data: Datasets, seeds: int, out: Path, jobs: int) -> dict[str, list[Record]]:
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(study: Study, variants: Sequence[Variant], data: Datasets, seeds: int, out: Path, jobs: int) -> Comparison:
     """Train what is not yet in the folder.
 
     Args:
-        variants: what to compare. Where one has several settings, each is trained
+        study: the questions to answer.
+        variants: of its losses. Where one has several settings, each is trained
             with the first seed, and the one with the highest average precision on
             the validation pairs is compared.
         data: training, validation and test pairs.
@@ -116,34 +140,49 @@ def run(variants: Sequence[Variant], data: Datasets, seeds: int, out: Path, jobs
         out: the folder of the records.
         jobs: how many trainings at a time.
 
-    Returns:
-        For each variant its records, one a seed.
+    Raises:
+        UserError: no test pairs, or none that are unseen; records of other data in the folder.
     """
+    unseen = _unseen(data)
     assert data.test is not None
     parts = {"training": data.training, "validation": data.validation, "test": data.test}
     records = Records(out, {name: fingerprint(pairs) for name, pairs in parts.items()})
     first = [(v.name, setting.replace(seed=1)) for v in variants for setting in v.settings if len(v.settings) > 1]
-    with _Pool(data, out, jobs) as pool:
+    with _Pool(data, unseen, out, jobs) as pool:
         pool.run(first, records)
         chosen = {variant.name: _best(variant, records) for variant in variants}
         rest = [(name, config.replace(seed=seed)) for seed in range(1, seeds + 1) for name, config in chosen.items()]
         pool.run(rest, records)
     found: dict[str, list[Record]] = {name: [] for name in chosen}
+    failed: list[Record] = []
     for name, config in rest:
-        record = records.find(config)
-        assert record is not None
-        found[name].append(record)
-    return found
+        record = records.get(config)
+        (failed if "error" in record else found[name]).append(record)
+    return Comparison(study, variants, found, failed, [records.get(config) for _, config in first])
+
+
+def _unseen(data: Datasets) -> np.ndarray:
+    """The unseen test pairs, (n,) bool."""
+    if data.test is None:
+        raise UserError("no test pairs to score: give them by --test PATH, or in a column 'split'")
+    unseen, _ = unseen_pairs(data.test, Clusters(data.training))
+    assert unseen is not None
+    if len(np.unique(data.test.labels[unseen])) < 2:
+        raise UserError(
+            f"{int(unseen.sum())} of the {len(data.test)} test pairs have two questions that were not trained on; "
+            "duplicates and non-duplicates are needed among these, the fair ones to compare on"
+        )
+    return unseen
 
 
 def _best(variant: Variant, records: Records) -> Config:
     """The setting with the highest average precision on the validation pairs."""
 
     def score(setting: Config) -> float:
-        record = records.find(setting.replace(seed=1))
-        return -1.0 if record is None or "error" in record else float(record["validation"])
+        record = records.get(setting.replace(seed=1))
+        return -1.0 if "error" in record else float(record["validation"])
 
-    return max(variant.settings, key=score)
+    return max(variant.settings, key=score) if len(variant.settings) > 1 else variant.settings[0]
 
 
 def _key(config: Config) -> str:
@@ -154,10 +193,11 @@ def _key(config: Config) -> str:
 class _Pool:
     """The training processes, with one progress bar over all that they do."""
 
-    def __init__(self, data: Datasets, out: Path, jobs: int) -> None:
+    def __init__(self, data: Datasets, unseen: np.ndarray, out: Path, jobs: int) -> None:
         context = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang
         self.stop, self.epochs = context.Event(), context.Queue()
-        start = (data, out / UNFINISHED, self.epochs, self.stop)
+        self.unfinished = out / UNFINISHED
+        start = (data, unseen, self.unfinished, self.epochs, self.stop)
         self.executor = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=start)
 
     def __enter__(self) -> "_Pool":
@@ -166,6 +206,8 @@ class _Pool:
     def __exit__(self, *error: object) -> None:
         self.stop.set()
         self.executor.shutdown(cancel_futures=True)
+        if self.unfinished.is_dir() and not any(self.unfinished.iterdir()):
+            self.unfinished.rmdir()
 
     def run(self, tasks: Iterable[tuple[str, Config]], records: Records) -> None:
         """Train what has no record yet, in this order."""
@@ -218,15 +260,14 @@ class _Worker:
 _worker: _Worker
 
 
-def _start(data: Datasets, folder: Path, epochs: "multiprocessing.Queue[str]", stop: Event) -> None:
+def _start(data: Datasets, unseen: np.ndarray, folder: Path, epochs: "multiprocessing.Queue[str]", stop: Event) -> None:
     """Begin a training process."""
     import torch
 
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
     torch.set_num_threads(1)
-    assert data.test is not None
-    _worker = _Worker(data, unseen_pairs(data.test, Clusters(data.training))[0], folder, epochs, stop, {})
+    _worker = _Worker(data, unseen, folder, epochs, stop, {})
 
 
 class _Watch(training.Progress):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from siamese.config import CHOICES, Config
@@ -16,21 +17,112 @@ SIDES = {
     "both": {"anchors": "both"},
     "pooled": {"anchors": "both", "combine": "pooled"},
 }
-ONE_SIDED = (  # the reference, the primary contrast, then the rest
-    "rows", "both", "columns", "pooled",
-    "rows,closest=semi-hard", "both,closest=semi-hard",
-    "rows,swap=true", "both,swap=true",
-    "rows,batch_size=64", "both,batch_size=64",
-    "rows,batch_size=1024", "both,batch_size=1024",
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something to find out, and the pairs of variants that answer it: the first of a pair against the second."""
+
+    text: str
+    contrasts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Variants to train and questions to answer. The first contrast of the first question is the primary one."""
+
+    losses: tuple[str, ...]
+    questions: tuple[Question, ...]
+
+
+def against_first(losses: Sequence[str]) -> Study:
+    """The study of every other variant against the first."""
+    first, *others = (parse(text, Config()).name for text in losses)
+    return Study(tuple(losses), (Question(f"Is another better than {first}?", tuple((o, first) for o in others)),))
+
+
+ONE_SIDED = Study(
+    (
+        "rows", "both", "columns", "pooled",
+        "rows,closest=semi-hard", "both,closest=semi-hard", "rows,swap=true", "both,swap=true",
+        "rows,batch_size=64", "both,batch_size=64", "rows,batch_size=1024", "both,batch_size=1024",
+        "rows,leave_out_known=false", "both,leave_out_known=false",
+        "rows,closest=semi-hard,leave_out_known=false",
+    ),
+    (
+        Question("Do the columns help?", (("both", "rows"), ("columns", "rows"), ("pooled", "rows"))),
+        Question(
+            "Is swapping the sides as good?",
+            (("rows,swap=true", "rows"), ("both", "rows,swap=true"), ("both,swap=true", "both")),
+        ),
+        Question(
+            "Do the columns help where the closest negative is semi-hard?",
+            (("both,closest=semi-hard", "rows,closest=semi-hard"),),
+        ),
+        Question(
+            "Do the columns help with smaller and larger batches?",
+            (("both,batch_size=64", "rows,batch_size=64"), ("both,batch_size=1024", "rows,batch_size=1024")),
+        ),
+        Question(
+            "What does the published rule do that leaves out negatives above the diagonal?",
+            (
+                ("rows,closest=semi-hard", "rows"),
+                ("both,closest=semi-hard", "both"),
+                ("rows,closest=semi-hard,leave_out_known=false", "rows,leave_out_known=false"),
+            ),
+        ),
+        Question(
+            "What does it cost to count known duplicates as negatives?",
+            (("rows,leave_out_known=false", "rows"), ("both,leave_out_known=false", "rows,leave_out_known=false")),
+        ),
+    ),
 )  # fmt: skip
+
+ALONE = ("both", "matrix-softmax", "matrix-bce", "triplet-euclidean", "triplet-cosine")
+WITH_LOGISTIC = tuple(f"{name}+logistic" for name in ALONE)
+LABELLED = ("logistic", "contrastive", "online-contrastive", "cosine-hinge", "mse")
+SETTINGS = {  # three for each loss, to choose from on the validation pairs
+    "both": "margin=0.1/0.25/0.5",
+    "matrix-softmax": "temperature=0.03/0.1/0.3",
+    "triplet-euclidean": "margin=0.1/0.25/0.5",
+    "triplet-cosine": "margin=0.1/0.25/0.5",
+    **dict.fromkeys(WITH_LOGISTIC, "labelled_weight=0.5/2/8"),
+    **dict.fromkeys(("contrastive", "online-contrastive"), "labelled_margin=0.5/1/1.4"),
+    "cosine-hinge": "labelled_margin=0.5/0.7/0.9",
+    **dict.fromkeys(("matrix-bce", "logistic", "mse"), "learning_rate=0.001/0.002/0.004"),
+}
+ZOO = Study(
+    tuple(f"{name},{SETTINGS[name]}" for name in (*ALONE, *WITH_LOGISTIC, *LABELLED)),
+    (
+        Question("Which in-batch loss, alone?", tuple((name, ALONE[0]) for name in ALONE[1:])),
+        Question("What does the logistic loss add?", tuple(zip(WITH_LOGISTIC, ALONE))),
+        Question(
+            "Which in-batch loss beside the logistic one?",
+            tuple((name, WITH_LOGISTIC[0]) for name in WITH_LOGISTIC[1:]),
+        ),
+        Question("Which labelled loss, alone?", tuple((name, LABELLED[0]) for name in LABELLED[1:])),
+        Question("What does the triplet loss add to the logistic one?", ((WITH_LOGISTIC[0], LABELLED[0]),)),
+    ),
+)
+STUDIES = {"one-sided-vs-symmetric": ONE_SIDED, "losses": ZOO}
 
 
 @dataclass(frozen=True)
 class Variant:
     """A recipe under its name; with several settings the best on the validation pairs is compared."""
 
-    name: str
+    name: str  # as written, without the fields that have several values
     settings: tuple[Config, ...]
+
+
+def parse_all(texts: Sequence[str], base: Config) -> list[Variant]:
+    """The variants that some texts describe; UserError where two have one name or mean the same."""
+    variants = [parse(text, base) for text in texts]
+    for i, variant in enumerate(variants):
+        for other in variants[:i]:
+            if variant.name == other.name or set(variant.settings) & set(other.settings):
+                raise UserError(f"--losses: {other.name} and {variant.name} are the same; expected different ones")
+    return variants
 
 
 def parse(text: str, base: Config) -> Variant:
@@ -58,7 +150,8 @@ def parse(text: str, base: Config) -> Variant:
         )
     except (UserError, TypeError) as error:
         raise UserError(f"--losses {text}: {error}") from error
-    return Variant(text, settings)
+    fixed = [assignment for assignment in assignments if "/" not in assignment]
+    return Variant(",".join([names, *fixed]), settings)
 
 
 def _losses(names: str, text: str) -> dict[str, str]:

@@ -12,9 +12,27 @@ if TYPE_CHECKING:
         OnlineContrastiveLoss,
     )
     from siamese.losses.matrix import MatrixBCELoss, MatrixSoftmaxLoss, matrix_bce, matrix_softmax, text_softmax
-    from siamese.losses.registry import LOSSES
     from siamese.losses.one_negative import TripletCosineLoss, TripletEuclideanLoss
+    from siamese.losses.registry import LOSSES
     from siamese.losses.triplet import TripletLoss, TripletLossFn
+
+__all__ = [
+    "LOSSES",
+    "ContrastiveLoss",
+    "CosineHingeLoss",
+    "LogisticLoss",
+    "MSELoss",
+    "MatrixBCELoss",
+    "MatrixSoftmaxLoss",
+    "OnlineContrastiveLoss",
+    "TripletCosineLoss",
+    "TripletEuclideanLoss",
+    "TripletLoss",
+    "TripletLossFn",
+    "matrix_bce",
+    "matrix_softmax",
+    "text_softmax",
+]
 
 _HOME = {
     "ContrastiveLoss": "labelled",
@@ -33,7 +51,6 @@ _HOME = {
     "matrix_softmax": "matrix",
     "text_softmax": "matrix",
 }
-__all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:

@@ -22,9 +22,7 @@ class _OneNegative(nn.Module):
         super().__init__()
         self.margin, self.anchors = margin, anchors
 
-    def forward(
-        self, v1: Tensor, v2: Tensor, same: Tensor | None = None, negatives: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, v1: Tensor, v2: Tensor, same: Tensor | None = None, negatives: Tensor | None = None) -> Tensor:
         """The loss of a batch.
 
         Args:

@@ -17,7 +17,9 @@ class Loss:
     """An entry of the registry."""
 
     name: str
-    slot: str  # "in-batch": of (v1, v2, same), a batch of duplicates; "labelled": of (u, v, labels), pairs of both kinds
+    slot: (
+        str  # "in-batch": of (v1, v2, same), a batch of duplicates; "labelled": of (u, v, labels), pairs of both kinds
+    )
     formula: str
     needs: str
     source: str

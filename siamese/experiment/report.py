@@ -1,0 +1,301 @@
+"""The report of a comparison: everything in it is computed from the records."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from siamese import plots
+from siamese.datasets import Datasets
+from siamese.experiment.run import Comparison, Record
+from siamese.experiment.scores import BINS, METRICS
+from siamese.experiment.statistics import BAND, Difference, Interval, difference, holm, interval
+from siamese.experiment.variants import differing
+from siamese.files import write_text
+from siamese.report import markdown
+
+NOTES = "notes.md"  # written by a person, put at the end of the report
+TITLES = dict(zip(METRICS, ("average precision", "ROC AUC", "accuracy", "F1")))
+POINTS = 100  # a point is a hundredth
+Measure = Callable[[Record], float]
+MEASURES: dict[str, Measure] = {
+    "unseen average precision": lambda record: record["unseen"]["average_precision"],
+    "accuracy": lambda record: record["all"]["accuracy"],
+    "mining": lambda record: record["mining"],
+}
+PURPOSES = {
+    "a verdict on a pair (accuracy, all test pairs)": "accuracy",
+    "ranking pairs (average precision, unseen pairs)": "unseen average precision",
+    "mining an archive (average precision among all pairs of the unseen questions)": "mining",
+}
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One variant against another."""
+
+    one: str
+    other: str
+    by: dict[str, Difference]  # by MEASURES, in scores
+
+    @property
+    def main(self) -> Difference:
+        return self.by["unseen average precision"]
+
+    def __str__(self) -> str:
+        return f"`{self.one}` against `{self.other}`"
+
+
+def values(c: Comparison, name: str, measure: str) -> list[float]:
+    """The scores of a variant, one a seed."""
+    return [MEASURES[measure](record) for record in c.records[name]]
+
+
+def contrast(c: Comparison, one: str, other: str) -> Contrast:
+    """The differences over the seeds that both have."""
+    seeds = {r["config"]["seed"] for r in c.records[one]} & {r["config"]["seed"] for r in c.records[other]}
+
+    def shared(name: str, measure: Measure) -> list[float]:
+        return [measure(r) for r in c.records[name] if r["config"]["seed"] in seeds]
+
+    return Contrast(one, other, {name: difference(shared(one, m), shared(other, m)) for name, m in MEASURES.items()})
+
+
+def contrasts(c: Comparison) -> dict[str, list[Contrast]]:
+    """By question; Holm's correction over all but the primary one, which was named before the trainings."""
+    found = {
+        q.text: [contrast(c, *pair) for pair in q.contrasts if all(c.records[name] for name in pair)]
+        for q in c.study.questions
+    }
+    rest = [x for several in found.values() for x in several][1:]
+    for measure in MEASURES:
+        for x, p in zip(rest, holm([x.by[measure].p for x in rest])):
+            x.by[measure] = replace(x.by[measure], holm=p)
+    return found
+
+
+def write(comparison: Comparison, data: Datasets, out: Path, command: str) -> None:
+    """Write report.md and its figures.
+
+    Args:
+        comparison: the records.
+        data: what was trained on and scored.
+        out: the folder; its notes.md, where there is one, becomes the report's end.
+        command: what makes the report.
+    """
+    c = comparison
+    names = [v.name for v in c.variants if c.records[v.name]]
+    found = contrasts(c)
+    _figures(c, names, found, out)
+    notes = out / NOTES
+    parts = [
+        f"# {' and '.join(f'`{v.name}`' for v in c.variants[:2])}"
+        + (f" and {len(c.variants) - 2} more" if len(c.variants) > 2 else "") + ", compared",
+        "## Conclusion", conclusion(c), _purposes(c, names),
+        "## What was compared", _setting(c, data, command),
+        "## Scores",
+        "Means over the seeds ± 95 % t interval, in points (hundredths). Unseen: neither question of the pair was "
+        "trained on. Accuracy and F1 are at the threshold that the validation pairs chose. Mining: average precision "
+        "of finding the duplicates among all pairs of the unseen questions.",
+        _scores(c, names, "unseen"), _scores(c, names, "all"), "![scores of each variant](scores.png)",
+        "## Differences",
+        "In points, paired by seed: the same pairs in the same order, from the same first weights. d is Cohen's effect "
+        "size of the paired differences; p is the paired t test's, corrected by Holm over all contrasts but the "
+        "primary one. A difference is called equal where two one-sided tests place it within ± "
+        f"{BAND * POINTS:g} point.",
+        _differences(found), "![differences of unseen average precision](differences.png)",
+        "## How they learn", "![validation scores by epoch](curves.png)",
+        "Mean and 95 % interval over the seeds, on the validation pairs, which also chose the epoch that is kept.",
+        "![similarities of unseen pairs](histograms.png)",
+        "Similarities of the unseen test pairs, all seeds together; from -1 to 1.",
+        "## What it costs", "![seconds an epoch](time.png)",
+        "Median over the seeds with the 10th and 90th percentile; one thread a training, several trainings at a time.",
+        _chosen(c), _failures(c),
+        notes.read_text("utf-8") if notes.exists() else "",
+    ]  # fmt: skip
+    write_text(out / "report.md", "\n\n".join(part.strip() for part in parts if part) + "\n")
+
+
+def _points(i: Interval, sign: str = "") -> str:
+    half = (i.high - i.low) / 2 * POINTS
+    return f"{i.mean * POINTS:{sign}.2f}" + ("" if np.isnan(half) else f" ± {half:.2f}")
+
+
+def _sentence(c: Contrast) -> str:
+    d = c.main
+    return (
+        f"{c}: **{d.verdict}** ({_points(d.interval, '+')} points of unseen average precision, "
+        f"{'p' if np.isnan(d.holm) else 'corrected p'} {_p(d.p if np.isnan(d.holm) else d.holm)}; "
+        f"accuracy {_points(d_of(c, 'accuracy'), '+')}, mining {_points(d_of(c, 'mining'), '+')})"
+    )
+
+
+def d_of(c: Contrast, measure: str) -> Interval:
+    """The interval of a contrast by another measure."""
+    return c.by[measure].interval
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def conclusion(c: Comparison) -> str:
+    """An answer to each question of the study, computed from the scores."""
+    lines, primary = [], True
+    for question, several in contrasts(c).items():
+        lines.append(f"- {question}")
+        for x in several:
+            lines.append(f"  - {'Primary contrast: ' if primary else ''}{_sentence(x)}")
+            primary = False
+    return "\n".join(lines)
+
+
+def _purposes(c: Comparison, names: list[str]) -> str:
+    """Which variant is best for each purpose, and which are not shown to be worse."""
+    if len(names) < 3:
+        return ""
+    lines = ["Which serves what:", ""]
+    for purpose, name in PURPOSES.items():
+        best = max(names, key=lambda n: float(np.mean(values(c, n, name))))
+        others = [n for n in names if n != best]
+        found = [contrast(c, n, best).by[name] for n in others]
+        corrected = [replace(d, holm=p) for d, p in zip(found, holm([d.p for d in found]))]
+        near = [f"`{n}`" for n, d in zip(others, corrected) if not d.verdict.startswith("lower")]
+        lines.append(
+            f"- {purpose}: `{best}`, {_points(interval(values(c, best, name)))}; "
+            + (f"not shown to be worse: {', '.join(near)}" if near else "all others are lower")
+        )
+    return "\n".join(lines)
+
+
+def _setting(c: Comparison, data: Datasets, command: str) -> str:
+    base = c.variants[0].settings[0]
+    seeds = max(len(records) for records in c.records.values())
+    assert data.test is not None
+    tower = f"Embedding {base.embedding} → LSTM {base.hidden} → mean → normalize"
+    lines = [
+        "A batch holds B pairs of duplicates, and S = v1 · v2ᵀ the cosines of all their questions: the diagonal holds "
+        "the duplicates, everything else a negative. With d = S[i, i], the triplet loss of anchor i is",
+        "    max(mean negative − d + margin, 0)  +  max(closest negative − d + margin, 0)",
+        "`rows` takes the negatives of row i (question 1 is the anchor, as in the course), `columns` those of column i "
+        "(question 2), `both` adds the two losses, and `pooled` has one anchor a pair with the negatives of both. "
+        "`semi-hard` is the published rule of later editions: a negative above the diagonal is passed over when the "
+        "closest one is sought. Known duplicates off the diagonal are no negatives, unless it says "
+        "`leave_out_known=false`. A name with `+` has a loss on labelled pairs beside it.",
+        f"Equal for all, unless the name says otherwise: {tower}{' with skip' if base.skip else ''}, "
+        f"batch {base.batch_size}, margin {base.margin:g}, {base.epochs} epochs of which the best on the validation "
+        f"pairs is kept, {base.optimizer} at {base.learning_rate:g} ({base.schedule}), {base.precision}, "
+        f"{'sides swapped at random' if base.swap else 'no swapping of sides'}; {seeds} seeds, each with the same "
+        "first weights and the same pairs in the same order for every variant.",
+        f"Trained on {len(data.training):,} pairs ({data.training.duplicates:,} duplicates); epoch, settings and "
+        f"threshold chosen on {len(data.validation):,} validation pairs; scored on {len(data.test):,} test pairs, "
+        "on which nothing was chosen.",
+        f"```bash\n{command}\n```",
+        "Every training is a row of [results.csv](results.csv), and with its epochs a line of "
+        "[trainings.jsonl](trainings.jsonl), from which the command makes this report again.",
+    ]
+    return "\n\n".join(lines)
+
+
+def _scores(c: Comparison, names: list[str], part: str) -> str:
+    """The table of the unseen test pairs, or of all."""
+    head = [f"{part} test pairs", "seeds", *TITLES.values()]
+    rows = [[*head, "mining"] if part == "unseen" else head]
+    for name in names:
+        cells = [_points(interval([r[part][metric] for r in c.records[name]])) for metric in METRICS]
+        mining = [_points(interval(values(c, name, "mining")))] if part == "unseen" else []
+        rows.append([f"`{name}`", str(len(c.records[name])), *cells, *mining])
+    return markdown(rows, text=1)
+
+
+def _resampled(c: Comparison, primary: Contrast) -> str:
+    """How the primary difference varies with the test pairs, where the seeds' intervals take these as given."""
+    one, other = (np.mean([r["resamples"] for r in c.records[name]], axis=0) for name in (primary.one, primary.other))
+    low, high = np.percentile(one - other, (2.5, 97.5)) * POINTS
+    return (
+        "These intervals are about other seeds, on the same test pairs. Had other pairs been drawn for the test "
+        f"({len(one)} bootstrap drawings of the unseen pairs, the means over the seeds compared in each), the primary "
+        f"difference would lie between {low:+.2f} and {high:+.2f} points 95 times in a hundred."
+    )
+
+
+def _differences(found: dict[str, list[Contrast]]) -> str:
+    rows = [["contrast", "unseen AP", "d", "p", "verdict", "accuracy", "", "mining", ""]]
+    primary = " (primary)"
+    for several in found.values():
+        for c in several:
+            d = c.main
+            p = _p(d.p if np.isnan(d.holm) else d.holm)
+            others = [cell for m in ("accuracy", "mining") for cell in (_points(d_of(c, m), "+"), c.by[m].verdict)]
+            effect = "–" if np.isnan(d.effect) else f"{d.effect:+.2f}"
+            rows.append([f"{c}{primary}", _points(d.interval, "+"), effect, p, d.verdict, *others])
+            primary = ""
+    return markdown(rows, text=1)
+
+
+def _chosen(c: Comparison) -> str:
+    """The settings that were tried, and which were taken."""
+    if not c.tried:
+        return ""
+    rows = [["variant", "setting", "validation average precision", ""]]
+    for variant in c.variants:
+        if len(variant.settings) == 1:
+            continue
+        varied = differing(variant.settings[0], variant.settings[-1])
+        for record in c.tried:
+            if record["variant"] == variant.name and record["config"]["seed"] == 1:
+                setting = ", ".join(f"{name} {record['config'][name]}" for name in varied)
+                score = "failed" if "error" in record else f"{record['validation'] * POINTS:.2f}"
+                taken = record in c.records[variant.name]
+                rows.append([f"`{variant.name}`", setting, score, "taken" if taken else ""])
+    return (
+        "## Settings\n\nEach was trained with the first seed; the one with the highest average precision on the "
+        f"validation pairs is compared.\n\n{markdown(rows, text=2)}"
+    )
+
+
+def _failures(c: Comparison) -> str:
+    if not c.failed:
+        return ""
+    lines = [f"- `{r['variant']}`, seed {r['config']['seed']}: {r['error']}" for r in c.failed]
+    return "## Trainings that failed\n\n" + "\n".join(lines)
+
+
+def _figures(c: Comparison, names: list[str], found: dict[str, list[Contrast]], out: Path) -> None:
+    def spread(values: Sequence[float]) -> tuple[float, float, float]:
+        i = interval(values)
+        return i.mean, i.low, i.high
+
+    def scores(part: str, metric: str) -> np.ndarray:
+        return np.array([spread([r[part][metric] for r in c.records[name]]) for name in names])
+
+    panels = {
+        title: {f"{part} test pairs": scores(part, metric) for part in ("unseen", "all")}
+        for metric, title in TITLES.items()
+    }
+    plots.intervals(names, panels, out / "scores.png")
+    if every := [x for several in found.values() for x in several]:
+        spans = np.array([[d.mean, d.low, d.high] for d in (x.main.interval for x in every)]) * POINTS
+        labels = [f"{x.one}  –  {x.other}" for x in every]
+        title = "Difference of unseen average precision, points"
+        plots.intervals(labels, {title: {"difference, 95 % interval": spans}}, out / "differences.png", BAND * POINTS)
+    curves = {
+        question: {
+            name: _by_epoch(c.records[name]) for name in dict.fromkeys(n for x in several for n in (x.other, x.one))
+        }
+        for question, several in found.items()
+        if several
+    }
+    plots.bands(curves, "average precision", out / "curves.png")
+    counts = np.array([np.sum([r["histogram"] for r in c.records[name]], axis=0) for name in names])
+    plots.histograms(names, counts, BINS, out / "histograms.png")
+    seconds = [np.percentile([r["seconds_an_epoch"] for r in c.records[name]], (50, 10, 90)) for name in names]
+    plots.bars(names, np.array(seconds), "Time of an epoch", "seconds", out / "time.png")
+
+
+def _by_epoch(records: list[Record]) -> np.ndarray:
+    """(3, epochs) mean, low and high of the validation pairs' average precision; the epochs that all seeds have."""
+    epochs = min(len(r["history"]) for r in records)
+    by_epoch = [interval([r["history"][e]["average_precision"] for r in records]) for e in range(epochs)]
+    return np.array([[i.mean for i in by_epoch], [i.low for i in by_epoch], [i.high for i in by_epoch]])

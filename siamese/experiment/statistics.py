@@ -1,0 +1,91 @@
+"""What scores over seeds show: intervals, paired differences, Holm's correction, equivalence. numpy and scipy only.
+
+Two variants trained with the same seed see the same pairs in the same order and
+start from the same weights, so their scores are compared seed by seed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.05  # of the tests; intervals are 95 %
+BAND = 0.005  # scores closer than half a point count as equal
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over seeds with its 95 % t interval; without two seeds there is none (nan)."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference over n seeds.
+
+    effect: Cohen's d of paired differences, mean / standard deviation.
+    p: of no difference, two-sided paired t test.
+    p_equal: of a difference of BAND or more, the larger of two one-sided tests.
+    holm: `p` after Holm's correction over the contrasts it was made with.
+    """
+
+    n: int
+    interval: Interval
+    effect: float
+    p: float
+    p_equal: float
+    holm: float = float("nan")
+
+    @property
+    def verdict(self) -> str:
+        """What is shown, in words: "higher", "lower", either with "by less than half a point", "equal …" or "no …"."""
+        p = self.p if np.isnan(self.holm) else self.holm
+        if p < LEVEL:
+            way = "higher" if self.interval.mean > 0 else "lower"
+            return f"{way}, by less than half a point" if self.p_equal < LEVEL else way
+        return "equal within half a point" if self.p_equal < LEVEL else "no difference shown"
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Mean and 95 % t interval of the scores of several seeds; (n,)."""
+    x = np.asarray(values, float)
+    if len(x) < 2:
+        return Interval(float(x.mean()), float("nan"), float("nan"))
+    half = float(stats.t.ppf(1 - LEVEL / 2, len(x) - 1)) * _error(x)
+    return Interval(float(x.mean()), float(x.mean()) - half, float(x.mean()) + half)
+
+
+def difference(values: Sequence[float], reference: Sequence[float]) -> Difference:
+    """values - reference, seed by seed; both (n,).
+
+    With fewer than two seeds nothing can be shown: p and p_equal are 1. Differences
+    that are all the same have no spread: p is 0 unless they are 0.
+    """
+    x = np.asarray(values, float) - np.asarray(reference, float)
+    if len(x) < 2:
+        return Difference(len(x), interval(x), float("nan"), 1.0, 1.0)
+    mean, error, freedom = float(x.mean()), _error(x), len(x) - 1
+    if error == 0:
+        return Difference(len(x), interval(x), float("nan"), float(mean == 0), float(abs(mean) >= BAND))
+    below = float(stats.t.sf((mean + BAND) / error, freedom))  # against a difference of -BAND or less
+    above = float(stats.t.sf((BAND - mean) / error, freedom))  # against one of BAND or more
+    p = 2 * float(stats.t.sf(abs(mean) / error, freedom))
+    return Difference(len(x), interval(x), mean / float(x.std(ddof=1)), p, max(below, above))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values corrected so that the chance of any false alarm among them stays at the level (Holm 1979)."""
+    order = np.argsort(p_values, kind="stable")
+    steps = np.asarray(p_values, float)[order] * np.arange(len(order), 0, -1)
+    corrected = np.empty(len(order))
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1) if len(order) else steps
+    return [float(p) for p in corrected]
+
+
+def _error(x: np.ndarray) -> float:
+    """The standard error of the mean."""
+    return float(x.std(ddof=1) / np.sqrt(len(x)))
