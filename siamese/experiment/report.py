@@ -37,6 +37,7 @@ class Contrast:
 
     one: str
     other: str
+    primary: bool  # named before the trainings as the one that counts
     by: dict[str, Difference]  # by MEASURES, in scores
 
     @property
@@ -59,16 +60,18 @@ def contrast(c: Comparison, one: str, other: str) -> Contrast:
     def shared(name: str, measure: Measure) -> list[float]:
         return [measure(r) for r in c.records[name] if r["config"]["seed"] in seeds]
 
-    return Contrast(one, other, {name: difference(shared(one, m), shared(other, m)) for name, m in MEASURES.items()})
+    primary = (one, other) == c.study.questions[0].contrasts[0]
+    by = {name: difference(shared(one, m), shared(other, m)) for name, m in MEASURES.items()}
+    return Contrast(one, other, primary, by)
 
 
 def contrasts(c: Comparison) -> dict[str, list[Contrast]]:
-    """By question; Holm's correction over all but the primary one, which was named before the trainings."""
+    """By question, those that have trainings; Holm's correction over all but the primary one."""
     found = {
         q.text: [contrast(c, *pair) for pair in q.contrasts if all(c.records[name] for name in pair)]
         for q in c.study.questions
     }
-    rest = [x for several in found.values() for x in several][1:]
+    rest = [x for several in found.values() for x in several if not x.primary]
     for measure in MEASURES:
         for x, p in zip(rest, holm([x.by[measure].p for x in rest])):
             x.by[measure] = replace(x.by[measure], holm=p)
@@ -104,13 +107,15 @@ def write(comparison: Comparison, data: Datasets, out: Path, command: str) -> No
         "size of the paired differences; p is the paired t test's, corrected by Holm over all contrasts but the "
         "primary one. A difference is called equal where two one-sided tests place it within ± "
         f"{BAND * POINTS:g} point.",
-        _differences(found), "![differences of unseen average precision](differences.png)",
+        _differences(found), *[_resampled(c, x) for several in found.values() for x in several if x.primary],
+        "![differences of unseen average precision](differences.png)",
         "## How they learn", "![validation scores by epoch](curves.png)",
         "Mean and 95 % interval over the seeds, on the validation pairs, which also chose the epoch that is kept.",
         "![similarities of unseen pairs](histograms.png)",
         "Similarities of the unseen test pairs, all seeds together; from -1 to 1.",
-        "## What it costs", "![seconds an epoch](time.png)",
-        "Median over the seeds with the 10th and 90th percentile; one thread a training, several trainings at a time.",
+        "## What it costs", _cost(c, names), "![seconds an epoch](time.png)",
+        "One thread a training, several trainings at a time. The ratio is the median over the seeds; the figure has "
+        "the median with the 10th and 90th percentile.",
         _chosen(c), _failures(c),
         notes.read_text("utf-8") if notes.exists() else "",
     ]  # fmt: skip
@@ -142,12 +147,11 @@ def _p(p: float) -> str:
 
 def conclusion(c: Comparison) -> str:
     """An answer to each question of the study, computed from the scores."""
-    lines, primary = [], True
+    lines = []
     for question, several in contrasts(c).items():
         lines.append(f"- {question}")
         for x in several:
-            lines.append(f"  - {'Primary contrast: ' if primary else ''}{_sentence(x)}")
-            primary = False
+            lines.append(f"  - {'Primary contrast: ' if x.primary else ''}{_sentence(x)}")
     return "\n".join(lines)
 
 
@@ -222,15 +226,26 @@ def _resampled(c: Comparison, primary: Contrast) -> str:
 
 def _differences(found: dict[str, list[Contrast]]) -> str:
     rows = [["contrast", "unseen AP", "d", "p", "verdict", "accuracy", "", "mining", ""]]
-    primary = " (primary)"
     for several in found.values():
         for c in several:
             d = c.main
             p = _p(d.p if np.isnan(d.holm) else d.holm)
             others = [cell for m in ("accuracy", "mining") for cell in (_points(d_of(c, m), "+"), c.by[m].verdict)]
             effect = "–" if np.isnan(d.effect) else f"{d.effect:+.2f}"
-            rows.append([f"{c}{primary}", _points(d.interval, "+"), effect, p, d.verdict, *others])
-            primary = ""
+            rows.append(
+                [f"{c}{' (primary)' if c.primary else ''}", _points(d.interval, "+"), effect, p, d.verdict, *others]
+            )
+    return markdown(rows, text=1)
+
+
+def _cost(c: Comparison, names: list[str]) -> str:
+    """Seconds an epoch, and how many times those of the first variant with the same seed."""
+    first = {r["config"]["seed"]: r["seconds_an_epoch"] for r in c.records[names[0]]}
+    rows = [["variant", "seconds an epoch", f"times `{names[0]}`"]]
+    for name in names:
+        seconds = {r["config"]["seed"]: r["seconds_an_epoch"] for r in c.records[name]}
+        ratios = [seconds[seed] / first[seed] for seed in seconds if seed in first]
+        rows.append([f"`{name}`", f"{np.median(list(seconds.values())):.1f}", f"{np.median(ratios):.2f}"])
     return markdown(rows, text=1)
 
 
