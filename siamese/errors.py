@@ -11,3 +11,7 @@ class DataError(UserError):
 
 class ModelError(UserError):
     """A model folder that is missing or cannot be used."""
+
+
+class DivergedError(UserError):
+    """A training whose loss or weights are no longer finite."""

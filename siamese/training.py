@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from siamese.batches import Batch, PairTokens, data_generator, number_of_batches, pad
 from siamese.checkpoints import Run, fingerprint, load_checkpoint, save_checkpoint
 from siamese.config import Config
-from siamese.errors import DataError, UserError
+from siamese.errors import DataError, DivergedError, UserError
 from siamese.evaluation import all_scores, calibrate, choose_threshold
 from siamese.losses.registry import LOSSES
 from siamese.model import SiameseModel, first_word
@@ -172,8 +172,8 @@ def train(
 
     Raises:
         DataError: no two duplicates to make a batch of, or labels that the losses need are missing.
-        UserError: a checkpoint of another recipe or other data; `start_from` of another shape; a loss that is not
-            finite.
+        DivergedError: a loss that is not finite.
+        UserError: a checkpoint of another recipe or other data; `start_from` of another shape.
     """
     progress = progress or Progress()
     if start_from:
@@ -252,14 +252,14 @@ def _train_epoch(
         run.optimizer.zero_grad()
         loss = run.objective(batch, encode_batch(run.tower, config, batch, pad_id))
         if not torch.isfinite(loss):
-            raise UserError(f"step {run.step}: the loss is {loss.item()}; try a lower --learning-rate")
+            raise DivergedError(f"step {run.step}: the loss is {loss.item()}; try a lower --learning-rate")
         loss.backward()
         run.optimizer.step()
         losses.append(loss.item())
         seen += len(batch.b1) + len(batch.n1)
         progress.step(losses[-1])
     if not all(torch.isfinite(weight).all() for weight in run.tower.parameters()):
-        raise UserError(f"step {run.step}: weights are no longer finite; try a lower --learning-rate")
+        raise DivergedError(f"step {run.step}: weights are no longer finite; try a lower --learning-rate")
     seconds = time.perf_counter() - began
     return {
         "epoch": len(run.history) + 1,

@@ -13,6 +13,7 @@ import os
 import queue
 import shutil
 import signal
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -28,7 +29,7 @@ from siamese import training
 from siamese.checkpoints import fingerprint
 from siamese.config import Config
 from siamese.datasets import Datasets
-from siamese.errors import UserError
+from siamese.errors import DivergedError, UserError
 from siamese.evaluation import unseen_pairs
 from siamese.experiment.scores import METRICS, measure
 from siamese.experiment.variants import Study, Variant
@@ -266,19 +267,27 @@ def _start(data: Datasets, unseen: np.ndarray, folder: Path, epochs: "multiproce
 
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _worker = _Worker(data, unseen, folder, epochs, stop, {})
 
 
+def _end_with_parent() -> None:
+    """Leave no process behind when the parent is killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 class _Watch(training.Progress):
-    """Counts epochs, and stops a training between two steps when the parent wishes so or is gone."""
+    """Counts epochs, and stops a training between two steps when the parent wishes so."""
 
     def __init__(self, key: str) -> None:
         self.key = key
 
     def step(self, loss: float) -> None:
-        parent = multiprocessing.parent_process()
-        if _worker.stop.is_set() or (parent is not None and not parent.is_alive()):
+        if _worker.stop.is_set():
             raise _Stopped
 
     def epoch(self, record: dict[str, Any]) -> None:
@@ -293,24 +302,24 @@ def _train(name: str, config: Config) -> Record:
     folder = _worker.folder / _key(config)
     record: Record = {"variant": name, "config": asdict(config)}
     data = _worker.data
+    assert data.test is not None
     try:
         model = training.train(
             config, data.training, data.validation, folder, resume=True,
             prepared=_worker.prepared[rule], progress=_Watch(_key(config)),
         )  # fmt: skip
-    except UserError as error:  # such as a loss that is not finite: a result too
-        return record | {"error": str(error)}
-    finally:
-        if not _worker.stop.is_set():
-            shutil.rmtree(folder, ignore_errors=True)
-    assert data.test is not None
-    history = model.facts["history"]
-    best = max(history, key=lambda r: r["average_precision"])
-    return record | {
-        "epoch": best["epoch"],
-        "validation": best["average_precision"],
-        "threshold": model.threshold,
-        "seconds_an_epoch": float(np.median([r["seconds"] for r in history])),
-        "history": history,
-        **measure(model, data.test, _worker.unseen),
-    }
+    except DivergedError as error:  # a result too
+        record["error"] = str(error)
+    else:
+        history = model.facts["history"]
+        best = max(history, key=lambda r: r["average_precision"])
+        record |= {
+            "epoch": best["epoch"],
+            "validation": best["average_precision"],
+            "threshold": model.threshold,
+            "seconds_an_epoch": float(np.median([r["seconds"] for r in history])),
+            "history": history,
+            **measure(model, data.test, _worker.unseen),
+        }
+    shutil.rmtree(folder, ignore_errors=True)
+    return record
