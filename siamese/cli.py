@@ -7,16 +7,17 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from siamese.config import CHOICES, PRESETS, Config, preset
+from siamese.config import CHOICES, PRESETS
 from siamese.errors import UserError
 from siamese.experiment.variants import BASE, STUDIES, against_first, parse_all
 from siamese.losses.registry import LOSSES
+from siamese.options import MODEL, add_columns, add_model, add_recipe, changed_fields, column_names, recipe
 
 if TYPE_CHECKING:
     from siamese.model import SiameseModel
-    from siamese.pairs import Columns, Pairs
+    from siamese.pairs import Pairs
 
-DATA, MODEL = "data/questions.csv", "models/latest"
+DATA = "data/questions.csv"
 FILES = ".csv, .tsv, .jsonl or .parquet, with Quora's columns"
 
 
@@ -68,8 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--resume", action="store_true", help="go on from the last epoch of a run that was stopped")
     sub.add_argument("--start-from", metavar="DIR", help="begin with the weights and vocabulary of this model")
     sub.add_argument("--preset", default="best", choices=list(PRESETS), help="the recipe (default best)")
-    _add_recipe(sub)
-    _add_columns(sub)
+    add_recipe(sub)
+    add_columns(sub)
 
     sub = command("evaluate", evaluate, "Score a model and the baselines on labelled pairs.")
     sub.add_argument("--data", required=True, metavar="PATH", help=f"pairs to score: {FILES}")
@@ -77,8 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--goal", help="of --tune-on: accuracy (default), f1, or precision=0.95")
     sub.add_argument("--trained-on", metavar="PATH", help="the training pairs, where the model cannot find them")
     sub.add_argument("--json", action="store_true", help="print JSON")
-    _add_model(sub)
-    _add_columns(sub)
+    add_model(sub)
+    add_columns(sub)
 
     sub = command("predict", predict, "Say whether two questions are duplicates.")
     sub.add_argument("questions", nargs="*", metavar="QUESTION", help="two questions")
@@ -86,14 +87,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", metavar="PATH", help="with --file: the CSV to write (default: print it)")
     sub.add_argument("--threshold", type=float, metavar="T", help="0 to 1, instead of the model's")
     sub.add_argument("--json", action="store_true", help="print JSON")
-    _add_model(sub)
-    _add_columns(sub)
+    add_model(sub)
+    add_columns(sub)
 
     sub = command("encode", encode, "Write the vectors of a file's questions; the file may be larger than memory.")
     sub.add_argument("file", metavar="PATH", help=".txt with a question a line, or .csv, .tsv, .jsonl, .parquet")
     sub.add_argument("--out", required=True, metavar="PATH", help="the .npy file to write, float32, a row a question")
     sub.add_argument("--question", default="question", metavar="NAME", help="the column (default question)")
-    _add_model(sub)
+    add_model(sub)
 
     sub = command("losses", losses, "List the losses.")
     sub.add_argument("--json", action="store_true", help="print JSON")
@@ -117,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--batch-size", type=int, help=f"duplicate pairs a step (default {BASE.batch_size})")
     group.add_argument("--learning-rate", type=float, help=f"the highest (default {BASE.learning_rate:g})")
     group.add_argument("--precision", choices=CHOICES["precision"])
-    _add_columns(sub)
+    add_columns(sub)
 
     sub = command("benchmark", benchmark, "Measure this machine: training, encoding, cold start, and the limit.")
     sub.add_argument("--data", default=DATA, metavar="PATH", help=f"{FILES} (default {DATA})")
@@ -125,56 +126,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--against", choices=["all"], help="beside other libraries, where they are installed")
     sub.add_argument("--quick", action="store_true", help="in under two minutes")
     return parser
-
-
-def _add_recipe(sub: argparse.ArgumentParser) -> None:
-    group = sub.add_argument_group("recipe", "each replaces one setting of the preset")
-    for name in ("loss", "anchors", "closest", "combine", "reduction", "labelled", "precision"):
-        group.add_argument(f"--{name}", choices=CHOICES[name])
-    group.add_argument("--margin", type=float, help="of the triplet losses, in cosine")
-    group.add_argument("--temperature", type=float, help="of matrix-softmax")
-    group.add_argument("--squared", action="store_true", default=None, help="triplet-euclidean of squared distances")
-    group.add_argument("--labelled-weight", type=float, help="of the labelled loss beside the in-batch loss")
-    group.add_argument("--labelled-margin", type=float, help="of contrastive (a distance) and cosine-hinge (a cosine)")
-    group.add_argument("--epochs", type=int, help="passes over the pairs")
-    group.add_argument("--batch-size", type=int, help="duplicate pairs a step")
-    group.add_argument("--learning-rate", type=float)
-    group.add_argument("--patience", type=int, metavar="N", help="stop after N epochs without a better score")
-    group.add_argument("--no-swap", dest="swap", action="store_false", default=None, help="never exchange the sides")
-    group.add_argument("--drop-last", action="store_true", default=None, help="leave out a last, smaller batch")
-    group.add_argument("--keep-known", dest="leave_out_known", action="store_false", default=None,
-                       help="count known duplicates in a batch as negatives")  # fmt: skip
-    group.add_argument("--goal", help="of the threshold: accuracy, f1, or precision=0.95")
-    group.add_argument("--seed", type=int)
-
-
-def _add_model(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--model", default=MODEL, metavar="DIR", help=f"the model folder (default {MODEL})")
-
-
-def _add_columns(sub: argparse.ArgumentParser) -> None:
-    group = sub.add_argument_group("columns", "names of the file's columns, where they are not Quora's")
-    for name, default in (
-        ("question1", "question1"), ("question2", "question2"), ("label", "is_duplicate"),
-        ("question", "question"), ("group", "group"),
-    ):  # fmt: skip
-        group.add_argument(f"--{name}", default=default, dest=f"{name}_column", metavar="NAME")
-
-
-def _columns(options: argparse.Namespace) -> "Columns":
-    from siamese.pairs import Columns
-
-    return Columns(**{field.name: getattr(options, f"{field.name}_column") for field in dataclasses.fields(Columns)})
-
-
-def _config(options: argparse.Namespace) -> Config:
-    return preset(options.preset).replace(**_changes(options))
-
-
-def _changes(options: argparse.Namespace) -> dict[str, Any]:
-    """The fields of the recipe that options set."""
-    fields = {field.name for field in dataclasses.fields(Config)} - {"preset"}
-    return {name: value for name, value in vars(options).items() if name in fields and value is not None}
 
 
 def _report_faults(pairs: "Pairs", path: str) -> None:
@@ -188,7 +139,7 @@ def _report_faults(pairs: "Pairs", path: str) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    config = _config(options)  # checked before anything heavy is loaded
+    config = recipe(options)  # checked before anything heavy is loaded
     from pathlib import Path
 
     from siamese import datasets, evaluation, report, training
@@ -199,7 +150,7 @@ def train(options: argparse.Namespace) -> None:
         from siamese import quora
 
         options.data = str(quora.fetch(progress=CountBar("B")))
-    source = datasets.Source(options.data, options.validation, options.split, _columns(options))
+    source = datasets.Source(options.data, options.validation, options.split, column_names(options))
     parts = datasets.load(source, warn=_report_faults)
     start = SiameseModel.load(options.start_from) if options.start_from else None
     folder = Path(options.out)
@@ -235,7 +186,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
     if options.goal and not options.tune_on:
         raise UserError("--goal is what a threshold is chosen for; it needs --tune-on PATH, the pairs to choose it on")
-    columns = _columns(options)
+    columns = column_names(options)
     model = SiameseModel.load(options.model)
     pairs = datasets.to_score(options.data, columns)
     _report_faults(pairs, options.data)
@@ -289,7 +240,7 @@ def _predict_file(model: "SiameseModel", options: argparse.Namespace) -> None:
     from siamese.model import write_predictions
     from siamese.pairs import read_pairs
 
-    pairs = read_pairs(options.file, _columns(options), labelled=False)
+    pairs = read_pairs(options.file, column_names(options), labelled=False)
     _report_faults(pairs, options.file)
     count = write_predictions(model, pairs, options.out, options.threshold)
     if options.out:
@@ -321,7 +272,7 @@ def losses(options: argparse.Namespace) -> None:
 
 def compare(options: argparse.Namespace) -> None:
     study = against_first(options.losses) if options.losses else STUDIES[options.study]
-    variants = parse_all(study.losses, BASE.replace(**_changes(options)))
+    variants = parse_all(study.losses, BASE.replace(**changed_fields(options)))
     for name in ("seeds", "jobs"):
         if (value := getattr(options, name)) is not None and value < 1:
             raise UserError(f"--{name}: {value} is not a whole number of 1 or more")
@@ -332,7 +283,7 @@ def compare(options: argparse.Namespace) -> None:
     from siamese import datasets
     from siamese.experiment import report, run
 
-    source = datasets.Source(options.data, options.validation, columns=_columns(options))
+    source = datasets.Source(options.data, options.validation, columns=column_names(options))
     data = datasets.load(source, warn=_report_faults)
     if options.test:
         data = dataclasses.replace(data, test=datasets.to_score(options.test, source.columns))

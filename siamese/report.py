@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from siamese import evaluation
+from siamese.config import Config
 from siamese.datasets import Datasets
 from siamese.files import write_text
+from siamese.losses.registry import LOSSES
 from siamese.model import SiameseModel
 
 HEAT_MAP_PAIRS = 32
@@ -53,8 +55,8 @@ def write_report(model: SiameseModel, data: Datasets, result: dict[str, Any] | N
 def _card(model: SiameseModel, data: Datasets) -> str:
     c, scores = model.config, model.facts["validation"]
     tower = f"Embedding {c.embedding} → LSTM {c.hidden} → mean → normalize"
-    losses = [] if c.loss == "none" else [f"triplet ({c.anchors}, {c.closest}, margin {c.margin})"]
-    losses += [] if c.labelled == "none" else [f"{c.labelled_weight:g} × {c.labelled}"]
+    losses = [] if c.loss == "none" else [_loss(c, c.loss)]
+    losses += [] if c.labelled == "none" else [f"{c.labelled_weight:g} × {_loss(c, c.labelled)}"]
     slope, intercept = model.calibration
     training, validation = data.training, data.validation
     return "\n".join(
@@ -78,6 +80,12 @@ def _card(model: SiameseModel, data: Datasets) -> str:
             "",
         )
     )
+
+
+def _loss(config: Config, name: str) -> str:
+    """A loss with its settings."""
+    settings = [f"{field.replace('_', ' ')} {getattr(config, field)}" for field in LOSSES[name].settings.values()]
+    return f"{name} ({', '.join(settings)})" if settings else name
 
 
 def _epochs(history: list[dict[str, Any]]) -> str:

@@ -16,7 +16,7 @@ import matplotlib.image
 import pytest
 from sklearn.metrics import average_precision_score, confusion_matrix, f1_score, precision_score, roc_auc_score
 
-from siamese import SiameseModel, cli, datasets
+from siamese import SiameseModel, cli, datasets, options
 from siamese.errors import DataError
 from siamese.evaluation import choose_threshold
 from siamese.pairs import Columns, read_pairs
@@ -173,10 +173,11 @@ def test_train_a_course_preset_from_another_file(command: Command, small_file: P
 def test_options_change_the_recipe() -> None:
     line = (
         "train --preset course-trax-2020 --loss none --labelled logistic --anchors columns --closest semi-hard "
-        "--combine pooled --reduction sum --margin 0.1 --labelled-weight 3 --epochs 7 --batch-size 9 "
+        "--combine pooled --reduction sum --margin 0.1 --temperature 0.2 --squared --labelled-weight 3 "
+        "--labelled-margin 0.7 --epochs 7 --batch-size 9 "
         "--learning-rate 0.5 --patience 2 --no-swap --drop-last --keep-known --seed 5"
     )
-    config = cli._config(cli._parser().parse_args(line.split()))
+    config = options.recipe(cli._parser().parse_args(line.split()))
     assert config.preset == "course-trax-2020" and config.tokens == "nltk"
     for name, value in {
         "loss": "none", "labelled": "logistic", "anchors": "columns", "closest": "semi-hard", "combine": "pooled",
@@ -184,7 +185,7 @@ def test_options_change_the_recipe() -> None:
         "patience": 2, "swap": False, "drop_last": True, "leave_out_known": False, "seed": 5,
     }.items():  # fmt: skip
         assert getattr(config, name) == value, name
-    untouched = cli._config(cli._parser().parse_args(["train"]))
+    untouched = options.recipe(cli._parser().parse_args(["train"]))
     assert untouched.swap and untouched.leave_out_known and not untouched.drop_last and untouched.preset == "best"
 
 
@@ -591,10 +592,10 @@ def test_options_that_other_things_hold_on_to(command: Command) -> None:
     }
     code, out, _ = command("--help")
     assert code == 0 and all(name in out for name in names)
-    for name, options in names.items():
+    for name, words in names.items():
         code, out, _ = command(name, "--help")
         assert code == 0
-        assert all(f"--{option}" in out for option in options.split())
+        assert all(f"--{option}" in out for option in words.split())
     code, _, err = command()
     assert code == 2 and "COMMAND" in err
 

@@ -1,4 +1,4 @@
-"""The losses: published and hand-made numbers, plain loops, numerical gradients, and what must hold for any batch."""
+"""The triplet loss: published and hand-made numbers, plain loops, numerical gradients, and what holds for any batch."""
 
 import itertools
 import json
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
-from siamese.losses import LogisticLoss, TripletLoss, TripletLossFn
+from siamese.losses import TripletLoss, TripletLossFn
 
 VARIANTS: list[dict[str, Any]] = [
     {"anchors": anchors, "closest": closest, "combine": combine, "reduction": reduction}
@@ -423,62 +423,3 @@ def test_module_and_function_have_the_same_defaults() -> None:
     expected = TripletLossFn(v1, v2, 0.25, "both", "hardest", "summed", "mean")
     assert torch.equal(TripletLossFn(v1, v2), expected)
     assert torch.equal(TripletLoss()(v1, v2), expected)
-
-
-# The logistic loss
-
-# Scale 8, threshold 0.5:   similarity  0.75    0.5     1          z = 8·(s - 0.5)
-#                           label       1       0       0
-#                           z           2       0       4
-#   log(1 + e^-z) or log(1 + e^z)       0.126928  0.693147  4.018150      mean 1.612742
-#   sigmoid(z) - label                 -0.119203  0.5       0.982014
-SIMILARITY, LABELS = [0.75, 0.5, 1.0], [1, 0, 0]
-ERRORS = [-0.11920292, 0.5, 0.98201379]
-
-
-@pytest.mark.parametrize("dtype", [torch.bool, torch.int8, torch.int64, torch.float64], ids=str)
-def test_logistic_loss_by_hand(dtype: torch.dtype) -> None:
-    loss = LogisticLoss(scale=8.0, threshold=0.5).double()
-    similarity = torch.tensor(SIMILARITY, dtype=torch.float64, requires_grad=True)
-    value = loss(similarity, torch.tensor(LABELS).to(dtype))
-    assert value.item() == pytest.approx(1.612742, abs=1e-6)
-    value.backward()
-    # d/ds = 8·error / 3;   d/dscale = mean of error·(s - 0.5);   d/dthreshold = -8·mean of error
-    assert gradient(similarity).tolist() == pytest.approx([8 * e / 3 for e in ERRORS])
-    by_scale = (0.25 * ERRORS[0] + 0.0 * ERRORS[1] + 0.5 * ERRORS[2]) / 3
-    assert gradient(loss.scale).item() == pytest.approx(by_scale)
-    assert gradient(loss.threshold).item() == pytest.approx(-8 * sum(ERRORS) / 3)
-
-
-def test_logistic_gradient_is_that_of_differences() -> None:
-    loss = LogisticLoss().double()
-    similarity = torch.linspace(-1, 1, 7, dtype=torch.float64, requires_grad=True)
-    labels = torch.tensor([0, 1, 0, 1, 1, 0, 1])
-    assert torch.autograd.gradcheck(
-        lambda s, scale, threshold: torch.func.functional_call(
-            loss, {"scale": scale, "threshold": threshold}, (s, labels)
-        ),
-        (similarity, loss.scale, loss.threshold),
-    )
-
-
-@given(
-    arrays(np.float64, st.integers(1, 9), elements=st.floats(-1, 1)), st.data(), st.floats(0.1, 1e4), st.floats(0, 1)
-)
-def test_logistic_loss_agrees_with_a_plain_loop(
-    similarity: np.ndarray, data: st.DataObject, scale: float, threshold: float
-) -> None:
-    labels = data.draw(arrays(np.int8, len(similarity), elements=st.integers(0, 1)))
-    loss = LogisticLoss(scale, threshold).double()
-    found = loss(torch.from_numpy(similarity), torch.from_numpy(labels))
-    found.backward()
-    total = 0.0
-    for s, label in zip(similarity, labels):
-        z = loss.scale.item() * (s - loss.threshold.item()) * (-1 if label else 1)
-        total += max(z, 0.0) + math.log1p(math.exp(-abs(z)))  # log(1 + e^z), which e^z alone would overflow
-    assert found.item() == pytest.approx(total / len(labels), rel=1e-9, abs=1e-12)
-    assert torch.isfinite(gradient(loss.scale)) and torch.isfinite(gradient(loss.threshold))
-
-
-def test_logistic_learns_its_scale_and_threshold() -> None:
-    assert {name for name, _ in LogisticLoss().named_parameters()} == {"scale", "threshold"}

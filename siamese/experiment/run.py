@@ -223,6 +223,7 @@ class _Pool:
                 for future in ready:
                     key = futures.pop(future)
                     records.add(_result(future))
+                    shutil.rmtree(self.unfinished / key, ignore_errors=True)  # its checkpoint
                     done[key] = missing[key][1].epochs or 0
                 bar(sum(done.values()), total)
 
@@ -321,5 +322,4 @@ def _train(name: str, config: Config) -> Record:
             "history": history,
             **measure(model, data.test, _worker.unseen),
         }
-    shutil.rmtree(folder, ignore_errors=True)
     return record

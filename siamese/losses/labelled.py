@@ -32,8 +32,8 @@ class LogisticLoss(nn.Module):
 
     def __init__(self, scale: float = 8.0, threshold: float = 0.5) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.tensor(scale))
-        self.threshold = nn.Parameter(torch.tensor(threshold))
+        self.scale = nn.Parameter(torch.tensor(float(scale)))
+        self.threshold = nn.Parameter(torch.tensor(float(threshold)))
 
     def forward(self, u: Tensor, v: Tensor, labels: Tensor) -> Tensor:
         logits = self.scale * (_cosines(u, v) - self.threshold)

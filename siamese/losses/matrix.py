@@ -25,7 +25,7 @@ def matrix_softmax(scores: Tensor, similar: Tensor, left_out: Tensor | None = No
     """
     if left_out is not None:
         similar = similar & ~left_out
-        # The lowest finite number, not -inf: a row with everything left out must not become nan.
+        # Not -inf: of a row with everything left out the softmax would be nan.
         scores = scores.masked_fill(left_out, torch.finfo(scores.dtype).min)
     count = similar.sum(1)
     log_probability = functional.log_softmax(scores, 1).masked_fill(~similar, 0)
@@ -61,6 +61,8 @@ def matrix_bce(logits: Tensor, targets: Tensor, balanced: bool = True) -> Tensor
     if not ((targets == 0) | (targets == 1)).all():
         raise ValueError("targets must be 0 or 1; a target of -1 (dissimilar, as a cosine) becomes 0")
     cells = functional.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none")
+    if cells.numel() == 0:
+        return cells.sum()
     if not balanced:
         return cells.mean()
     similar = targets == 1

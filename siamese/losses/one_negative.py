@@ -9,7 +9,6 @@ Source: Schroff, Kalenichenko, Philbin 2015 (FaceNet) and the course's forum.
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 
 class _OneNegative(nn.Module):
@@ -37,7 +36,9 @@ class _OneNegative(nn.Module):
         positive = self._distance(v1, v2)
         if negatives is not None:
             negative = self._distance(v1, self._prepared(negatives.to(v1.dtype)))
-            return (positive - negative + self.margin).clamp(min=0).mean()
+            return _mean((positive - negative + self.margin).clamp(min=0))
+        if len(v1) == 0:
+            raise ValueError("a batch of 0 pairs has no anchors: 1 or more are needed")
         excluded = torch.eye(len(v1), dtype=torch.bool, device=v1.device)
         if same is not None:
             excluded = excluded | same
@@ -66,6 +67,10 @@ class _OneNegative(nn.Module):
         raise NotImplementedError
 
 
+def _mean(values: Tensor) -> Tensor:
+    return values.sum() / max(1, values.numel())
+
+
 class TripletEuclideanLoss(_OneNegative):
     """max(‖a − p‖ − ‖a − n‖ + margin, 0), or the same of squared distances."""
 
@@ -86,7 +91,8 @@ class TripletCosineLoss(_OneNegative):
     """max(cos(a, n) − cos(a, p) + margin, 0); a zero vector has cosine 0 with all."""
 
     def _prepared(self, v: Tensor) -> Tensor:
-        return functional.normalize(v, dim=1)
+        length = torch.linalg.vector_norm(v, dim=1, keepdim=True)
+        return v / length.masked_fill(length == 0, 1)  # normalize's eps would give it a gradient of 1e12
 
     def _distance(self, a: Tensor, b: Tensor) -> Tensor:
         return 1 - (a * b).sum(1)

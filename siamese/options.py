@@ -1,0 +1,62 @@
+"""Options that several commands share, and what they mean."""
+
+import argparse
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from siamese.config import CHOICES, Config, preset
+
+if TYPE_CHECKING:
+    from siamese.pairs import Columns
+
+MODEL = "models/latest"
+
+
+def add_recipe(sub: argparse.ArgumentParser) -> None:
+    group = sub.add_argument_group("recipe", "each replaces one setting of the preset")
+    for name in ("loss", "anchors", "closest", "combine", "reduction", "labelled", "precision"):
+        group.add_argument(f"--{name}", choices=CHOICES[name])
+    group.add_argument("--margin", type=float, help="of the triplet losses, in cosine")
+    group.add_argument("--temperature", type=float, help="of matrix-softmax")
+    group.add_argument("--squared", action="store_true", default=None, help="triplet-euclidean of squared distances")
+    group.add_argument("--labelled-weight", type=float, help="of the labelled loss beside the in-batch loss")
+    group.add_argument("--labelled-margin", type=float, help="of contrastive (a distance) and cosine-hinge (a cosine)")
+    group.add_argument("--epochs", type=int, help="passes over the pairs")
+    group.add_argument("--batch-size", type=int, help="duplicate pairs a step")
+    group.add_argument("--learning-rate", type=float)
+    group.add_argument("--patience", type=int, metavar="N", help="stop after N epochs without a better score")
+    group.add_argument("--no-swap", dest="swap", action="store_false", default=None, help="never exchange the sides")
+    group.add_argument("--drop-last", action="store_true", default=None, help="leave out a last, smaller batch")
+    group.add_argument("--keep-known", dest="leave_out_known", action="store_false", default=None,
+                       help="count known duplicates in a batch as negatives")  # fmt: skip
+    group.add_argument("--goal", help="of the threshold: accuracy, f1, or precision=0.95")
+    group.add_argument("--seed", type=int)
+
+
+def add_model(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--model", default=MODEL, metavar="DIR", help=f"the model folder (default {MODEL})")
+
+
+def add_columns(sub: argparse.ArgumentParser) -> None:
+    group = sub.add_argument_group("columns", "names of the file's columns, where they are not Quora's")
+    for name, default in (
+        ("question1", "question1"), ("question2", "question2"), ("label", "is_duplicate"),
+        ("question", "question"), ("group", "group"),
+    ):  # fmt: skip
+        group.add_argument(f"--{name}", default=default, dest=f"{name}_column", metavar="NAME")
+
+
+def column_names(options: argparse.Namespace) -> "Columns":
+    from siamese.pairs import Columns
+
+    return Columns(**{field.name: getattr(options, f"{field.name}_column") for field in dataclasses.fields(Columns)})
+
+
+def recipe(options: argparse.Namespace) -> Config:
+    return preset(options.preset).replace(**changed_fields(options))
+
+
+def changed_fields(options: argparse.Namespace) -> dict[str, Any]:
+    """The fields of the recipe that options set."""
+    fields = {field.name for field in dataclasses.fields(Config)} - {"preset"}
+    return {name: value for name, value in vars(options).items() if name in fields and value is not None}

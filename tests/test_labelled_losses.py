@@ -1,0 +1,371 @@
+"""The losses on labelled pairs: hand-made numbers, plain loops, gradients, and what others compute."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from pytorch_metric_learning import distances, losses, reducers
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity, normalize
+
+from siamese.losses import ContrastiveLoss, CosineHingeLoss, LogisticLoss, MSELoss, OnlineContrastiveLoss
+
+LABELLED: dict[str, Callable[[], nn.Module]] = {
+    "logistic": LogisticLoss,
+    "contrastive": ContrastiveLoss,
+    "online-contrastive": OnlineContrastiveLoss,
+    "cosine-hinge": CosineHingeLoss,
+    "mse": MSELoss,
+}
+every_loss = pytest.mark.parametrize("name", LABELLED)
+
+
+def gradient(tensor: Tensor) -> Tensor:
+    assert tensor.grad is not None
+    return tensor.grad
+
+
+def with_cosines(*cosines: float) -> tuple[Tensor, Tensor]:
+    """Unit vectors u[i], v[i] of these cosines; float64."""
+    s = torch.tensor(cosines, dtype=torch.float64)
+    return torch.tensor([[1.0, 0.0]]).double().repeat(len(s), 1), torch.stack((s, (1 - s * s).sqrt()), 1)
+
+
+def some_pairs(seed: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Unit vectors u, v in float64, and labels of both kinds where there are two pairs or more."""
+    generator = np.random.default_rng(seed)
+    u = generator.normal(size=(size, 4))
+    v = u + generator.normal(size=(size, 4))
+    return normalize(torch.from_numpy(u)), normalize(torch.from_numpy(v)), torch.arange(size) % 2
+
+
+# Golden numbers
+
+# Scale 8, threshold 0.5:   similarity  0.75    0.5     1          z = 8·(s - 0.5)
+#                           label       1       0       0
+#                           z           2       0       4
+#   log(1 + e^-z) or log(1 + e^z)       0.126928  0.693147  4.018150      mean 1.612742
+#   sigmoid(z) - label                 -0.119203  0.5       0.982014
+SIMILARITY, LABELS = [0.75, 0.5, 1.0], [1, 0, 0]
+ERRORS = [-0.11920292, 0.5, 0.98201379]
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int8, torch.int64, torch.float64], ids=str)
+def test_logistic_by_hand(dtype: torch.dtype) -> None:
+    loss = LogisticLoss(scale=8.0, threshold=0.5).double()
+    u, v = (vectors.requires_grad_() for vectors in with_cosines(*SIMILARITY))
+    value = loss(u, v, torch.tensor(LABELS).to(dtype))
+    assert value.item() == pytest.approx(1.612742, abs=1e-6)
+    value.backward()
+    # d/ds = 8·error / 3;   d/dscale = mean of error·(s - 0.5);   d/dthreshold = -8·mean of error
+    by_similarity = torch.tensor([[8 * e / 3] for e in ERRORS], dtype=torch.float64)
+    torch.testing.assert_close(gradient(u), by_similarity * v.detach(), rtol=0, atol=1e-7)
+    torch.testing.assert_close(gradient(v), by_similarity * u.detach(), rtol=0, atol=1e-7)
+    by_scale = (0.25 * ERRORS[0] + 0.0 * ERRORS[1] + 0.5 * ERRORS[2]) / 3
+    assert gradient(loss.scale).item() == pytest.approx(by_scale)
+    assert gradient(loss.threshold).item() == pytest.approx(-8 * sum(ERRORS) / 3)
+
+
+def test_logistic_learns_its_scale_and_threshold() -> None:
+    assert {name for name, _ in LogisticLoss().named_parameters()} == {"scale", "threshold"}
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float32], ids=str)
+def test_contrastive_by_hand(dtype: torch.dtype) -> None:
+    # Margin 1.5; d² = 2 - 2s:    s      0.28    0.28               -0.28            1
+    #                             d      1.2     1.2                 1.6             0
+    #                             label  1       0                   0               1
+    #                             term   1.44    (1.5 - 1.2)² = 0.09  0, beyond 1.5   0     mean 1.53 / 4
+    u, v = with_cosines(0.28, 0.28, -0.28, 1)
+    labels = torch.tensor([1, 0, 0, 1]).to(dtype)
+    assert ContrastiveLoss(1.5)(u, v, labels).item() == pytest.approx(0.3825)
+
+
+def test_online_contrastive_by_hand() -> None:
+    # Margin 1.5:   s      -0.28   1     0.28   -1
+    #               d       1.6    0     1.2     2       the nearest non-duplicate at 1.2, the furthest duplicate at 1.6
+    #               label   1      1     0       0
+    #               hard    yes    no    yes     no
+    #               term    2.56         0.09            mean of the two 1.325
+    u, v = with_cosines(-0.28, 1, 0.28, -1)
+    labels = torch.tensor([1, 1, 0, 0])
+    assert OnlineContrastiveLoss(1.5)(u, v, labels).item() == pytest.approx(1.325)
+    # Set apart already: nothing is hard, no loss, no gradient, though a term is left: (1.5 - 1.2)².
+    u, v, labels = u[1:].requires_grad_(), v[1:], labels[1:]
+    loss = OnlineContrastiveLoss(1.5)(u, v, labels)
+    loss.backward()
+    assert loss == 0 and not gradient(u).any()
+    assert ContrastiveLoss(1.5)(u, v, labels).item() == pytest.approx(0.09 / 3)
+    # As far as each other, 1.2: neither is further, so neither is hard.
+    u, v = with_cosines(0.28, 0.28)
+    assert OnlineContrastiveLoss(1.5)(u, v, torch.tensor([1, 0])) == 0
+    # Without both kinds every pair counts: 1.6², 0; and 0.3², 0.
+    u, v = with_cosines(-0.28, 1, 0.28, -1)
+    assert OnlineContrastiveLoss(1.5)(u[:2], v[:2], torch.ones(2)).item() == pytest.approx(1.28)
+    assert OnlineContrastiveLoss(1.5)(u[2:], v[2:], torch.zeros(2)).item() == pytest.approx(0.045)
+
+
+def test_cosine_hinge_by_hand() -> None:
+    # s      0.28   0.28   0.6    -0.28
+    # label  1      0      0       1
+    # 0.5    0.22   0      0.1     0.78     mean 0.275
+    # 0.9    0.62   0.18   0.5     1.18     mean 0.62
+    u, v = with_cosines(0.28, 0.28, 0.6, -0.28)
+    labels = torch.tensor([1, 0, 0, 1])
+    assert CosineHingeLoss(0.5)(u, v, labels).item() == pytest.approx(0.275)
+    assert CosineHingeLoss(0.9)(u, v, labels).item() == pytest.approx(0.62)
+
+
+def test_mse_by_hand() -> None:
+    # (0.28 - 1)² + 0.28² + 0.6² + (-0.28 - 1)² = 0.5184 + 0.0784 + 0.36 + 1.6384 = 2.5952
+    u, v = with_cosines(0.28, 0.28, 0.6, -0.28)
+    assert MSELoss()(u, v, torch.tensor([1, 0, 0, 1])).item() == pytest.approx(0.6488)
+
+
+# Plain loops
+
+
+def plain_terms(name: str, s: float, d: float, label: int) -> float:
+    """The term of a pair, with the settings by default."""
+    if name == "logistic":
+        z = 8 * (s - 0.5) * (-1 if label else 1)
+        return max(z, 0.0) + math.log1p(math.exp(-abs(z)))  # log(1 + e^z), which e^z alone would overflow
+    if name == "cosine-hinge":
+        return max(0.5 - s, 0.0) if label else max(s - 0.5, 0.0)
+    if name == "mse":
+        return (s - label) ** 2
+    return d**2 if label else max(0.5 - d, 0.0) ** 2
+
+
+def plain_loop(name: str, u: list[list[float]], v: list[list[float]], labels: list[int]) -> float:
+    similarity = [sum(x * y for x, y in zip(a, b)) for a, b in zip(u, v)]
+    distance = [math.sqrt(sum((x - y) ** 2 for x, y in zip(a, b))) for a, b in zip(u, v)]
+    pairs = list(zip(similarity, distance, labels))
+    if name == "online-contrastive" and len(set(labels)) == 2:
+        nearest = min(d for _, d, label in pairs if not label)
+        furthest = max(d for _, d, label in pairs if label)
+        pairs = [(s, d, label) for s, d, label in pairs if (d > nearest if label else d < furthest)]
+    return sum(plain_terms(name, *pair) for pair in pairs) / len(pairs) if pairs else 0.0
+
+
+@dataclass
+class Example:
+    u: Tensor  # (n, d) float64
+    v: Tensor  # (n, d) float64
+    labels: Tensor  # (n,) int64
+
+    def take(self, rows: list[int]) -> "Example":
+        return Example(self.u[rows], self.v[rows], self.labels[rows])
+
+
+@st.composite
+def examples(draw: st.DrawFn) -> Example:
+    """Quarters from -1 to 1: squared distances are exact, so that ties stay ties."""
+    size, length = draw(st.integers(1, 6)), draw(st.integers(1, 3))
+    vectors = arrays(np.float64, (size, length), elements=st.integers(-4, 4).map(lambda k: k / 4))
+    labels = arrays(np.int64, size, elements=st.integers(0, 1))
+    return Example(*(torch.from_numpy(draw(kind)) for kind in (vectors, vectors, labels)))
+
+
+names = st.sampled_from(list(LABELLED))
+often = settings(max_examples=150)  # so that each of the losses has its turn
+
+
+@often
+@given(examples(), names)
+def test_agrees_with_a_plain_loop(example: Example, name: str) -> None:
+    expected = plain_loop(name, example.u.tolist(), example.v.tolist(), example.labels.tolist())
+    found = LABELLED[name]().double()(example.u, example.v, example.labels)
+    assert found.item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert found >= 0
+
+
+@given(
+    arrays(np.float64, st.integers(1, 9), elements=st.floats(-1, 1)), st.data(), st.floats(0.1, 1e4), st.floats(0, 1)
+)
+def test_logistic_agrees_with_a_plain_loop_for_any_scale(
+    similarity: np.ndarray, data: st.DataObject, scale: float, threshold: float
+) -> None:
+    labels = data.draw(arrays(np.int8, len(similarity), elements=st.integers(0, 1)))
+    loss = LogisticLoss(scale, threshold).double()
+    found = loss(torch.from_numpy(similarity)[:, None], torch.ones(len(labels), 1), torch.from_numpy(labels))
+    found.backward()
+    total = 0.0
+    for s, label in zip(similarity, labels):
+        z = loss.scale.item() * (s - loss.threshold.item()) * (-1 if label else 1)
+        total += max(z, 0.0) + math.log1p(math.exp(-abs(z)))
+    assert found.item() == pytest.approx(total / len(labels), rel=1e-9, abs=1e-12)
+    assert torch.isfinite(gradient(loss.scale)) and torch.isfinite(gradient(loss.threshold))
+
+
+@every_loss
+def test_gradients_are_those_of_differences(name: str) -> None:
+    u, v, labels = some_pairs(1, 20)
+    loss = LABELLED[name]().double()
+    parameters = dict(loss.named_parameters())
+    assert torch.autograd.gradcheck(
+        lambda a, b, *p: torch.func.functional_call(loss, dict(zip(parameters, p)), (a, b, labels)),
+        (u.requires_grad_(), v.requires_grad_(), *parameters.values()),
+    )
+    # The pairs of that gradcheck are on both sides of every hinge.
+    s, d = (u * v).sum(1), (u - v).norm(dim=1)
+    for kind in (0, 1):
+        assert (s[labels == kind] > 0.5).any() and (s[labels == kind] < 0.5).any()
+    assert (d[labels == 0] < 0.5).any() and (d[labels == 0] > 0.5).any()
+
+
+# What must hold for any pairs
+
+
+def close(a: Tensor, b: Tensor) -> bool:
+    return math.isclose(a.item(), b.item(), rel_tol=1e-9, abs_tol=1e-12)
+
+
+@often
+@given(examples(), names, st.randoms(use_true_random=False))
+def test_neither_order_nor_side_matters(example: Example, name: str, random: Random) -> None:
+    order = list(range(len(example.u)))
+    random.shuffle(order)
+    loss, moved = LABELLED[name]().double(), example.take(order)
+    before = loss(example.u, example.v, example.labels)
+    assert close(before, loss(moved.u, moved.v, moved.labels))
+    assert close(before, loss(example.v, example.u, example.labels))
+
+
+@often
+@given(examples(), names)
+def test_every_pair_twice_changes_nothing(example: Example, name: str) -> None:
+    """The mean over the pairs, of the hard ones where that is the loss."""
+    twice = example.take([*range(len(example.u))] * 2)
+    loss = LABELLED[name]().double()
+    assert close(loss(example.u, example.v, example.labels), loss(twice.u, twice.v, twice.labels))
+
+
+@given(examples(), st.floats(0.1, 4), st.floats(0.1, 2))
+def test_contrastive_grows_with_the_square_of_the_vectors(example: Example, factor: float, margin: float) -> None:
+    before = ContrastiveLoss(margin)(example.u, example.v, example.labels)
+    after = ContrastiveLoss(margin * factor)(example.u * factor, example.v * factor, example.labels)
+    assert after.item() == pytest.approx(before.item() * factor**2, rel=1e-6, abs=1e-12)
+
+
+@given(examples(), st.sampled_from([0.25, 0.5, 2, 4]))
+def test_logistic_scale_and_longer_vectors_are_the_same(example: Example, factor: float) -> None:
+    """scale·(c·s − threshold) = c·scale·(s − threshold/c)."""
+    before = LogisticLoss(8.0, 0.5).double()(example.u * factor, example.v, example.labels)
+    after = LogisticLoss(8.0 * factor, 0.5 / factor).double()(example.u, example.v, example.labels)
+    assert close(before, after)
+
+
+@given(examples(), st.floats(0, 1))
+def test_turning_a_vector_and_the_label_turns_the_hinge(example: Example, margin: float) -> None:
+    """max(m − s, 0) of duplicates is max(s' + m' − 1, 0) of the rest with s' = −s and m' = 1 + m."""
+    duplicates, others = torch.ones_like(example.labels), torch.zeros_like(example.labels)
+    one = CosineHingeLoss(margin)(example.u, example.v, duplicates)
+    assert close(one, CosineHingeLoss(1 + margin)(-example.u, example.v, others))
+
+
+@given(examples(), st.floats(0, 2), st.floats(0, 2))
+def test_wider_margin_is_never_less_loss(example: Example, one: float, other: float) -> None:
+    for kind in (ContrastiveLoss, CosineHingeLoss):
+        narrow, wide = (kind(m)(example.u, example.v, example.labels) for m in sorted((one, other)))
+        assert 0 <= narrow <= wide
+
+
+# Others who compute the same
+
+
+def test_agrees_with_torch() -> None:
+    for size in (1, 8):
+        u, v, labels = some_pairs(2, size)
+        # torch's cosine of unit vectors is their dot product; its label of non-duplicates is -1
+        theirs = nn.CosineEmbeddingLoss(margin=0)(u, v, 2 * labels - 1)
+        torch.testing.assert_close(CosineHingeLoss(1)(u, v, labels), theirs, rtol=0, atol=1e-6)
+        s = cosine_similarity(u, v)
+        theirs = nn.MSELoss()(s, labels.double())
+        torch.testing.assert_close(MSELoss()(u, v, labels), theirs, rtol=0, atol=1e-6)
+        theirs = nn.BCEWithLogitsLoss()(8 * (s - 0.5), labels.double())
+        torch.testing.assert_close(LogisticLoss()(u, v, labels), theirs, rtol=0, atol=1e-6, check_dtype=False)
+        # d of duplicates and max(margin − d, 0) of the rest, here squared
+        d = nn.PairwiseDistance(eps=0)(u, v)
+        theirs = nn.HingeEmbeddingLoss(margin=1.1, reduction="none")(d, 2 * labels - 1).square().mean()
+        torch.testing.assert_close(ContrastiveLoss(1.1)(u, v, labels), theirs, rtol=0, atol=1e-6)
+
+
+def test_agrees_with_pytorch_metric_learning() -> None:
+    u, v, labels = some_pairs(3, 12)
+    cells = [((labels == label).nonzero()[:, 0],) * 2 for label in (1, 0)]  # pair i is cell [i, i] of u against v
+    raw = distances.LpDistance(normalize_embeddings=False)
+
+    def theirs(distance: distances.BaseDistance, positive: float, negative: float) -> Tensor:
+        """Each pair's term, max(d − positive, 0) of duplicates and max(negative − d, 0) of the rest."""
+        loss = losses.ContrastiveLoss(positive, negative, distance=distance, reducer=reducers.DoNothingReducer())
+        found = loss(u, indices_tuple=(*cells[0], *cells[1]), ref_emb=v)
+        return torch.cat([found[kind]["losses"] for kind in ("pos_loss", "neg_loss")])
+
+    # Theirs is of the distances, ours of their squares: square each term.
+    expected = theirs(raw, 0, 1.2).square().mean()
+    torch.testing.assert_close(ContrastiveLoss(1.2)(u, v, labels), expected, rtol=0, atol=1e-6)
+    # Of a similarity it is max(positive − s, 0) and max(s − negative, 0), the cosine hinge.
+    for margin in (0.5, 0.9):
+        expected = theirs(distances.CosineSimilarity(), margin, 1 - margin).mean()
+        torch.testing.assert_close(CosineHingeLoss(margin)(u, v, labels), expected, rtol=0, atol=1e-6)
+
+
+def keras_cosine_similarity(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+    """What the documentation of `keras.losses.cosine_similarity` says it is; Keras itself is not run here.
+
+    loss = -sum(l2_norm(y_true) * l2_norm(y_pred)), where -1 is the most similar.
+
+    Source: tensorflow.org/api_docs/python/tf/keras/losses/cosine_similarity
+    """
+
+    def l2_norm(y: np.ndarray) -> np.ndarray:
+        return y / np.linalg.norm(y, axis=-1, keepdims=True)
+
+    return -(l2_norm(y_true) * l2_norm(y_pred)).sum(-1)
+
+
+def test_keras_counts_minus_one_as_similar_where_torch_counts_plus_one() -> None:
+    u, v, _ = some_pairs(4, 8)
+    keras, cosine = torch.from_numpy(keras_cosine_similarity(3 * u.numpy(), v.numpy())), cosine_similarity(3 * u, v)
+    torch.testing.assert_close(-keras, cosine, rtol=0, atol=1e-12)
+    # Equal vectors, the most similar: -1 there, +1 here, and no loss here.
+    assert keras_cosine_similarity(u.numpy(), u.numpy()) == pytest.approx(np.full(8, -1.0))
+    assert cosine_similarity(u, u).numpy() == pytest.approx(np.full(8, 1.0))
+    assert MSELoss()(u, u, torch.ones(8)).item() == pytest.approx(0, abs=1e-12)
+    # What Keras minimises is, less a constant of 1, torch's loss of similar pairs and the hinge with margin 1.
+    similar = nn.CosineEmbeddingLoss()(u, v, torch.ones(8))
+    hinge = CosineHingeLoss(1)(u, v, torch.ones(8))
+    torch.testing.assert_close(1 + keras.mean(), similar, rtol=0, atol=1e-12)
+    torch.testing.assert_close(1 + keras.mean(), hinge, rtol=0, atol=1e-12)
+
+
+# Edges
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_is_near_float32(name: str, dtype: torch.dtype) -> None:
+    """Widened first: nothing is lost but what the vectors have lost."""
+    u, v, labels = some_pairs(5, 32)
+    loss = LABELLED[name]()
+    u, v = u.to(dtype), v.to(dtype)
+    rounded, exact = loss(u, v, labels), loss(u.float(), v.float(), labels)
+    assert rounded.dtype == torch.float32 and torch.equal(rounded, exact)
+
+
+@every_loss
+def test_no_pairs_no_loss(name: str) -> None:
+    u, v = torch.zeros(0, 4, requires_grad=True), torch.zeros(0, 4, requires_grad=True)
+    loss = LABELLED[name]()
+    value = loss(u, v, torch.zeros(0))
+    value.backward()
+    assert value == 0
+    assert all(p.grad is None or p.grad == 0 for p in loss.parameters())
