@@ -48,6 +48,8 @@ def test_every_command_runs(copy: Path) -> None:
         words[0] = sys.executable
         if words[2] == "train":
             words += ["--epochs", "1"]
+        if words[2] == "compare":
+            words += ["--epochs", "1", "--seeds", "1"]
         done = subprocess.run(words, cwd=copy, capture_output=True, text=True, timeout=100)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         assert done.stdout.strip(), command

@@ -132,13 +132,8 @@ def _sentence(c: Contrast) -> str:
     return (
         f"{c}: **{d.verdict}** ({_points(d.interval, '+')} points of unseen average precision, "
         f"{'p' if np.isnan(d.holm) else 'corrected p'} {_p(d.p if np.isnan(d.holm) else d.holm)}; "
-        f"accuracy {_points(d_of(c, 'accuracy'), '+')}, mining {_points(d_of(c, 'mining'), '+')})"
+        f"accuracy {_points(c.by['accuracy'].interval, '+')}, mining {_points(c.by['mining'].interval, '+')})"
     )
-
-
-def d_of(c: Contrast, measure: str) -> Interval:
-    """The interval of a contrast by another measure."""
-    return c.by[measure].interval
 
 
 def _p(p: float) -> str:
@@ -230,7 +225,7 @@ def _differences(found: dict[str, list[Contrast]]) -> str:
         for c in several:
             d = c.main
             p = _p(d.p if np.isnan(d.holm) else d.holm)
-            others = [cell for m in ("accuracy", "mining") for cell in (_points(d_of(c, m), "+"), c.by[m].verdict)]
+            others = [cell for m in ("accuracy", "mining") for cell in (_points(c.by[m].interval, "+"), c.by[m].verdict)]
             effect = "–" if np.isnan(d.effect) else f"{d.effect:+.2f}"
             rows.append(
                 [f"{c}{' (primary)' if c.primary else ''}", _points(d.interval, "+"), effect, p, d.verdict, *others]
