@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("evaluate", evaluate, "Score a model and the baselines on labelled pairs.")
     sub.add_argument("--data", required=True, metavar="PATH", help=f"pairs to score: {FILES}")
     sub.add_argument("--tune-on", metavar="PATH", help="pairs to choose the thresholds on, instead of the model's")
-    sub.add_argument("--goal", help="of --tune-on: accuracy (default), f1, or precision=0.95")
+    sub.add_argument("--goal", help="of --tune-on: probability (default), accuracy, f1, or precision=0.95")
     sub.add_argument("--trained-on", metavar="PATH", help="the training pairs, where the model cannot find them")
     sub.add_argument("--json", action="store_true", help="print JSON")
     add_model(sub)
@@ -86,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--file", metavar="PATH", help="score all pairs of a file instead")
     sub.add_argument("--out", metavar="PATH", help="with --file: the CSV to write (default: print it)")
     sub.add_argument("--threshold", type=float, metavar="T", help="0 to 1, instead of the model's")
+    sub.add_argument("--prior", type=float, metavar="P", help="the share of duplicates among the pairs that you have, "
+                     "such as 0.01; restates probability and verdict")  # fmt: skip
     sub.add_argument("--json", action="store_true", help="print JSON")
     add_model(sub)
     add_columns(sub)
@@ -181,6 +183,7 @@ def _command(*more: str) -> str:
 
 def evaluate(options: argparse.Namespace) -> None:
     from siamese import datasets, evaluation, report
+    from siamese.calibration import calibrate
     from siamese.model import SiameseModel
     from siamese.pairs import shared_pairs
 
@@ -203,7 +206,8 @@ def evaluate(options: argparse.Namespace) -> None:
                 "a threshold is chosen on other pairs, or the scores flatter it"
             )
         similarity = model.similarity(tuning.question1, tuning.question2)
-        threshold = evaluation.choose_threshold(tuning.labels, similarity, options.goal or "accuracy")
+        threshold = evaluation.choose_threshold(tuning.labels, similarity, options.goal or "probability")
+        model.calibration = calibrate(tuning.labels, similarity)
     for used, purpose in ((training, "train"), (None if options.tune_on else tuning, "choose the threshold")):
         if used is not None and (count := shared_pairs(pairs, used)):
             print(
@@ -226,7 +230,7 @@ def predict(options: argparse.Namespace) -> None:
     if options.file:
         return _predict_file(model, options)
     question1, question2 = options.questions
-    prediction = model.predict(question1, question2, options.threshold)
+    prediction = model.predict(question1, question2, options.threshold, options.prior)
     if options.json:
         print(json.dumps(dataclasses.asdict(prediction)))
     else:
@@ -242,7 +246,7 @@ def _predict_file(model: "SiameseModel", options: argparse.Namespace) -> None:
 
     pairs = read_pairs(options.file, column_names(options), labelled=False)
     _report_faults(pairs, options.file)
-    count = write_predictions(model, pairs, options.out, options.threshold)
+    count = write_predictions(model, pairs, options.out, options.threshold, options.prior)
     if options.out:
         print(f"{len(pairs)} pairs, {count} of them duplicates, written to {options.out}")
 

@@ -72,7 +72,7 @@ class Config:
 
     # verdict
     threshold: float | None = None  # None: chosen on the validation pairs
-    goal: str = "accuracy"  # what it is chosen for: accuracy, f1, or precision=0.95
+    goal: str = "probability"  # where that crosses ½; or chosen for accuracy, f1, or precision=0.95
 
     def __post_init__(self) -> None:
         for field, choices in CHOICES.items():
@@ -104,8 +104,8 @@ class Config:
 
 
 def wanted_precision(goal: str) -> float | None:
-    """P of the goal "precision=P", None for "accuracy" and "f1"; UserError for anything else."""
-    if goal in ("accuracy", "f1"):
+    """P of the goal "precision=P", None for the other goals; UserError for anything else."""
+    if goal in ("probability", "accuracy", "f1"):
         return None
     name, _, number = goal.partition("=")
     try:
@@ -113,7 +113,7 @@ def wanted_precision(goal: str) -> float | None:
     except ValueError:
         wanted = math.nan
     if name != "precision" or not 0 < wanted <= 1:
-        raise UserError(f"goal {goal!r}: expected accuracy, f1 or precision=0.95")
+        raise UserError(f"goal {goal!r}: expected probability, accuracy, f1 or precision=0.95")
     return wanted
 
 

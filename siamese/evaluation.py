@@ -1,4 +1,4 @@
-"""How good a detector is: metrics, the choice of a threshold, calibration, baselines. numpy only at import."""
+"""How good a detector is: metrics, the choice of a threshold, baselines. numpy only at import."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from siamese.calibration import calibrate, calibration_error
 from siamese.config import wanted_precision
 from siamese.errors import UserError
 
 if TYPE_CHECKING:
     from siamese.model import SiameseModel
     from siamese.pairs import Clusters, Pairs
+
+RECALLS = (0.5, 0.8, 0.9, 0.95)
 
 # Metrics
 
@@ -68,6 +71,15 @@ def curves(labels: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
     return {"recall": tp / tp[-1], "precision": tp / (tp + fp), "false_positive_rate": fp / fp[-1]}
 
 
+def precision_at_recall(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """The precision at the highest threshold that reaches a recall, by RECALLS; empty without a positive."""
+    _, tp, fp = _ranked(labels, scores)
+    if tp[-1] == 0:
+        return {}
+    first = {recall: int(np.argmax(tp >= recall * tp[-1])) for recall in RECALLS}
+    return {f"{recall:g}": float(tp[i] / (tp[i] + fp[i])) for recall, i in first.items()}
+
+
 def all_scores(labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, Any]:
     """Every metric of scored pairs: verdicts at the threshold, and the ranking; None for what is not defined."""
     return {
@@ -84,7 +96,7 @@ def _or_none(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 
-# The threshold and the probability
+# The threshold
 
 
 def choose_threshold(labels: np.ndarray, scores: np.ndarray, goal: str = "accuracy") -> float:
@@ -97,12 +109,17 @@ def choose_threshold(labels: np.ndarray, scores: np.ndarray, goal: str = "accura
     Args:
         labels: (n,) 0 or 1, of validation pairs, never of those to be scored.
         scores: (n,) at most 1.
-        goal: "accuracy", "f1", or "precision=P": the most recall with at least
-            that precision.
+        goal: "probability": where that of being a duplicate crosses ½ (for
+            accuracy where a higher score makes it less likely); "accuracy"; "f1";
+            or "precision=P": the most recall with at least that precision.
 
     Raises:
         UserError: an unknown goal, or a precision that no threshold reaches.
     """
+    wanted = wanted_precision(goal)
+    if goal == "probability":
+        crossing = calibrate(labels, scores).threshold()
+        return choose_threshold(labels, scores) if crossing is None else crossing
     values, tp, fp = _ranked(labels, np.clip(scores, 0, 1))
     values, tp, fp = np.append(1, values), np.append(0, tp), np.append(0, fp)
     # After step k everything at values[k] or above is called a duplicate, so the
@@ -114,7 +131,6 @@ def choose_threshold(labels: np.ndarray, scores: np.ndarray, goal: str = "accura
     # "score > threshold" can never be true of 0, nor false of a 1 but by calling nothing a duplicate
     possible = np.append(True, values[1:] > thresholds[1:])
     positives, negatives = tp[-1], fp[-1]
-    wanted = wanted_precision(goal)
     if goal == "accuracy":
         value = (tp + negatives - fp) / len(labels)
     elif goal == "f1":
@@ -128,19 +144,6 @@ def choose_threshold(labels: np.ndarray, scores: np.ndarray, goal: str = "accura
     return float(thresholds[np.argmax(np.where(possible, value, -1))])
 
 
-def calibrate(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
-    """Slope and intercept of the logistic regression of labels on scores (Platt scaling).
-
-    With one label only there is nothing to fit: the share of that label, whatever the score.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    if len(np.unique(labels)) < 2:
-        return 0.0, 20.0 if labels[0] == 1 else -20.0
-    fitted = LogisticRegression(C=1e6).fit(scores[:, None], labels)
-    return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
-
-
 # Evaluation beside baselines
 
 
@@ -151,12 +154,16 @@ class Scored:
     labels: np.ndarray
     scores: np.ndarray
     threshold: float | None  # None: nothing to choose it on, so no verdicts
+    probability: np.ndarray | None = None  # of being duplicates, where the scorer gives one
 
     def metrics(self, which: np.ndarray) -> dict[str, Any]:
         """Every metric over some of the pairs; (n,) bool."""
         found = all_scores(self.labels[which], self.scores[which], self.threshold or 0.0)
         if self.threshold is None:
             found |= dict.fromkeys(("accuracy", "precision", "recall", "f1", "confusion", "threshold"))
+        if self.probability is not None:
+            found["calibration_error"] = calibration_error(self.labels[which], self.probability[which])
+            found["precision_at_recall"] = precision_at_recall(self.labels[which], self.scores[which])
         return found
 
 
@@ -189,7 +196,9 @@ def evaluate(
 
     clusters = Clusters(training) if training is not None else None
     similarity = model.similarity(pairs.question1, pairs.question2)
-    ours = Scored(pairs.labels, similarity, model.threshold if threshold is None else threshold)
+    ours = Scored(
+        pairs.labels, similarity, model.threshold if threshold is None else threshold, model.probability(similarity)
+    )
     rows = {"model": ours}
     if threshold is None and model.config.threshold is not None:
         # A preset with a published threshold: beside it, the one that its validation pairs would choose.

@@ -14,6 +14,7 @@ import numpy as np
 
 from siamese import encoder
 from siamese.batches import pad
+from siamese.calibration import Calibration
 from siamese.config import Config
 from siamese.errors import ModelError, UserError
 from siamese.files import replacing, write_text
@@ -22,7 +23,7 @@ from siamese.text import RULES, Tokenizer, Tokens
 if TYPE_CHECKING:
     from siamese.pairs import Pairs
 
-FORMAT = 1
+FORMAT = 2
 COURSE_BATCH = 512  # pairs that are padded together when a course model scores them
 
 
@@ -33,7 +34,7 @@ class Prediction:
     is_duplicate: bool
     similarity: float  # cosine, -1 to 1
     threshold: float  # above it a pair is a duplicate
-    probability: float  # of being duplicates, for the balance of the validation pairs
+    probability: float  # of being duplicates, for the balance of the validation pairs or a given prior
 
 
 @dataclass
@@ -49,7 +50,7 @@ class SiameseModel:
     tokenizer: Tokenizer
     weights: dict[str, np.ndarray]  # of the tower, by torch's names
     threshold: float
-    calibration: tuple[float, float]  # slope and intercept: probability = sigmoid(slope · similarity + intercept)
+    calibration: Calibration  # from similarity to probability
     facts: dict[str, Any] = field(default_factory=dict)  # the data it was trained on and its scores
 
     def encode(self, questions: Sequence[str]) -> np.ndarray:
@@ -112,21 +113,36 @@ class SiameseModel:
         vectors = encoder.mean_embeddings(self.weights, tokens, self.tokenizer.knows(tokens))
         return cosine(vectors, np.arange(len(questions1)), len(questions1) + np.arange(len(questions2)))
 
-    def probability(self, similarity: np.ndarray | float) -> np.ndarray:
-        """The probability that a pair of this similarity is a duplicate; the shape of `similarity`."""
-        slope, intercept = self.calibration
-        return np.exp(-np.logaddexp(0.0, -(slope * np.asarray(similarity) + intercept)))  # overflows nowhere
+    def probability(self, similarity: np.ndarray | float, prior: float | None = None) -> np.ndarray:
+        """The probability that a pair of this similarity is a duplicate; the shape of `similarity`.
 
-    def predict(self, question1: str, question2: str, threshold: float | None = None) -> Prediction:
+        Args:
+            similarity: cosines.
+            prior: the share of duplicates among the pairs that are met; None: as among the validation pairs.
+        """
+        return self.calibration.probability(similarity, prior)
+
+    def threshold_for(self, threshold: float | None = None, prior: float | None = None) -> float:
+        """The threshold in use: one that is given; else with a prior, where the probability crosses ½; else its own."""
+        if threshold is not None:
+            return check_threshold(threshold)
+        crossing = None if prior is None else self.calibration.threshold(prior)
+        return self.threshold if crossing is None else crossing
+
+    def predict(
+        self, question1: str, question2: str, threshold: float | None = None, prior: float | None = None
+    ) -> Prediction:
         """Say whether two questions are duplicates: whether their similarity is above the threshold.
 
         Args:
             question1, question2: any strings; the order does not matter.
             threshold: 0 to 1, instead of the model's.
+            prior: the share of duplicates among the pairs that are met; restates
+                the probability, and the threshold where none is given.
         """
-        threshold = self.threshold if threshold is None else check_threshold(threshold)
+        threshold = self.threshold_for(threshold, prior)
         similarity = float(self.similarity([question1], [question2])[0])
-        return Prediction(similarity > threshold, similarity, threshold, float(self.probability(similarity)))
+        return Prediction(similarity > threshold, similarity, threshold, float(self.probability(similarity, prior)))
 
     def save(self, folder: str | Path) -> None:
         """Write the model folder; each file is replaced whole."""
@@ -141,7 +157,7 @@ class SiameseModel:
             "format": FORMAT,
             "config": dataclasses.asdict(self.config),
             "threshold": self.threshold,
-            "calibration": self.calibration,
+            "calibration": dataclasses.asdict(self.calibration),
             "facts": self.facts,
         }
         write_text(folder / "config.json", json.dumps(settings, indent=2) + "\n")
@@ -166,7 +182,8 @@ class SiameseModel:
                 raise ModelError(f"format {settings['format']!r}; this version reads format {FORMAT}")
             config = Config(**settings["config"])
             threshold, facts = check_threshold(settings["threshold"]), dict(settings["facts"])
-            slope, intercept = (float(number) for number in settings["calibration"])
+            numbers = {name: float(number) for name, number in dict(settings["calibration"]).items()}
+            calibration = Calibration(**numbers)
             path = folder / "vocabulary.txt"
             tokenizer = Tokenizer(path.read_text(encoding="utf-8").split("\n")[:-1], config.tokens)
             path = folder / "model.safetensors"
@@ -177,11 +194,15 @@ class SiameseModel:
             raise ModelError(f"{path}: {error}") from error
         except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
             raise ModelError(f"{path}: not a file of a model: {type(error).__name__}: {error}") from error
-        return cls(config, tokenizer, weights, threshold, (slope, intercept), facts)
+        return cls(config, tokenizer, weights, threshold, calibration, facts)
 
 
 def write_predictions(
-    model: SiameseModel, pairs: "Pairs", path: str | Path | None, threshold: float | None = None
+    model: SiameseModel,
+    pairs: "Pairs",
+    path: str | Path | None,
+    threshold: float | None = None,
+    prior: float | None = None,
 ) -> int:
     """Write question1, question2, similarity, probability, is_duplicate as CSV; how many are duplicates.
 
@@ -189,11 +210,11 @@ def write_predictions(
         model: the detector.
         pairs: n pairs; their labels are not read.
         path: the file, written whole or not at all; None prints the rows.
-        threshold: 0 to 1, instead of the model's.
+        threshold, prior: as in `SiameseModel.predict`.
     """
-    threshold = model.threshold if threshold is None else check_threshold(threshold)
+    threshold = model.threshold_for(threshold, prior)
     similarity = model.similarity(pairs.question1, pairs.question2)
-    probability = model.probability(similarity)
+    probability = model.probability(similarity, prior)
     with ExitStack() as stack:
         if path:
             file = stack.enter_context(open(stack.enter_context(replacing(path)), "w", encoding="utf-8", newline=""))

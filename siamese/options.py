@@ -29,7 +29,10 @@ def add_recipe(sub: argparse.ArgumentParser) -> None:
     group.add_argument("--drop-last", action="store_true", default=None, help="leave out a last, smaller batch")
     group.add_argument("--keep-known", dest="leave_out_known", action="store_false", default=None,
                        help="count known duplicates in a batch as negatives")  # fmt: skip
-    group.add_argument("--goal", help="of the threshold: accuracy, f1, or precision=0.95")
+    group.add_argument(
+        "--goal",
+        help="of the threshold: probability (of one half; the default), accuracy, f1, or precision=0.95",
+    )
     group.add_argument("--seed", type=int)
 
 

@@ -185,3 +185,19 @@ def histograms(names: Sequence[str], counts: np.ndarray, bins: np.ndarray, path:
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
     _save(figure, path)
+
+
+def reliability(bins: np.ndarray, path: Path) -> None:
+    """The share of duplicates against the probability; bins (n, 3) as `calibration.reliability` gives them."""
+    figure = Figure(figsize=(5, 4.6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    used = bins[bins[:, 0] > 0]
+    upper.plot([0, 1], [0, 1], color="grey", linestyle=":", label="as it should be")
+    upper.plot(used[:, 1], used[:, 2], color=LINE, marker="o", label="this model")
+    upper.set(title="Reliability of the probability", ylabel="share of duplicates")
+    _unit(upper)
+    upper.legend()
+    edges = np.linspace(0, 1, len(bins) + 1)
+    lower.bar(edges[:-1], bins[:, 0], width=1 / len(bins), align="edge", color=LINE, alpha=0.7)
+    lower.set(xlabel="probability", ylabel="pairs")
+    _save(figure, path)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from siamese import evaluation
+from siamese.calibration import reliability
 from siamese.config import Config
 from siamese.datasets import Datasets
 from siamese.files import write_text
@@ -32,13 +33,15 @@ def write_report(model: SiameseModel, data: Datasets, result: dict[str, Any] | N
     plots.training_curve(model.facts["history"], folder / "training.png")
     plots.similarity_histogram(validation.labels, similarity, model.threshold, folder / "similarity.png")
     curves = evaluation.curves(validation.labels, similarity)
+    bins = reliability(validation.labels, model.probability(similarity))
+    plots.reliability(bins, folder / "reliability.png")
     plots.ranking_curves(curves, scores["average_precision"], scores["roc_auc"], folder / "curves.png")
     pairs = validation.take(np.flatnonzero(validation.labels == 1)[:HEAT_MAP_PAIRS])
     vectors = model.encode([*pairs.question1, *pairs.question2])
     plots.heat_map(vectors[: len(pairs)] @ vectors[len(pairs) :].T, folder / "heat-map.png")
 
     card = _card(model, data)
-    test = f"## Test pairs\n\n{markdown_table(result)}\n" if result else ""
+    test = f"## Test pairs\n\n{markdown_table(result)}\n{recall_table(result)}\n" if result else ""
     write_text(folder / "README.md", f"# A detector of duplicate questions\n\n{card}\n{test}")
     write_text(
         folder / "report.md",
@@ -47,6 +50,8 @@ def write_report(model: SiameseModel, data: Datasets, result: dict[str, Any] | N
         "![similarities of duplicates and non-duplicates](similarity.png)\n\n"
         "The further the two hills are apart, the fewer verdicts are wrong.\n\n"
         "![precision-recall and ROC](curves.png)\n\n"
+        "![probability and truth](reliability.png)\n\n"
+        "The probability was fitted on these pairs; how far it is off on the test pairs stands below their table.\n\n"
         "![similarities within a batch](heat-map.png)\n\n"
         "Each row is a question, each column another; duplicates meet on the diagonal.\n",
     )
@@ -57,8 +62,8 @@ def _card(model: SiameseModel, data: Datasets) -> str:
     tower = f"Embedding {c.embedding} → LSTM {c.hidden} → mean → normalize"
     losses = [] if c.loss == "none" else [_loss(c, c.loss)]
     losses += [] if c.labelled == "none" else [f"{c.labelled_weight:g} × {_loss(c, c.labelled)}"]
-    slope, intercept = model.calibration
-    training, validation = data.training, data.validation
+    fitted = model.calibration
+    training = data.training
     return "\n".join(
         (
             f"- recipe: preset `{c.preset}`, seed {c.seed}",
@@ -70,10 +75,13 @@ def _card(model: SiameseModel, data: Datasets) -> str:
             + (
                 f"as published; chosen on the validation pairs it would be {model.facts['chosen_threshold']:.3f}"
                 if c.threshold is not None
+                else "where the probability crosses one half"
+                if c.goal == "probability"
                 else f"chosen for {c.goal} on the validation pairs"
             ),
-            f"- probability = sigmoid({slope:.2f} · similarity {intercept:+.2f}), fitted on the validation pairs: "
-            f"it holds where about {validation.duplicates / len(validation):.0%} of the pairs are duplicates, as there",
+            f"- probability = sigmoid({fitted.slope:.2f} · similarity {fitted.intercept:+.2f}), fitted on the "
+            f"validation pairs: it holds where about {fitted.prior:.0%} of the pairs are duplicates, as there; "
+            "`--prior` restates it for another share",
             f"- validation pairs: {scores['pairs']:,}, accuracy {scores['accuracy']:.3f}, F1 {scores['f1']:.3f}, "
             f"average precision {scores['average_precision']:.3f}, ROC AUC {scores['roc_auc']:.3f} "
             "(the epoch and the threshold were chosen on these: see the test pairs for a fair figure)",
@@ -126,6 +134,17 @@ def markdown(rows: list[list[str]], text: int) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
+def recall_table(result: dict[str, Any]) -> str:
+    """What precision a wanted recall leaves, as Markdown; empty where there are no duplicates."""
+    slices = [(name, part) for name, part in (("unseen", result["unseen"]), ("all", result)) if part]
+    rows = [["precision at recall", *(f"{recall:g}" for recall in evaluation.RECALLS)]]
+    for name, part in slices:
+        found = part["precision_at_recall"]
+        share = f"{part['duplicates'] / part['pairs']:.1%}"
+        rows.append([f"{name} ({share} duplicates)", *(f"{found[f'{r:g}']:.3f}" for r in evaluation.RECALLS if found)])
+    return markdown(rows, text=1)
+
+
 def text_table(result: dict[str, Any]) -> str:
     """The evaluation as aligned text."""
     rows = table(result)
@@ -139,9 +158,13 @@ def text_table(result: dict[str, Any]) -> str:
 
 def note(result: dict[str, Any]) -> str:
     """What "unseen" means here, or why there is none."""
+    parts = [(name, part) for name, part in (("unseen", result["unseen"]), ("all", result)) if part]
+    errors = ", ".join(f"{name} {part['calibration_error']:.3f}" for name, part in parts)
+    calibration = f"calibration error of the probability (15 bins): {errors}"
+    whence = result["unseen_from"]
     if result["unseen"]:
-        return f"unseen: neither question was trained on ({result['unseen_from']}); this is what a new user meets."
-    return f"unseen pairs (neither question trained on): {result['unseen_from']}"
+        return f"{calibration}\nunseen: neither question was trained on ({whence}); this is what a new user meets."
+    return f"{calibration}\nunseen pairs (neither question trained on): {whence}"
 
 
 def summary(model: SiameseModel, result: dict[str, Any] | None, folder: str) -> str:

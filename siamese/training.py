@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from siamese.batches import Batch, PairTokens, data_generator, number_of_batches, pad
+from siamese.calibration import Calibration, calibrate
 from siamese.checkpoints import Run, fingerprint, load_checkpoint, save_checkpoint
 from siamese.config import Config
 from siamese.errors import DataError, DivergedError, UserError
-from siamese.evaluation import all_scores, calibrate, choose_threshold
+from siamese.evaluation import all_scores, choose_threshold
 from siamese.losses.registry import LOSSES
 from siamese.model import SiameseModel, first_word
 from siamese.optimizers import learning_rate, make_optimizer
@@ -304,4 +305,4 @@ def _patience_is_over(history: list[dict[str, Any]], patience: int | None) -> bo
 
 def _model(config: Config, tokenizer: Tokenizer, weights: dict[str, Tensor]) -> SiameseModel:
     arrays = {name: weight.detach().cpu().numpy() for name, weight in weights.items()}
-    return SiameseModel(config, tokenizer, arrays, threshold=config.threshold or 0.5, calibration=(1.0, 0.0))
+    return SiameseModel(config, tokenizer, arrays, threshold=config.threshold or 0.5, calibration=Calibration(1.0, 0.0))

@@ -23,6 +23,7 @@ from siamese.benchmark.measuring import TRIPLET, Amount, Corpus, Way, apart, int
 from siamese.benchmark.report import Section, Spread, write
 from siamese.benchmark.rivals import BATCH, ROOT, Step, Worker, share_data
 from siamese.benchmark.training import METRIC, approximation, breakdown, limit, loss, training, training_steps
+from siamese.calibration import Calibration
 from siamese.model import SiameseModel
 from siamese.pairs import Pairs
 from siamese.training import make_tower
@@ -77,7 +78,7 @@ def _start_rivals(
     """The processes of other libraries and of numpy alone, and who is skipped and why."""
     tower = make_tower(TRIPLET, len(corpus.tokenizer))
     weights = {name: weight.detach().numpy() for name, weight in tower.state_dict().items()}
-    SiameseModel(TRIPLET, corpus.tokenizer, weights, 0.7, (8.0, -4.0)).save(folder / "model")
+    SiameseModel(TRIPLET, corpus.tokenizer, weights, 0.7, Calibration(8.0, -4.0)).save(folder / "model")
     duplicates = corpus.pairs.take(corpus.pairs.labels == 1)
     share_data(folder, corpus.tokens, list(zip(duplicates.question1, duplicates.question2)), corpus.tokenizer.words)
     (folder / "questions.json").write_text(json.dumps(corpus.questions()), encoding="utf-8")

@@ -225,7 +225,9 @@ def _differences(found: dict[str, list[Contrast]]) -> str:
         for c in several:
             d = c.main
             p = _p(d.p if np.isnan(d.holm) else d.holm)
-            others = [cell for m in ("accuracy", "mining") for cell in (_points(c.by[m].interval, "+"), c.by[m].verdict)]
+            others = [
+                cell for m in ("accuracy", "mining") for cell in (_points(c.by[m].interval, "+"), c.by[m].verdict)
+            ]
             effect = "–" if np.isnan(d.effect) else f"{d.effect:+.2f}"
             rows.append(
                 [f"{c}{' (primary)' if c.primary else ''}", _points(d.interval, "+"), effect, p, d.verdict, *others]

@@ -1,0 +1,82 @@
+"""From a similarity to a probability, also where duplicates are rarer or more frequent. numpy only at import."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from siamese.errors import UserError
+
+BINS = 15
+HIGHEST = 1 - 1e-6  # of a threshold that the probability sets: the same question twice is always a duplicate
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """probability = sigmoid(slope · similarity + intercept), where a share `prior` of the pairs are duplicates.
+
+    Source: Platt 1999; the change of the prior: Saerens, Latinne, Decaestecker 2002.
+    """
+
+    slope: float
+    intercept: float
+    prior: float = 0.5  # 0 to 1, of the pairs that it was fitted on
+
+    def probability(self, similarity: np.ndarray | float, prior: float | None = None) -> np.ndarray:
+        """The probability that pairs of this similarity are duplicates; the shape of `similarity`.
+
+        Args:
+            similarity: cosines.
+            prior: the share of duplicates among the pairs that are met, 0 to 1
+                (exclusive); None: that of the pairs it was fitted on.
+        """
+        logits = self.slope * np.asarray(similarity) + self.intercept + self._shift(prior)
+        return np.exp(-np.logaddexp(0.0, -logits))  # overflows nowhere
+
+    def threshold(self, prior: float | None = None) -> float | None:
+        """The similarity at which the probability crosses ½, kept within 0 to 1; None where more means less likely."""
+        if self.slope <= 0:
+            return None
+        return float(np.clip(-(self.intercept + self._shift(prior)) / self.slope, 0.0, HIGHEST))
+
+    def _shift(self, prior: float | None) -> float:
+        return 0.0 if prior is None else _logit(check_prior(prior)) - _logit(self.prior)
+
+
+def check_prior(prior: float) -> float:
+    """The share of duplicates, or UserError where it is not between 0 and 1."""
+    if not isinstance(prior, int | float) or not 0 < prior < 1:
+        raise UserError(f"prior {prior!r}: expected a share of duplicates between 0 and 1, such as 0.01")
+    return float(prior)
+
+
+def _logit(p: float) -> float:
+    return float(np.log(p / (1 - p)))
+
+
+def calibrate(labels: np.ndarray, scores: np.ndarray) -> Calibration:
+    """The logistic regression of labels on scores (Platt scaling).
+
+    With one label only there is nothing to fit: almost sure of that label, whatever the score.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    if len(np.unique(labels)) < 2:
+        return Calibration(0.0, 20.0 if labels[0] == 1 else -20.0)
+    fitted = LogisticRegression(C=1e6).fit(scores[:, None], labels)
+    return Calibration(float(fitted.coef_[0, 0]), float(fitted.intercept_[0]), float(np.mean(labels == 1)))
+
+
+def reliability(labels: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """(BINS, 3) by equal widths of probability: pairs, their mean probability, their share of duplicates; 0 if none."""
+    which = np.minimum((probability * BINS).astype(int), BINS - 1)
+    count, total, duplicates = (np.bincount(which, w, BINS) for w in (None, probability, labels == 1))
+    return np.stack((count, total / np.maximum(count, 1), duplicates / np.maximum(count, 1)), axis=1)
+
+
+def calibration_error(labels: np.ndarray, probability: np.ndarray) -> float:
+    """Expected calibration error: the mean over pairs of |mean probability − share of duplicates| of their bin.
+
+    Source: Naeini, Cooper, Hauskrecht 2015.
+    """
+    count, mean, share = reliability(labels, probability).T
+    return float((count * np.abs(mean - share)).sum() / len(labels))
