@@ -19,7 +19,12 @@ class Calibration:
 
     slope: float
     intercept: float
-    prior: float = 0.5  # 0 to 1, of the pairs that it was fitted on
+    prior: float = 0.5  # between 0 and 1, of the pairs that it was fitted on
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.slope) and np.isfinite(self.intercept)):
+            raise UserError(f"calibration {self.slope!r}, {self.intercept!r}: expected two finite numbers")
+        check_prior(self.prior)
 
     def probability(self, similarity: np.ndarray | float, prior: float | None = None) -> np.ndarray:
         """The probability that pairs of this similarity are duplicates; the shape of `similarity`.
