@@ -80,6 +80,24 @@ def precision_at_recall(labels: np.ndarray, scores: np.ndarray) -> dict[str, flo
     return {f"{recall:g}": float(tp[i] / (tp[i] + fp[i])) for recall, i in first.items()}
 
 
+def precision_by_prior(
+    labels: np.ndarray, scores: np.ndarray, thresholds: np.ndarray, priors: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Precision and recall of the verdicts in streams with other shares of duplicates.
+
+    Args:
+        labels, scores: (n,) pairs of both kinds; what is taken from them is how
+            often a threshold is passed by duplicates, and by the rest.
+        thresholds, priors: (k,) the threshold and the share of duplicates of each stream.
+
+    Returns:
+        (k,) precision, nan where nothing is called a duplicate, and (k,) recall.
+    """
+    recall, alarms = (np.array([(scores[labels == kind] > t).mean() for t in thresholds]) for kind in (1, 0))
+    called = priors * recall + (1 - priors) * alarms
+    return np.divide(priors * recall, called, out=np.full(len(priors), np.nan), where=called > 0), recall
+
+
 def all_scores(labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, Any]:
     """Every metric of scored pairs: verdicts at the threshold, and the ranking; None for what is not defined."""
     return {

@@ -201,3 +201,17 @@ def reliability(bins: np.ndarray, path: Path) -> None:
     lower.bar(edges[:-1], bins[:, 0], width=1 / len(bins), align="edge", color=LINE, alpha=0.7)
     lower.set(xlabel="probability", ylabel="pairs")
     _save(figure, path)
+
+
+def by_prior(priors: np.ndarray, found: dict[str, tuple[np.ndarray, np.ndarray]], fitted: float, path: Path) -> None:
+    """Precision and recall by the share of duplicates; `found` by name: (precision, recall), each as `priors`."""
+    figure = Figure(figsize=(9, 3.9), layout="constrained")
+    for k, (axes, title) in enumerate(zip(figure.subplots(1, 2), ("precision", "recall"))):
+        for (name, values), colour in zip(found.items(), SERIES):
+            axes.semilogx(priors, values[k], color=colour, label=name)
+        axes.axvline(fitted, color="grey", linestyle=":", label="share among the validation pairs")
+        axes.set(title=title.capitalize(), xlabel="share of duplicates among the pairs met", ylim=(0, 1.02))
+        axes.set_xticks((0.001, 0.01, 0.1, 0.5), ("0.1 %", "1 %", "10 %", "50 %"))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    _save(figure, path)

@@ -35,6 +35,7 @@ def write_report(model: SiameseModel, data: Datasets, result: dict[str, Any] | N
     curves = evaluation.curves(validation.labels, similarity)
     bins = reliability(validation.labels, model.probability(similarity))
     plots.reliability(bins, folder / "reliability.png")
+    _prior_figure(model, validation.labels, similarity, folder / "prior.png")
     plots.ranking_curves(curves, scores["average_precision"], scores["roc_auc"], folder / "curves.png")
     pairs = validation.take(np.flatnonzero(validation.labels == 1)[:HEAT_MAP_PAIRS])
     vectors = model.encode([*pairs.question1, *pairs.question2])
@@ -52,9 +53,23 @@ def write_report(model: SiameseModel, data: Datasets, result: dict[str, Any] | N
         "![precision-recall and ROC](curves.png)\n\n"
         "![probability and truth](reliability.png)\n\n"
         "The probability was fitted on these pairs; how far it is off on the test pairs stands below their table.\n\n"
+        "![precision where duplicates are rarer](prior.png)\n\n"
+        "Where duplicates are rarer than among these pairs, a threshold chosen here lets through ever more others; "
+        "`--prior` moves it.\n\n"
         "![similarities within a batch](heat-map.png)\n\n"
         "Each row is a question, each column another; duplicates meet on the diagonal.\n",
     )
+
+
+def _prior_figure(model: SiameseModel, labels: np.ndarray, similarity: np.ndarray, path: Path) -> None:
+    """Precision and recall by the share of duplicates: with the model's threshold, and with one moved by the prior."""
+    priors = np.geomspace(0.001, 0.5, 40)
+    thresholds = {
+        "the model's threshold": np.full(len(priors), model.threshold),
+        "moved by --prior": np.array([model.threshold_for(prior=float(prior)) for prior in priors]),
+    }
+    found = {name: evaluation.precision_by_prior(labels, similarity, t, priors) for name, t in thresholds.items()}
+    plots.by_prior(priors, found, model.calibration.prior, path)
 
 
 def _card(model: SiameseModel, data: Datasets) -> str:
