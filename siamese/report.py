@@ -63,6 +63,8 @@ def write_report(model: SiameseModel, data: Datasets, result: dict[str, Any] | N
 
 def _prior_figure(model: SiameseModel, labels: np.ndarray, similarity: np.ndarray, path: Path) -> None:
     """Precision and recall by the share of duplicates: with the model's threshold, and with one moved by the prior."""
+    from siamese import plots
+
     priors = np.geomspace(0.001, 0.5, 40)
     thresholds = {
         "the model's threshold": np.full(len(priors), model.threshold),
