@@ -1,5 +1,6 @@
 """From a similarity to a probability, also where duplicates are rarer or more frequent. numpy only at import."""
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +20,12 @@ class Calibration:
 
     slope: float
     intercept: float
-    prior: float = 0.5  # between 0 and 1, of the pairs that it was fitted on
+    prior: float  # between 0 and 1, of the pairs that it was fitted on
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.slope) and np.isfinite(self.intercept)):
-            raise UserError(f"calibration {self.slope!r}, {self.intercept!r}: expected two finite numbers")
+        for number in (self.slope, self.intercept):
+            if type(number) not in (int, float) or not -sys.float_info.max <= number <= sys.float_info.max:
+                raise UserError(f"calibration {number!r}: expected a finite number")
         check_prior(self.prior)
 
     def probability(self, similarity: np.ndarray | float, prior: float | None = None) -> np.ndarray:
@@ -49,7 +51,7 @@ class Calibration:
 
 def check_prior(prior: float) -> float:
     """The share of duplicates, or UserError where it is not between 0 and 1."""
-    if not isinstance(prior, int | float) or not 0 < prior < 1:
+    if type(prior) not in (int, float) or not 0 < prior < 1:
         raise UserError(f"prior {prior!r}: expected a share of duplicates between 0 and 1, such as 0.01")
     return float(prior)
 
@@ -66,7 +68,7 @@ def calibrate(labels: np.ndarray, scores: np.ndarray) -> Calibration:
     from sklearn.linear_model import LogisticRegression
 
     if len(np.unique(labels)) < 2:
-        return Calibration(0.0, 20.0 if labels[0] == 1 else -20.0)
+        return Calibration(0.0, 20.0 if labels[0] == 1 else -20.0, 0.5)
     fitted = LogisticRegression(C=1e6).fit(scores[:, None], labels)
     return Calibration(float(fitted.coef_[0, 0]), float(fitted.intercept_[0]), float(np.mean(labels == 1)))
 

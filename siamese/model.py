@@ -182,8 +182,7 @@ class SiameseModel:
                 raise ModelError(f"format {settings['format']!r}; this version reads format {FORMAT}")
             config = Config(**settings["config"])
             threshold, facts = check_threshold(settings["threshold"]), dict(settings["facts"])
-            numbers = {name: float(number) for name, number in dict(settings["calibration"]).items()}
-            calibration = Calibration(**numbers)
+            calibration = Calibration(**settings["calibration"])
             path = folder / "vocabulary.txt"
             tokenizer = Tokenizer(path.read_text(encoding="utf-8").split("\n")[:-1], config.tokens)
             path = folder / "model.safetensors"

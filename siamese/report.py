@@ -93,8 +93,8 @@ def _card(model: SiameseModel, data: Datasets) -> str:
                 f"as published; chosen on the validation pairs it would be {model.facts['chosen_threshold']:.3f}"
                 if c.threshold is not None
                 else "where the probability crosses one half"
-                if c.goal == "probability"
-                else f"chosen for {c.goal} on the validation pairs"
+                if c.goal == "probability" and fitted.slope > 0
+                else f"chosen for {'accuracy' if c.goal == 'probability' else c.goal} on the validation pairs"
             ),
             f"- probability = sigmoid({fitted.slope:.2f} · similarity {fitted.intercept:+.2f}), fitted on the "
             f"validation pairs: it holds where about {fitted.prior:.0%} of the pairs are duplicates, as there; "
@@ -152,13 +152,14 @@ def markdown(rows: list[list[str]], text: int) -> str:
 
 
 def recall_table(result: dict[str, Any]) -> str:
-    """What precision a wanted recall leaves, as Markdown; empty where there are no duplicates."""
+    """What precision a wanted recall leaves, as Markdown."""
     slices = [(name, part) for name, part in (("unseen", result["unseen"]), ("all", result)) if part]
     rows = [["precision at recall", *(f"{recall:g}" for recall in evaluation.RECALLS)]]
     for name, part in slices:
         found = part["precision_at_recall"]
         share = f"{part['duplicates'] / part['pairs']:.1%}"
-        rows.append([f"{name} ({share} duplicates)", *(f"{found[f'{r:g}']:.3f}" for r in evaluation.RECALLS if found)])
+        cells = [f"{found[f'{recall:g}']:.3f}" if found else "–" for recall in evaluation.RECALLS]
+        rows.append([f"{name} ({share} duplicates)", *cells])
     return markdown(rows, text=1)
 
 

@@ -305,4 +305,6 @@ def _patience_is_over(history: list[dict[str, Any]], patience: int | None) -> bo
 
 def _model(config: Config, tokenizer: Tokenizer, weights: dict[str, Tensor]) -> SiameseModel:
     arrays = {name: weight.detach().cpu().numpy() for name, weight in weights.items()}
-    return SiameseModel(config, tokenizer, arrays, threshold=config.threshold or 0.5, calibration=Calibration(1.0, 0.0))
+    return SiameseModel(
+        config, tokenizer, arrays, threshold=config.threshold or 0.5, calibration=Calibration(1.0, 0.0, 0.5)
+    )

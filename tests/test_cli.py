@@ -17,14 +17,16 @@ import pytest
 from sklearn.metrics import average_precision_score, confusion_matrix, f1_score, precision_score, roc_auc_score
 
 from siamese import SiameseModel, cli, datasets, options
+from siamese.calibration import HIGHEST, Calibration, calibrate, calibration_error
 from siamese.errors import DataError
-from siamese.evaluation import choose_threshold
+from siamese.evaluation import choose_threshold, precision_at_recall
 from siamese.pairs import Columns, read_pairs
-from siamese.report import COLUMNS
+from siamese.report import COLUMNS, recall_table
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "pandas", "nltk", "sklearn", "matplotlib", "scipy", "pyarrow"}
 METRICS = {"accuracy", "precision", "recall", "f1", "average_precision", "roc_auc", "threshold", "confusion", "pairs"}
+METRICS |= {"calibration_error", "precision_at_recall"}
 BASELINES = {"majority", "tf-idf", "mean of embeddings", "look-up in training clusters"}
 PAIR = ("What makes my bike chain skip?", "Why does the chain of my bike skip?")
 
@@ -99,7 +101,7 @@ def trained(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 def test_train_makes_a_model_folder(trained: tuple[Path, str, str]) -> None:
     folder, _, _ = trained
-    figures = {"training.png", "similarity.png", "curves.png", "heat-map.png"}
+    figures = {"training.png", "similarity.png", "curves.png", "reliability.png", "prior.png", "heat-map.png"}
     model = {"config.json", "model.safetensors", "vocabulary.txt", "README.md", "report.md", "checkpoint.safetensors"}
     assert {path.name for path in folder.iterdir()} == model | figures
     report = (folder / "report.md").read_text(encoding="utf-8")
@@ -122,6 +124,44 @@ def test_report_and_card_have_the_models_numbers(trained: tuple[Path, str, str])
         assert "| unseen (" in text and "| all (89, 44.9% duplicates) | this model |" in text
     for record in model.facts["history"]:
         assert f"| {record['epoch']} | {record['loss']:.4f} |" in report
+
+
+def test_report_and_card_say_how_far_to_trust_the_probability(
+    trained: tuple[Path, str, str], command: Command, small_file: Path
+) -> None:
+    folder, _, _ = trained
+    fitted = SiameseModel.load(folder).calibration
+    found = evaluation(command, "--data", small_file, "--model", folder)
+    errors = f"unseen {found['unseen']['calibration_error']:.3f}, all {found['calibration_error']:.3f}"
+    report, card = ((folder / name).read_text(encoding="utf-8") for name in ("report.md", "README.md"))
+    for text in (report, card):
+        how = "where the probability crosses one half" if fitted.slope > 0 else "chosen for accuracy on the validation"
+        assert f", {how}" in text
+        assert f"sigmoid({fitted.slope:.2f} · similarity {fitted.intercept:+.2f})" in text
+        assert "about 45% of the pairs are duplicates" in text  # 40 of 89 validation pairs
+        assert f"calibration error of the probability (15 bins): {errors}" in text
+    assert "| precision at recall | 0.5 | 0.8 | 0.9 | 0.95 |\n" in card
+    for name, part in (("unseen", found["unseen"]), ("all", found)):
+        row = next(line for line in card.splitlines() if re.match(rf"\| {name} \([\d.]+% duplicates\)", line))
+        cells = [f"{precision:.3f}" for precision in part["precision_at_recall"].values()]
+        assert [cell.strip() for cell in row.split("|")[2:-1]] == cells
+
+
+def test_precision_at_recall_where_there_are_no_duplicates() -> None:
+    some = {"pairs": 4, "duplicates": 1, "precision_at_recall": {"0.5": 0.5, "0.8": 0.5, "0.9": 0.5, "0.95": 0.5}}
+    none = {"pairs": 2, "duplicates": 0, "precision_at_recall": {}}
+    cells = [len(line.split("|")) for line in recall_table({**some, "unseen": none}).splitlines()]
+    assert set(cells) <= {7}  # every row as wide as the heading
+
+
+@pytest.mark.parametrize("goal", ["accuracy", "f1", "precision=0.4"])
+def test_train_with_another_goal(command: Command, small_file: Path, tmp_path: Path, goal: str) -> None:
+    code, _, err = command("train", "--data", small_file, "--goal", goal, "--epochs", 1, "--out", tmp_path / "m")
+    assert code == 0, err
+    model, pairs = SiameseModel.load(tmp_path / "m"), read_pairs(small_file).part("validation")
+    assert pairs is not None and model.config.goal == goal
+    assert model.threshold == choose_threshold(pairs.labels, model.similarity(pairs.question1, pairs.question2), goal)
+    assert f", chosen for {goal} on the validation pairs\n" in (tmp_path / "m" / "README.md").read_text("utf-8")
 
 
 def test_train_prints_scores_place_and_next_step(trained: tuple[Path, str, str], command: Command) -> None:
@@ -175,18 +215,20 @@ def test_options_change_the_recipe() -> None:
         "train --preset course-trax-2020 --loss none --labelled logistic --anchors columns --closest semi-hard "
         "--combine pooled --reduction sum --margin 0.1 --temperature 0.2 --squared --labelled-weight 3 "
         "--labelled-margin 0.7 --epochs 7 --batch-size 9 "
-        "--learning-rate 0.5 --patience 2 --no-swap --drop-last --keep-known --seed 5"
+        "--learning-rate 0.5 --patience 2 --no-swap --drop-last --keep-known --goal precision=0.9 --seed 5"
     )
     config = options.recipe(cli._parser().parse_args(line.split()))
     assert config.preset == "course-trax-2020" and config.tokens == "nltk"
     for name, value in {
         "loss": "none", "labelled": "logistic", "anchors": "columns", "closest": "semi-hard", "combine": "pooled",
         "reduction": "sum", "margin": 0.1, "labelled_weight": 3, "epochs": 7, "batch_size": 9, "learning_rate": 0.5,
-        "patience": 2, "swap": False, "drop_last": True, "leave_out_known": False, "seed": 5,
+        "patience": 2, "swap": False, "drop_last": True, "leave_out_known": False, "goal": "precision=0.9",
+        "seed": 5,
     }.items():  # fmt: skip
         assert getattr(config, name) == value, name
     untouched = options.recipe(cli._parser().parse_args(["train"]))
     assert untouched.swap and untouched.leave_out_known and not untouched.drop_last and untouched.preset == "best"
+    assert untouched.goal == "probability"
 
 
 @pytest.mark.parametrize(
@@ -199,6 +241,7 @@ def test_options_change_the_recipe() -> None:
         ("--split course --validation x.csv", "leave out --validation"),
         ("--start-from nowhere", "nowhere: no trained model there"),
         ("--preset worst", "invalid choice: 'worst'"),
+        ("--goal recall", "goal 'recall': expected probability, accuracy, f1 or precision=0.95"),
     ],
 )
 def test_a_recipe_that_cannot_be(command: Command, small_file: Path, tmp_path: Path, words: str, message: str) -> None:
@@ -271,6 +314,81 @@ def test_predict_with_another_threshold(command: Command, tiny_model: Path) -> N
         code, out, err = command("predict", *PAIR, "--model", tiny_model, "--threshold", threshold)
         assert (code, out) == (2, "")
         assert err == f"error: threshold {float(threshold)}: expected a number from 0 to 1\n"
+
+
+@pytest.fixture()
+def steep(tiny_model: Path, tmp_path: Path) -> Path:
+    """The model with a probability of which every number can be worked out by hand."""
+    model = SiameseModel.load(tiny_model)
+    model.calibration, model.threshold = Calibration(20.0, -10.0, 0.5), 0.5
+    model.save(tmp_path / "steep")
+    return tmp_path / "steep"
+
+
+def test_predict_with_a_prior(command: Command, steep: Path) -> None:
+    def said(*words: object) -> dict[str, Any]:
+        code, out, err = command("predict", *words, "--model", steep, "--json")
+        assert (code, err) == (0, "")
+        found: dict[str, Any] = json.loads(out)
+        return found
+
+    plain, rare = said(*PAIR), said(*PAIR, "--prior", 0.01)
+    # 20 t − 10 + log(0.01 / 0.99) = 0 at t = (10 + 4.59512) / 20
+    assert (plain["threshold"], rare["threshold"]) == (0.5, pytest.approx(0.729756))
+    assert rare["similarity"] == plain["similarity"]
+    odds = plain["probability"] / (1 - plain["probability"]) / 99
+    assert rare["probability"] == pytest.approx(odds / (1 + odds))
+    assert rare["is_duplicate"] == (rare["similarity"] > rare["threshold"])
+    assert said(*PAIR, "--prior", 0.5) == plain
+    # a threshold that is given stays, the probability is restated
+    assert said(*PAIR, "--prior", 0.01, "--threshold", 0.25) == {
+        **rare, "threshold": 0.25, "is_duplicate": rare["similarity"] > 0.25,
+    }  # fmt: skip
+    # 20 · 1 − 10 − 13.82 is below 0, but the same question twice is a duplicate
+    same = said(PAIR[0], PAIR[0], "--prior", 1e-6)
+    assert (same["is_duplicate"], same["threshold"]) == (True, HIGHEST)
+    assert same["probability"] < 0.5
+    code, out, _ = command("predict", "zzz", PAIR[0], "--model", steep, "--prior", 0.01)
+    assert (code, out) == (0, "not duplicate: similarity 0.000 (threshold 0.730), probability 0.00\n")
+
+
+@pytest.mark.parametrize("prior", ["0", "1", "2", "-1", "nan", "inf", "text", ""])
+@pytest.mark.parametrize("more", [[], ["--threshold", "0.5"], ["--json"]])
+def test_predict_with_a_prior_that_is_no_share(
+    command: Command, tiny_model: Path, prior: str, more: list[str], tmp_path: Path
+) -> None:
+    code, out, err = command("predict", *PAIR, "--model", tiny_model, f"--prior={prior}", *more)
+    assert (code, out) == (2, "")
+    assert "Traceback" not in err
+    if prior in ("text", ""):
+        assert err.endswith(f"error: argument --prior: invalid float value: {prior!r}\n")
+    else:
+        assert err == f"error: prior {float(prior)}: expected a share of duplicates between 0 and 1, such as 0.01\n"
+
+
+def test_predict_a_file_with_a_prior(command: Command, steep: Path, small_file: Path, tmp_path: Path) -> None:
+    model, out_path = SiameseModel.load(steep), tmp_path / "scored.csv"
+    words = ("predict", "--file", small_file, "--model", steep, "--out", out_path, "--prior")
+    code, out, err = command(*words, 0.01)
+    assert (code, err) == (0, "")
+    scored = rows_of(out_path)
+    similarity = [float(row["similarity"]) for row in scored]
+    assert [float(row["probability"]) for row in scored] == pytest.approx(
+        model.calibration.probability(similarity, 0.01).tolist(), abs=2e-5
+    )
+    verdicts = [row["is_duplicate"] == "1" for row in scored]
+    assert verdicts == [s > 0.729756 for s in similarity]
+    assert out == f"{len(scored)} pairs, {sum(verdicts)} of them duplicates, written to {out_path}\n"
+    assert 0 < sum(verdicts) < sum(s > 0.5 for s in similarity)
+    assert command(*words, 0.01, "--threshold", 0.5)[0] == 0
+    restated = rows_of(out_path)
+    assert [row["probability"] for row in restated] == [row["probability"] for row in scored]
+    assert [row["is_duplicate"] == "1" for row in restated] == [s > 0.5 for s in similarity]
+    before = out_path.read_bytes()
+    code, out, err = command(*words, 1)
+    assert (code, out) == (2, "")
+    assert err == "error: prior 1.0: expected a share of duplicates between 0 and 1, such as 0.01\n"
+    assert out_path.read_bytes() == before
 
 
 def test_predict_of_odd_questions(command: Command, tiny_model: Path) -> None:
@@ -380,6 +498,12 @@ def test_evaluate_finds_the_training_file_by_itself(command: Command, tiny_model
     new = [i for i in range(len(test)) if not {test.question1[i], test.question2[i]} & training]
     assert 0 < unseen["pairs"] == len(new) < 89
     assert unseen["accuracy"] == pytest.approx((verdicts == test.labels)[new].mean())
+    probability = model.probability(similarity)
+    for part, which in ((found, range(len(test))), (unseen, new)):
+        labels, scores = test.labels[which], similarity[which]
+        assert part["calibration_error"] == pytest.approx(calibration_error(labels, probability[which]))
+        assert part["precision_at_recall"] == pytest.approx(precision_at_recall(labels, scores))
+        assert not any(METRICS & {"calibration_error"} & row.keys() for row in part["baselines"].values())
 
 
 def test_evaluate_prints_a_table(command: Command, tiny_model: Path, small_file: Path) -> None:
@@ -396,6 +520,8 @@ def test_evaluate_prints_a_table(command: Command, tiny_model: Path, small_file:
             row = scores if name == "this model" else scores["baselines"][name]
             assert f" {name} " in line
             assert line.split(name)[1].split()[0] == f"{row['accuracy']:.3f}"
+    errors = f"unseen {found['unseen']['calibration_error']:.3f}, all {found['calibration_error']:.3f}"
+    assert lines[-2] == f"calibration error of the probability (15 bins): {errors}"
     assert lines[-1].startswith("unseen: neither question was trained on (the training pairs)")
 
 
@@ -421,6 +547,8 @@ def test_evaluate_without_the_training_file(
     code, out, err = command("evaluate", "--data", small_file, "--model", forgetful)
     assert code == 0, err
     assert out.splitlines()[-1].startswith("unseen pairs (neither question trained on): unknown: no column 'unseen'")
+    errors = f"all {found['calibration_error']:.3f}"
+    assert out.splitlines()[-2] == f"calibration error of the probability (15 bins): {errors}"
     # told where it is, it says what the model that remembers says
     told = evaluation(
         command, "--data", small_file, "--model", forgetful, "--trained-on", small_file, "--tune-on", small_file
@@ -450,26 +578,30 @@ def test_the_files_own_column_unseen(command: Command, forgetful: Path, tmp_path
     assert found["unseen_from"] == "the file's column 'unseen'"
 
 
-def test_tune_on(command: Command, tiny_model: Path, small_file: Path, tmp_path: Path) -> None:
-    model = SiameseModel.load(tiny_model)
+def test_tune_on(command: Command, steep: Path, small_file: Path, tmp_path: Path) -> None:
+    model = SiameseModel.load(steep)
     tuning = read_pairs(split_off(small_file, "validation", tmp_path / "validation.csv"))
     test = read_pairs(split_off(small_file, "test", tmp_path / "test.csv"))
     similarity, tested = (model.similarity(p.question1, p.question2) for p in (tuning, test))
-    words = ("--data", tmp_path / "test.csv", "--model", tiny_model, "--tune-on", tmp_path / "validation.csv")
-    for goal in (None, "accuracy", "f1", "precision=0.2"):
+    words = ("--data", tmp_path / "test.csv", "--model", steep, "--tune-on", tmp_path / "validation.csv")
+    fitted = calibrate(tuning.labels, similarity)  # anew, whatever the goal
+    error = calibration_error(test.labels, fitted.probability(tested))
+    assert fitted != model.calibration
+    for goal in (None, "probability", "accuracy", "f1", "precision=0.2"):
         found = evaluation(command, *words, *(["--goal", goal] if goal else []))
-        threshold = choose_threshold(tuning.labels, similarity, goal or "accuracy")
+        threshold = choose_threshold(tuning.labels, similarity, goal or "probability")
+        assert found["calibration_error"] == pytest.approx(error)
         assert found["threshold"] == found["unseen"]["threshold"] == threshold
         assert found["precision"] == pytest.approx(precision_score(test.labels, tested > threshold, zero_division=0))
     for goal, message in (
-        ("recall", "goal 'recall': expected accuracy, f1 or precision=0.95"),
-        ("precision=2", "goal 'precision=2': expected accuracy, f1 or precision=0.95"),
+        ("recall", "goal 'recall': expected probability, accuracy, f1 or precision=0.95"),
+        ("precision=2", "goal 'precision=2': expected probability, accuracy, f1 or precision=0.95"),
         ("precision=1", "no threshold reaches a precision of 1.0; the highest is 0."),
     ):
         code, out, err = command("evaluate", *words, "--goal", goal)
         assert (code, out) == (2, "")
         assert message in err
-    code, out, err = command("evaluate", "--data", small_file, "--model", tiny_model, "--goal", "f1")
+    code, out, err = command("evaluate", "--data", small_file, "--model", steep, "--goal", "f1")
     assert (code, out) == (2, "")
     assert "--goal is what a threshold is chosen for; it needs --tune-on" in err
 
@@ -484,7 +616,9 @@ def test_pairs_of_one_label_can_be_scored(command: Command, tiny_model: Path, tm
         pytest.fail(f"{constant} is no JSON")
 
     assert code == 0
-    assert json.loads(out, parse_constant=refuse)["roc_auc"] is None  # there is no such number
+    found = json.loads(out, parse_constant=refuse)
+    assert found["roc_auc"] is None  # there is no such number
+    assert found["precision_at_recall"] == ({} if label == 0 else dict.fromkeys(["0.5", "0.8", "0.9", "0.95"], 1))
 
 
 # Errors of the user's
@@ -587,7 +721,7 @@ def test_debug_raises(command: Command, tmp_path: Path) -> None:
 def test_options_that_other_things_hold_on_to(command: Command) -> None:
     names = {
         "train": "data validation preset loss labelled epochs batch-size margin seed out resume start-from split",
-        "predict": "model threshold json file out",
+        "predict": "model threshold prior json file out",
         "evaluate": "data tune-on trained-on model json",
     }
     code, out, _ = command("--help")

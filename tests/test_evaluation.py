@@ -1,4 +1,4 @@
-"""Metrics, the choice of a threshold, and calibration."""
+"""Metrics, and the choice of a threshold."""
 
 import json
 import math
@@ -11,11 +11,11 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
+from siamese.calibration import HIGHEST, calibrate
 from siamese.errors import UserError
 from siamese.evaluation import (
     all_scores,
     average_precision,
-    calibrate,
     choose_threshold,
     confusion,
     curves,
@@ -262,58 +262,49 @@ def test_a_precision_that_no_threshold_reaches() -> None:
         choose_threshold(np.array([1]), np.array([0.0]), "precision=0.5")
 
 
+def test_the_goal_probability_is_where_it_crosses_one_half() -> None:
+    labels, scores = np.array([0, 0, 0, 1, 0, 1, 1, 1]), np.array([0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9])
+    threshold = choose_threshold(labels, scores, "probability")
+    assert calibrate(labels, scores).probability(threshold) == pytest.approx(0.5)
+    # Zeros and ones mirror each other about 0.5, so the logistic is even about it.
+    assert threshold == pytest.approx(0.5, abs=1e-4)
+
+
+def test_the_goal_probability_keeps_within_its_ends() -> None:
+    # Half of the pairs are duplicates, and one in five, whatever the score: it never crosses between 0 and 1.
+    scores = np.tile(np.linspace(0, 1, 5), 5)
+    often = np.repeat([1, 1, 1, 1, 0], 5)
+    tilt = np.array([0] * 24 + [1])  # so that more is more likely
+    assert choose_threshold(np.maximum(often, tilt), scores, "probability") == 0
+    assert choose_threshold(np.maximum(1 - often, tilt), scores, "probability") == HIGHEST
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores"), [([1, 1, 0, 0], [0.1, 0.2, 0.8, 0.9]), ([0, 0], [0.2, 0.9]), ([1, 1], [0.2, 0.9])]
+)
+def test_the_goal_probability_where_a_higher_score_is_no_more_likely(labels: list[int], scores: list[float]) -> None:
+    given_ = np.array(labels), np.array(scores)
+    assert choose_threshold(*given_, "probability") == choose_threshold(*given_, "accuracy")
+
+
 BAD_GOALS = """
     recall Accuracy precision precision= precision=0 precision=-1 precision=1.01 precision=x precision=nan
-    precision=inf recall=0.9 f1=0.9 =0.9 precision=0.9=1
+    precision=inf recall=0.9 f1=0.9 =0.9 precision=0.9=1 Probability probability= probability=0.5
 """
 
 
 @pytest.mark.parametrize("goal", ["", *BAD_GOALS.split()])
 def test_bad_goals(goal: str) -> None:
-    with pytest.raises(UserError, match="expected accuracy, f1 or precision=0.95") as caught:
+    with pytest.raises(UserError, match="expected probability, accuracy, f1 or precision=0.95") as caught:
         choose_threshold(np.array([0, 1]), np.array([0.1, 0.9]), goal)
     assert repr(goal) in str(caught.value)
+
+
+@pytest.mark.parametrize("goal", ["probability", "accuracy", "f1"])
+def test_goals_without_a_wanted_precision(goal: str) -> None:
+    assert wanted_precision(goal) is None
 
 
 @pytest.mark.parametrize("wanted", [0.95, 1.0, 1e-6])
 def test_wanted_precision(wanted: float) -> None:
     assert wanted_precision(f"precision={wanted}") == wanted
-
-
-# Calibration
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
-
-
-@pytest.mark.parametrize(("slope", "intercept"), [(8.0, -5.0), (3.0, 0.5), (-2.0, 1.0), (20.0, -14.0)])
-def test_calibration_recovers_a_logistic(slope: float, intercept: float) -> None:
-    # At each of 41 scores 5,000 labels, of which the logistic's share is 1: no chance in it, only rounding.
-    grid = np.linspace(-1, 1, 41)
-    ones = np.round(5_000 * sigmoid(slope * grid + intercept)).astype(int)
-    labels = (np.arange(5_000) < ones[:, None]).astype(int).ravel()
-    assert calibrate(labels, np.repeat(grid, 5_000)) == pytest.approx((slope, intercept), rel=0.01)
-
-
-def test_calibration_keeps_the_share_of_duplicates() -> None:
-    rng = np.random.default_rng(0)
-    scores = rng.uniform(-1, 1, 2_000)
-    labels = (scores**3 + rng.normal(0, 0.5, 2_000) > 0.2).astype(int)
-    slope, intercept = calibrate(labels, scores)
-    # Where the likelihood of a logistic regression is highest, Σ probability = Σ labels.
-    assert sigmoid(slope * scores + intercept).mean() == pytest.approx(labels.mean(), abs=1e-3)
-
-
-@pytest.mark.parametrize("label", [0, 1])
-def test_calibration_on_one_label(label: int) -> None:
-    slope, intercept = calibrate(np.full(3, label), np.array([0.1, 0.5, 0.9]))
-    assert slope == 0
-    assert sigmoid(intercept) == pytest.approx(label, abs=1e-6)
-
-
-def test_calibration_of_labels_that_the_score_tells_apart() -> None:
-    labels, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.7, 0.9])
-    slope, intercept = calibrate(labels, scores)
-    assert math.isfinite(slope) and math.isfinite(intercept)
-    assert ((sigmoid(slope * scores + intercept) > 0.5) == (labels == 1)).all()

@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import json
 import shutil
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from siamese import Pairs, Prediction, SiameseModel
+from siamese.calibration import Calibration
 from siamese.config import Config, preset
 from siamese.errors import ModelError, UserError
 from siamese.model import COURSE_BATCH, cosine, write_predictions
@@ -33,7 +33,8 @@ def make(config: Config | None = None, words: list[str] = WORDS, threshold: floa
     shapes = ((len(tokenizer), 8), (32, 8), (32, 8), (32,), (32,))
     random = np.random.default_rng(seed)
     weights = {name: random.standard_normal(shape).astype(np.float32) for name, shape in zip(WEIGHTS, shapes)}
-    return SiameseModel(config, tokenizer, weights, threshold, (6.0, -3.0), {"history": [], "note": "é"})
+    calibration = Calibration(6.0, -3.0, 0.4)
+    return SiameseModel(config, tokenizer, weights, threshold, calibration, {"history": [], "note": "é"})
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +125,14 @@ def config_with(folder: Path, **changes: object) -> str:
     )
 
 
+LEFT_OUT = object()
+
+
+def calibration_with(folder: Path, **changes: object) -> str:
+    fields = {**json.loads((folder / "config.json").read_text("utf-8"))["calibration"], **changes}
+    return settings_with(folder, calibration={name: value for name, value in fields.items() if value is not LEFT_OUT})
+
+
 BROKEN_SETTINGS = {
     "empty": (lambda f: "", "JSONDecodeError"),
     "cut off": (lambda f: (f / "config.json").read_text("utf-8")[:-20], "JSONDecodeError"),
@@ -131,8 +140,9 @@ BROKEN_SETTINGS = {
     "null": (lambda f: "null", "TypeError"),
     "nested": (lambda f: "[" * 100_000, "RecursionError"),
     "no format": (lambda f: "{}", "KeyError: 'format'"),
-    "other format": (lambda f: settings_with(f, format=2), "format 2; this version reads format 1"),
-    "text as format": (lambda f: settings_with(f, format="1"), "format '1'; this version reads format 1"),
+    "the format before": (lambda f: settings_with(f, format=1, calibration=[6, -3]), "1; this version reads format 2"),
+    "a later format": (lambda f: settings_with(f, format=3), "format 3; this version reads format 2"),
+    "text as format": (lambda f: settings_with(f, format="2"), "format '2'; this version reads format 2"),
     "no facts": (lambda f: settings_with(f).replace('"facts"', '"lies"'), "KeyError: 'facts'"),
     "facts": (lambda f: settings_with(f, facts=3), "TypeError"),
     "unknown field": (lambda f: config_with(f, colour="red"), "unexpected keyword argument 'colour'"),
@@ -141,8 +151,24 @@ BROKEN_SETTINGS = {
     "threshold above 1": (lambda f: settings_with(f, threshold=1.01), "threshold 1.01: expected a number from 0 to 1"),
     "threshold nan": (lambda f: settings_with(f, threshold=float("nan")), "threshold nan"),
     "threshold null": (lambda f: settings_with(f, threshold=None), "threshold None"),
-    "calibration": (lambda f: settings_with(f, calibration=[1, 2, 3]), "ValueError"),
     "calibration null": (lambda f: settings_with(f, calibration=None), "TypeError"),
+    "calibration of three numbers": (lambda f: settings_with(f, calibration=[1, 2, 0.5]), "TypeError"),
+    "calibration empty": (lambda f: settings_with(f, calibration={}), "'slope' and 'intercept'"),
+    "calibration without slope": (lambda f: calibration_with(f, slope=LEFT_OUT), "'slope'"),
+    "calibration without intercept": (lambda f: calibration_with(f, intercept=LEFT_OUT), "'intercept'"),
+    "calibration without prior": (lambda f: calibration_with(f, prior=LEFT_OUT), "'prior'"),
+    "calibration with more": (lambda f: calibration_with(f, scale=1.0), "'scale'"),
+    "slope text": (lambda f: calibration_with(f, slope="steep"), "'steep'"),
+    "slope a number as text": (lambda f: calibration_with(f, slope="6"), "6"),
+    "slope true": (lambda f: calibration_with(f, slope=True), "True"),
+    "slope null": (lambda f: calibration_with(f, slope=None), "NoneType"),
+    "slope too large": (lambda f: calibration_with(f, slope=10**400), ""),
+    "slope nan": (lambda f: calibration_with(f, slope=float("nan")), "expected two finite numbers"),
+    "intercept infinite": (lambda f: calibration_with(f, intercept=float("-inf")), "expected two finite numbers"),
+    "prior 0": (lambda f: calibration_with(f, prior=0), "expected a share of duplicates between 0 and 1"),
+    "prior 2": (lambda f: calibration_with(f, prior=2), "expected a share of duplicates between 0 and 1"),
+    "prior nan": (lambda f: calibration_with(f, prior=float("nan")), "expected a share of duplicates between 0 and 1"),
+    "prior text": (lambda f: calibration_with(f, prior="rare"), "'rare'"),
 }
 
 
@@ -299,23 +325,46 @@ def test_a_threshold_outside_0_to_1_is_refused(model: SiameseModel, threshold: f
     assert not list(tmp_path.iterdir())
 
 
-finite = st.floats(-1e4, 1e4)
-
-
-@given(finite, finite, st.lists(st.floats(-1, 1), min_size=1, max_size=10))
-def test_probability(slope: float, intercept: float, similarities: list[float]) -> None:
-    model = dataclasses.replace(make(), calibration=(slope, intercept))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # exp of a large number must not overflow
-        found = model.probability(np.sort(similarities))
-    rising = np.diff(found) * np.sign(slope)
-    assert np.all((found >= 0) & (found <= 1)) and np.all(rising >= 0)
-    assert [float(model.probability(s)) for s in np.sort(similarities)] == pytest.approx(found.tolist())
-
-
 def test_probability_by_hand(model: SiameseModel) -> None:
     # sigmoid(6 · 0.5 − 3) = sigmoid(0) = 1/2; sigmoid(6 · 1 − 3) = 1 / (1 + e⁻³)
     assert model.probability(np.array([0.5, 1.0])) == pytest.approx([0.5, 1 / (1 + np.exp(-3))])
+    # odds 1 and e³ where 4 pairs in 10 are duplicates; 1 in 10: times (1/9) / (4/6) = 1/6
+    assert model.probability(np.array([0.5, 1.0]), 0.1) == pytest.approx([1 / 7, np.exp(3) / (np.exp(3) + 6)])
+
+
+def test_a_prior_restates_probability_and_threshold(model: SiameseModel) -> None:
+    question, other = "how old are you", "what is your age"
+    plain = model.predict(question, other)
+    said = model.predict(question, other, prior=0.1)
+    assert said.similarity == plain.similarity
+    # 6 t − 3 − log 6 = 0
+    assert said.threshold == model.threshold_for(prior=0.1) == pytest.approx((3 + np.log(6)) / 6)
+    assert said.probability == pytest.approx(float(model.probability(plain.similarity, 0.1)))
+    assert said.is_duplicate == (said.similarity > said.threshold)
+    # a threshold that is given stays
+    both = model.predict(question, other, 0.3, 0.1)
+    assert both == Prediction(both.similarity > 0.3, said.similarity, 0.3, said.probability)
+    assert (plain.threshold, model.threshold_for(), model.threshold_for(0.3, 0.1)) == (0.5, 0.5, 0.3)
+
+
+def test_a_prior_where_more_similar_means_less_likely(model: SiameseModel) -> None:
+    odd = dataclasses.replace(model, calibration=Calibration(-6.0, 3.0), threshold=0.4)
+    assert odd.threshold_for(prior=0.01) == 0.4  # there is no crossing; its own stays
+    assert float(odd.probability(0.5, 0.01)) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("slope", [6.0, -6.0])
+@pytest.mark.parametrize("threshold", [None, 0.5])
+def test_a_prior_that_is_no_share_is_refused(
+    model: SiameseModel, threshold: float | None, slope: float, tmp_path: Path
+) -> None:
+    model = dataclasses.replace(model, calibration=Calibration(slope, -3.0, 0.5))
+    for prior in (0, 1, 2, float("nan"), "0.5"):
+        with pytest.raises(UserError, match="prior .*: expected a share of duplicates between 0 and 1"):
+            model.predict("a", "b", threshold, prior)
+        with pytest.raises(UserError, match="prior .*: expected a share of duplicates between 0 and 1"):
+            write_predictions(model, Pairs.of(["a"], ["b"], [-1]), tmp_path / "out.csv", threshold, prior)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_trained_model_finds_the_similar_more_probable(tiny_model: Path) -> None:
@@ -453,6 +502,21 @@ def test_predictions_are_printed(model: SiameseModel, tmp_path: Path, capsys: py
     assert printed == (tmp_path / "out.csv").read_text(encoding="utf-8")
     # sigmoid(6 · 1 − 3) = 0.952574, sigmoid(−3) = 0.047426
     assert printed.splitlines()[1:] == ['"how old","how old",1.0,0.952574,1', '"zzz","a ""quote""",0.0,0.047426,0']
+
+
+@pytest.mark.parametrize("threshold", [None, 0.1])
+def test_predictions_with_a_prior(model: SiameseModel, tmp_path: Path, threshold: float | None) -> None:
+    model = dataclasses.replace(model, threshold=0.0)  # far from where the probability crosses
+    first, second = ["how old are you", "age", "the station", "zzz"], ["what is your age", "age", "how old", "age"]
+    path = tmp_path / "scored.csv"
+    count = write_predictions(model, Pairs.of(first, second, [-1] * 4), path, threshold, 0.1)
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    said = [model.predict(a, b, threshold, 0.1) for a, b in zip(first, second)]
+    assert [float(row["probability"]) for row in rows] == pytest.approx([p.probability for p in said], abs=1e-6)
+    assert [row["is_duplicate"] == "1" for row in rows] == [p.is_duplicate for p in said]
+    assert count == sum(p.is_duplicate for p in said)
+    assert count < sum(p.similarity > 0 for p in said)
 
 
 def test_no_predictions(model: SiameseModel, tmp_path: Path) -> None:

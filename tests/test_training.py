@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from siamese import Pairs, SiameseModel, datasets, evaluation, pairs, training
+from siamese.calibration import calibrate
 from siamese.config import PRESETS, Config, preset
 from siamese.datasets import Datasets, Source
 from siamese.errors import DataError, UserError
@@ -98,12 +99,23 @@ def test_the_facts_are_those_of_the_model(parts: Datasets) -> None:
     model = fit(TINY, parts)
     validation = parts.validation
     similarity = model.similarity(validation.question1, validation.question2)
-    assert model.threshold == evaluation.choose_threshold(validation.labels, similarity)
+    assert model.calibration == calibrate(validation.labels, similarity)
+    assert model.threshold == evaluation.choose_threshold(validation.labels, similarity, "probability")
+    assert model.threshold == model.calibration.threshold()
     assert model.facts["chosen_threshold"] == model.threshold
     assert model.facts["validation"] == evaluation.all_scores(validation.labels, similarity, model.threshold)
     assert json.loads(json.dumps(model.facts)) == model.facts
     course = fit(tiny("course-tensorflow"), parts)
     assert course.threshold == 0.7  # as published, whatever would be best
+    assert course.facts["chosen_threshold"] == (course.calibration.threshold() or course.facts["chosen_threshold"])
+
+
+@pytest.mark.parametrize("goal", ["probability", "accuracy", "f1", "precision=0.4"])
+def test_the_threshold_is_chosen_for_the_goal(parts: Datasets, goal: str) -> None:
+    model = fit(TINY.replace(epochs=1, goal=goal), parts)
+    similarity = model.similarity(parts.validation.question1, parts.validation.question2)
+    assert model.threshold == evaluation.choose_threshold(parts.validation.labels, similarity, goal)
+    assert model.calibration == calibrate(parts.validation.labels, similarity)  # whatever the goal
 
 
 def test_length_of_a_run_that_the_recipe_leaves_open(parts: Datasets) -> None:

@@ -78,7 +78,7 @@ def _start_rivals(
     """The processes of other libraries and of numpy alone, and who is skipped and why."""
     tower = make_tower(TRIPLET, len(corpus.tokenizer))
     weights = {name: weight.detach().numpy() for name, weight in tower.state_dict().items()}
-    SiameseModel(TRIPLET, corpus.tokenizer, weights, 0.7, Calibration(8.0, -4.0)).save(folder / "model")
+    SiameseModel(TRIPLET, corpus.tokenizer, weights, 0.7, Calibration(8.0, -4.0, 0.5)).save(folder / "model")
     duplicates = corpus.pairs.take(corpus.pairs.labels == 1)
     share_data(folder, corpus.tokens, list(zip(duplicates.question1, duplicates.question2)), corpus.tokenizer.words)
     (folder / "questions.json").write_text(json.dumps(corpus.questions()), encoding="utf-8")
