@@ -16,7 +16,8 @@ import pytest
 from safetensors import safe_open
 
 from siamese import cli, datasets
-from siamese.experiment.run import RESULTS, TRAININGS, UNFINISHED, run
+from siamese.experiment.records import RESULTS, TRAININGS
+from siamese.experiment.run import UNFINISHED, run
 from siamese.experiment.variants import BASE, against_first, parse_all
 from siamese.losses.registry import LOSSES
 

@@ -23,7 +23,8 @@ from siamese.config import Config
 from siamese.datasets import Datasets
 from siamese.errors import DivergedError, UserError
 from siamese.experiment import report
-from siamese.experiment.run import FIELDS, RESULTS, TRAININGS, UNFINISHED, Comparison, Record, Records, _key, run
+from siamese.experiment.records import FIELDS, RESULTS, TRAININGS, Record, Records
+from siamese.experiment.run import UNFINISHED, Comparison, _key, run
 from siamese.experiment.scores import BINS, LEVELS, METRICS, RESAMPLES, measure, mining_average_precision
 from siamese.experiment.variants import BASE, Question, Study, Variant, against_first, parse, parse_all
 from siamese.model import SiameseModel

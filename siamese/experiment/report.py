@@ -8,7 +8,8 @@ import numpy as np
 
 from siamese import plots
 from siamese.datasets import Datasets
-from siamese.experiment.run import Comparison, Record
+from siamese.experiment.records import Record
+from siamese.experiment.run import Comparison
 from siamese.experiment.scores import BINS, METRICS
 from siamese.experiment.statistics import BAND, Difference, Interval, difference, holm, interval
 from siamese.experiment.variants import differing
