@@ -8,7 +8,8 @@ import numpy as np
 
 from siamese import plots
 from siamese.datasets import Datasets
-from siamese.experiment.run import Comparison, Record
+from siamese.experiment.records import Record
+from siamese.experiment.run import Comparison
 from siamese.experiment.scores import BINS, METRICS
 from siamese.experiment.statistics import BAND, Difference, Interval, difference, holm, interval
 from siamese.experiment.variants import differing
@@ -55,14 +56,16 @@ def values(c: Comparison, name: str, measure: str) -> list[float]:
 
 def contrast(c: Comparison, one: str, other: str) -> Contrast:
     """The differences over the seeds that both have."""
-    seeds = {r["config"]["seed"] for r in c.records[one]} & {r["config"]["seed"] for r in c.records[other]}
-
-    def shared(name: str, measure: Measure) -> list[float]:
-        return [measure(r) for r in c.records[name] if r["config"]["seed"] in seeds]
-
+    ours, theirs = _shared(c, one, other)
     primary = (one, other) == c.study.questions[0].contrasts[0]
-    by = {name: difference(shared(one, m), shared(other, m)) for name, m in MEASURES.items()}
+    by = {name: difference([m(r) for r in ours], [m(r) for r in theirs]) for name, m in MEASURES.items()}
     return Contrast(one, other, primary, by)
+
+
+def _shared(c: Comparison, *names: str) -> list[list[Record]]:
+    """The records of some variants, over the seeds that all of them have."""
+    seeds = set.intersection(*({r["config"]["seed"] for r in c.records[name]} for name in names))
+    return [[r for r in c.records[name] if r["config"]["seed"] in seeds] for name in names]
 
 
 def contrasts(c: Comparison) -> dict[str, list[Contrast]]:
@@ -102,15 +105,8 @@ def write(comparison: Comparison, data: Datasets, out: Path, command: str) -> No
         "trained on. Accuracy and F1 are at the threshold that the validation pairs chose. Mining: average precision "
         "of finding the duplicates among all pairs of the unseen questions.",
         _scores(c, names, "unseen"), _scores(c, names, "all"), "![scores of each variant](scores.png)",
-        "## Differences",
-        "In points, paired by seed: the same pairs in the same order, from the same first weights. d is Cohen's effect "
-        "size of the paired differences; p is the paired t test's, corrected by Holm over all contrasts but the "
-        "primary one. A difference is called equal where two one-sided tests place it within ± "
-        f"{BAND * POINTS:g} point.",
-        _differences(found), *[_resampled(c, x) for several in found.values() for x in several if x.primary],
-        "![differences of unseen average precision](differences.png)",
-        "## How they learn", "![validation scores by epoch](curves.png)",
-        "Mean and 95 % interval over the seeds, on the validation pairs, which also chose the epoch that is kept.",
+        *(_differences_section(c, found) if any(found.values()) else []),
+        "## How they separate",
         "![similarities of unseen pairs](histograms.png)",
         "Similarities of the unseen test pairs, all seeds together; from -1 to 1.",
         "## What it costs", _cost(c, names), "![seconds an epoch](time.png)",
@@ -122,9 +118,26 @@ def write(comparison: Comparison, data: Datasets, out: Path, command: str) -> No
     write_text(out / "report.md", "\n\n".join(part.strip() for part in parts if part) + "\n")
 
 
+def _differences_section(c: Comparison, found: dict[str, list[Contrast]]) -> list[str]:
+    return [
+        "## Differences",
+        "In points, paired by seed: the same pairs in the same order, from the same first weights. d is Cohen's effect "
+        "size of the paired differences; p is the paired t test's, corrected by Holm over all contrasts but the "
+        "primary one. A difference is called equal where two one-sided tests place it within ± "
+        f"{BAND * POINTS:g} point.",
+        _differences(found),
+        *[_resampled(c, x) for several in found.values() for x in several if x.primary],
+        "![differences of unseen average precision](differences.png)",
+        "## How they learn",
+        "![validation scores by epoch](curves.png)",
+        "Mean and 95 % interval over the seeds, on the validation pairs, which also chose the epoch that is kept.",
+    ]
+
+
 def _points(i: Interval, sign: str = "") -> str:
     half = (i.high - i.low) / 2 * POINTS
-    return f"{i.mean * POINTS:{sign}.2f}" + ("" if np.isnan(half) else f" ± {half:.2f}")
+    mean = round(i.mean * POINTS, 2) + 0.0  # without the minus of -0.00
+    return f"{mean:{sign}.2f}" + ("" if np.isnan(half) else f" ± {half:.2f}")
 
 
 def _sentence(c: Contrast) -> str:
@@ -147,6 +160,8 @@ def conclusion(c: Comparison) -> str:
         lines.append(f"- {question}")
         for x in several:
             lines.append(f"  - {'Primary contrast: ' if x.primary else ''}{_sentence(x)}")
+        if not several:
+            lines.append("  - not answered: the trainings failed")
     return "\n".join(lines)
 
 
@@ -210,11 +225,12 @@ def _scores(c: Comparison, names: list[str], part: str) -> str:
 
 def _resampled(c: Comparison, primary: Contrast) -> str:
     """How the primary difference varies with the test pairs, where the seeds' intervals take these as given."""
-    one, other = (np.mean([r["resamples"] for r in c.records[name]], axis=0) for name in (primary.one, primary.other))
-    low, high = np.percentile(one - other, (2.5, 97.5)) * POINTS
+    pairs = zip(*(_shared(c, primary.one, primary.other)))
+    differences = np.mean([np.subtract(*(np.array(r["resamples"], float) for r in pair)) for pair in pairs], axis=0)
+    low, high = np.nanpercentile(differences, (2.5, 97.5)) * POINTS
     return (
         "These intervals are about other seeds, on the same test pairs. Had other pairs been drawn for the test "
-        f"({len(one)} bootstrap drawings of the unseen pairs, the means over the seeds compared in each), the primary "
+        f"({len(differences)} bootstrap drawings of the unseen pairs, the means over the seeds compared), the primary "
         f"difference would lie between {low:+.2f} and {high:+.2f} points 95 times in a hundred."
     )
 
@@ -225,9 +241,9 @@ def _differences(found: dict[str, list[Contrast]]) -> str:
         for c in several:
             d = c.main
             p = _p(d.p if np.isnan(d.holm) else d.holm)
-            others = [
-                cell for m in ("accuracy", "mining") for cell in (_points(c.by[m].interval, "+"), c.by[m].verdict)
-            ]
+            pair = (c.by["accuracy"], c.by["mining"])
+            pair = (c.by["accuracy"], c.by["mining"])
+            others = [cell for x in pair for cell in (_points(x.interval, "+"), x.verdict)]
             effect = "–" if np.isnan(d.effect) else f"{d.effect:+.2f}"
             rows.append(
                 [f"{c}{' (primary)' if c.primary else ''}", _points(d.interval, "+"), effect, p, d.verdict, *others]
@@ -299,7 +315,8 @@ def _figures(c: Comparison, names: list[str], found: dict[str, list[Contrast]], 
         for question, several in found.items()
         if several
     }
-    plots.bands(curves, "average precision", out / "curves.png")
+    if curves:
+        plots.bands(curves, "average precision", out / "curves.png")
     counts = np.array([np.sum([r["histogram"] for r in c.records[name]], axis=0) for name in names])
     plots.histograms(names, counts, BINS, out / "histograms.png")
     seconds = [np.percentile([r["seconds_an_epoch"] for r in c.records[name]], (50, 10, 90)) for name in names]

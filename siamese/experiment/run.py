@@ -5,7 +5,6 @@ many. On one thread each, a training also gives the same bits whatever the numbe
 of cores.
 """
 
-import csv
 import hashlib
 import json
 import multiprocessing
@@ -31,18 +30,13 @@ from siamese.config import Config
 from siamese.datasets import Datasets
 from siamese.errors import DivergedError, UserError
 from siamese.evaluation import unseen_pairs
-from siamese.experiment.scores import METRICS, measure
+from siamese.experiment.records import Record, Records
+from siamese.experiment.scores import measure
 from siamese.experiment.variants import Study, Variant
-from siamese.files import replacing, write_text
 from siamese.pairs import Clusters
 from siamese.progress import CountBar
 
-TRAININGS, RESULTS, UNFINISHED = "trainings.jsonl", "results.csv", "unfinished"
-FIELDS = (  # of a recipe, in results.csv
-    "loss", "anchors", "closest", "combine", "margin", "temperature", "squared",
-    "labelled", "labelled_weight", "labelled_margin", "swap", "batch_size", "leave_out_known", "learning_rate",
-)  # fmt: skip
-Record = dict[str, Any]
+UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True)
@@ -54,73 +48,6 @@ class Comparison:
     records: dict[str, list[Record]]  # by the name of a variant, one a seed
     failed: list[Record]  # these have an "error" and no scores
     tried: list[Record]  # among these, settings were chosen
-
-
-class Records:
-    """The finished trainings of a folder: one JSON object a line, and results.csv made from them."""
-
-    def __init__(self, out: Path, data: dict[str, str]) -> None:
-        """Read what is there.
-
-        Args:
-            out: the folder.
-            data: fingerprints of the training, validation and test pairs.
-
-        Raises:
-            UserError: records that cannot be read, or that belong to other data.
-        """
-        self.out, self.data = out, data
-        self.all: list[Record] = []
-        path = out / TRAININGS
-        if not path.exists():
-            return
-        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-            try:
-                record = json.loads(line)
-                other = [name for name in data if record["data"][name] != data[name]]
-            except (ValueError, KeyError, TypeError) as error:
-                raise UserError(f"{path}, line {number}: not a record of a training ({error})") from error
-            if other:
-                raise UserError(f"{path}: belongs to other {' and '.join(other)} pairs; choose another --out")
-            self.all.append(record)
-
-    def get(self, config: Config) -> Record:
-        """The record of a training that was done."""
-        record = self.find(config)
-        assert record is not None
-        return record
-
-    def find(self, config: Config) -> Record | None:
-        """The record of a training with this recipe and seed."""
-        wanted = asdict(config)
-        for record in self.all:
-            # A field that came into being later had its default's value.
-            if {**asdict(Config()), **record["config"]} == wanted:
-                return record
-        return None
-
-    def add(self, record: Record) -> None:
-        """Keep a record, on the disk before this returns."""
-        self.all.append(record | {"data": self.data})
-        write_text(self.out / TRAININGS, "".join(json.dumps(r) + "\n" for r in self.all))
-        with replacing(self.out / RESULTS) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-            rows = [_row(r) for r in self.all]
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-
-
-def _row(record: Record) -> dict[str, Any]:
-    row = {"variant": record["variant"], "seed": record["config"]["seed"], "epoch": record.get("epoch", "")}
-    row |= {name: record["config"][name] for name in FIELDS}
-    for part in ("unseen", "all"):
-        row |= {f"{part}_{name}": _rounded(record.get(part, {}).get(name)) for name in METRICS}
-    row |= {name: _rounded(record.get(name)) for name in ("mining", "validation", "seconds_an_epoch")}
-    return row | {"error": record.get("error", "")}
-
-
-def _rounded(value: float | None) -> str:
-    return "" if value is None else f"{value:.6f}"
 
 
 def cores() -> int:
@@ -154,11 +81,14 @@ def run(study: Study, variants: Sequence[Variant], data: Datasets, seeds: int, o
         chosen = {variant.name: _best(variant, records) for variant in variants}
         rest = [(name, config.replace(seed=seed)) for seed in range(1, seeds + 1) for name, config in chosen.items()]
         pool.run(rest, records)
+    records.write_table()  # it may be older than the records, where a crash came between the two
     found: dict[str, list[Record]] = {name: [] for name in chosen}
     failed: list[Record] = []
     for name, config in rest:
         record = records.get(config)
         (failed if "error" in record else found[name]).append(record)
+    if not any(found.values()):
+        raise UserError(f"every training failed, such as {failed[0]['variant']}: {failed[0]['error']}")
     return Comparison(study, variants, found, failed, [records.get(config) for _, config in first])
 
 
@@ -186,9 +116,9 @@ def _best(variant: Variant, records: Records) -> Config:
     return max(variant.settings, key=score) if len(variant.settings) > 1 else variant.settings[0]
 
 
-def _key(config: Config) -> str:
+def _key(config: Config, data: dict[str, str]) -> str:
     """A name for a training, the same whenever it is asked for."""
-    return hashlib.sha256(json.dumps(asdict(config)).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([asdict(config), data]).encode()).hexdigest()[:16]
 
 
 class _Pool:
@@ -212,15 +142,21 @@ class _Pool:
 
     def run(self, tasks: Iterable[tuple[str, Config]], records: Records) -> None:
         """Train what has no record yet, in this order."""
-        missing = {_key(config): (name, config) for name, config in tasks if records.find(config) is None}
+        missing = {}
+        for name, config in tasks:
+            key = _key(config, records.data)
+            if records.find(config) is None:
+                missing[key] = (name, config)
+            else:  # killed before its checkpoint was removed, perhaps
+                shutil.rmtree(self.unfinished / key, ignore_errors=True)
         total = sum(config.epochs or 0 for _, config in missing.values())
-        futures = {self.executor.submit(_train, name, config): key for key, (name, config) in missing.items()}
+        futures = {self.executor.submit(_train, name, config, key): key for key, (name, config) in missing.items()}
         done = dict.fromkeys(missing, 0)
         with CountBar("epochs") as bar:
             while futures:
                 ready, _ = wait(futures, timeout=1, return_when=FIRST_COMPLETED)
                 done.update(Counter(self._finished_epochs()) + Counter(done))
-                for future in ready:
+                for future in [f for f in futures if f in ready]:  # in order
                     key = futures.pop(future)
                     records.add(_result(future))
                     shutil.rmtree(self.unfinished / key, ignore_errors=True)  # its checkpoint
@@ -295,20 +231,20 @@ class _Watch(training.Progress):
         _worker.epochs.put(self.key)
 
 
-def _train(name: str, config: Config) -> Record:
+def _train(name: str, config: Config, key: str) -> Record:
     """One training, in a process of its own."""
     rule = (config.tokens, config.min_count)
     if rule not in _worker.prepared:
         _worker.prepared[rule] = training.Prepared.of(config, _worker.data.training)
-    folder = _worker.folder / _key(config)
     record: Record = {"variant": name, "config": asdict(config)}
     data = _worker.data
     assert data.test is not None
     try:
         model = training.train(
-            config, data.training, data.validation, folder, resume=True,
-            prepared=_worker.prepared[rule], progress=_Watch(_key(config)),
+            config, data.training, data.validation, _worker.folder / key, resume=True,
+            prepared=_worker.prepared[rule], progress=_Watch(key),
         )  # fmt: skip
+        scores = measure(model, data.test, _worker.unseen)
     except DivergedError as error:  # a result too
         record["error"] = str(error)
     else:
@@ -320,6 +256,6 @@ def _train(name: str, config: Config) -> Record:
             "threshold": model.threshold,
             "seconds_an_epoch": float(np.median([r["seconds"] for r in history])),
             "history": history,
-            **measure(model, data.test, _worker.unseen),
+            **scores,
         }
     return record

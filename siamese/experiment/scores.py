@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from siamese.errors import DivergedError
 from siamese.evaluation import all_scores, average_precision
 from siamese.model import SiameseModel
 from siamese.pairs import Pairs
@@ -26,7 +27,8 @@ def measure(model: SiameseModel, test: Pairs, unseen: np.ndarray) -> dict[str, A
         "all" and "unseen": METRICS of each; "mining": `mining_average_precision`
         of the unseen pairs' questions; "histogram": counts by BINS of the unseen
         non-duplicates and duplicates; "resamples": the unseen average precision of
-        RESAMPLES drawings of the pairs, the same drawings for every model.
+        RESAMPLES drawings of the pairs, the same drawings for every model; None
+        for a drawing without a duplicate.
     """
     similarity = model.similarity(test.question1, test.question2)
     labels, scores = test.labels[unseen], similarity[unseen]
@@ -38,7 +40,7 @@ def measure(model: SiameseModel, test: Pairs, unseen: np.ndarray) -> dict[str, A
         "unseen": {name: some[name] for name in METRICS},
         "mining": mining_average_precision(model, test.take(np.flatnonzero(unseen))),
         "histogram": [np.histogram(scores[labels == label], BINS)[0].tolist() for label in (0, 1)],
-        "resamples": [round(average_precision(labels[d], scores[d]), 5) for d in drawings],
+        "resamples": [round(average_precision(labels[d], scores[d]), 5) if labels[d].any() else None for d in drawings],
     }
 
 
@@ -52,6 +54,8 @@ def mining_average_precision(model: SiameseModel, pairs: Pairs) -> float:
     questions = sorted({*pairs.question1, *pairs.question2})
     number = {question: i for i, question in enumerate(questions)}
     vectors = model.encode(questions)
+    if not np.isfinite(vectors).all():
+        raise DivergedError("vectors are not finite; try a lower learning rate")
     linked = {
         tuple(sorted((number[a], number[b])))
         for a, b, label in zip(pairs.question1, pairs.question2, pairs.labels)
@@ -60,12 +64,12 @@ def mining_average_precision(model: SiameseModel, pairs: Pairs) -> float:
     if not linked:
         return float("nan")
     first, second = np.array(sorted(linked)).T
-    counts = np.zeros(2 * LEVELS + 1, np.int64)
+    counts, found = np.zeros((2, 2 * LEVELS + 1), np.int64)
     for start in range(0, len(vectors), 1_024):
-        block = vectors[start : start + 1_024] @ vectors[start:].T
-        later = np.triu(np.ones(block.shape, bool), 1)
-        counts += np.bincount(_levels(block)[later], minlength=len(counts))
-    found = np.bincount(_levels((vectors[first] * vectors[second]).sum(1)), minlength=len(counts))
+        levels = _levels(vectors[start : start + 1_024] @ vectors[start:].T)
+        counts += np.bincount(levels[np.triu(np.ones(levels.shape, bool), 1)], minlength=len(counts))
+        here = (first >= start) & (first < start + 1_024)
+        found += np.bincount(levels[first[here] - start, second[here] - start], minlength=len(counts))
     tp, every = np.cumsum(found[::-1]), np.cumsum(counts[::-1])
     return float(np.sum(found[::-1] / len(linked) * tp / np.maximum(every, 1)))
 

@@ -69,7 +69,7 @@ def difference(values: Sequence[float], reference: Sequence[float]) -> Differenc
     if len(x) < 2:
         return Difference(len(x), interval(x), float("nan"), 1.0, 1.0)
     mean, error, freedom = float(x.mean()), _error(x), len(x) - 1
-    if error == 0:
+    if error <= 1e-12 * max(1.0, abs(mean)):  # nothing but rounding
         return Difference(len(x), interval(x), float("nan"), float(mean == 0), float(abs(mean) >= BAND))
     below = float(stats.t.sf((mean + BAND) / error, freedom))  # against a difference of -BAND or less
     above = float(stats.t.sf((BAND - mean) / error, freedom))  # against one of BAND or more

@@ -37,7 +37,7 @@ class Study:
 
 def against_first(losses: Sequence[str]) -> Study:
     """The study of every other variant against the first."""
-    first, *others = (parse(text, Config()).name for text in losses)
+    first, *others = (parse(text, BASE).name for text in losses)
     return Study(tuple(losses), (Question(f"Is another better than {first}?", tuple((o, first) for o in others)),))
 
 
@@ -145,10 +145,13 @@ def parse(text: str, base: Config) -> Variant:
     changes = _losses(names, text)
     try:
         settings = tuple(
-            base.replace(**changes, **dict(zip(fields, values))) for values in itertools.product(*fields.values())
+            base.replace(**(changes | dict(zip(fields, values)))) for values in itertools.product(*fields.values())
         )
-    except (UserError, TypeError) as error:
+    except UserError as error:
         raise UserError(f"--losses {text}: {error}") from error
+    for side in set(names.split("+")) & set(SIDES):
+        if twice := set(SIDES[side]) & set(fields):
+            raise UserError(f"--losses {text}: {side!r} says {', '.join(twice)} already")
     fixed = [assignment for assignment in assignments if "/" not in assignment]
     return Variant(",".join([names, *fixed]), settings)
 
@@ -179,7 +182,9 @@ def _value(name: str, text: str, variant: str) -> object:
         defaults.pop(slot)
     if name not in defaults:
         raise UserError(f"--losses {variant}: {name!r} is not a field of a recipe: {', '.join(defaults)}")
-    if text in ("true", "false"):
+    if isinstance(defaults[name], bool):
+        if text not in ("true", "false"):
+            raise UserError(f"--losses {variant}: {name} is {text!r}; expected true or false")
         return text == "true"
     for kind in (int, float):
         try:

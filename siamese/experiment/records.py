@@ -1,0 +1,92 @@
+"""The finished trainings of a comparison, on the disk."""
+
+import csv
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from siamese.config import Config
+from siamese.errors import UserError
+from siamese.experiment.scores import METRICS
+from siamese.files import write_text
+
+TRAININGS, RESULTS = "trainings.jsonl", "results.csv"
+FIELDS = (  # of a recipe, in results.csv
+    "loss", "anchors", "closest", "combine", "margin", "temperature", "squared",
+    "labelled", "labelled_weight", "labelled_margin", "swap", "batch_size", "leave_out_known", "learning_rate",
+)  # fmt: skip
+Record = dict[str, Any]
+
+
+class Records:
+    """The finished trainings of a folder: one JSON object a line, and results.csv made from them."""
+
+    def __init__(self, out: Path, data: dict[str, str]) -> None:
+        """Read what is there.
+
+        Args:
+            out: the folder.
+            data: fingerprints of the training, validation and test pairs.
+
+        Raises:
+            UserError: records that cannot be read, or that belong to other data.
+        """
+        self.out, self.data = out, data
+        self.all: list[Record] = []
+        path = out / TRAININGS
+        if not path.exists():
+            return
+        for number, line in enumerate(path.read_bytes().splitlines(), 1):
+            try:
+                record = json.loads(line)
+                other = [name for name in data if record["data"][name] != data[name]]
+                # A field that came into being later had its default's value.
+                record |= {"config": {**asdict(Config()), **record["config"]}, "variant": str(record["variant"])}
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{path}, line {number}: not a record of a training ({error})") from error
+            if other:
+                raise UserError(f"{path}: belongs to other {' and '.join(other)} pairs; choose another --out")
+            self.all.append(record)
+
+    def get(self, config: Config) -> Record:
+        """The record of a training that was done."""
+        record = self.find(config)
+        assert record is not None
+        return record
+
+    def find(self, config: Config) -> Record | None:
+        """The record of a training with this recipe and seed."""
+        wanted = asdict(config)
+        return next((record for record in self.all if record["config"] == wanted), None)
+
+    def add(self, record: Record) -> None:
+        """Keep a record, on the disk before this returns."""
+        self.all.append(record | {"data": self.data})
+        write_text(self.out / TRAININGS, "".join(json.dumps(r) + "\n" for r in self.all))
+        self.write_table()
+
+    def write_table(self) -> None:
+        """Write results.csv, where it is not as it should be already."""
+        rows = [_row(record) for record in self.all]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        path = self.out / RESULTS
+        if not path.exists() or path.read_text("utf-8") != text.getvalue():
+            write_text(path, text.getvalue())
+
+
+def _row(record: Record) -> dict[str, Any]:
+    row = {"variant": record["variant"], "seed": record["config"]["seed"], "epoch": record.get("epoch", "")}
+    row |= {name: record["config"][name] for name in FIELDS}
+    for part in ("unseen", "all"):
+        row |= {f"{part}_{name}": _rounded(record.get(part, {}).get(name)) for name in METRICS}
+    row |= {name: _rounded(record.get(name)) for name in ("mining", "validation", "seconds_an_epoch")}
+    return row | {"error": record.get("error", "")}
+
+
+def _rounded(value: float | None) -> str:
+    return "" if value is None else f"{value:.6f}"

@@ -1,0 +1,341 @@
+"""`compare` and `losses` as they are typed: what they say, how they fail, and that an interrupted run goes on."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors import safe_open
+
+from siamese import cli, datasets
+from siamese.experiment.records import RESULTS, TRAININGS
+from siamese.experiment.run import UNFINISHED, run
+from siamese.experiment.variants import BASE, against_first, parse_all
+from siamese.losses.registry import LOSSES
+
+ROOT = Path(__file__).parents[1]
+EPOCHS, SEEDS = 15, 2
+VARIANTS = ("rows,embedding=16,hidden=16", "both,embedding=16,hidden=16")
+RECIPE = ("--epochs", EPOCHS, "--batch-size", 32, "--learning-rate", 0.02)
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture()
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs a command in this process; its exit code, and what it printed to stdout and stderr."""
+
+    def typed(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["run.py", *map(str, words)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            assert isinstance(stop.code, int)
+            code = stop.code
+        return (code, *capsys.readouterr())
+
+    return typed
+
+
+def some(source: Path, which: Callable[[dict[str, str]], bool], path: Path, column: str = "split") -> Path:
+    """A file with some pairs of another; its split is in `column`."""
+    with open(source, encoding="utf-8", newline="") as file:
+        rows = [row | {column: row["split"]} for row in csv.DictReader(file) if which(row)]
+    names = ["question1", "question2", "is_duplicate", column]
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def fails(result: tuple[int, str, str], *said: str) -> None:
+    """The exit code of an error of the user's, and nothing but what is wrong, in two lines at most."""
+    code, out, err = result
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ") and err.endswith("\n") and err.count("\n") <= 2
+    for words in said:
+        assert words in err
+
+
+# losses
+
+
+def test_losses_lists_every_loss(command: Command) -> None:
+    code, out, err = command("losses")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    for name, loss in LOSSES.items():
+        (i,) = (i for i, line in enumerate(lines) if line.split()[0] == name)
+        assert lines[i].strip() == f"{name:<19} {loss.formula}"
+        assert lines[i + 1].strip() == f"needs {loss.needs}; source: {loss.source}"
+        heading = next(line for line in reversed(lines[:i]) if not line.startswith(" "))
+        option = {"in-batch": "--loss", "labelled": "--labelled"}[loss.slot]
+        assert heading == f"{loss.slot} losses, by {option} NAME:"
+    assert len(lines) == 2 * len(LOSSES) + 2
+
+
+def test_losses_as_json(command: Command) -> None:
+    code, out, err = command("losses", "--json")
+    assert (code, err) == (0, "")
+    rows = json.loads(out)
+    assert [row["name"] for row in rows] == list(LOSSES)
+    for row in rows:
+        loss = LOSSES[row.pop("name")]
+        assert row == {field: getattr(loss, field) for field in ("slot", "formula", "needs", "source")}
+        assert all(row.values())
+
+
+def test_losses_loads_nothing_heavy() -> None:
+    code = "import sys; from siamese import cli; cli.main(['losses']); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", cwd=ROOT, timeout=60, check=True
+    )
+    assert "matrix-softmax" in done.stdout
+    modules = set(done.stderr.split())
+    assert "siamese.losses.registry" in modules
+    assert not modules & {"torch", "numpy", "scipy", "pandas", "sklearn", "matplotlib"}
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--losses", "rows", "bth"], ["--losses bth: 'bth' is not one of rows, columns, both, pooled"]),
+        (["--losses", "rows", "both,size=3"], ["--losses both,size=3: 'size' is not a field of a recipe"]),
+        (["--losses", "rows", "both,batch_size=1"], ["1 is not a whole number of 2 or more"]),
+        (["--losses", "rows", "rows+columns"], ["two loss losses"]),
+        (["--losses", "rows", "rows"], ["are the same"]),
+        (["--losses", "rows"], ["--losses: one variant; expected two or more, the reference first"]),
+        (["--seeds", "0"], ["--seeds: 0 is not a whole number of 1 or more"]),
+        (["--seeds", "-1"], ["--seeds: -1 is not"]),
+        (["--jobs", "0"], ["--jobs: 0 is not a whole number of 1 or more"]),
+        (["--epochs", "0"], ["--epochs: 0 is not a whole number of 1 or more"]),
+        (["--batch-size", "1"], ["--batch-size: 1 is not"]),
+        (["--learning-rate", "nan"], ["--learning-rate: nan is not"]),
+        (["--data", "no such file.csv"], ["no such file.csv"]),
+        (["--validation", "no such file.csv"], ["no such file.csv"]),
+        (["--test", "no such file.csv"], ["no such file.csv"]),
+        (["--question1", "left"], ["left"]),
+    ],
+)
+def test_mistakes_are_said_in_a_line(
+    command: Command, small_file: Path, tmp_path: Path, words: list[str], said: list[str]
+) -> None:
+    fails(command("compare", "--data", small_file, "--out", tmp_path / "out", *words), *said)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("words", [["--study", "all"], ["--losses"], ["--seeds", "many"], ["--precision", "float8"]])
+def test_mistakes_that_the_parser_finds(command: Command, words: list[str]) -> None:
+    code, out, err = command("compare", *words)
+    assert (code, out) == (2, "")
+    assert words[0] in err
+
+
+def test_pairs_to_score_are_needed(command: Command, small_file: Path, tmp_path: Path) -> None:
+    out, both = tmp_path / "out", ("--losses", "rows", "both")
+    without = some(small_file, lambda row: row["split"] != "test", tmp_path / "no test.csv")
+    result = command("compare", "--data", without, "--out", out, *both)
+    fails(result, "no test pairs to score: give them by --test PATH, or in a column 'split'")
+    # As test pairs those that were trained on: none is unseen.
+    seen = some(small_file, lambda row: row["split"] == "train", tmp_path / "seen.csv", column="was")
+    result = command("compare", "--data", small_file, "--out", out, *both, "--test", seen)
+    fails(result, "0 of the 371 test pairs have two questions that were not trained on")
+    assert not out.exists()
+
+
+# From the first training to the report, with interruptions
+
+
+def lines(out: Path) -> dict[tuple[str, int], dict[str, Any]]:
+    """The records of a folder by variant and seed, without what the clock said."""
+    path = out / TRAININGS
+    records = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+    for record in records:
+        del record["seconds_an_epoch"]
+        for epoch in record["history"]:
+            del epoch["seconds"], epoch["pairs_per_second"]
+    found = {(record["variant"], record["config"]["seed"]): record for record in records}
+    assert len(found) == len(records)
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], dict[str, Any]]:
+    """The records of all trainings, made at one go."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    base = BASE.replace(epochs=EPOCHS, batch_size=32, learning_rate=0.02)
+    data = datasets.load(datasets.Source(str(small_file)))
+    run(against_first(VARIANTS), parse_all(VARIANTS, base), data, SEEDS, out, jobs=1)
+    return lines(out)
+
+
+def begin(*words: object) -> subprocess.Popen[str]:
+    """A command as from a terminal: a process group of its own, in which Ctrl-C reaches every process."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [sys.executable, "run.py", *map(str, words)], stdout=pipe, stderr=pipe, text=True, encoding="utf-8", cwd=ROOT,
+        start_new_session=True,
+        # Where the tests run in the background, SIGINT may be ignored by inheritance.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+
+
+def wait_until(true: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def group_is_empty(group: int) -> bool:
+    """Whether no process of the group is left; one that only waits for its parent to notice its end is none."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+        except OSError:  # it ended meanwhile
+            continue
+        if int(its_group) == group and state != "Z":
+            return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def interrupted(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """A comparison stopped by Ctrl-C in its first training, killed in its second or a later one, then finished."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    shutil.copy(small_file, folder / "my pairs.csv")
+    out = folder / "my report"
+    words = ["compare", "--data", folder / "my pairs.csv", "--out", out, "--losses", *VARIANTS, "--seeds", SEEDS]
+    words += [*RECIPE, "--jobs", 1]
+    told: dict[str, Any] = {"out": out}
+    processes = []
+
+    def under_way() -> set[str]:
+        """The trainings that have a checkpoint."""
+        return {path.parent.name for path in (out / UNFINISHED).glob("*/checkpoint.safetensors")}
+
+    try:
+        process = begin(*words)
+        processes.append(process)
+        wait_until(under_way, process)
+        os.killpg(process.pid, signal.SIGINT)
+        told["stopped"] = (*process.communicate(timeout=60), process.returncode)
+        told["left by Ctrl-C"] = first = under_way()
+        told["its epochs"] = epochs_in(*(out / UNFINISHED).glob("*/checkpoint.safetensors"))
+
+        process = begin(*words)
+        processes.append(process)
+        wait_until(lambda: lines(out) and under_way() and not under_way() & first, process)
+        process.kill()
+        process.communicate(timeout=60)
+        told["left by a kill"] = under_way()
+        told["done before the kill"] = len(lines(out))
+        end = time.monotonic() + 20
+        while time.monotonic() < end and not (empty := group_is_empty(process.pid)):
+            time.sleep(0.05)
+        told["all ended"] = empty
+
+        process = begin(*words)
+        processes.append(process)
+        told["last"] = (*process.communicate(timeout=100), process.returncode)
+        yield told
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def epochs_in(checkpoint: Path) -> list[dict[str, Any]]:
+    """The records of the epochs before a checkpoint."""
+    with safe_open(checkpoint, framework="pt") as file:
+        return json.loads(file.metadata()["history"])
+
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="signals and /proc as on Linux")
+
+
+@linux
+def test_ctrl_c_stops_and_says_how_to_go_on(interrupted: dict[str, Any]) -> None:
+    out, err, code = interrupted["stopped"]
+    assert (code, out) == (130, "")
+    assert err.endswith("stopped; the same command goes on\n")
+    assert "Traceback" not in err
+    assert len(interrupted["left by Ctrl-C"]) == 1  # it was in the middle of a training
+
+
+@linux
+def test_a_stopped_training_goes_on_from_its_last_epoch(interrupted: dict[str, Any]) -> None:
+    before = interrupted["its epochs"]
+    assert 1 <= len(before) < EPOCHS
+    records = [json.loads(line) for line in (interrupted["out"] / TRAININGS).read_text("utf-8").splitlines()]
+    # The times too: these epochs were not trained again.
+    assert [r["history"][: len(before)] for r in records].count(before) == 1
+
+
+@linux
+def test_no_process_outlives_a_killed_parent(interrupted: dict[str, Any]) -> None:
+    assert interrupted["all ended"]
+    assert len(interrupted["left by a kill"]) == 1  # in the middle of a later training
+    assert interrupted["left by a kill"] != interrupted["left by Ctrl-C"]
+    assert 1 <= interrupted["done before the kill"] < len(VARIANTS) * SEEDS
+
+
+@linux
+def test_an_interrupted_comparison_ends_like_an_undisturbed_one(
+    interrupted: dict[str, Any], undisturbed: dict[tuple[str, int], dict[str, Any]]
+) -> None:
+    _, err, code = interrupted["last"]
+    assert code == 0, err
+    assert lines(interrupted["out"]) == undisturbed
+    assert set(undisturbed) == {(name, seed) for name in VARIANTS for seed in range(1, SEEDS + 1)}
+    assert not (interrupted["out"] / UNFINISHED).exists()
+    assert all([e["epoch"] for e in r["history"]] == list(range(1, EPOCHS + 1)) for r in undisturbed.values())
+    with open(interrupted["out"] / RESULTS, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["variant"], int(row["seed"])) for row in rows} == set(undisturbed)
+
+
+@linux
+def test_compare_prints_its_conclusion_and_writes_it(interrupted: dict[str, Any]) -> None:
+    out, err, _ = interrupted["last"]
+    folder = interrupted["out"]
+    assert "Traceback" not in err
+    conclusion, end = out.rstrip("\n").rsplit("\n\n", 1)
+    assert end == f"{folder}/report.md written"
+    assert conclusion.startswith(f"- Is another better than {VARIANTS[0]}?\n  - Primary contrast: `{VARIANTS[1]}`")
+    report = (folder / "report.md").read_text("utf-8")
+    assert conclusion in report
+    assert f'python run.py compare --data "{folder.parent}/my pairs.csv" --out "{folder}" --losses' in report
+
+
+@linux
+def test_the_same_command_again_trains_nothing(
+    command: Command, interrupted: dict[str, Any], small_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(interrupted["out"], out)
+    before = {name: (out / name).read_bytes() for name in (TRAININGS, RESULTS)}
+    words = ["compare", "--data", small_file, "--out", out, "--losses", *VARIANTS, "--seeds", SEEDS, *RECIPE]
+    code, said, _ = command(*words)
+    assert code == 0
+    assert said.startswith(interrupted["last"][0].rsplit("\n\n", 1)[0])
+    assert {name: (out / name).read_bytes() for name in before} == before
+    # Other pairs do not go with these records.
+    fewer = some(small_file, lambda row: (row["split"], row["is_duplicate"]) != ("train", "0"), tmp_path / "fewer.csv")
+    result = command("compare", "--data", fewer, *words[3:])
+    fails(result, f"{out / TRAININGS}: belongs to other training pairs; choose another --out")
