@@ -117,6 +117,10 @@ class Tokenizer:
         ranked = counts.most_common() if RULES[rule].by_frequency else counts.items()
         return cls([word for word, count in ranked if count >= min_count], rule)
 
+    def extended(self, words: Iterable[str]) -> "Tokenizer":
+        """With new words after its own, which keep their ids."""
+        return Tokenizer([*self.words, *(word for word in words if word not in self._ids)], self.rule)
+
     def encode(self, questions: Iterable[str]) -> Tokens:
         """The ids of each question's words; a word not in the vocabulary gets `unknown`."""
         get, unknown, split = self._ids.get, self.unknown, self.split

@@ -100,9 +100,11 @@ class Prepared:
     pairs: PairTokens
 
     @classmethod
-    def of(cls, config: Config, training: Pairs, tokenizer: Tokenizer | None = None) -> "Prepared":
-        """The training pairs as token ids, by a tokenizer that is given, or else learned from them."""
-        tokenizer = tokenizer or learn_tokenizer(config, training)
+    def of(cls, config: Config, training: Pairs, start_from: SiameseModel | None = None) -> "Prepared":
+        """The training pairs as token ids; the words of a model to start from come first, and keep their ids."""
+        tokenizer = learn_tokenizer(config, training)
+        if start_from:
+            tokenizer = start_from.tokenizer.extended(tokenizer.words)
         return cls(tokenizer, prepare(training, tokenizer))
 
 
@@ -167,7 +169,7 @@ def train(
         validation: the pairs that choose the epoch, the threshold and the calibration.
         folder: where a checkpoint is kept after each epoch; None keeps none.
         resume: go on from the checkpoint in `folder`, where there is one.
-        start_from: begin with this model's weights and vocabulary.
+        start_from: begin with this model's weights and vocabulary; new words are added to it.
         prepared: `Prepared.of` the recipe and the training pairs, where several trainings share it.
         progress: who is told how it goes.
 
@@ -179,7 +181,7 @@ def train(
     progress = progress or Progress()
     if start_from:
         _check_start(config, start_from.config)
-    prepared = prepared or Prepared.of(config, training, start_from.tokenizer if start_from else None)
+    prepared = prepared or Prepared.of(config, training, start_from)
     tokenizer, pairs = prepared.tokenizer, prepared.pairs
     config = _check_labels(config, pairs.labels, validation)
     batches = number_of_batches(int((pairs.labels == 1).sum()), config.batch_size, config.drop_last, config.wrap)
@@ -189,7 +191,9 @@ def train(
 
     tower = make_tower(config, len(tokenizer))
     if start_from:
-        tower.load_state_dict({name: torch.from_numpy(np.array(w)) for name, w in start_from.weights.items()})
+        with torch.no_grad():  # the rows of new words stay as they begin
+            for name, weight in tower.state_dict().items():
+                weight[: len(start_from.weights[name])] = torch.from_numpy(np.array(start_from.weights[name]))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tower, objective = tower.to(device), Objective(config).to(device)
     run = Run(tower, objective, make_optimizer(config, [*tower.parameters(), *objective.parameters()]))
@@ -198,6 +202,7 @@ def train(
         "training pairs": fingerprint(training),
         "validation pairs": fingerprint(validation),
         "vocabulary": hashlib.sha256("\n".join(tokenizer.words).encode("utf-8", "surrogatepass")).hexdigest(),
+        "model to start from": _fingerprint(start_from.weights) if start_from else None,
     }
     checkpoint = Path(folder) / CHECKPOINT if folder else None
     if resume and checkpoint and checkpoint.exists():
@@ -289,6 +294,13 @@ def _check_labels(config: Config, labels: np.ndarray, validation: Pairs) -> Conf
     if config.loss == "none":
         raise DataError("no non-duplicates to train on, which a labelled loss alone needs")
     return config.replace(labelled="none")
+
+
+def _fingerprint(weights: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(np.ascontiguousarray(weights[name]).tobytes())
+    return digest.hexdigest()
 
 
 def _check_start(config: Config, start: Config) -> None:

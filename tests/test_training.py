@@ -22,6 +22,7 @@ from siamese.config import PRESETS, Config, preset
 from siamese.datasets import Datasets, Source
 from siamese.errors import DataError, UserError
 from siamese.pairs import Columns
+from siamese.text import Tokenizer
 from siamese.training import CHECKPOINT, LEAST_EPOCHS, LEAST_STEPS, Progress
 
 TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.02)
@@ -315,7 +316,7 @@ def test_resuming_with_another_vocabulary_is_refused(parts: Datasets, tmp_path: 
     start = fit(TINY.replace(epochs=1, min_count=20), parts)  # a question stands in many pairs
     fit(TINY, parts, tmp_path, start_from=start)
     assert bits(fit(TINY, parts, tmp_path, start_from=start, resume=True))
-    with pytest.raises(UserError, match="differs in the vocabulary"):
+    with pytest.raises(UserError, match="differs in the (vocabulary|model to start from)"):
         fit(TINY, parts, tmp_path, resume=True)
 
 
@@ -361,6 +362,19 @@ def test_start_from_takes_weights_and_vocabulary(parts: Datasets, tiny_model: Pa
     moved = fit(TINY.replace(epochs=1), others, start_from=start)
     assert moved.weights["lstm.weight_hh_l0"].tobytes() != before["lstm.weight_hh_l0"]
     assert {name: weight.tobytes() for name, weight in start.weights.items()} == before  # the old model is as it was
+
+
+def test_start_from_adds_new_words(parts: Datasets, tiny_model: Path) -> None:
+    start = SiameseModel.load(tiny_model)
+    start.tokenizer = Tokenizer(start.tokenizer.words[:100])
+    start.weights["embedding.weight"] = start.weights["embedding.weight"][:102]
+    model = fit(TINY.replace(learning_rate=0, epochs=1), parts, start_from=start)
+    fresh = fit(TINY.replace(learning_rate=0, epochs=1), parts)
+    assert model.tokenizer.words[:100] == start.tokenizer.words
+    assert sorted(model.tokenizer.words) == sorted(fresh.tokenizer.words) and len(fresh.tokenizer.words) > 200
+    table = model.weights["embedding.weight"]
+    assert table[:102].tobytes() == start.weights["embedding.weight"].tobytes()
+    assert len(table) == len(model.tokenizer) and 0.05 < table[102:].std() < 0.2  # as a fresh tower begins
 
 
 def test_start_from_a_model_that_does_not_fit_is_refused(parts: Datasets, tiny_model: Path) -> None:
