@@ -12,6 +12,7 @@ from siamese.errors import UserError
 from siamese.experiment.variants import (
     ALONE,
     BASE,
+    FASTER,
     LABELLED,
     ONE_SIDED,
     SIDES,
@@ -247,7 +248,7 @@ def test_a_contrast_of_rows_or_columns_changes_one_thing() -> None:
 
 def test_the_zoo_has_every_loss_with_three_settings() -> None:
     variants = {variant.name: variant for variant in parse_all(ZOO.losses, BASE)}
-    assert set(variants) == {*ALONE, *WITH_LOGISTIC, *LABELLED}
+    assert set(variants) == {*ALONE, *WITH_LOGISTIC, *LABELLED, FASTER}
     assert {only(name).loss for name in ALONE} == set(names("in-batch"))
     assert {only(name).labelled for name in LABELLED} == set(names("labelled"))
     for name in ALONE:
