@@ -228,7 +228,7 @@ def test_the_primary_contrast_of_rows_or_columns() -> None:
 
 
 def test_the_exploratory_contrasts_of_rows_or_columns() -> None:
-    # What issue 4 names: columns, pooled, semi-hard, swapping for rows and for both, batch 64 and 1,024 for both.
+    # Columns, pooled, semi-hard, swapping for rows and for both, batch 64 and 1,024 for both.
     contrasts = {contrast for question in ONE_SIDED.questions for contrast in question.contrasts}
     wanted = {("columns", "rows"), ("pooled", "rows"), ("rows,swap=true", "rows"), ("both,swap=true", "both")}
     wanted |= {("rows,closest=semi-hard", "rows"), ("both", "rows,swap=true")}
