@@ -12,6 +12,7 @@ from siamese.errors import UserError
 from siamese.experiment.variants import (
     ALONE,
     BASE,
+    FASTER,
     LABELLED,
     ONE_SIDED,
     SIDES,
@@ -227,7 +228,7 @@ def test_the_primary_contrast_of_rows_or_columns() -> None:
 
 
 def test_the_exploratory_contrasts_of_rows_or_columns() -> None:
-    # What issue 4 names: columns, pooled, semi-hard, swapping for rows and for both, batch 64 and 1,024 for both.
+    # Columns, pooled, semi-hard, swapping for rows and for both, batch 64 and 1,024 for both.
     contrasts = {contrast for question in ONE_SIDED.questions for contrast in question.contrasts}
     wanted = {("columns", "rows"), ("pooled", "rows"), ("rows,swap=true", "rows"), ("both,swap=true", "both")}
     wanted |= {("rows,closest=semi-hard", "rows"), ("both", "rows,swap=true")}
@@ -247,7 +248,7 @@ def test_a_contrast_of_rows_or_columns_changes_one_thing() -> None:
 
 def test_the_zoo_has_every_loss_with_three_settings() -> None:
     variants = {variant.name: variant for variant in parse_all(ZOO.losses, BASE)}
-    assert set(variants) == {*ALONE, *WITH_LOGISTIC, *LABELLED}
+    assert set(variants) == {*ALONE, *WITH_LOGISTIC, *LABELLED, FASTER}
     assert {only(name).loss for name in ALONE} == set(names("in-batch"))
     assert {only(name).labelled for name in LABELLED} == set(names("labelled"))
     for name in ALONE:

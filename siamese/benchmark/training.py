@@ -36,7 +36,7 @@ COURSE = TRIPLET.replace(padding="power-of-two", anchors="rows", leave_out_known
 OURS, COURSES = "ours, float32, batch 512", "the course's way, batch 512"
 EMPTY = "a step with vectors of one number"
 METRIC = "pytorch-metric-learning"
-FIXED = 13.2e6  # FLOP a pair that issue 3 names, of longer questions than these
+FIXED = 13.2e6  # FLOP a pair by an earlier estimate, of longer questions than these
 LOSS_SIZES = (256, 512, 1_024)
 LARGE_BATCH = 16_384
 SQUARES = (2_048, 4_096)
