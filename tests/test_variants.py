@@ -118,7 +118,7 @@ def test_all_else_is_the_bases() -> None:
         ("rows,margin=nan", "--margin: nan is not a number"),
         ("rows,margin=0.1/", "--margin: '' is not a number"),
         ("rows,closest=soft", "closest: 'soft' is not one of hardest, semi-hard"),
-        ("rows,goal=speed", "goal 'speed': expected accuracy, f1 or precision=0.95"),
+        ("rows,goal=speed", "goal 'speed': expected probability, accuracy, f1 or precision=0.95"),
         ("rows,skip=true,hidden=16", "skip: adds 128 numbers to 16"),
         ("rows+columns", "two loss losses; expected one in-batch and one labelled at most"),
         ("both+matrix-softmax", "two loss losses"),
