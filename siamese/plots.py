@@ -119,10 +119,11 @@ def intervals(
         panels: by title, and in it by series: (n, 3) mean, low, high; nan where there is none.
         band: half the width of a grey band around 0.
     """
-    height = 1.4 + 0.3 * len(names)
+    height = 1.4 + 0.3 * len(names) * max(name.count("\n") + 1 for name in names)
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(3.2 + 4.2 * columns, height * rows), layout="constrained")
+    words = 0.08 * max(len(line) for name in names for line in name.split("\n"))
+    figure = Figure(figsize=(0.8 + words + 4.2 * columns, height * rows), layout="constrained")
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes, (title, series) in zip(grid.flat, panels.items()):
         for i, (label, values) in enumerate(series.items()):

@@ -305,7 +305,7 @@ def _figures(c: Comparison, names: list[str], found: dict[str, list[Contrast]], 
     plots.intervals(names, panels, out / "scores.png")
     if every := [x for several in found.values() for x in several]:
         spans = np.array([[d.mean, d.low, d.high] for d in (x.main.interval for x in every)]) * POINTS
-        labels = [f"{x.one}  –  {x.other}" for x in every]
+        labels = [f"{x.one}\n– {x.other}" for x in every]
         title = "Difference of unseen average precision, points"
         plots.intervals(labels, {title: {"difference, 95 % interval": spans}}, out / "differences.png", BAND * POINTS)
     curves = {
