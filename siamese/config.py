@@ -41,8 +41,12 @@ class Config:
     hidden: int = 128  # size of the LSTM's state and of a question's vector
     skip: bool = True  # add each word's embedding to the LSTM's output before the mean
     initial: str = "torch"  # how weights start: like torch, Trax or Keras
+    word_vectors: str | None = None  # a file of word vectors that the embedding starts with (GloVe, word2vec text)
+    start_from: str | None = None  # a model folder, or "pretrained", whose weights and vocabulary it starts with
+    compact: bool = False  # weights rounded to int8 a row and float16, before threshold and calibration are chosen
 
     # batches
+    training_pairs: int | None = None  # the first so many pairs of a shuffled order; None: all
     batch_size: int = 256  # duplicate pairs a step
     swap: bool = True  # exchange the sides of each pair at random
     drop_last: bool = False  # leave out an epoch's last, smaller batch
@@ -61,6 +65,8 @@ class Config:
     labelled: str = "logistic"  # the loss on labelled pairs, non-duplicates included
     labelled_weight: float = 2.0  # its factor beside the in-batch loss
     labelled_margin: float = 0.5  # of contrastive (a distance) and cosine-hinge (a cosine)
+    teacher: str | None = None  # a sentence encoder whose vectors the tower learns to give, projected to its size
+    teacher_weight: float = 16.0  # the factor of that loss
 
     # optimisation
     precision: str = "float32"  # of the tower's matrix products in training; sums and state stay float32
@@ -80,14 +86,14 @@ class Config:
                 raise UserError(f"{field}: {getattr(self, field)!r} is not one of {', '.join(choices)}")
         for field, least in (
             ("seed", 0), ("min_count", 1), ("embedding", 1), ("hidden", 1), ("batch_size", 2),
-            ("epochs", 1), ("patience", 1),
+            ("epochs", 1), ("patience", 1), ("training_pairs", 2),
         ):  # fmt: skip
             value = getattr(self, field)
             if value is not None and (type(value) is not int or value < least):
                 raise UserError(f"{_flag(field)}: {value!r} is not a whole number of {least} or more")
         for field, low, high in (
             ("margin", 0.0, 2.0), ("learning_rate", 0.0, math.inf), ("labelled_weight", 0.0, math.inf),
-            ("threshold", 0.0, 1.0), ("temperature", 1e-3, math.inf), ("labelled_margin", 0.0, 2.0),
+            ("teacher_weight", 0.0, math.inf), ("threshold", 0.0, 1.0), ("temperature", 1e-3, math.inf), ("labelled_margin", 0.0, 2.0),
         ):  # fmt: skip
             value = getattr(self, field)
             if value is not None and not (isinstance(value, int | float) and low <= value <= high and value < math.inf):
