@@ -93,7 +93,8 @@ class Config:
                 raise UserError(f"{_flag(field)}: {value!r} is not a whole number of {least} or more")
         for field, low, high in (
             ("margin", 0.0, 2.0), ("learning_rate", 0.0, math.inf), ("labelled_weight", 0.0, math.inf),
-            ("teacher_weight", 0.0, math.inf), ("threshold", 0.0, 1.0), ("temperature", 1e-3, math.inf), ("labelled_margin", 0.0, 2.0),
+            ("teacher_weight", 0.0, math.inf), ("threshold", 0.0, 1.0), ("temperature", 1e-3, math.inf),
+            ("labelled_margin", 0.0, 2.0),
         ):  # fmt: skip
             value = getattr(self, field)
             if value is not None and not (isinstance(value, int | float) and low <= value <= high and value < math.inf):
