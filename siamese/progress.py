@@ -38,6 +38,9 @@ class TrainingBar(Progress):
             f"({record['pairs_per_second']:,.0f} pairs/s)"
         )
 
+    def encoded(self, done: int, total: int) -> None:
+        self._line(f"the teacher has encoded {done:,} of {total:,} questions")
+
     def say(self, message: str) -> None:
         self._line(message)
 

