@@ -21,6 +21,8 @@ def add_recipe(sub: argparse.ArgumentParser) -> None:
     group.add_argument("--squared", action="store_true", default=None, help="triplet-euclidean of squared distances")
     group.add_argument("--labelled-weight", type=float, help="of the labelled loss beside the in-batch loss")
     group.add_argument("--labelled-margin", type=float, help="of contrastive (a distance) and cosine-hinge (a cosine)")
+    group.add_argument("--word-vectors", metavar="FILE",
+                       help="begin with these vectors of words: GloVe or word2vec text, .gz too")  # fmt: skip
     group.add_argument("--epochs", type=int, help="passes over the pairs")
     group.add_argument("--batch-size", type=int, help="duplicate pairs a step")
     group.add_argument("--learning-rate", type=float)
