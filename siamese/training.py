@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from siamese import word_vectors
 from siamese.batches import Batch, PairTokens, data_generator, number_of_batches, pad
 from siamese.calibration import Calibration, calibrate
 from siamese.checkpoints import Run, fingerprint, load_checkpoint, save_checkpoint
 from siamese.config import Config
 from siamese.errors import DataError, DivergedError, UserError
 from siamese.evaluation import all_scores, choose_threshold
+from siamese.files import sha256
 from siamese.model import SiameseModel, first_word
 from siamese.objective import Objective
 from siamese.optimizers import learning_rate, make_optimizer
@@ -176,7 +178,8 @@ def train(
         progress: who is told how it goes.
 
     Raises:
-        DataError: no two duplicates to make a batch of, or labels that the losses need are missing.
+        DataError: no two duplicates to make a batch of, or labels that the losses need are missing;
+            a file of word vectors that cannot be used.
         DivergedError: a loss that is not finite.
         UserError: a checkpoint of another recipe or other data; `start_from` of another shape.
     """
@@ -192,6 +195,9 @@ def train(
     epochs = config.epochs or max(LEAST_EPOCHS, -(-LEAST_STEPS // batches))
 
     tower = make_tower(config, len(tokenizer))
+    if config.word_vectors:
+        found = word_vectors.start(tower.embedding.weight.detach().numpy(), tokenizer, config.word_vectors)
+        progress.say(f"{config.word_vectors} has {found:,} of the vocabulary's {len(tokenizer.words):,} words")
     if start_from:
         with torch.no_grad():  # the rows of new words stay as they begin
             for name, weight in tower.state_dict().items():
@@ -204,6 +210,7 @@ def train(
         "training pairs": fingerprint(prepared.training),
         "validation pairs": fingerprint(validation),
         "vocabulary": hashlib.sha256("\n".join(tokenizer.words).encode("utf-8", "surrogatepass")).hexdigest(),
+        "word vectors": sha256(config.word_vectors) if config.word_vectors else None,
         "model to start from": _fingerprint(start_from.weights) if start_from else None,
     }
     checkpoint = Path(folder) / CHECKPOINT if folder else None
