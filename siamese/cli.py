@@ -276,7 +276,7 @@ def losses(options: argparse.Namespace) -> None:
 
 def compare(options: argparse.Namespace) -> None:
     study = against_first(options.losses) if options.losses else STUDIES[options.study]
-    variants = parse_all(study.losses, BASE.replace(**changed_fields(options)))
+    variants = parse_all(study.losses, study.base.replace(**changed_fields(options)))
     for name in ("seeds", "jobs"):
         if (value := getattr(options, name)) is not None and value < 1:
             raise UserError(f"--{name}: {value} is not a whole number of 1 or more")

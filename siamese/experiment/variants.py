@@ -33,6 +33,7 @@ class Study:
 
     losses: tuple[str, ...]
     questions: tuple[Question, ...]
+    base: Config = BASE  # the recipe that the variants change
 
 
 def against_first(losses: Sequence[str]) -> Study:
