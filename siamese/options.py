@@ -33,6 +33,8 @@ def add_recipe(sub: argparse.ArgumentParser) -> None:
         "--goal",
         help="of the threshold: probability (of one half; the default), accuracy, f1, or precision=0.95",
     )
+    group.add_argument("--compact", action="store_true", default=None,
+                       help="a file of a quarter the size: weights rounded to int8 and float16")  # fmt: skip
     group.add_argument("--seed", type=int)
 
 
