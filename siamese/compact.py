@@ -49,7 +49,7 @@ def unpack(stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     Raises:
         ModelError: a tensor is missing, of another type, or holds a number that `pack` would not have written.
     """
-    expected = {name: "float16" for name in stored} | {TABLE: "int8", SCALE: "float16"}
+    expected = dict.fromkeys(stored, "float16") | {TABLE: "int8", SCALE: "float16"}
     found = {name: str(tensor.dtype) for name, tensor in stored.items()}
     if found != expected:
         raise ModelError(f"compact weights {found}, expected {expected}")
