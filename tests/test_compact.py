@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from safetensors.numpy import load_file, save_file
@@ -28,24 +28,26 @@ vectors = arrays(np.float32, st.integers(0, 6), elements=numbers)
 
 
 def test_by_hand() -> None:
-    # Row 1: s = 25.4 / 127 = 0.2, as a float16 rounded down 0.199951171875 = 3276 / 2^14.
-    #   25.4 / s = 127.03 → 127;  -0.3 / s = -1.5004 → -2;  0.09 / s = 0.45 → 0
+    # Row 1: s = 38.1 / 127 = 0.3 = 1228.8 / 2^12, as a float16 rounded down 1228 / 2^12.
+    #   38.1 / s = 127.08 → 127;  -0.45 / s = -1.501 → -2;  0.14 / s = 0.47 → 0
     # Row 2: s = 127 / 127 = 1:  127,  -63.4 → -63,  0.6 → 1.  Row 3: zeros.
-    table = np.array([[25.4, -0.3, 0.09], [127, -63.4, 0.6], [0, 0, 0]], np.float32)
+    table = np.array([[38.1, -0.45, 0.14], [127, -63.4, 0.6], [0, 0, 0]], np.float32)
     stored = pack({TABLE: table, BIAS: np.array([0.1, -2], np.float32)})
     assert stored[TABLE].tolist() == [[127, -2, 0], [127, -63, 1], [0, 0, 0]]
-    assert stored[SCALE].tolist() == [3276 / 2**14, 1, 0]
+    assert stored[SCALE].tolist() == [1228 / 2**12, 1, 0]
     assert stored[BIAS].tolist() == [1638 / 2**14, -2]  # 0.1 = 1638.4 / 2^14
     assert {name: str(tensor.dtype) for name, tensor in stored.items()} == {
         TABLE: "int8", SCALE: "float16", BIAS: "float16"
     }  # fmt: skip
     weights = unpack(stored)
-    s = 3276 / 2**14
+    s = 1228 / 2**12
     assert weights[TABLE].tolist() == [[127 * s, -2 * s, 0], [127, -63, 1], [0, 0, 0]]
     assert {tensor.dtype for tensor in weights.values()} == {np.dtype(np.float32)}
 
 
 @given(tables, vectors)
+# 1.501 steps of float16's smallest: rounded to the nearest, s would be 2 steps, q = 95, and the next time 1 step.
+@example(np.array([[1.501 * 127 * 2.0**-24]], np.float32), np.zeros(0, np.float32))
 def test_rounding_twice_is_rounding_once(table: np.ndarray, bias: np.ndarray) -> None:
     weights = {TABLE: table, BIAS: bias}
     once, again = pack(weights), pack(rounded(weights))
