@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from siamese.pairs import Pairs
 
 FORMAT = 2
+PRETRAINED = Path(__file__).parent / "pretrained"  # the model folder that comes with the package
 COURSE_BATCH = 512  # pairs that are padded together when a course model scores them
 
 
@@ -197,6 +198,11 @@ class SiameseModel:
         except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
             raise ModelError(f"{path}: not a file of a model: {type(error).__name__}: {error}") from error
         return cls(config, tokenizer, weights, threshold, calibration, facts)
+
+    @classmethod
+    def pretrained(cls) -> "SiameseModel":
+        """The model that comes with the package: trained on Quora's pairs, for non-commercial use (see its README)."""
+        return cls.load(PRETRAINED)
 
 
 def write_predictions(
