@@ -1,7 +1,7 @@
 """Duplicate questions, found by a Siamese tower: Embedding → LSTM → mean → normalize.
 
 >>> from siamese import SiameseModel
->>> model = SiameseModel.load("models/latest")
+>>> model = SiameseModel.pretrained()  # or SiameseModel.load("models/latest")
 >>> model.predict("How old are you?", "What is your age?").is_duplicate
 True
 """

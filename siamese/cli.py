@@ -11,7 +11,16 @@ from siamese.config import CHOICES, PRESETS
 from siamese.errors import UserError
 from siamese.experiment.variants import BASE, STUDIES, against_first, parse_all
 from siamese.losses.registry import LOSSES
-from siamese.options import MODEL, add_columns, add_model, add_recipe, changed_fields, column_names, recipe
+from siamese.options import (
+    MODEL,
+    PRETRAINED,
+    add_columns,
+    add_model,
+    add_recipe,
+    changed_fields,
+    column_names,
+    recipe,
+)
 
 if TYPE_CHECKING:
     from siamese.model import SiameseModel
@@ -67,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--split", choices=["course"], help="cut --data as the published assignment did")
     sub.add_argument("--out", default=MODEL, metavar="DIR", help=f"the model folder (default {MODEL})")
     sub.add_argument("--resume", action="store_true", help="go on from the last epoch of a run that was stopped")
-    sub.add_argument("--start-from", metavar="DIR", help="begin with the weights and vocabulary of this model")
+    sub.add_argument("--start-from", metavar="DIR", help="begin with the weights and vocabulary of this model folder, "
+                     f"or of '{PRETRAINED}', the model that comes with the package")  # fmt: skip
     sub.add_argument("--preset", default="best", choices=list(PRESETS), help="the recipe (default best)")
     add_recipe(sub)
     add_columns(sub)
@@ -137,6 +147,22 @@ def _report_faults(pairs: "Pairs", path: str) -> None:
             print(f"  {fault}", file=sys.stderr)
 
 
+def _load(name: str | None) -> "SiameseModel":
+    """The model of a folder, or the pretrained one: by name, or because none is named and nothing was trained."""
+    from pathlib import Path
+
+    from siamese import model
+
+    if name is None:
+        name = MODEL if Path(MODEL, "config.json").is_file() else PRETRAINED
+    if name != PRETRAINED:
+        return model.SiameseModel.load(name)
+    loaded, card = model.SiameseModel.pretrained(), model.PRETRAINED / "README.md"
+    where = card.relative_to(Path.cwd()) if card.is_relative_to(Path.cwd()) else card
+    print(f"using the pretrained model (trained on Quora's pairs, for non-commercial use: {where})", file=sys.stderr)
+    return loaded
+
+
 # The commands
 
 
@@ -145,7 +171,6 @@ def train(options: argparse.Namespace) -> None:
     from pathlib import Path
 
     from siamese import datasets, evaluation, report, training
-    from siamese.model import SiameseModel
     from siamese.progress import CountBar, TrainingBar
 
     if options.data == "quora":
@@ -154,7 +179,10 @@ def train(options: argparse.Namespace) -> None:
         options.data = str(quora.fetch(progress=CountBar("B")))
     source = datasets.Source(options.data, options.validation, options.split, column_names(options))
     parts = datasets.load(source, warn=_report_faults)
-    start = SiameseModel.load(options.start_from) if options.start_from else None
+    start = None
+    if options.start_from:
+        start = _load(options.start_from)
+        config = recipe(options, start.config)
     folder = Path(options.out)
     bar = TrainingBar()
     try:
@@ -184,13 +212,12 @@ def _command(*more: str) -> str:
 def evaluate(options: argparse.Namespace) -> None:
     from siamese import datasets, evaluation, report
     from siamese.calibration import calibrate
-    from siamese.model import SiameseModel
     from siamese.pairs import shared_pairs
 
     if options.goal and not options.tune_on:
         raise UserError("--goal is what a threshold is chosen for; it needs --tune-on PATH, the pairs to choose it on")
     columns = column_names(options)
-    model = SiameseModel.load(options.model)
+    model = _load(options.model)
     pairs = datasets.to_score(options.data, columns)
     _report_faults(pairs, options.data)
     known = datasets.recall(model.facts)
@@ -224,9 +251,7 @@ def predict(options: argparse.Namespace) -> None:
         raise UserError("--json is for two questions; --file writes CSV")
     if options.out and not options.file:
         raise UserError("--out goes with --file; two questions are answered on the screen")
-    from siamese.model import SiameseModel
-
-    model = SiameseModel.load(options.model)
+    model = _load(options.model)
     if options.file:
         return _predict_file(model, options)
     question1, question2 = options.questions
@@ -252,11 +277,10 @@ def _predict_file(model: "SiameseModel", options: argparse.Namespace) -> None:
 
 
 def encode(options: argparse.Namespace) -> None:
-    from siamese.model import SiameseModel
     from siamese.progress import CountBar
     from siamese.streams import encode_file
 
-    model = SiameseModel.load(options.model)
+    model = _load(options.model)
     count = encode_file(model, options.file, options.out, options.question, CountBar("questions"))
     print(f"{count} vectors of {model.config.hidden} numbers written to {options.out}")
 

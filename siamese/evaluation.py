@@ -241,7 +241,7 @@ def unseen_pairs(pairs: "Pairs", clusters: "Clusters | None") -> tuple[np.ndarra
         return pairs.unseen, "the file's column 'unseen'"
     if clusters is not None:
         return clusters.unseen(pairs), "the training pairs"
-    return None, "unknown: no column 'unseen', and the training pairs are not at hand; give them by --trained-on"
+    return None, "unknown: no column 'unseen', and the training pairs are not at hand; give them by --trained-on PATH"
 
 
 def _baselines(

@@ -15,6 +15,7 @@ import numpy as np
 from siamese import encoder
 from siamese.batches import pad
 from siamese.calibration import Calibration
+from siamese.compact import is_packed, pack, unpack
 from siamese.config import Config
 from siamese.errors import ModelError, UserError
 from siamese.files import replacing, write_text
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from siamese.pairs import Pairs
 
 FORMAT = 2
+PRETRAINED = Path(__file__).parent / "pretrained"  # the model folder that comes with the package
 COURSE_BATCH = 512  # pairs that are padded together when a course model scores them
 
 
@@ -150,8 +152,9 @@ class SiameseModel:
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        stored = pack(self.weights) if self.config.compact else self.weights
         with replacing(folder / "model.safetensors") as temporary:
-            save_file({name: np.ascontiguousarray(w) for name, w in self.weights.items()}, temporary)
+            save_file({name: np.ascontiguousarray(w) for name, w in stored.items()}, temporary)
         write_text(folder / "vocabulary.txt", "".join(word + "\n" for word in self.tokenizer.words))
         settings = {
             "format": FORMAT,
@@ -187,13 +190,19 @@ class SiameseModel:
             tokenizer = Tokenizer(path.read_text(encoding="utf-8").split("\n")[:-1], config.tokens)
             path = folder / "model.safetensors"
             with safe_open(path, framework="numpy") as file:
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            weights = unpack(stored) if is_packed(stored) else stored
             _check_weights(weights, config, len(tokenizer))
         except UserError as error:
             raise ModelError(f"{path}: {error}") from error
         except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
             raise ModelError(f"{path}: not a file of a model: {type(error).__name__}: {error}") from error
         return cls(config, tokenizer, weights, threshold, calibration, facts)
+
+    @classmethod
+    def pretrained(cls) -> "SiameseModel":
+        """The model that comes with the package: trained on Quora's pairs, for non-commercial use (see its README)."""
+        return cls.load(PRETRAINED)
 
 
 def write_predictions(
@@ -275,3 +284,5 @@ def _check_weights(weights: dict[str, np.ndarray], config: Config, vocabulary: i
     found = {name: weight.shape for name, weight in weights.items()}
     if found != expected:
         raise ModelError(f"weights {found}, expected {expected}")
+    if types := sorted({str(weight.dtype) for weight in weights.values()} - {"float32"}):
+        raise ModelError(f"weights of type {', '.join(types)}, expected float32")

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from siamese.pairs import Columns
 
 MODEL = "models/latest"
+PRETRAINED = "pretrained"  # the name of the model that comes with the package
+BOUND = ("tokens", "embedding", "hidden", "skip")  # what the weights of a model fit
 
 
 def add_recipe(sub: argparse.ArgumentParser) -> None:
@@ -39,11 +41,14 @@ def add_recipe(sub: argparse.ArgumentParser) -> None:
         "--goal",
         help="of the threshold: probability (of one half; the default), accuracy, f1, or precision=0.95",
     )
+    group.add_argument("--compact", action="store_true", default=None,
+                       help="a file of a quarter the size: weights rounded to int8 and float16")  # fmt: skip
     group.add_argument("--seed", type=int)
 
 
 def add_model(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--model", default=MODEL, metavar="DIR", help=f"the model folder (default {MODEL})")
+    sub.add_argument("--model", metavar="DIR", help=f"a model folder, or '{PRETRAINED}', the model that comes with "
+                     f"the package (default {MODEL}, or {PRETRAINED} where nothing was trained)")  # fmt: skip
 
 
 def add_columns(sub: argparse.ArgumentParser) -> None:
@@ -61,8 +66,14 @@ def column_names(options: argparse.Namespace) -> "Columns":
     return Columns(**{field.name: getattr(options, f"{field.name}_column") for field in dataclasses.fields(Columns)})
 
 
-def recipe(options: argparse.Namespace) -> Config:
-    return preset(options.preset).replace(**changed_fields(options))
+def recipe(options: argparse.Namespace, start: Config | None = None) -> Config:
+    """The preset with the options' changes; of the recipe of a model to start from, what its weights are bound to.
+
+    That is the rule for words and the sizes, where neither an option nor a preset of the course asks for its own.
+    """
+    given = changed_fields(options)
+    bound = {name: getattr(start, name) for name in BOUND} if start and options.preset == Config.preset else {}
+    return preset(options.preset).replace(**{**bound, **given})
 
 
 def changed_fields(options: argparse.Namespace) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from siamese import word_vectors
 from siamese.batches import Batch, PairTokens, data_generator, number_of_batches, pad
 from siamese.calibration import Calibration, calibrate
 from siamese.checkpoints import Run, fingerprint, load_checkpoint, save_checkpoint
+from siamese.compact import rounded
 from siamese.config import Config
 from siamese.errors import DataError, DivergedError, UserError
 from siamese.evaluation import all_scores, choose_threshold
@@ -231,6 +232,8 @@ def train(
         progress.epoch(record)
 
     model = _model(config, tokenizer, run.best)
+    if config.compact:  # threshold and calibration hold for the model as it will be loaded
+        model.weights = rounded(model.weights)
     similarity = model.similarity(validation.question1, validation.question2)
     model.calibration = calibrate(validation.labels, similarity)
     try:

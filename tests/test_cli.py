@@ -429,14 +429,15 @@ def test_predict_takes_two_questions_or_a_file(command: Command, tiny_model: Pat
         assert "error: predict takes two questions, or --file PATH" in err
 
 
-def test_without_a_model_it_says_what_to_run(
+def test_without_any_model_it_says_what_to_run(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_file: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("siamese.model.PRETRAINED", tmp_path / "pretrained")
     for words in (["predict", *PAIR], ["predict", "--file", small_file], ["evaluate", "--data", small_file]):
         code, out, err = command(*words)
         assert (code, out) == (2, "")
-        assert err.startswith("error: models/latest: no trained model there")
+        assert err.startswith(f"error: {tmp_path / 'pretrained'}: no trained model there")
         assert "`python run.py train`" in err
 
 

@@ -1,0 +1,220 @@
+"""The model that comes with the package: what it says, when it is used, and starting from it or another model."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from siamese import SiameseModel, cli, model, options
+from siamese.config import Config
+from siamese.errors import ModelError, UserError
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "siamese" / "pretrained"
+PAIR = ("How old are you?", "What is your age?")
+LINE = "using the pretrained model (trained on Quora's pairs, for non-commercial use: "
+
+there = pytest.mark.skipif(
+    not (FOLDER / "model.safetensors").exists(), reason="siamese/pretrained/model.safetensors is not there"
+)
+Command = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture()
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command in this process; what it printed to stdout and stderr."""
+
+    def run(*words: object) -> tuple[str, str]:
+        cli.main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture()
+def stand_in(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny model in the place of the pretrained one, and a working folder where nothing was trained."""
+    monkeypatch.setattr(model, "PRETRAINED", tiny_model)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tiny_model
+
+
+# When it is used; a stand-in serves
+
+
+def test_without_a_trained_model_the_pretrained_one_answers(command: Command, stand_in: Path) -> None:
+    out, err = command("predict", *PAIR)
+    assert err == f"{LINE}{stand_in / 'README.md'})\n"
+    assert (out, "") == command("predict", *PAIR, "--model", stand_in)
+
+
+def test_a_trained_model_goes_before_it(command: Command, stand_in: Path) -> None:
+    other = SiameseModel.load(stand_in)
+    other.threshold = 0.125
+    other.save("models/latest")
+    assert command("predict", *PAIR)[1] == ""
+    assert json.loads(command("predict", *PAIR, "--json")[0])["threshold"] == 0.125
+    out, err = command("predict", *PAIR, "--json", "--model", "pretrained")
+    assert err.startswith(LINE) and err.count("\n") == 1
+    assert json.loads(out)["threshold"] == SiameseModel.load(stand_in).threshold != 0.125
+
+
+def test_a_run_that_was_stopped_is_no_trained_model(command: Command, stand_in: Path) -> None:
+    Path("models/latest").mkdir(parents=True)
+    Path("models/latest/checkpoint.safetensors").touch()
+    assert command("predict", *PAIR)[1].startswith(LINE)
+
+
+def test_a_folder_that_is_named_must_be_there(stand_in: Path) -> None:
+    for name in ("models/latest", "nowhere", "./pretrained"):
+        with pytest.raises(ModelError, match="no trained model there"):
+            cli.main(["predict", *PAIR, "--model", name, "--debug"])
+
+
+def test_json_and_vectors_stay_clean(command: Command, stand_in: Path, small_file: Path, tmp_path: Path) -> None:
+    out, err = command("predict", *PAIR, "--json")
+    assert set(json.loads(out)) == {"is_duplicate", "similarity", "threshold", "probability"}
+    assert err.startswith(LINE)
+    out, err = command("evaluate", "--data", small_file, "--json")
+    assert "average_precision" in json.loads(out)
+    assert err.startswith(LINE)
+    (tmp_path / "questions.txt").write_text("How old are you?\n", encoding="utf-8")
+    out, err = command("encode", tmp_path / "questions.txt", "--out", tmp_path / "v.npy")
+    assert out == f"1 vectors of 16 numbers written to {tmp_path / 'v.npy'}\n"
+    assert err.startswith(LINE)
+    assert np.load(tmp_path / "v.npy").shape == (1, 16)
+
+
+def test_it_does_not_know_where_its_training_pairs_are(
+    command: Command, stand_in: Path, small_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = SiameseModel.load(stand_in)
+    del bare.facts["data"]
+    bare.save(tmp_path / "bare")
+    monkeypatch.setattr(model, "PRETRAINED", tmp_path / "bare")
+    out, _ = command("evaluate", "--data", small_file)
+    assert "the training pairs are not at hand; give them by --trained-on PATH" in out
+    out, _ = command("evaluate", "--data", small_file, "--trained-on", small_file)
+    assert out.splitlines()[1].startswith("unseen (")
+
+
+# Starting from a model
+
+
+def test_the_recipe_takes_what_the_weights_are_bound_to() -> None:
+    start = Config(tokens="spaces", embedding=16, hidden=24, skip=False, margin=0.1, compact=True, seed=9)
+
+    def of(*words: str) -> Config:
+        return options.recipe(cli._parser().parse_args(["train", *words]), start)
+
+    assert of() == Config(tokens="spaces", embedding=16, hidden=24, skip=False)
+    assert of("--margin", "0.5", "--compact") == of().replace(margin=0.5, compact=True)
+    # A course preset says how words are cut; one that disagrees is told so when training begins.
+    assert of("--preset", "course-trax-2020").tokens == "nltk"
+
+
+def test_what_the_command_line_gives_is_not_overruled() -> None:
+    given = cli._parser().parse_args(["train"])
+    given.tokens, given.embedding = "nltk", 32
+    start = Config(embedding=16, hidden=16, skip=False)
+    assert options.recipe(given, start) == Config(tokens="nltk", embedding=32, hidden=16, skip=False)
+
+
+def test_a_preset_that_disagrees_is_an_error(stand_in: Path, small_file: Path, tmp_path: Path) -> None:
+    words = ["--data", str(small_file), "--out", str(tmp_path / "m"), "--preset", "course-tensorflow", "--debug"]
+    with pytest.raises(UserError, match="--start-from: that model has tokens 'words', this recipe 'spaces'"):
+        cli.main(["train", "--start-from", "pretrained", *words])
+
+
+def test_start_from_pretrained_adds_words_and_keeps_the_rest(
+    command: Command, stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = SiameseModel.load(stand_in)
+    start.config = start.config.replace(compact=True)
+    start.save(tmp_path / "compact")
+    monkeypatch.setattr(model, "PRETRAINED", tmp_path / "compact")
+    start = SiameseModel.pretrained()
+    rows = [f"zzyzx question {i},zzyzx problem {i - i % 2},{i % 2}" for i in range(40)]
+    (tmp_path / "own.csv").write_text("\n".join(["question1,question2,is_duplicate", *rows]) + "\n", encoding="utf-8")
+    train = ("train", "--data", tmp_path / "own.csv", "--epochs", 1, "--learning-rate", 0, "--out", tmp_path / "m")
+    _, err = command(*train, "--start-from", "pretrained")
+    assert LINE in err
+    made = SiameseModel.load(tmp_path / "m")
+    assert made.config.start_from == "pretrained"
+    assert (made.config.hidden, made.config.compact) == (16, False)  # sizes of the start, in float32
+    words = len(start.tokenizer.words)
+    assert made.tokenizer.words[:words] == start.tokenizer.words
+    assert "zzyzx" in made.tokenizer.words[words:]
+    old, new = start.weights["embedding.weight"], made.weights["embedding.weight"]
+    assert new[: len(old)].tobytes() == old.tobytes()
+    assert np.abs(new[len(old) :]).max(axis=1).min() > 0
+
+
+# The model itself
+
+
+@there
+def test_the_folder_is_small_and_complete() -> None:
+    names = {path.name for path in FOLDER.iterdir()}
+    assert names >= {"README.md", "config.json", "model.safetensors", "vocabulary.txt"}
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 8_000_000
+
+
+@there
+def test_it_loads_and_names_no_path() -> None:
+    loaded = SiameseModel.pretrained()
+    assert loaded.config.compact and loaded.config.padding == "none"
+    assert "data" not in loaded.facts
+    assert 0 < loaded.threshold < 1
+
+
+@there
+def test_it_tells_obvious_pairs_apart() -> None:
+    loaded = SiameseModel.pretrained()
+    same = [
+        ("How can I lose weight quickly?", "What is the fastest way to lose weight?"),
+        ("How do I learn to play the guitar?", "What is the best way to learn guitar?"),
+        ("What is the capital of France?", "Which city is the capital of France?"),
+    ]
+    first, second = ([pair[side] for pair in same] for side in (0, 1))
+    alike, apart = loaded.similarity(first, second), loaded.similarity(first, second[1:] + second[:1])
+    assert alike.min() > apart.max()
+    assert loaded.similarity(first, first).tolist() == [1, 1, 1]
+
+
+@there
+def test_predict_from_an_empty_folder(tmp_path: Path) -> None:
+    line = [sys.executable, "-X", "importtime", str(ROOT / "run.py"), "predict", *PAIR, "--json"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)) == {"is_duplicate", "similarity", "threshold", "probability"}
+    assert done.stderr.count(LINE) == 1
+    assert f"{FOLDER / 'README.md'})" in done.stderr
+    loaded = {row.rpartition("|")[2].strip().split(".")[0] for row in done.stderr.splitlines()}
+    assert not loaded & {"torch", "pandas", "sklearn", "nltk", "scipy", "matplotlib"}
+
+
+def test_the_card_names_data_and_terms() -> None:
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert "Quora" in card and "non-commercial" in card
+
+
+def test_an_installed_package_has_the_folder(tmp_path: Path) -> None:
+    # What a wheel of the project holds, by setuptools' own rules, without the minute that building in isolation takes.
+    pytest.importorskip("setuptools", "77", reason="needs setuptools 77 or newer, which builds the package")
+    for name in ("pyproject.toml", "requirements.txt", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "siamese", tmp_path / "siamese", ignore=shutil.ignore_patterns("__pycache__"))
+    code = "from setuptools import setup; setup()"
+    line = [sys.executable, "-c", code, "-q", "build_py", "--build-lib", "built"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    built = {path.name for path in (tmp_path / "built" / "siamese" / "pretrained").iterdir()}
+    assert built == {path.name for path in FOLDER.iterdir()}
