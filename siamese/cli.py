@@ -7,13 +7,12 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from siamese.config import CHOICES, PRESETS
+from siamese.config import CHOICES, PRESETS, PRETRAINED
 from siamese.errors import UserError
 from siamese.experiment.variants import BASE, STUDIES, against_first, parse_all
 from siamese.losses.registry import LOSSES
 from siamese.options import (
     MODEL,
-    PRETRAINED,
     add_columns,
     add_model,
     add_recipe,
@@ -157,7 +156,7 @@ def _load(name: str | None) -> "SiameseModel":
         name = MODEL if Path(MODEL, "config.json").is_file() else PRETRAINED
     if name != PRETRAINED:
         return model.SiameseModel.load(name)
-    loaded, card = model.SiameseModel.pretrained(), model.PRETRAINED / "README.md"
+    loaded, card = model.SiameseModel.pretrained(), model.SHIPPED / "README.md"
     where = card.relative_to(Path.cwd()) if card.is_relative_to(Path.cwd()) else card
     print(f"using the pretrained model (trained on Quora's pairs, for non-commercial use: {where})", file=sys.stderr)
     return loaded

@@ -8,6 +8,7 @@ from typing import Any
 from siamese.errors import UserError
 from siamese.losses.registry import names
 
+PRETRAINED = "pretrained"  # the name of the model that comes with the package
 CHOICES = {
     "tokens": ("words", "nltk", "spaces"),
     "padding": ("none", "power-of-two", "longest"),
@@ -42,7 +43,7 @@ class Config:
     skip: bool = True  # add each word's embedding to the LSTM's output before the mean
     initial: str = "torch"  # how weights start: like torch, Trax or Keras
     word_vectors: str | None = None  # a file of word vectors that the embedding starts with (GloVe, word2vec text)
-    start_from: str | None = None  # a model folder, or "pretrained", whose weights and vocabulary it starts with
+    start_from: str | None = None  # a model folder, or PRETRAINED, whose weights and vocabulary it starts with
     compact: bool = False  # weights rounded to int8 a row and float16, before threshold and calibration are chosen
 
     # batches
@@ -108,6 +109,14 @@ class Config:
     def replace(self, **changes: Any) -> "Config":
         """A copy with some fields changed, checked again."""
         return dataclasses.replace(self, **changes)
+
+
+BOUND = ("tokens", "embedding", "hidden", "skip")  # what the weights of a model fit
+
+
+def bound(start: Config) -> dict[str, Any]:
+    """The fields that a recipe must share with a model to start from: the rule for words and the sizes."""
+    return {name: getattr(start, name) for name in BOUND}
 
 
 def wanted_precision(goal: str) -> float | None:

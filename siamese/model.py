@@ -16,7 +16,7 @@ from siamese import encoder
 from siamese.batches import pad
 from siamese.calibration import Calibration
 from siamese.compact import is_packed, pack, unpack
-from siamese.config import Config
+from siamese.config import PRETRAINED, Config
 from siamese.errors import ModelError, UserError
 from siamese.files import replacing, write_text
 from siamese.text import RULES, Tokenizer, Tokens
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from siamese.pairs import Pairs
 
 FORMAT = 2
-PRETRAINED = Path(__file__).parent / "pretrained"  # the model folder that comes with the package
+SHIPPED = Path(__file__).parent / "pretrained"  # the model folder that comes with the package
 COURSE_BATCH = 512  # pairs that are padded together when a course model scores them
 
 
@@ -167,7 +167,7 @@ class SiameseModel:
 
     @classmethod
     def load(cls, folder: str | Path) -> "SiameseModel":
-        """Read a model folder.
+        """Read a model folder, or by the name "pretrained" the model that comes with the package.
 
         Raises:
             ModelError: the folder is not there or does not hold a model; the
@@ -175,7 +175,7 @@ class SiameseModel:
         """
         from safetensors import SafetensorError, safe_open
 
-        folder = Path(folder)
+        folder = SHIPPED if str(folder) == PRETRAINED else Path(folder)
         path = folder / "config.json"
         if not path.is_file():
             raise ModelError(f"{folder}: no trained model there (no config.json); `python run.py train` makes one")
@@ -202,7 +202,7 @@ class SiameseModel:
     @classmethod
     def pretrained(cls) -> "SiameseModel":
         """The model that comes with the package: trained on Quora's pairs, for non-commercial use (see its README)."""
-        return cls.load(PRETRAINED)
+        return cls.load(SHIPPED)
 
 
 def write_predictions(

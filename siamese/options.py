@@ -4,14 +4,12 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from siamese.config import CHOICES, Config, preset
+from siamese.config import CHOICES, PRETRAINED, Config, bound, preset
 
 if TYPE_CHECKING:
     from siamese.pairs import Columns
 
 MODEL = "models/latest"
-PRETRAINED = "pretrained"  # the name of the model that comes with the package
-BOUND = ("tokens", "embedding", "hidden", "skip")  # what the weights of a model fit
 
 
 def add_recipe(sub: argparse.ArgumentParser) -> None:
@@ -72,8 +70,8 @@ def recipe(options: argparse.Namespace, start: Config | None = None) -> Config:
     That is the rule for words and the sizes, where neither an option nor a preset of the course asks for its own.
     """
     given = changed_fields(options)
-    bound = {name: getattr(start, name) for name in BOUND} if start and options.preset == Config.preset else {}
-    return preset(options.preset).replace(**{**bound, **given})
+    shared = bound(start) if start and options.preset == Config.preset else {}
+    return preset(options.preset).replace(**{**shared, **given})
 
 
 def changed_fields(options: argparse.Namespace) -> dict[str, Any]:

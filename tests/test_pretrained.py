@@ -40,7 +40,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
 @pytest.fixture()
 def stand_in(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The tiny model in the place of the pretrained one, and a working folder where nothing was trained."""
-    monkeypatch.setattr(model, "PRETRAINED", tiny_model)
+    monkeypatch.setattr(model, "SHIPPED", tiny_model)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return tiny_model
@@ -98,7 +98,7 @@ def test_it_does_not_know_where_its_training_pairs_are(
     bare = SiameseModel.load(stand_in)
     del bare.facts["data"]
     bare.save(tmp_path / "bare")
-    monkeypatch.setattr(model, "PRETRAINED", tmp_path / "bare")
+    monkeypatch.setattr(model, "SHIPPED", tmp_path / "bare")
     out, _ = command("evaluate", "--data", small_file)
     assert "the training pairs are not at hand; give them by --trained-on PATH" in out
     out, _ = command("evaluate", "--data", small_file, "--trained-on", small_file)
@@ -139,7 +139,7 @@ def test_start_from_pretrained_adds_words_and_keeps_the_rest(
     start = SiameseModel.load(stand_in)
     start.config = start.config.replace(compact=True)
     start.save(tmp_path / "compact")
-    monkeypatch.setattr(model, "PRETRAINED", tmp_path / "compact")
+    monkeypatch.setattr(model, "SHIPPED", tmp_path / "compact")
     start = SiameseModel.pretrained()
     rows = [f"zzyzx question {i},zzyzx problem {i - i % 2},{i % 2}" for i in range(40)]
     (tmp_path / "own.csv").write_text("\n".join(["question1,question2,is_duplicate", *rows]) + "\n", encoding="utf-8")

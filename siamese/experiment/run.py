@@ -26,7 +26,7 @@ import numpy as np
 
 from siamese import training
 from siamese.checkpoints import fingerprint
-from siamese.config import Config
+from siamese.config import Config, bound
 from siamese.datasets import Datasets
 from siamese.errors import DivergedError, UserError
 from siamese.evaluation import unseen_pairs
@@ -235,14 +235,15 @@ class _Watch(training.Progress):
 def _train(name: str, config: Config, key: str) -> Record:
     """One training, in a process of its own."""
     start = SiameseModel.load(config.start_from) if config.start_from else None
-    if (shared := training.Prepared.key(config)) not in _worker.prepared:
-        _worker.prepared = {shared: training.Prepared.of(config, _worker.data.training, start)}
+    recipe = config.replace(**bound(start.config)) if start else config
+    if (shared := training.Prepared.key(recipe)) not in _worker.prepared:
+        _worker.prepared = {shared: training.Prepared.of(recipe, _worker.data.training, start)}
     record: Record = {"variant": name, "config": asdict(config)}
     data = _worker.data
     assert data.test is not None
     try:
         model = training.train(
-            config, data.training, data.validation, _worker.folder / key, resume=True,
+            recipe, data.training, data.validation, _worker.folder / key, resume=True,
             start_from=start, prepared=_worker.prepared[shared], progress=_Watch(key),
         )  # fmt: skip
         scores = measure(model, data.test, _worker.unseen)
