@@ -56,7 +56,7 @@ class Pairs:
         """The pairs with the given numbers, or where a (n,) bool array is true."""
         which = np.flatnonzero(which) if which.dtype == bool else which
         columns = {name: getattr(self, name) for name in ("question1", "question2", "labels", "unseen", "split", "id")}
-        taken = {
+        taken: dict[str, Any] = {
             name: values[which] if isinstance(values, np.ndarray) else values.take(which)
             for name, values in columns.items()
             if values is not None
