@@ -723,6 +723,7 @@ def test_options_that_other_things_hold_on_to(command: Command) -> None:
         "train": "data validation preset loss labelled epochs batch-size margin seed out resume start-from split",
         "predict": "model threshold prior json file out",
         "evaluate": "data tune-on trained-on model json",
+        "examine": "data tune-on trained-on model against show-text out",
     }
     code, out, _ = command("--help")
     assert code == 0 and all(name in out for name in names)
