@@ -64,6 +64,7 @@ def test_words_of_a_question(question: str, words: list[str]) -> None:
         ("Is tea made?", "Why is tea made?",
          {"differs by one word", "another first word", "one contained in the other"}),
         ("a b c d", "a x y d", set()),  # two words
+        ("so bad", "so bad bad", {"differs by one word", "one contained in the other"}),
         ("a b a b", "a b a b a b", {"one contained in the other"}),
         ("?", "!", {"the same words"}),
         ("?", "why", {"differs by one word", "another first word"}),  # nothing is contained in anything
@@ -118,6 +119,9 @@ def test_describe() -> None:
     assert has["overlap of 0.6 or more"] == [2] and has["overlap below 0.2"] == [0, 3]
     assert has["a question of 17 words or more"] == [2]
     assert has["lengths differ by half or more"] == [2, 3]
+    edges = describe(["a b c d", "a b c d e"], ["a b c e", "a"], tokenizer)  # overlaps of 3/5 and 1/5 belong above
+    assert edges.features["overlap of 0.6 or more"].tolist() == [True, False]
+    assert not edges.features["overlap below 0.2"].any()
     assert describe([], [], tokenizer).lengths.shape == (0, 2)
 
 
@@ -227,7 +231,8 @@ def test_the_encoders_similarity(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_speeds_are_medians_of_alternating_rounds() -> None:
     import torch
 
-    now, calls, threads = [0.0], [], torch.get_num_threads()
+    now, calls, before = [0.0], [], torch.get_num_threads()
+    torch.set_num_threads(2)
 
     def takes(name: str, seconds: list[float]) -> against.Encode:
         times = iter([0.0, *seconds])  # the first call warms up
@@ -240,11 +245,14 @@ def test_speeds_are_medians_of_alternating_rounds() -> None:
         return encode
 
     ours, theirs = takes("ours", [1.0, 2.0, 4.0]), takes("theirs", [30.0, 10.0, 80.0])
-    found = against.speeds(ours, theirs, ["a"] * 60, rounds=3, clock=lambda: now[0])
+    try:
+        found = against.speeds(ours, theirs, ["a"] * 60, rounds=3, clock=lambda: now[0])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
     # medians 2 s and 30 s; ratios by round 30, 5, 20
     assert found == {"ours": 30.0, "theirs": 2.0, "ratio": 20.0, "questions": 60, "rounds": 3}
     assert calls == [("ours", 1), ("theirs", 1)] * 4
-    assert torch.get_num_threads() == threads
 
 
 def test_a_sample_of_questions() -> None:
