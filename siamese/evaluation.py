@@ -1,7 +1,7 @@
 """How good a detector is: metrics, the choice of a threshold, baselines. numpy only at import."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from siamese.pairs import Clusters, Pairs
 
 RECALLS = (0.5, 0.8, 0.9, 0.95)
+
+Scorer = Callable[[Sequence[str], Sequence[str]], np.ndarray]  # questions 1 and 2 of n pairs to (n,) scores
 
 # Metrics
 
@@ -181,7 +183,7 @@ class Scored:
             found |= dict.fromkeys(("accuracy", "precision", "recall", "f1", "confusion", "threshold"))
         if self.probability is not None:
             found["calibration_error"] = calibration_error(self.labels[which], self.probability[which])
-            found["precision_at_recall"] = precision_at_recall(self.labels[which], self.scores[which])
+        found["precision_at_recall"] = precision_at_recall(self.labels[which], self.scores[which])
         return found
 
 
@@ -192,6 +194,7 @@ def evaluate(
     threshold: float | None = None,
     tuning: "Pairs | None" = None,
     training: "Pairs | None" = None,
+    others: Mapping[str, Scorer] | None = None,
 ) -> dict[str, Any]:
     """Score a model and the baselines on labelled pairs.
 
@@ -199,11 +202,12 @@ def evaluate(
         model: the detector.
         pairs: the pairs to score.
         threshold: for the model's verdicts, instead of its own.
-        tuning: validation pairs, on which the baselines' thresholds are chosen;
-            without them the baselines have no verdicts.
+        tuning: validation pairs, on which the baselines' thresholds are chosen and
+            their probabilities fitted; without them the baselines have neither.
         training: the pairs that the model was trained on. They tell which pairs
             are unseen (neither question was trained on), where the file has no
             `unseen` column, and give the look-up baseline.
+        others: more scorers to set beside the model, by name.
 
     Returns:
         The metrics over all pairs; under "baselines" the same of each baseline;
@@ -222,7 +226,7 @@ def evaluate(
         # A preset with a published threshold: beside it, the one that its validation pairs would choose.
         chosen = model.facts["chosen_threshold"]
         rows["the same, threshold from validation"] = Scored(pairs.labels, similarity, chosen)
-    rows |= _baselines(model, pairs, tuning, clusters)
+    rows |= _baselines(model, pairs, tuning, clusters, others or {})
 
     def over(which: np.ndarray) -> dict[str, Any]:
         scores = {name: row.metrics(which) for name, row in rows.items()}
@@ -245,17 +249,28 @@ def unseen_pairs(pairs: "Pairs", clusters: "Clusters | None") -> tuple[np.ndarra
 
 
 def _baselines(
-    model: "SiameseModel", pairs: "Pairs", tuning: "Pairs | None", clusters: "Clusters | None"
+    model: "SiameseModel",
+    pairs: "Pairs",
+    tuning: "Pairs | None",
+    clusters: "Clusters | None",
+    others: Mapping[str, Scorer],
 ) -> dict[str, Scored]:
-    """Every baseline's scores of the pairs, with a threshold chosen on the tuning pairs."""
+    """Every baseline's scores of the pairs, its threshold and its probability from the tuning pairs."""
+    scorers: dict[str, Scorer] = {"tf-idf": tfidf_similarity, "mean of embeddings": model.embedding_similarity}
     rows = {}
-    for name, score in {"tf-idf": tfidf_similarity, "mean of embeddings": model.embedding_similarity}.items():
-        chosen = None
+    for name, score in (scorers | dict(others)).items():
+        row = Scored(pairs.labels, score(pairs.question1, pairs.question2), None)
         if tuning is not None:
-            chosen = choose_threshold(tuning.labels, score(tuning.question1, tuning.question2))
-        rows[name] = Scored(pairs.labels, score(pairs.question1, pairs.question2), chosen)
+            tuned = score(tuning.question1, tuning.question2)
+            fitted = calibrate(tuning.labels, tuned).probability(row.scores)
+            row = replace(row, threshold=choose_threshold(tuning.labels, tuned), probability=fitted)
+        rows[name] = row
     if clusters is not None:
-        rows["look-up in training clusters"] = Scored(pairs.labels, clusters.linked(pairs).astype(float), 0.5)
+        row = Scored(pairs.labels, clusters.linked(pairs).astype(float), 0.5)
+        if tuning is not None:
+            known = calibrate(tuning.labels, clusters.linked(tuning).astype(float))
+            row = replace(row, probability=known.probability(row.scores))
+        rows["look-up in training clusters"] = row
     return rows
 
 

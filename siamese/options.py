@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from siamese.pairs import Columns
 
 MODEL = "models/latest"
+FILES = ".csv, .tsv, .jsonl or .parquet, with Quora's columns"
 
 
 def add_recipe(sub: argparse.ArgumentParser) -> None:
@@ -56,6 +57,16 @@ def add_columns(sub: argparse.ArgumentParser) -> None:
         ("question", "question"), ("group", "group"),
     ):  # fmt: skip
         group.add_argument(f"--{name}", default=default, dest=f"{name}_column", metavar="NAME")
+
+
+def add_scored(sub: argparse.ArgumentParser) -> None:
+    """The options of a command that scores a model on labelled pairs."""
+    sub.add_argument("--data", required=True, metavar="PATH", help=f"pairs to score: {FILES}")
+    sub.add_argument("--tune-on", metavar="PATH", help="pairs to choose the thresholds on, instead of the model's")
+    sub.add_argument("--goal", help="of --tune-on: probability (default), accuracy, f1, or precision=0.95")
+    sub.add_argument("--trained-on", metavar="PATH", help="the training pairs, where the model cannot find them")
+    add_model(sub)
+    add_columns(sub)
 
 
 def column_names(options: argparse.Namespace) -> "Columns":

@@ -40,6 +40,7 @@ class Pairs:
     labels: np.ndarray  # (n,) int8: 1 duplicates, 0 not, -1 no label
     unseen: np.ndarray | None = None  # (n,) bool: neither question is in the training data, where the file says so
     split: np.ndarray | None = None  # (n,) str: "train", "validation" or "test", where the file says so
+    id: Texts | None = None  # a name of each pair, where the file has a column `id`
     rows: int = 0  # in the file
     faults: list[str] = field(default_factory=list)  # the first few faulty rows, with line and reason
     skipped: int = 0  # how many rows were faulty
@@ -53,18 +54,14 @@ class Pairs:
 
     def take(self, which: np.ndarray) -> "Pairs":
         """The pairs with the given numbers, or where a (n,) bool array is true."""
-        if which.dtype == bool:
-            which = np.flatnonzero(which)
-        return Pairs(
-            self.question1.take(which),
-            self.question2.take(which),
-            self.labels[which],
-            None if self.unseen is None else self.unseen[which],
-            None if self.split is None else self.split[which],
-            self.rows,
-            self.faults,
-            self.skipped,
-        )
+        which = np.flatnonzero(which) if which.dtype == bool else which
+        columns = {name: getattr(self, name) for name in ("question1", "question2", "labels", "unseen", "split", "id")}
+        taken: dict[str, Any] = {
+            name: values[which] if isinstance(values, np.ndarray) else values.take(which)
+            for name, values in columns.items()
+            if values is not None
+        }
+        return dataclasses.replace(self, **taken)
 
     def part(self, name: str) -> "Pairs | None":
         """The pairs of one part of the file's own split, or None where it has none."""
@@ -97,7 +94,7 @@ def read_pairs(
     Args:
         path: the file; its ending says the format.
         columns: how its columns are named. Others are ignored, but for
-            `unseen` and `split`, which are kept where they are there.
+            `unseen`, `split` and `id`, which are kept where they are there.
         labelled: False where no label is needed.
         need: labels of which there must be a pair.
 
@@ -150,16 +147,20 @@ def _from_pairs(file: File, faults: Faults, columns: Columns, labelled: bool) ->
                 values.append(record.get(name))
             yield record[columns.question1]
             yield record[columns.question2]
+            if has_id:
+                yield "" if record.get("id") is None else str(record["id"])
 
-    both = Texts.of(texts())  # in turn, so that no row is held as an object
+    has_id = "id" in file.names
+    all_texts = Texts.of(texts())  # in turn, so that no row is held as an object
     faults.check()
-    first = np.arange(0, len(both), 2)
+    first = np.arange(0, len(all_texts), 3 if has_id else 2)
     return Pairs(
-        both.take(first),
-        both.take(first + 1),
+        all_texts.take(first),
+        all_texts.take(first + 1),
         np.array(labels, np.int8),
         np.array([_label(value) == 1 for value in kept["unseen"]], bool) if "unseen" in kept else None,
         np.array([str(value) for value in kept["split"]]) if "split" in kept else None,
+        all_texts.take(first + 2) if has_id else None,
     )
 
 

@@ -216,3 +216,53 @@ def by_prior(priors: np.ndarray, found: dict[str, tuple[np.ndarray, np.ndarray]]
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     _save(figure, path)
+
+
+def slices(panels: dict[str, dict[str, list[dict[str, Any]]]], path: Path) -> None:
+    """Scores by kind of pair: a row of panels for each part of the pairs, a column for each way to slice them.
+
+    Args:
+        panels: by what the slices are of, then by part: `examination.slices`.
+    """
+    parts = list(dict.fromkeys(part for columns in panels.values() for part in columns))
+    figure = Figure(figsize=(4.1 * len(panels), 0.5 + 3.3 * len(parts)), layout="constrained")
+    grid = figure.subplots(len(parts), len(panels), sharey=True, squeeze=False)
+    for (what, by_part), column in zip(panels.items(), grid.T):
+        for part, axes in zip(parts, column):
+            rows = by_part.get(part, [])
+            names = [row["slice"] for row in rows]
+
+            def values(key: str, rows: list[dict[str, Any]] = rows) -> list[float]:
+                return [np.nan if row[key] is None else row[key] for row in rows]
+
+            axes.bar(names, values("share"), color="grey", alpha=0.3, label="share of the pairs")
+            axes.plot(names, values("duplicates"), color="black", marker="_", ms=14, ls="", label="share of duplicates")
+            axes.plot(names, values("accuracy"), color=OTHER, marker="s", ms=5, label="accuracy")
+            axes.plot(names, values("average_precision"), color=LINE, marker="o", ms=5, label="average precision")
+            axes.set(title=f"{part} pairs by {what}", ylim=(0, 1.03))
+            axes.grid(axis="y", alpha=0.3)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    _save(figure, path)
+
+
+def features(panels: dict[str, dict[str, dict[str, float | None]]], path: Path) -> None:
+    """How frequent features are among confident mistakes and among verdicts that are right.
+
+    Args:
+        panels: by title, then by feature: its shares `wrong` and `right`, None where there is no such verdict.
+    """
+    names = list(next(iter(panels.values())))
+    figure = Figure(figsize=(5 * len(panels) + 2, 1.4 + 0.36 * len(names)), layout="constrained")
+    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (title, rows) in zip(grid, panels.items()):
+        for shift, key, colour, label in ((-0.19, "wrong", OTHER, "mistakes"), (0.19, "right", DUPLICATE, "right")):
+            shares = [100 * (rows[name][key] or 0.0) for name in names]
+            axes.barh(np.arange(len(names)) + shift, shares, 0.36, color=colour, label=label)
+        axes.set(title=title, xlabel="% of the verdicts")
+        axes.set_yticks(np.arange(len(names)), names)
+        axes.grid(axis="x", alpha=0.3)
+    grid[0].set_ylim(len(names) - 0.4, -0.6)
+    handles, labels = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    _save(figure, path)

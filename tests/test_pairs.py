@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from siamese import datasets
 from siamese.errors import DataError
 from siamese.pairs import Clusters, Columns, Pairs, course_split, from_groups, key, keys, random_split, read_pairs
 
@@ -153,6 +154,32 @@ def test_a_faulty_row_shifts_no_other_column(tmp_path: Path) -> None:
     rows = [("a", "b", 0, 1, "train"), ("c", "d", 2, 0, "test"), ("e", "f", 1, 0, "validation")]
     pairs = read_pairs(write(tmp_path / "p.csv", rows, (*HEADER, "unseen", "split")))
     assert pairs.unseen.tolist() == [True, False] and pairs.split.tolist() == ["train", "validation"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_ids_are_kept_as_text(tmp_path: Path, suffix: str) -> None:
+    # one row is faulty: the names of the others stay theirs
+    rows = [("a", "b", 0, "x7"), ("c", "d", 2, "x8"), ("e", "f", 1, "x9"), ("g", "h", 1, "x10")]
+    pairs = read_pairs(write(tmp_path / f"p{suffix}", rows, (*HEADER, "id")))
+    assert list(pairs.id) == ["x7", "x9", "x10"] and list(pairs.question2) == ["b", "f", "h"]
+    assert list(pairs.take(np.array([2, 0])).id) == ["x10", "x7"]
+    assert read_pairs(write(tmp_path / "q.csv", ROWS)).id is None
+
+
+def test_ids_of_json_may_be_numbers_or_missing(tmp_path: Path) -> None:
+    rows = [{"question1": "a", "question2": "b", "is_duplicate": i % 2, "id": i} for i in range(2)]
+    rows.append({"question1": "c", "question2": "d", "is_duplicate": 1})
+    path = tmp_path / "p.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert list(read_pairs(path).id) == ["0", "1", ""]
+
+
+def test_pairs_to_score_always_have_a_name(tmp_path: Path) -> None:
+    rows = [("a", "b", 0, "train"), ("c", "d", 1, "test"), ("e", "f", 0, "test")]
+    path = write(tmp_path / "p.csv", rows, (*HEADER, "split"))
+    assert list(datasets.to_score(str(path), Columns()).id) == ["2", "3"]  # their numbers in the file
+    path = write(tmp_path / "q.csv", [(*row, i) for row, i in zip(rows, "xyz")], (*HEADER, "split", "id"))
+    assert list(datasets.to_score(str(path), Columns()).id) == ["y", "z"]
 
 
 @pytest.mark.parametrize("which", [np.array([3, 0, 3]), np.array([True, False, False, True, True]), np.array([], int)])
