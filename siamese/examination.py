@@ -139,7 +139,7 @@ def describe(questions1: Sequence[str], questions2: Sequence[str], tokenizer: To
 def unknown_words(questions: Sequence[str], tokenizer: Tokenizer) -> np.ndarray:
     """(n,) int64: how many of a question's words the vocabulary lacks; one that stands twice counts twice."""
     tokens = tokenizer.encode(questions)
-    before = np.concatenate(([0], np.cumsum(tokens.ids == tokenizer.unknown)))
+    before = np.concatenate(([0], np.cumsum(~tokenizer.in_vocabulary(tokens))))
     return before[tokens.starts[1:]] - before[tokens.starts[:-1]]
 
 

@@ -187,7 +187,7 @@ class SiameseModel:
             threshold, facts = check_threshold(settings["threshold"]), dict(settings["facts"])
             calibration = Calibration(**settings["calibration"])
             path = folder / "vocabulary.txt"
-            tokenizer = Tokenizer(path.read_text(encoding="utf-8").split("\n")[:-1], config.tokens)
+            tokenizer = Tokenizer(path.read_text(encoding="utf-8").split("\n")[:-1], config.tokens, config.buckets)
             path = folder / "model.safetensors"
             with safe_open(path, framework="numpy") as file:
                 stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -3,6 +3,7 @@
 import itertools
 import re
 import unicodedata
+import zlib
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -87,26 +88,35 @@ RULES = {
 class Tokenizer:
     """Text to ids by a rule ("words", "nltk", "spaces") and a vocabulary.
 
+    With buckets, the words that are not in the vocabulary share so many ids, by a
+    hash of their spelling: so a name that was never seen is still the same in two
+    questions, and another name most likely another. Without, they share one.
+
+    Ids: padding and the unknown word, then the buckets, then the words.
+
     >>> tokenizer = Tokenizer.learn(["How old are you?"], "words")
     >>> tokenizer.encode(["how OLD?", "zzz"])[0]
     array([2, 3, 6], dtype=int32)
     """
 
-    def __init__(self, words: Sequence[str], rule: str = "words") -> None:
+    def __init__(self, words: Sequence[str], rule: str = "words", buckets: int = 0) -> None:
         if rule not in RULES:
             raise UserError(f"tokens: no rule {rule!r}; there are {', '.join(RULES)}")
         self.words = list(words)
-        self.rule = rule
+        self.rule, self.buckets = rule, buckets
         self.pad, self.unknown = RULES[rule].pad, RULES[rule].unknown
         self.split = RULES[rule].split()
-        self._ids = {word: i for i, word in enumerate(self.words, RULES[rule].first_word)}
+        self.first_word = RULES[rule].first_word + buckets  # the id of the first word of the vocabulary
+        self._ids = {word: i for i, word in enumerate(self.words, self.first_word)}
 
     def __len__(self) -> int:
-        """The number of ids: the words, the padding and the unknown word."""
-        return len(self.words) + RULES[self.rule].first_word
+        """The number of ids: the padding, the unknown word, the buckets and the words."""
+        return self.first_word + len(self.words)
 
     @classmethod
-    def learn(cls, questions: Iterable[str], rule: str = "words", min_count: int = 1) -> "Tokenizer":
+    def learn(
+        cls, questions: Iterable[str], rule: str = "words", min_count: int = 1, buckets: int = 0
+    ) -> "Tokenizer":
         """Learn the vocabulary: the words that occur `min_count` times or more.
 
         Words are numbered as the rule says: by frequency (the first seen first
@@ -115,18 +125,29 @@ class Tokenizer:
         split = RULES[rule].split()
         counts = Counter(itertools.chain.from_iterable(map(split, questions)))
         ranked = counts.most_common() if RULES[rule].by_frequency else counts.items()
-        return cls([word for word, count in ranked if count >= min_count], rule)
+        return cls([word for word, count in ranked if count >= min_count], rule, buckets)
 
     def extended(self, words: Iterable[str]) -> "Tokenizer":
         """With new words after its own, which keep their ids."""
-        return Tokenizer([*self.words, *(word for word in words if word not in self._ids)], self.rule)
+        return Tokenizer([*self.words, *(word for word in words if word not in self._ids)], self.rule, self.buckets)
 
     def encode(self, questions: Iterable[str]) -> Tokens:
-        """The ids of each question's words; a word not in the vocabulary gets `unknown`."""
+        """The ids of each question's words; a word not in the vocabulary gets its bucket, or `unknown`."""
         get, unknown, split = self._ids.get, self.unknown, self.split
-        return Tokens.of([get(word, unknown) for word in split(q)] for q in questions)
+        if not self.buckets:
+            return Tokens.of([get(word, unknown) for word in split(q)] for q in questions)
+        # No word's id is 0: that is the padding's or the unknown word's.
+        return Tokens.of([get(word) or self.bucket(word) for word in split(q)] for q in questions)
+
+    def bucket(self, word: str) -> int:
+        """The id that a word has while it is not in the vocabulary; there must be buckets."""
+        return RULES[self.rule].first_word + zlib.crc32(word.encode("utf-8", "surrogatepass")) % self.buckets
+
+    def in_vocabulary(self, tokens: Tokens) -> np.ndarray:
+        """(total,) bool: which of the tokens are words of the vocabulary."""
+        return tokens.ids >= self.first_word
 
     def knows(self, tokens: Tokens) -> np.ndarray:
-        """(n,) bool: whether a question has at least one word of the vocabulary."""
+        """(n,) bool: whether a question has at least one word that has an id, its own or a bucket's."""
         known = np.concatenate(([0], np.cumsum(tokens.ids >= RULES[self.rule].first_word)))
         return known[tokens.starts[1:]] > known[tokens.starts[:-1]]

@@ -62,7 +62,7 @@ def learn_tokenizer(config: Config, training: Pairs) -> Tokenizer:
             yield question1
             yield question2
 
-    return Tokenizer.learn(in_turn(), config.tokens, config.min_count)
+    return Tokenizer.learn(in_turn(), config.tokens, config.min_count, config.buckets)
 
 
 def prepare(training: Pairs, tokenizer: Tokenizer) -> PairTokens:
@@ -90,7 +90,7 @@ class Prepared:
     def key(config: Config) -> tuple[object, ...]:
         """All of a recipe that it depends on."""
         part = config.training_pairs and (config.training_pairs, config.seed)
-        return config.tokens, config.min_count, config.start_from, part
+        return config.tokens, config.min_count, config.buckets, config.start_from, part
 
     @classmethod
     def of(cls, config: Config, training: Pairs, start_from: SiameseModel | None = None) -> "Prepared":
@@ -200,9 +200,7 @@ def train(
         found = word_vectors.start(tower.embedding.weight.detach().numpy(), tokenizer, config.word_vectors)
         progress.say(f"{config.word_vectors} has {found:,} of the vocabulary's {len(tokenizer.words):,} words")
     if start_from:
-        with torch.no_grad():  # the rows of new words stay as they begin
-            for name, weight in tower.state_dict().items():
-                weight[: len(start_from.weights[name])] = torch.from_numpy(np.array(start_from.weights[name]))
+        _take_over(tower, tokenizer, start_from)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tower, objective = tower.to(device), Objective(config).to(device)
     run = Run(tower, objective, make_optimizer(config, [*tower.parameters(), *objective.parameters()]))
@@ -322,6 +320,17 @@ def _check_start(config: Config, start: Config) -> None:
     for name in ("tokens", "embedding", "hidden"):
         if (wanted := getattr(config, name)) != (given := getattr(start, name)):
             raise UserError(f"--start-from: that model has {name} {given!r}, this recipe {wanted!r}; they must agree")
+
+
+@torch.no_grad()
+def _take_over(tower: Tower, tokenizer: Tokenizer, start: SiameseModel) -> None:
+    """Give a tower the weights of a model; a new word gets what it had there, its bucket's, if there are buckets."""
+    for name, weight in tower.state_dict().items():
+        weight[: len(start.weights[name])] = torch.from_numpy(np.array(start.weights[name]))
+    if tokenizer.buckets:
+        new = tokenizer.words[len(start.tokenizer.words) :]
+        rows = tower.embedding.weight
+        rows[len(start.tokenizer) :] = rows[[tokenizer.bucket(word) for word in new]]
 
 
 def _patience_is_over(history: list[dict[str, Any]], patience: int | None) -> bool:

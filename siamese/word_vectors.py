@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from siamese.errors import DataError
-from siamese.text import RULES, Tokenizer
+from siamese.text import Tokenizer
 
 SPREAD = 0.1  # the standard deviation that the tower's random start has (initial: torch)
 FORMATS = "word vectors in GloVe or word2vec text format (.gz too), a word and its numbers a line"
@@ -43,7 +43,7 @@ def start(embedding: np.ndarray, tokenizer: Tokenizer, path: str | Path) -> int:
     which, vectors = read(path, tokenizer.words)
     size = embedding.shape[1]
     filled = min(size, vectors.shape[1])
-    embedding[RULES[tokenizer.rule].first_word + which, :filled] = fitted(vectors, size)[:, :filled]
+    embedding[tokenizer.first_word + which, :filled] = fitted(vectors, size)[:, :filled]
     return len(which)
 
 

@@ -28,8 +28,8 @@ questions = st.lists(st.sampled_from([*WORDS, "zzz", "qqq"]), max_size=12).map("
 
 def make(config: Config | None = None, words: list[str] = WORDS, threshold: float = 0.5, seed: int = 1) -> SiameseModel:
     """A model with random weights, large enough that no two questions look alike."""
-    config = (config or Config()).replace(embedding=8, hidden=8)
-    tokenizer = Tokenizer(words, config.tokens)
+    config = (config or Config(buckets=0)).replace(embedding=8, hidden=8)
+    tokenizer = Tokenizer(words, config.tokens, config.buckets)
     shapes = ((len(tokenizer), 8), (32, 8), (32, 8), (32,), (32,))
     random = np.random.default_rng(seed)
     weights = {name: random.standard_normal(shape).astype(np.float32) for name, shape in zip(WEIGHTS, shapes)}
@@ -92,7 +92,7 @@ def test_any_vocabulary_comes_back(tmp_path_factory: pytest.TempPathFactory, tex
     # No rule makes a word with white space in it, and every line end of Unicode is white space.
     texts = [*texts, "naïve Ωmega 駅 🚉 e\u0301 İstanbul a\u200bb x\u2028y ßẞ \ufeffbom ٣ ½ _ it's"]
     for rule in ("words", "spaces", "nltk"):
-        saved = make(Config(tokens=rule), Tokenizer.learn(texts, rule).words)
+        saved = make(Config(tokens=rule, buckets=0), Tokenizer.learn(texts, rule).words)
         folder = tmp_path_factory.mktemp("model")
         saved.save(folder)
         loaded = SiameseModel.load(folder)
@@ -295,6 +295,14 @@ def test_a_question_is_its_own_duplicate(text: str, other: str) -> None:
     expected = 1.0 if set(text.split()) & set(WORDS) else 0.0
     assert model.predict(text, text).similarity == expected
     assert model.similarity([text, other], [text, text])[0] == expected
+
+
+def test_with_buckets_an_unknown_word_is_like_itself_and_unlike_others() -> None:
+    model = make(Config(buckets=64))
+    assert model.similarity(["zzz", "is zzz old", ""], ["zzz", "is zzz old", "zzz"]).tolist() == [1, 1, 0]
+    different = model.similarity(["zzz", "how old is zzz"], ["qqq", "how old is qqq"])
+    assert (different < 0.99).all()
+    assert make(Config(buckets=0)).similarity(["how old is zzz"], ["how old is qqq"]).tolist() == [1]
 
 
 def test_a_question_without_a_known_word_is_no_duplicate_of_anything(model: SiameseModel) -> None:

@@ -244,3 +244,55 @@ def test_take_and_join(lists: list[list[int]], data: st.DataObject) -> None:
     assert [taken[i].tolist() for i in range(len(taken))] == [lists[i] for i in which]
     joined = tokens.join(taken)
     assert [joined[i].tolist() for i in range(len(joined))] == lists + [lists[i] for i in which]
+
+
+# Buckets
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_buckets_lie_between_the_special_ids_and_the_words(rule: str) -> None:
+    tokenizer = Tokenizer.learn(["a b"], rule, buckets=10)
+    assert len(tokenizer) == 14
+    a, b, zzz = tokenizer.encode(["a b zzz"])[0].tolist()
+    assert (a, b) == (12, 13)
+    assert 2 <= zzz < 12
+    assert tokenizer.in_vocabulary(tokenizer.encode(["a zzz", "b"])).tolist() == [True, False, True]
+    assert tokenizer.knows(tokenizer.encode(["", "zzz", "a"])).tolist() == [False, True, True]
+
+
+def test_a_bucket_is_the_hash_of_the_spelling() -> None:
+    """CRC-32 of "zzz", by the table-free definition; with 10 buckets that is its remainder by 10, after two ids."""
+    register = 0xFFFFFFFF
+    for byte in b"zzz":
+        register ^= byte
+        for _ in range(8):
+            register = (register >> 1) ^ (0xEDB88320 if register & 1 else 0)
+    expected = 2 + (register ^ 0xFFFFFFFF) % 10
+    assert Tokenizer(["a"], buckets=10).encode(["zzz ZZZ"])[0].tolist() == [expected, expected]
+
+
+@given(st.lists(st.text(max_size=20), max_size=5), st.integers(1, 50))
+def test_with_buckets_every_word_has_an_id_of_its_own_kind(questions: list[str], buckets: int) -> None:
+    tokenizer = Tokenizer.learn(["how old are you"], buckets=buckets)
+    plain = Tokenizer(tokenizer.words)
+    tokens, without = tokenizer.encode(questions), plain.encode(questions)
+    known = without.ids >= 2
+    assert (tokens.starts == without.starts).all()
+    assert (tokenizer.in_vocabulary(tokens) == known).all()
+    assert (tokens.ids[known] == without.ids[known] + buckets).all()
+    assert ((tokens.ids[~known] >= 2) & (tokens.ids[~known] < 2 + buckets)).all()
+
+
+def test_many_words_spread_over_the_buckets() -> None:
+    words = [f"word{i}" for i in range(10_000)]
+    counts = np.bincount(Tokenizer([], buckets=100).encode([" ".join(words)]).ids, minlength=102)[2:]
+    assert 60 < counts.min() <= counts.max() < 140  # 100 each; Poisson's standard deviation is 10
+
+
+def test_extended_keeps_ids_and_buckets() -> None:
+    before = Tokenizer(["a", "b"], buckets=7)
+    after = before.extended(["b", "zzz"])
+    assert after.words == ["a", "b", "zzz"]
+    assert after.encode(["a b qqq"])[0].tolist() == before.encode(["a b qqq"])[0].tolist()
+    assert after.encode(["zzz"])[0].tolist() == [2 + 7 + 2]
+    assert before.encode(["zzz"])[0].tolist() == [before.bucket("zzz")]

@@ -366,15 +366,31 @@ def test_start_from_takes_weights_and_vocabulary(parts: Datasets, tiny_model: Pa
 
 def test_start_from_adds_new_words(parts: Datasets, tiny_model: Path) -> None:
     start = SiameseModel.load(tiny_model)
-    start.tokenizer = Tokenizer(start.tokenizer.words[:100])
-    start.weights["embedding.weight"] = start.weights["embedding.weight"][:102]
+    buckets = start.config.buckets
+    start.tokenizer = Tokenizer(start.tokenizer.words[:100], buckets=buckets)
+    rows = 2 + buckets + 100
+    start.weights["embedding.weight"] = start.weights["embedding.weight"][:rows]
     model = fit(TINY.replace(learning_rate=0, epochs=1), parts, start_from=start)
     fresh = fit(TINY.replace(learning_rate=0, epochs=1), parts)
     assert model.tokenizer.words[:100] == start.tokenizer.words
     assert sorted(model.tokenizer.words) == sorted(fresh.tokenizer.words) and len(fresh.tokenizer.words) > 200
     table = model.weights["embedding.weight"]
-    assert table[:102].tobytes() == start.weights["embedding.weight"].tobytes()
-    assert len(table) == len(model.tokenizer) and 0.05 < table[102:].std() < 0.2  # as a fresh tower begins
+    assert table[:rows].tobytes() == start.weights["embedding.weight"].tobytes()
+    assert len(table) == len(model.tokenizer)
+    for i, word in enumerate(model.tokenizer.words[100:], rows):  # a new word begins as the bucket that it was in
+        assert table[i].tobytes() == table[start.tokenizer.bucket(word)].tobytes()
+    text = " ".join(model.tokenizer.words)
+    assert np.allclose(model.encode([text]), start.encode([text]), atol=1e-6)
+
+
+def test_start_from_a_model_without_buckets_adds_new_words_at_random(parts: Datasets) -> None:
+    plain = TINY.replace(min_count=1, buckets=0, epochs=1)
+    start = fit(plain, dataclasses.replace(parts, training=half(parts.training)))
+    model = fit(plain.replace(learning_rate=0), parts, start_from=start)
+    table, rows = model.weights["embedding.weight"], len(start.tokenizer)
+    assert table[:rows].tobytes() == start.weights["embedding.weight"].tobytes()
+    assert len(table) == len(model.tokenizer) > rows + 50
+    assert 0.05 < table[rows:].std() < 0.2  # as a fresh tower begins
 
 
 def test_start_from_a_model_that_does_not_fit_is_refused(parts: Datasets, tiny_model: Path) -> None:

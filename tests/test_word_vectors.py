@@ -18,7 +18,7 @@ from siamese.errors import DataError, UserError
 from siamese.text import Tokenizer
 from siamese.training import Progress, make_tower
 
-TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=1, learning_rate=0)  # at 0 nothing moves
+TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=1, learning_rate=0, buckets=0)  # at 0 nothing moves
 GLOVE = "the 0.5 -1\n, 2 3e-1\nhow 0.25 4\n"
 VECTORS = {"the": [0.5, -1], ",": [2, 0.3], "how": [0.25, 4]}
 

@@ -17,6 +17,7 @@ FIELDS = (  # of a recipe, in results.csv
     "loss", "anchors", "closest", "combine", "margin", "temperature", "squared",
     "labelled", "labelled_weight", "labelled_margin", "swap", "batch_size", "leave_out_known", "learning_rate",
 )  # fmt: skip
+ONCE = {"buckets": 0}  # what a recipe did before it could say so
 Record = dict[str, Any]
 
 
@@ -42,8 +43,9 @@ class Records:
             try:
                 record = json.loads(line)
                 other = [name for name in data if record["data"][name] != data[name]]
-                # A field that came into being later had its default's value.
-                record |= {"config": {**asdict(Config()), **record["config"]}, "variant": str(record["variant"])}
+                # A field that came into being later had its default's value, but for these.
+                config = {**asdict(Config()), **ONCE, **record["config"]}
+                record |= {"config": config, "variant": str(record["variant"])}
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(f"{path}, line {number}: not a record of a training ({error})") from error
             if other:

@@ -9,7 +9,9 @@ from siamese.config import CHOICES, Config
 from siamese.errors import UserError
 
 # The course's tower and its loss; beside these, what `best` does: so all but the loss is sound and equal.
-BASE = Config(skip=False, swap=False, anchors="rows", labelled="none", epochs=5, goal="accuracy")
+BASE = Config(
+    min_count=1, buckets=0, skip=False, swap=False, anchors="rows", labelled="none", epochs=5, goal="accuracy"
+)
 
 SIDES = {
     "rows": {"anchors": "rows"},
