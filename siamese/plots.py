@@ -170,6 +170,25 @@ def bands(panels: dict[str, dict[str, np.ndarray]], unit: str, path: Path) -> No
     _save(figure, path)
 
 
+def by_size(sizes: Sequence[int], panels: dict[str, dict[str, np.ndarray]], path: Path) -> None:
+    """Scores by the number of training pairs.
+
+    Args:
+        sizes: of the training data, ascending.
+        panels: by title, and in it by name: (3, sizes) mean, low, high; nan where there is none.
+    """
+    figure = Figure(figsize=(5.5 * len(panels), 4.2), layout="constrained")
+    for axes, (title, curves) in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels.items()):
+        for (name, (mean, low, high)), colour, marker in zip(curves.items(), SERIES, MARKERS):
+            axes.errorbar(sizes, mean, (mean - low, high - mean), color=colour, marker=marker, capsize=3, label=name)
+        axes.set(title=title, xlabel="training pairs", xscale="log")
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=30)
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    _save(figure, path)
+
+
 def histograms(names: Sequence[str], counts: np.ndarray, bins: np.ndarray, path: Path) -> None:
     """Shares of non-duplicates and duplicates by similarity; counts (n, 2, bins), a panel a name."""
     columns, lowest = 4, int(np.flatnonzero(counts.any(axis=(0, 1)))[0])

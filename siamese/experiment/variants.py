@@ -193,6 +193,8 @@ def _value(name: str, text: str, variant: str) -> object:
         if text not in ("true", "false"):
             raise UserError(f"--losses {variant}: {name} is {text!r}; expected true or false")
         return text == "true"
+    if text == "none" and defaults[name] is None:
+        return None
     for kind in (int, float):
         try:
             return kind(text)
