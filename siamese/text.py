@@ -114,9 +114,7 @@ class Tokenizer:
         return self.first_word + len(self.words)
 
     @classmethod
-    def learn(
-        cls, questions: Iterable[str], rule: str = "words", min_count: int = 1, buckets: int = 0
-    ) -> "Tokenizer":
+    def learn(cls, questions: Iterable[str], rule: str = "words", min_count: int = 1, buckets: int = 0) -> "Tokenizer":
         """Learn the vocabulary: the words that occur `min_count` times or more.
 
         Words are numbered as the rule says: by frequency (the first seen first

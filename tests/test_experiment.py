@@ -23,6 +23,7 @@ from siamese.config import Config
 from siamese.datasets import Datasets
 from siamese.errors import DivergedError, UserError
 from siamese.experiment import report
+from siamese.experiment.contrasts import MEASURES, contrasts
 from siamese.experiment.records import FIELDS, RESULTS, TRAININGS, Record, Records
 from siamese.experiment.run import UNFINISHED, Comparison, _key, run
 from siamese.experiment.scores import BINS, LEVELS, METRICS, RESAMPLES, measure, mining_average_precision
@@ -616,13 +617,13 @@ def test_the_primary_contrast_alone_is_marked_and_left_out_of_holm(written: tupl
     assert [name for name, line in sentences(text).items() if line.startswith("Primary contrast: ")] == ["both"]
     table = [line for line in text.splitlines() if " against " in line and line.startswith("| ")]
     assert [line.split(" | ")[0] for line in table if "(primary)" in line] == ["| `both` against `rows` (primary)"]
-    found = {c.one: c for several in report.contrasts(comparison(SCORES)).values() for c in several}
+    found = {c.one: c for several in contrasts(comparison(SCORES)).values() for c in several}
     rest = {name: c.main.p for name, c in found.items() if name != "both"}
     assert math.isnan(found["both"].main.holm)
     smallest = min(rest, key=lambda name: rest[name])
     assert found[smallest].main.holm == pytest.approx(4 * rest[smallest])  # four, not five
     assert found["rows,batch_size=64"].main.holm == 1
-    for measure_name in report.MEASURES:
+    for measure_name in MEASURES:
         assert math.isnan(found["both"].by[measure_name].holm)
         assert not math.isnan(found["pooled"].by[measure_name].holm)
 
@@ -640,7 +641,7 @@ def test_contrasts_pair_the_seeds(data: Datasets) -> None:
     """A variant that lost a seed is compared over the others, each with its own."""
     made = comparison({"rows": [0.1, 0.2, 0.4, 0.8], "both": [0.11, 0.22, 0.43, 0.84]})
     made.records["both"].pop(1)
-    (found,) = report.contrasts(made)["Is another better than rows?"]
+    (found,) = contrasts(made)["Is another better than rows?"]
     assert found.main.n == 3
     assert found.main.interval.mean == pytest.approx((0.01 + 0.03 + 0.04) / 3)
 
@@ -701,7 +702,7 @@ def test_the_resampled_difference(written: tuple[Path, str]) -> None:
 def test_the_resampled_difference_is_of_the_seeds_that_both_have() -> None:
     made = comparison({"rows": [0.5, 0.9], "both": [0.6, 0.6]})
     made.records["both"].pop()  # of seed 1 both are there, and differ by 10 points
-    ((primary,),) = report.contrasts(made).values()
+    ((primary,),) = contrasts(made).values()
     assert primary.main.interval.mean == pytest.approx(0.1)
     assert "between +10.00 and +10.00 points" in report._resampled(made, primary)
 

@@ -1,84 +1,26 @@
 """The report of a comparison: everything in it is computed from the records."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from siamese import plots
 from siamese.datasets import Datasets
-from siamese.experiment.records import Record
+from siamese.experiment import figures
+from siamese.experiment.contrasts import POINTS, Contrast, contrast, contrasts, shared, values
 from siamese.experiment.run import Comparison
-from siamese.experiment.scores import BINS, METRICS
-from siamese.experiment.statistics import BAND, Difference, Interval, difference, holm, interval
+from siamese.experiment.scores import METRICS, TITLES
+from siamese.experiment.statistics import BAND, Interval, holm, interval
 from siamese.experiment.variants import differing
 from siamese.files import write_text
 from siamese.report import markdown
 
 NOTES = "notes.md"  # written by a person, put at the end of the report
-TITLES = dict(zip(METRICS, ("average precision", "ROC AUC", "accuracy", "F1")))
-POINTS = 100  # a point is a hundredth
-Measure = Callable[[Record], float]
-MEASURES: dict[str, Measure] = {
-    "unseen average precision": lambda record: record["unseen"]["average_precision"],
-    "accuracy": lambda record: record["all"]["accuracy"],
-    "mining": lambda record: record["mining"],
-}
 PURPOSES = {
     "a verdict on a pair (accuracy, all test pairs)": "accuracy",
     "ranking pairs (average precision, unseen pairs)": "unseen average precision",
     "mining an archive (average precision among all pairs of the unseen questions)": "mining",
 }
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """One variant against another."""
-
-    one: str
-    other: str
-    primary: bool  # named before the trainings as the one that counts
-    by: dict[str, Difference]  # by MEASURES, in scores
-
-    @property
-    def main(self) -> Difference:
-        return self.by["unseen average precision"]
-
-    def __str__(self) -> str:
-        return f"`{self.one}` against `{self.other}`"
-
-
-def values(c: Comparison, name: str, measure: str) -> list[float]:
-    """The scores of a variant, one a seed."""
-    return [MEASURES[measure](record) for record in c.records[name]]
-
-
-def contrast(c: Comparison, one: str, other: str) -> Contrast:
-    """The differences over the seeds that both have."""
-    ours, theirs = _shared(c, one, other)
-    primary = (one, other) == c.study.questions[0].contrasts[0]
-    by = {name: difference([m(r) for r in ours], [m(r) for r in theirs]) for name, m in MEASURES.items()}
-    return Contrast(one, other, primary, by)
-
-
-def _shared(c: Comparison, *names: str) -> list[list[Record]]:
-    """The records of some variants, over the seeds that all of them have."""
-    seeds = set.intersection(*({r["config"]["seed"] for r in c.records[name]} for name in names))
-    return [[r for r in c.records[name] if r["config"]["seed"] in seeds] for name in names]
-
-
-def contrasts(c: Comparison) -> dict[str, list[Contrast]]:
-    """By question, those that have trainings; Holm's correction over all but the primary one."""
-    found = {
-        q.text: [contrast(c, *pair) for pair in q.contrasts if all(c.records[name] for name in pair)]
-        for q in c.study.questions
-    }
-    rest = [x for several in found.values() for x in several if not x.primary]
-    for measure in MEASURES:
-        for x, p in zip(rest, holm([x.by[measure].p for x in rest])):
-            x.by[measure] = replace(x.by[measure], holm=p)
-    return found
 
 
 def write(comparison: Comparison, data: Datasets, out: Path, command: str) -> None:
@@ -93,7 +35,8 @@ def write(comparison: Comparison, data: Datasets, out: Path, command: str) -> No
     c = comparison
     names = [v.name for v in c.variants if c.records[v.name]]
     found = contrasts(c)
-    _figures(c, names, found, out)
+    figures.draw(c, names, found, out)
+    sizes = figures.draw_sizes(c, names, len(data.training), out)
     notes = out / NOTES
     parts = [
         f"# {' and '.join(f'`{v.name}`' for v in c.variants[:2])}"
@@ -109,6 +52,7 @@ def write(comparison: Comparison, data: Datasets, out: Path, command: str) -> No
         "## How they separate",
         "![similarities of unseen pairs](histograms.png)",
         "Similarities of the unseen test pairs, all seeds together; from -1 to 1.",
+        "## By the number of training pairs\n\n![scores by the number of training pairs](sizes.png)" if sizes else "",
         "## What it costs", _cost(c, names), "![seconds an epoch](time.png)",
         "One thread a training, several trainings at a time. The ratio is the median over the seeds; the figure has "
         "the median with the 10th and 90th percentile.",
@@ -225,7 +169,7 @@ def _scores(c: Comparison, names: list[str], part: str) -> str:
 
 def _resampled(c: Comparison, primary: Contrast) -> str:
     """How the primary difference varies with the test pairs, where the seeds' intervals take these as given."""
-    pairs = zip(*(_shared(c, primary.one, primary.other)))
+    pairs = zip(*(shared(c, primary.one, primary.other)))
     differences = np.mean([np.subtract(*(np.array(r["resamples"], float) for r in pair)) for pair in pairs], axis=0)
     low, high = np.nanpercentile(differences, (2.5, 97.5)) * POINTS
     return (
@@ -288,43 +232,3 @@ def _failures(c: Comparison) -> str:
         return ""
     lines = [f"- `{r['variant']}`, seed {r['config']['seed']}: {r['error']}" for r in c.failed]
     return "## Trainings that failed\n\n" + "\n".join(lines)
-
-
-def _figures(c: Comparison, names: list[str], found: dict[str, list[Contrast]], out: Path) -> None:
-    def spread(values: Sequence[float]) -> tuple[float, float, float]:
-        i = interval(values)
-        return i.mean, i.low, i.high
-
-    def scores(part: str, metric: str) -> np.ndarray:
-        return np.array([spread([r[part][metric] for r in c.records[name]]) for name in names])
-
-    panels = {
-        title: {f"{part} test pairs": scores(part, metric) for part in ("unseen", "all")}
-        for metric, title in TITLES.items()
-    }
-    plots.intervals(names, panels, out / "scores.png")
-    if every := [x for several in found.values() for x in several]:
-        spans = np.array([[d.mean, d.low, d.high] for d in (x.main.interval for x in every)]) * POINTS
-        labels = [f"{x.one}\n– {x.other}" for x in every]
-        title = "Difference of unseen average precision, points"
-        plots.intervals(labels, {title: {"difference, 95 % interval": spans}}, out / "differences.png", BAND * POINTS)
-    curves = {
-        question: {
-            name: _by_epoch(c.records[name]) for name in dict.fromkeys(n for x in several for n in (x.other, x.one))
-        }
-        for question, several in found.items()
-        if several
-    }
-    if curves:
-        plots.bands(curves, "average precision", out / "curves.png")
-    counts = np.array([np.sum([r["histogram"] for r in c.records[name]], axis=0) for name in names])
-    plots.histograms(names, counts, BINS, out / "histograms.png")
-    seconds = [np.percentile([r["seconds_an_epoch"] for r in c.records[name]], (50, 10, 90)) for name in names]
-    plots.bars(names, np.array(seconds), "Time of an epoch", "seconds", out / "time.png")
-
-
-def _by_epoch(records: list[Record]) -> np.ndarray:
-    """(3, epochs) mean, low and high of the validation pairs' average precision; the epochs that all seeds have."""
-    epochs = min(len(r["history"]) for r in records)
-    by_epoch = [interval([r["history"][e]["average_precision"] for r in records]) for e in range(epochs)]
-    return np.array([[i.mean for i in by_epoch], [i.low for i in by_epoch], [i.high for i in by_epoch]])

@@ -10,6 +10,7 @@ from siamese.model import SiameseModel
 from siamese.pairs import Pairs
 
 METRICS = ("average_precision", "roc_auc", "accuracy", "f1")
+TITLES = dict(zip(METRICS, ("average precision", "ROC AUC", "accuracy", "F1")))
 RESAMPLES = 200
 BINS = np.linspace(-1, 1, 81)
 LEVELS = 32_768  # cosines are rounded to 1/32,768 to count the pairs of an archive

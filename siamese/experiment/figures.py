@@ -1,0 +1,76 @@
+"""The figures of a comparison's report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from siamese import plots
+from siamese.experiment.contrasts import MEASURES, POINTS, Contrast, Measure
+from siamese.experiment.records import Record
+from siamese.experiment.run import Comparison
+from siamese.experiment.scores import BINS, TITLES
+from siamese.experiment.statistics import BAND, interval
+
+
+def draw(c: Comparison, names: list[str], found: dict[str, list[Contrast]], out: Path) -> None:
+    def spread(values: Sequence[float]) -> tuple[float, float, float]:
+        i = interval(values)
+        return i.mean, i.low, i.high
+
+    def scores(part: str, metric: str) -> np.ndarray:
+        return np.array([spread([r[part][metric] for r in c.records[name]]) for name in names])
+
+    panels = {
+        title: {f"{part} test pairs": scores(part, metric) for part in ("unseen", "all")}
+        for metric, title in TITLES.items()
+    }
+    plots.intervals(names, panels, out / "scores.png")
+    if every := [x for several in found.values() for x in several]:
+        spans = np.array([[d.mean, d.low, d.high] for d in (x.main.interval for x in every)]) * POINTS
+        labels = [f"{x.one}\n– {x.other}" for x in every]
+        title = "Difference of unseen average precision, points"
+        plots.intervals(labels, {title: {"difference, 95 % interval": spans}}, out / "differences.png", BAND * POINTS)
+    curves = {
+        question: {
+            name: _by_epoch(c.records[name]) for name in dict.fromkeys(n for x in several for n in (x.other, x.one))
+        }
+        for question, several in found.items()
+        if several
+    }
+    if curves:
+        plots.bands(curves, "average precision", out / "curves.png")
+    counts = np.array([np.sum([r["histogram"] for r in c.records[name]], axis=0) for name in names])
+    plots.histograms(names, counts, BINS, out / "histograms.png")
+    seconds = [np.percentile([r["seconds_an_epoch"] for r in c.records[name]], (50, 10, 90)) for name in names]
+    plots.bars(names, np.array(seconds), "Time of an epoch", "seconds", out / "time.png")
+
+
+def draw_sizes(c: Comparison, names: list[str], every: int, out: Path) -> bool:
+    """Draw scores by the number of training pairs, of variants that differ in it alone; whether there are such."""
+    found: dict[str, dict[int, list[Record]]] = {}
+    for name in names:
+        parts = [part for part in name.split(",") if not part.startswith("training_pairs=")]
+        size = c.records[name][0]["config"]["training_pairs"] or every
+        found.setdefault(",".join(parts), {})[size] = c.records[name]
+    sizes = sorted({size for by_size in found.values() for size in by_size})
+    if len(sizes) < 2:
+        return False
+
+    def curve(by_size: dict[int, list[Record]], measure: Measure) -> np.ndarray:
+        spans = [interval([measure(r) for r in by_size[size]]) if size in by_size else None for size in sizes]
+        return np.array([(i.mean, i.low, i.high) if i else (np.nan,) * 3 for i in spans]).T
+
+    panels = {
+        title: {name: curve(by_size, MEASURES[title]) for name, by_size in found.items()}
+        for title in ("unseen average precision", "accuracy")
+    }
+    plots.by_size(sizes, panels, out / "sizes.png")
+    return True
+
+
+def _by_epoch(records: list[Record]) -> np.ndarray:
+    """(3, epochs) mean, low and high of the validation pairs' average precision; the epochs that all seeds have."""
+    epochs = min(len(r["history"]) for r in records)
+    by_epoch = [interval([r["history"][e]["average_precision"] for r in records]) for e in range(epochs)]
+    return np.array([[i.mean for i in by_epoch], [i.low for i in by_epoch], [i.high for i in by_epoch]])
