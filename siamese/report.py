@@ -7,7 +7,7 @@ import numpy as np
 
 from siamese import evaluation
 from siamese.calibration import reliability
-from siamese.config import Config
+from siamese.config import PRETRAINED, Config
 from siamese.datasets import Datasets
 from siamese.files import write_text
 from siamese.losses.registry import LOSSES
@@ -41,12 +41,12 @@ def write_report(model: SiameseModel, data: Datasets, result: dict[str, Any] | N
     vectors = model.encode([*pairs.question1, *pairs.question2])
     plots.heat_map(vectors[: len(pairs)] @ vectors[len(pairs) :].T, folder / "heat-map.png")
 
-    card = _card(model, data)
+    about = card(model, data)
     test = f"## Test pairs\n\n{markdown_table(result)}\n{recall_table(result)}\n" if result else ""
-    write_text(folder / "README.md", f"# A detector of duplicate questions\n\n{card}\n{test}")
+    write_text(folder / "README.md", f"# A detector of duplicate questions\n\n{about}\n{test}")
     write_text(
         folder / "report.md",
-        f"# Training report\n\n{card}\n{test}\n## Training\n\n![loss and validation scores](training.png)\n\n"
+        f"# Training report\n\n{about}\n{test}\n## Training\n\n![loss and validation scores](training.png)\n\n"
         f"{_epochs(model.facts['history'])}\n## Validation pairs\n\n"
         "![similarities of duplicates and non-duplicates](similarity.png)\n\n"
         "The further the two hills are apart, the fewer verdicts are wrong.\n\n"
@@ -74,18 +74,26 @@ def _prior_figure(model: SiameseModel, labels: np.ndarray, similarity: np.ndarra
     plots.by_prior(priors, found, model.calibration.prior, path)
 
 
-def _card(model: SiameseModel, data: Datasets) -> str:
+def card(model: SiameseModel, data: Datasets) -> str:
+    """What the model is, what it learned from and how sure it may be, a line each."""
     c, scores = model.config, model.facts["validation"]
     tower = f"Embedding {c.embedding} → LSTM {c.hidden} → mean → normalize"
     losses = [] if c.loss == "none" else [_loss(c, c.loss)]
     losses += [] if c.labelled == "none" else [f"{c.labelled_weight:g} × {_loss(c, c.labelled)}"]
+    losses += [f"{c.teacher_weight:g} × distance to the vectors of {Path(c.teacher).name}"] if c.teacher else []
+    words = f"{len(model.tokenizer.words):,} words ({c.tokens})"
+    words += f", and {c.buckets:,} rows that all others share" if c.buckets else ""
+    terms = ", so for non-commercial use" if c.start_from == PRETRAINED else ""
+    start = [f"- started from {Path(c.start_from).name}{terms}"] if c.start_from else []
+    start += [f"- word vectors at the start: {Path(c.word_vectors).name}"] if c.word_vectors else []
     fitted = model.calibration
     training = data.training
     return "\n".join(
         (
             f"- recipe: preset `{c.preset}`, seed {c.seed}",
             f"- tower: {tower}{', each word also added to the output of its step' if c.skip else ''}; "
-            f"{len(model.tokenizer.words):,} words ({c.tokens})",
+            f"{words}{'; weights of int8 and float16' if c.compact else ''}",
+            *start,
             f"- losses: {' + '.join(losses)}",
             f"- trained on {len(training):,} pairs, {training.duplicates:,} of them duplicates ({data.how})",
             f"- threshold {model.threshold:.3f}, "

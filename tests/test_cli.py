@@ -348,7 +348,7 @@ def test_predict_with_a_prior(command: Command, steep: Path) -> None:
     same = said(PAIR[0], PAIR[0], "--prior", 1e-6)
     assert (same["is_duplicate"], same["threshold"]) == (True, HIGHEST)
     assert same["probability"] < 0.5
-    code, out, _ = command("predict", "zzz", PAIR[0], "--model", steep, "--prior", 0.01)
+    code, out, _ = command("predict", "", PAIR[0], "--model", steep, "--prior", 0.01)
     assert (code, out) == (0, "not duplicate: similarity 0.000 (threshold 0.730), probability 0.00\n")
 
 
@@ -395,7 +395,10 @@ def test_predict_of_odd_questions(command: Command, tiny_model: Path) -> None:
     for question in ("", " ", "zzz", "駅はどこ 🚉", "a" * 100_000, "caf\udce9"):  # the last: bytes that are no UTF-8
         code, out, err = command("predict", question, PAIR[0], "--model", tiny_model, "--threshold", 0, "--json")
         assert (code, err) == (0, "")
-        assert (json.loads(out)["is_duplicate"], json.loads(out)["similarity"]) == (False, 0)
+        found = json.loads(out)
+        assert -1 <= found["similarity"] <= 1 and found["is_duplicate"] == (found["similarity"] > 0)
+        if not question.strip():
+            assert (found["is_duplicate"], found["similarity"]) == (False, 0)
     assert command("predict", "--model", tiny_model, "--", "--what", "-is")[0] == 0
 
 
@@ -599,6 +602,8 @@ def test_tune_on(command: Command, steep: Path, small_file: Path, tmp_path: Path
         ("precision=2", "goal 'precision=2': expected probability, accuracy, f1 or precision=0.95"),
         ("precision=1", "no threshold reaches a precision of 1.0; the highest is 0."),
     ):
+        with open(tmp_path / "validation.csv", "a", encoding="utf-8") as file:  # alike as can be, and no duplicates
+            file.write("".join("how is it?,how is it?,0\n" for _ in range(5)))
         code, out, err = command("evaluate", *words, "--goal", goal)
         assert (code, out) == (2, "")
         assert message in err

