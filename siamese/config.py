@@ -65,7 +65,7 @@ class Config:
     temperature: float = 0.05  # of matrix-softmax: cosines are divided by it
     squared: bool = False  # triplet-euclidean: distances squared
     labelled: str = "logistic"  # the loss on labelled pairs, non-duplicates included
-    labelled_weight: float = 2.0  # its factor beside the in-batch loss
+    labelled_weight: float = 8.0  # its factor beside the in-batch loss
     labelled_margin: float = 0.5  # of contrastive (a distance) and cosine-hinge (a cosine)
     teacher: str | None = None  # a sentence encoder whose vectors the tower learns to give, projected to its size
     teacher_weight: float = 16.0  # the factor of that loss
@@ -73,7 +73,7 @@ class Config:
     # optimisation
     precision: str = "float32"  # of the tower's matrix products in training; sums and state stay float32
     optimizer: str = "adam"
-    learning_rate: float = 0.002  # the highest of the schedule
+    learning_rate: float = 0.004  # the highest of the schedule
     schedule: str = "linear-decay"
     epochs: int | None = None  # passes over the pairs; None: four, or as many as make 500 steps
     patience: int | None = None  # epochs without a better validation score before stopping

@@ -291,8 +291,8 @@ def test_the_rarer_duplicates_are_the_higher_the_threshold(fitted: Calibration, 
     rare, frequent = sorted((one, other))
     high, low = fitted.threshold(rare), fitted.threshold(frequent)
     assert high >= low
-    assume(logit(frequent) - logit(rare) > 1e-6 and low > 0 and high < HIGHEST)
-    assert high > low
+    if logit(frequent) - logit(rare) > 1e-6 and low > 0 and high < HIGHEST:
+        assert high > low
 
 
 @pytest.mark.parametrize("prior", [None, 0.01, 0.5, 0.99])

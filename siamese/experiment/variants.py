@@ -10,8 +10,9 @@ from siamese.errors import UserError
 
 # The course's tower and its loss; beside these, what `best` does: so all but the loss is sound and equal.
 BASE = Config(
-    min_count=1, buckets=0, skip=False, swap=False, anchors="rows", labelled="none", epochs=5, goal="accuracy"
-)
+    min_count=1, buckets=0, skip=False, swap=False, anchors="rows", labelled="none", labelled_weight=2.0,
+    learning_rate=0.002, epochs=5, goal="accuracy",
+)  # fmt: skip
 
 SIDES = {
     "rows": {"anchors": "rows"},
