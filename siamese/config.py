@@ -68,7 +68,7 @@ class Config:
     labelled_weight: float = 8.0  # its factor beside the in-batch loss
     labelled_margin: float = 0.5  # of contrastive (a distance) and cosine-hinge (a cosine)
     teacher: str | None = None  # a sentence encoder whose vectors the tower learns to give, projected to its size
-    teacher_weight: float = 16.0  # the factor of that loss
+    teacher_weight: float = 24.0  # the factor of that loss
 
     # optimisation
     precision: str = "float32"  # of the tower's matrix products in training; sums and state stay float32

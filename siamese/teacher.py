@@ -27,7 +27,7 @@ from siamese.objective import Objective
 from siamese.text import Tokens
 
 CACHE = Path("models/teachers")  # vectors of an encoder, which take minutes to make
-PART = 16_384  # questions whose vectors are one file there; an encoding that was stopped goes on after the last
+PART = 16_384  # questions whose vectors are one file there; stopped, it goes on after the last
 EPOCHS, LEARNING_RATE = 4, 1e-3  # of the linear map; 10 epochs and 0.0003 gave the same on the validation pairs
 
 Encode = Callable[[Sequence[str]], np.ndarray]
@@ -80,20 +80,39 @@ def _carried(name: str) -> str | None:
 def vectors(
     name: str, questions: Sequence[str], progress: Callable[[int, int], None], cache: Path = CACHE
 ) -> np.ndarray:
-    """An encoder's vectors of n distinct questions, (n, d) float16, from the cache where it has them."""
-    text = "\0".join([name, *questions]).encode("utf-8", "surrogatepass")
-    folder = cache / f"{re.sub(r'[^A-Za-z0-9]+', '-', Path(name).name)}-{hashlib.sha256(text).hexdigest()[:16]}"
-    encode: Encode | None = None
-    parts = []
-    for start in range(0, len(questions), PART):
-        path = folder / f"{start}.npy"
-        if not path.exists():
-            encode = encode or load_encoder(name)
-            with replacing(path) as temporary, open(temporary, "wb") as file:
-                np.save(file, encode(questions[start : start + PART]).astype(np.float16), allow_pickle=False)
-            progress(min(start + PART, len(questions)), len(questions))
-        parts.append(np.load(path, allow_pickle=False))
-    return np.concatenate(parts)
+    """An encoder's vectors of n questions, (n, d) float16; those that the cache does not have are made and kept."""
+    folder = cache / re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
+    hashes = np.array([_hash(question) for question in questions], np.uint64)
+    known, found = _cached(folder)
+    missing = np.flatnonzero(~np.isin(hashes, known))
+    if len(missing):
+        encode = load_encoder(name)
+        for start in range(0, len(missing), PART):
+            part = missing[start : start + PART]
+            encoded = encode([questions[i] for i in part]).astype(np.float16)
+            with (
+                replacing(folder / f"{len(list(folder.glob('*.npz')))}.npz") as temporary,
+                open(temporary, "wb") as file,
+            ):
+                np.savez(file, hashes=hashes[part], vectors=encoded)
+            progress(min(start + PART, len(missing)), len(missing))
+        known, found = _cached(folder)
+    order = np.argsort(known, kind="stable")
+    return found[order[np.searchsorted(known, hashes, sorter=order)]]
+
+
+def _cached(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The hashes of questions (k,) and their vectors (k, d) in a folder of the cache."""
+    hashes, found = [np.zeros(0, np.uint64)], []
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path, allow_pickle=False) as part:
+            hashes.append(part["hashes"])
+            found.append(part["vectors"])
+    return np.concatenate(hashes), np.concatenate(found) if found else np.zeros((0, 0), np.float16)
+
+
+def _hash(question: str) -> int:
+    return int.from_bytes(hashlib.blake2b(question.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
 class _Projection(nn.Module):

