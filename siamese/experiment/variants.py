@@ -135,9 +135,9 @@ ABLATION = Study(
         Question("What does each part add to those before it?", tuple(zip(STEPS[:0:-1], STEPS[-2::-1]))),
         Question("What does the whole lose without a part?", tuple((FULL, other) for other in WITHOUT.values())),
     ),
-    Config(teacher=TEACHER, epochs=8),
+    Config(teacher=TEACHER, epochs=4),
 )
-SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, None)
+SIZES = (3_000, 10_000, 30_000, None)
 LEARNING_CURVE = Study(
     tuple(
         f"{name},training_pairs={size}" if size else name
@@ -145,12 +145,12 @@ LEARNING_CURVE = Study(
         for size in SIZES
     ),
     (Question("What does the teacher add?", ((FULL, "both+logistic,teacher=none"),)),),
-    Config(teacher=TEACHER, epochs=8),
+    Config(teacher=TEACHER, epochs=4),
 )
 STARTS = (100, 300, 1_000, None)
 START = Study(
     tuple(
-        f"both+logistic{start},training_pairs={size}" if size else f"both+logistic{start}"
+        f"both+logistic{start},learning_rate=0.0005/0.001/0.002/0.004" + (f",training_pairs={size}" if size else "")
         for start in (",start_from=pretrained", "")
         for size in STARTS
     ),
