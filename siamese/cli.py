@@ -203,6 +203,7 @@ def train(options: argparse.Namespace) -> None:
         result = evaluation.evaluate(model, parts.test, tuning=parts.validation, training=parts.training)
     model.save(folder)
     report.write_report(model, parts, result, folder)
+    report.write_card(model, parts, result, folder, "# A detector of duplicate questions\n")
     print(report.summary(model, result, options.out))
 
 

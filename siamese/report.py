@@ -17,13 +17,13 @@ HEAT_MAP_PAIRS = 32
 
 
 def write_report(model: SiameseModel, data: Datasets, result: dict[str, Any] | None, folder: Path) -> None:
-    """Write report.md, its figures and the model card into the model folder.
+    """Write report.md and its figures.
 
     Args:
         model: the trained model; its facts hold the history.
         data: what it was trained on; the figures show the validation pairs.
         result: `evaluation.evaluate` of the test pairs, where there are any.
-        folder: the model folder.
+        folder: where, such as the model folder.
     """
     from siamese import plots
 
@@ -41,9 +41,7 @@ def write_report(model: SiameseModel, data: Datasets, result: dict[str, Any] | N
     vectors = model.encode([*pairs.question1, *pairs.question2])
     plots.heat_map(vectors[: len(pairs)] @ vectors[len(pairs) :].T, folder / "heat-map.png")
 
-    about = card(model, data)
-    test = f"## Test pairs\n\n{markdown_table(result)}\n{recall_table(result)}\n" if result else ""
-    write_text(folder / "README.md", f"# A detector of duplicate questions\n\n{about}\n{test}")
+    about, test = card(model, data), _test_section(result)
     write_text(
         folder / "report.md",
         f"# Training report\n\n{about}\n{test}\n## Training\n\n![loss and validation scores](training.png)\n\n"
@@ -59,6 +57,15 @@ def write_report(model: SiameseModel, data: Datasets, result: dict[str, Any] | N
         "![similarities within a batch](heat-map.png)\n\n"
         "Each row is a question, each column another; duplicates meet on the diagonal.\n",
     )
+
+
+def write_card(model: SiameseModel, data: Datasets, result: dict[str, Any] | None, folder: Path, about: str) -> None:
+    """Write README.md, the model card, into the model folder: `about`, then what `card` says, then the test pairs."""
+    write_text(folder / "README.md", f"{about}\n{card(model, data)}\n{_test_section(result)}")
+
+
+def _test_section(result: dict[str, Any] | None) -> str:
+    return f"## Test pairs\n\n{markdown_table(result)}\n{recall_table(result)}\n" if result else ""
 
 
 def _prior_figure(model: SiameseModel, labels: np.ndarray, similarity: np.ndarray, path: Path) -> None:

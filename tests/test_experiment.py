@@ -17,12 +17,12 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from siamese import datasets, evaluation, training
+from siamese import datasets, evaluation, plots, training
 from siamese.checkpoints import fingerprint
 from siamese.config import Config
 from siamese.datasets import Datasets
 from siamese.errors import DivergedError, UserError
-from siamese.experiment import report
+from siamese.experiment import figures, report
 from siamese.experiment.contrasts import MEASURES, contrasts
 from siamese.experiment.records import FIELDS, RESULTS, TRAININGS, Record, Records
 from siamese.experiment.run import UNFINISHED, Comparison, _key, run
@@ -571,6 +571,27 @@ SCORES = {
     "rows,swap=true": beside(0.002, 0.0002),
     "rows,batch_size=64": beside(0.0, 0.03),
 }
+
+
+def test_scores_by_the_number_of_training_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(plots, "by_size", lambda *what: drawn.append(what))
+    made = comparison({
+        "both": [0.8, 0.9], "both,training_pairs=100": [0.5, 0.6], "rows,training_pairs=100": [0.4, 0.4],
+    })  # fmt: skip
+    assert figures.draw_sizes(made, list(made.records), 1_000, tmp_path)
+    ((sizes, panels, path),) = drawn
+    assert (sizes, path) == ([100, 1_000], tmp_path / "sizes.png")
+    curves = panels["unseen average precision"]
+    assert list(curves) == ["both", "rows"]
+    assert curves["both"][0] == pytest.approx([0.55, 0.85])
+    # two seeds 0.1 apart: t(0.975, 1) · s / √2 = 12.706 · 0.0707 / 1.414 = 0.635
+    assert curves["both"][1] == pytest.approx([0.55 - 0.635, 0.85 - 0.635], abs=1e-3)
+    assert curves["rows"][0] == pytest.approx([0.4, np.nan], nan_ok=True)
+    monkeypatch.undo()
+    assert figures.draw_sizes(made, list(made.records), 1_000, tmp_path)
+    assert (tmp_path / "sizes.png").read_bytes().startswith(b"\x89PNG")
+    assert not figures.draw_sizes(made, ["both"], 1_000, tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Learning from a sentence encoder: its vectors, their cache, their projection, and the tower's training on them."""
 
+import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,10 +11,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from siamese import cli, teacher
+from siamese import cli, pretraining, teacher
 from siamese.batches import Batch, PairTokens, data_generator
 from siamese.config import Config
+from siamese.datasets import Datasets
 from siamese.errors import UserError
+from siamese.experiment import run
+from siamese.experiment.variants import Study, parse_all
+from siamese.model import SiameseModel
 from siamese.objective import Objective
 from siamese.pairs import Pairs
 from siamese.text import Tokens
@@ -207,6 +212,37 @@ def test_a_part_of_the_pairs_is_drawn_by_the_seed() -> None:
     rows = set(zip(pairs.question1, pairs.question2, pairs.labels.tolist()))
     assert set(zip(one.question1, one.question2, one.labels.tolist())) <= rows
     assert len(Prepared.of(RECIPE.replace(training_pairs=10_000), pairs).training) == 24
+
+
+def test_a_comparison_has_the_vectors_made_once(encoder: list[str], tmp_path: Path) -> None:
+    """By the parent: in the processes of the trainings there is no encoder, so one that asked for it would fail."""
+    pairs = small_pairs()
+    data = Datasets(pairs, pairs, dataclasses.replace(pairs, unseen=np.ones(len(pairs), bool)), "")
+    base = RECIPE.replace(teacher="no-such-encoder", epochs=1)
+    study = Study(("both+logistic", "both+logistic,teacher=none"), (), base)
+    found = run.run(study, parse_all(study.losses, base), data, 1, tmp_path / "out", 1)
+    assert not found.failed
+    assert [len(records) for records in found.records.values()] == [1, 1]
+    assert sorted(encoder) == sorted({*pairs.question1, *pairs.question2})
+
+
+def test_the_pretrained_model_is_made_with_its_card_and_report(
+    encoder: list[str], small_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = RECIPE.replace(teacher="encoder", compact=True, epochs=2, batch_size=32)
+    monkeypatch.setattr(pretraining, "RECIPE", recipe)
+    pretraining.make(str(small_file), str(small_file), str(small_file), Path("made"), Path("report"))
+    assert {path.name for path in Path("made").iterdir()} == {
+        "README.md", "config.json", "model.safetensors", "vocabulary.txt",
+    }  # fmt: skip
+    card = Path("made/README.md").read_text("utf-8")
+    for said in ("non-commercial", "24 × distance to the vectors of encoder", "precision at recall", "| unseen ("):
+        assert said in card
+    assert "![" not in card and "![" in Path("report/report.md").read_text("utf-8")
+    model = SiameseModel.load("made")
+    assert model.config == recipe and "data" not in model.facts
+    settings = Path("made/config.json").read_text("utf-8")
+    assert str(small_file) not in settings and str(Path.cwd()) not in settings
 
 
 def test_without_the_library_an_error_says_what_to_install(

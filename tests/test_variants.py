@@ -90,6 +90,21 @@ def test_several_values_are_settings_to_choose_from() -> None:
     assert all(c.batch_size == 64 and c.anchors == "both" for c in variant.settings)
 
 
+def test_none_is_no_teacher() -> None:
+    base = BASE.replace(teacher="encoder", training_pairs=10)
+    found = only("both,teacher=none,training_pairs=none", base)
+    assert (found.teacher, found.training_pairs) == (None, None)
+    assert only("both,teacher=other", base).teacher == "other"
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_questions_of_a_study_are_about_its_variants(name: str) -> None:
+    study = STUDIES[name]
+    variants = {variant.name for variant in parse_all(study.losses, study.base)}
+    asked = {variant for question in study.questions for pair in question.contrasts for variant in pair}
+    assert asked <= variants
+
+
 def test_all_else_is_the_bases() -> None:
     base = BASE.replace(epochs=7, batch_size=32, precision="bfloat16", labelled="mse", loss="matrix-bce")
     found = only("columns", base)
