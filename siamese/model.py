@@ -238,7 +238,7 @@ def write_predictions(
 
 def first_word(config: Config) -> int:
     """The lowest id that makes a question known; 0 in the course presets, where every id does."""
-    return RULES[config.tokens].first_word if config.padding == "none" else 0
+    return RULES[config.tokens].first_word + config.buckets if config.padding == "none" else 0
 
 
 def cosine(vectors: np.ndarray, first: Sequence[int] | np.ndarray, second: Sequence[int] | np.ndarray) -> np.ndarray:

@@ -146,6 +146,6 @@ class Tokenizer:
         return tokens.ids >= self.first_word
 
     def knows(self, tokens: Tokens) -> np.ndarray:
-        """(n,) bool: whether a question has at least one word that has an id, its own or a bucket's."""
-        known = np.concatenate(([0], np.cumsum(tokens.ids >= RULES[self.rule].first_word)))
+        """(n,) bool: whether a question has at least one word of the vocabulary."""
+        known = np.concatenate(([0], np.cumsum(self.in_vocabulary(tokens))))
         return known[tokens.starts[1:]] > known[tokens.starts[:-1]]

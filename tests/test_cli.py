@@ -348,7 +348,7 @@ def test_predict_with_a_prior(command: Command, steep: Path) -> None:
     same = said(PAIR[0], PAIR[0], "--prior", 1e-6)
     assert (same["is_duplicate"], same["threshold"]) == (True, HIGHEST)
     assert same["probability"] < 0.5
-    code, out, _ = command("predict", "", PAIR[0], "--model", steep, "--prior", 0.01)
+    code, out, _ = command("predict", "zzz", PAIR[0], "--model", steep, "--prior", 0.01)
     assert (code, out) == (0, "not duplicate: similarity 0.000 (threshold 0.730), probability 0.00\n")
 
 
@@ -395,10 +395,7 @@ def test_predict_of_odd_questions(command: Command, tiny_model: Path) -> None:
     for question in ("", " ", "zzz", "駅はどこ 🚉", "a" * 100_000, "caf\udce9"):  # the last: bytes that are no UTF-8
         code, out, err = command("predict", question, PAIR[0], "--model", tiny_model, "--threshold", 0, "--json")
         assert (code, err) == (0, "")
-        found = json.loads(out)
-        assert -1 <= found["similarity"] <= 1 and found["is_duplicate"] == (found["similarity"] > 0)
-        if not question.strip():
-            assert (found["is_duplicate"], found["similarity"]) == (False, 0)
+        assert (json.loads(out)["is_duplicate"], json.loads(out)["similarity"]) == (False, 0)
     assert command("predict", "--model", tiny_model, "--", "--what", "-is")[0] == 0
 
 
