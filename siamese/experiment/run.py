@@ -35,6 +35,7 @@ from siamese.experiment.scores import measure
 from siamese.experiment.variants import Study, Variant
 from siamese.model import SiameseModel
 from siamese.pairs import Clusters, Pairs
+from siamese.preparation import Prepared
 from siamese.progress import CountBar
 
 UNFINISHED = "unfinished"
@@ -204,7 +205,7 @@ class _Worker:
     folder: Path
     epochs: "multiprocessing.Queue[str]"  # the key of a training is put for each epoch done
     stop: Event
-    prepared: dict[tuple[object, ...], training.Prepared]
+    prepared: dict[tuple[object, ...], Prepared]
 
 
 _worker: _Worker
@@ -247,8 +248,8 @@ def _train(name: str, config: Config, key: str) -> Record:
     """One training, in a process of its own."""
     start = SiameseModel.load(config.start_from) if config.start_from else None
     recipe = config.replace(**bound(start.config)) if start else config
-    if (shared := training.Prepared.key(recipe)) not in _worker.prepared:
-        _worker.prepared = {shared: training.Prepared.of(recipe, _worker.data.training, start)}
+    if (shared := Prepared.key(recipe)) not in _worker.prepared:
+        _worker.prepared = {shared: Prepared.of(recipe, _worker.data.training, start)}
     record: Record = {"variant": name, "config": asdict(config)}
     data = _worker.data
     assert data.test is not None
