@@ -102,7 +102,7 @@ def trained(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 def test_train_makes_a_model_folder(trained: tuple[Path, str, str]) -> None:
     folder, _, _ = trained
     figures = {"training.png", "similarity.png", "curves.png", "reliability.png", "prior.png", "heat-map.png"}
-    model = {"config.json", "model.safetensors", "vocabulary.txt", "README.md", "report.md", "checkpoint.safetensors"}
+    model = {"config.json", "model.safetensors", "vocabulary.txt", "README.md", "report.md"}
     assert {path.name for path in folder.iterdir()} == model | figures
     report = (folder / "report.md").read_text(encoding="utf-8")
     assert set(re.findall(r"!\[[^\]]+\]\((.+?)\)", report)) == figures
@@ -260,18 +260,17 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
         # Where the tests run in the background, SIGINT may be ignored by inheritance.
         training = start(*line, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
         assert training.stderr
-        epoch = next(line for line in training.stderr if line.startswith("epoch "))
-        number = int(epoch.split()[1].rstrip(":"))
-        assert number > first  # the second time it goes on
-        first = number
+        next(line for line in training.stderr if line.startswith("epoch "))
         training.send_signal(signal.SIGINT)
         out, err = training.communicate(timeout=60)
         assert (training.returncode, out) == (130, "")
         assert "Traceback" not in err
-        said = re.search(r"^stopped; go on from the last epoch with: python (.*)$", err, re.MULTILINE)
+        said = re.search(r"^stopped; step ([\d,]+) is kept, go on with: python (.*)$", err, re.MULTILINE)
         assert said
-        assert shlex.split(said[1]) == [*map(str, line[:7]), "100000", "--resume"]
-        line = shlex.split(said[1])
+        assert int(said[1].replace(",", "")) > first  # the second time it goes on
+        first = int(said[1].replace(",", ""))
+        assert shlex.split(said[2]) == [*map(str, line[:7]), "100000", "--resume"]
+        line = shlex.split(said[2])
     assert not (tmp_path / "my model" / "config.json").exists()
 
 
@@ -279,7 +278,7 @@ def test_resume_of_another_run_is_refused(command: Command, trained: tuple[Path,
     folder, _, _ = trained
     code, out, err = command("train", "--data", small_file, "--out", folder, "--epochs", 9, "--resume")
     assert (code, out) == (2, "")
-    assert "checkpoint.safetensors: belongs to a run that differs in seed, batch_size, learning_rate, epochs" in err
+    assert "holds the finished model of a run that differs in seed, batch_size, learning_rate, epochs; train" in err
     assert err.count("\n") == 1
 
 
