@@ -16,7 +16,7 @@ FAR = 1 << 30  # Windows locks bytes, and nobody else can read these; past the t
 
 @contextmanager
 def locked(folder: str | Path) -> Iterator[None]:
-    """Hold a folder, which is made where it is not there, for the length of the block.
+    """Hold a folder for the length of the block; where it is not there it is made, and where it stays empty removed.
 
     The operating system holds the lock and ends it with the process, however
     that ends; the file only tells others who it is. On a file system without
@@ -26,28 +26,34 @@ def locked(folder: str | Path) -> Iterator[None]:
         UserError: another process holds it; the message says which, and since when.
     """
     folder = Path(folder)
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
     file = _take(path)
     if file is None:
         raise UserError(f"{folder}: in use by {_holder(path)}; wait for its end, or choose another --out")
-    with file:
-        file.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
-        file.flush()
-        try:
-            yield
-        finally:
-            if os.name == "posix":  # while it is locked, so that nobody holds a file without a name
+    try:
+        with file:
+            since = time.strftime("%Y-%m-%d %H:%M:%S")
+            with suppress(OSError):  # a full disk: the lock holds without its text
+                file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n".encode())
+            try:
+                yield
+            finally:
+                if os.name == "posix":  # while it is locked, so that nobody holds a file without a name
+                    path.unlink(missing_ok=True)
+    finally:
+        with suppress(OSError):  # others use it
+            if os.name != "posix":  # Windows removes no open file: not this one before it is closed, nor a taken one
                 path.unlink(missing_ok=True)
-    if os.name != "posix":  # Windows removes no open file: not this one before it is closed, nor one that is taken
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
+            if is_new:
+                folder.rmdir()
 
 
-def _take(path: Path) -> IO[str] | None:
+def _take(path: Path) -> IO[bytes] | None:
     """The file, open, locked and empty; None where another process has it."""
     while True:
-        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
+        file = open(path, "a+b", buffering=0)  # noqa: SIM115
         try:
             if not _lock(file):
                 file.close()
@@ -62,7 +68,7 @@ def _take(path: Path) -> IO[str] | None:
         file.close()
 
 
-def _lock(file: IO[str]) -> bool:
+def _lock(file: IO[bytes]) -> bool:
     """Lock an open file; whether no other process has it."""
     try:
         if os.name == "posix":

@@ -248,6 +248,8 @@ class _Watch(training.Progress):
 
 def _train(name: str, config: Config, key: str) -> Record:
     """One training, in a process of its own."""
+    if _worker.stop.is_set():  # it was already on its way to this process
+        raise Stopped
     start = SiameseModel.load(config.start_from) if config.start_from else None
     recipe = config.replace(**bound(start.config)) if start else config
     if (shared := Prepared.key(recipe)) not in _worker.prepared:
