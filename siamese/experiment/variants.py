@@ -150,7 +150,7 @@ LEARNING_CURVE = Study(
 STARTS = (100, 300, 1_000, None)
 START = Study(
     tuple(
-        f"both+logistic{start},learning_rate=0.0005/0.001/0.002/0.004" + (f",training_pairs={size}" if size else "")
+        f"both+logistic{start},learning_rate=0.001/0.004" + (f",training_pairs={size}" if size else "")
         for start in (",start_from=pretrained", "")
         for size in STARTS
     ),
@@ -163,7 +163,7 @@ START = Study(
             ),
         ),
     ),
-    Config(),
+    Config(patience=20),
 )
 STUDIES = {
     "one-sided-vs-symmetric": ONE_SIDED,
