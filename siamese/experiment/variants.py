@@ -137,7 +137,9 @@ ABLATION = Study(
     ),
     Config(teacher=TEACHER, epochs=4),
 )
-SIZES = ("training_pairs=3000", "training_pairs=10000", "training_pairs=30000", "")
+SIZES = (  # each with 500 steps or more
+    "training_pairs=3000,epochs=72", "training_pairs=10000,epochs=22", "training_pairs=30000,epochs=8", "",
+)  # fmt: skip
 TAUGHT = tuple(",".join(filter(None, (FULL, size))) for size in SIZES)
 UNTAUGHT = tuple(",".join(filter(None, (f"{FULL},teacher=none", size))) for size in SIZES)
 LEARNING_CURVE = Study(
