@@ -47,7 +47,7 @@ def draw(c: Comparison, names: list[str], found: dict[str, list[Contrast]], out:
 
 
 def draw_sizes(c: Comparison, names: list[str], every: int, out: Path) -> bool:
-    """Draw scores by the number of training pairs, where variants differ in it (and in epochs) alone; whether they do."""
+    """Draw scores by the number of training pairs, where variants differ in it (and epochs) alone; whether they do."""
     found: dict[str, dict[int, list[Record]]] = {}
     for name in names:
         parts = [part for part in name.split(",") if not part.startswith(("training_pairs=", "epochs="))]
