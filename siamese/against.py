@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from siamese.model import cosine
+from siamese.config import PRETRAINED
+from siamese.model import SHIPPED, cosine
 from siamese.progress import CountBar
 from siamese.scoring import Setting
 from siamese.teacher import load_encoder
@@ -110,8 +111,9 @@ def sample(questions1: Sequence[str], questions2: Sequence[str], count: int = QU
 
 
 def model_bytes(folder: str | Path) -> int:
-    """The bytes of the files that a model of ours is loaded from."""
-    return sum((Path(folder) / name).stat().st_size for name in OURS)
+    """The bytes of the files that a model of ours is loaded from, given by its folder or as "pretrained"."""
+    folder = SHIPPED if str(folder) == PRETRAINED else Path(folder)
+    return sum((folder / name).stat().st_size for name in OURS)
 
 
 def encoder_bytes(name: str) -> int | None:

@@ -155,15 +155,17 @@ def _report_faults(pairs: "Pairs", path: str) -> None:
             print(f"  {fault}", file=sys.stderr)
 
 
+def _default_model() -> str:
+    return MODEL if os.path.isfile(os.path.join(MODEL, "config.json")) else PRETRAINED
+
+
 def _load(name: str | None) -> "SiameseModel":
     """The model of a folder, or the pretrained one: by name, or because none is named and nothing was trained."""
     from pathlib import Path
 
     from siamese import model
 
-    if name is None:
-        name = MODEL if Path(MODEL, "config.json").is_file() else PRETRAINED
-    if name != PRETRAINED:
+    if (name := name or _default_model()) != PRETRAINED:
         return model.SiameseModel.load(name)
     loaded, card = model.SiameseModel.pretrained(), model.SHIPPED / "README.md"
     where = card.relative_to(Path.cwd()) if card.is_relative_to(Path.cwd()) else card
@@ -231,7 +233,7 @@ def examine(options: argparse.Namespace) -> None:
 
     from siamese import examination, examination_report
 
-    encoder = None
+    name, encoder = options.model or _default_model(), None
     if options.against:
         from siamese.against import Encoder
 
@@ -239,10 +241,9 @@ def examine(options: argparse.Namespace) -> None:
     others = {encoder.name: encoder.similarity} if encoder else {}
     found, verdicts = examination.examine(setting, others, text=options.show_text)
     if encoder:
-        found["encoder"] = encoder.beside(setting, options.model)
-    out = Path(options.out)
-    examination_report.write(found, verdicts, out, options.model, options.data, _command())
-    print(examination_report.summary(found, out))
+        found["encoder"] = encoder.beside(setting, name)
+    examination_report.write(found, verdicts, Path(options.out), name, options.data, _command())
+    print(examination_report.summary(found, Path(options.out)))
 
 
 def predict(options: argparse.Namespace) -> None:

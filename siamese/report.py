@@ -61,7 +61,7 @@ def write_report(model: SiameseModel, data: Datasets, result: dict[str, Any] | N
 
 def write_card(model: SiameseModel, data: Datasets, result: dict[str, Any] | None, folder: Path, about: str) -> None:
     """Write README.md, the model card, into the model folder: `about`, then what `card` says, then the test pairs."""
-    write_text(folder / "README.md", f"{about}\n{card(model, data)}\n{_test_section(result)}")
+    write_text(folder / "README.md", f"{about}\n{card(model, data)}\n{_test_section(result)}".rstrip() + "\n")
 
 
 def _test_section(result: dict[str, Any] | None) -> str:

@@ -70,6 +70,11 @@ def make_tower(config: Config, vocabulary: int) -> Tower:
     )
 
 
+def planned_epochs(config: Config, batches: int) -> int:
+    """How many epochs a run has; where the recipe does not say, enough for a small file's few batches to add up."""
+    return config.epochs or max(LEAST_EPOCHS, -(-LEAST_STEPS // max(1, batches)))
+
+
 def encode_batch(tower: Tower, config: Config, batch: Batch, pad_id: int) -> Tensor:
     """The vectors of b1, b2, n1 and n2, one under the other, in one call of the tower."""
     b1, b2 = pad(batch.b1, batch.b2, config.padding, pad_id)
@@ -143,7 +148,7 @@ def train(
     batches = number_of_batches(int((pairs.labels == 1).sum()), config.batch_size, config.drop_last, config.wrap)
     if batches == 0:
         raise DataError(f"--drop-last leaves no batch: fewer than {config.batch_size} duplicates to train on")
-    epochs = config.epochs or max(LEAST_EPOCHS, -(-LEAST_STEPS // batches))
+    epochs = planned_epochs(config, batches)
 
     tower = make_tower(config, len(tokenizer))
     if config.word_vectors:

@@ -47,10 +47,10 @@ def draw(c: Comparison, names: list[str], found: dict[str, list[Contrast]], out:
 
 
 def draw_sizes(c: Comparison, names: list[str], every: int, out: Path) -> bool:
-    """Draw scores by the number of training pairs, of variants that differ in it alone; whether there are such."""
+    """Draw scores by the number of training pairs, where variants differ in it (and epochs) alone; whether they do."""
     found: dict[str, dict[int, list[Record]]] = {}
     for name in names:
-        parts = [part for part in name.split(",") if not part.startswith("training_pairs=")]
+        parts = [part for part in name.split(",") if not part.startswith(("training_pairs=", "epochs="))]
         size = c.records[name][0]["config"]["training_pairs"] or every
         found.setdefault(",".join(parts), {})[size] = c.records[name]
     sizes = sorted({size for by_size in found.values() for size in by_size})

@@ -132,6 +132,10 @@ def _setting(c: Comparison, data: Datasets, command: str) -> str:
     seeds = max(len(records) for records in c.records.values())
     assert data.test is not None
     tower = f"Embedding {base.embedding} → LSTM {base.hidden} → mean → normalize"
+    parts = ["sides swapped at random" if base.swap else "no swapping of sides"]
+    parts += [f"words seen less than {base.min_count} times share {base.buckets:,} embeddings"] if base.buckets else []
+    parts += [f"{base.teacher_weight:g} × distance to the vectors of {base.teacher}"] if base.teacher else []
+    epochs = f"{base.epochs} epochs" if base.epochs else "4 epochs or more, until 500 steps are done,"
     lines = [
         "A batch holds B pairs of duplicates, and S = v1 · v2ᵀ the cosines of all their questions: the diagonal holds "
         "the duplicates, everything else a negative. With d = S[i, i], the triplet loss of anchor i is",
@@ -142,10 +146,10 @@ def _setting(c: Comparison, data: Datasets, command: str) -> str:
         "closest one is sought. Known duplicates off the diagonal are no negatives, unless it says "
         "`leave_out_known=false`. A name with `+` has a loss on labelled pairs beside it.",
         f"Equal for all, unless the name says otherwise: {tower}{' with skip' if base.skip else ''}, "
-        f"batch {base.batch_size}, margin {base.margin:g}, {base.epochs} epochs of which the best on the validation "
+        f"batch {base.batch_size}, margin {base.margin:g}, {epochs} of which the best on the validation "
         f"pairs is kept, {base.optimizer} at {base.learning_rate:g} ({base.schedule}), {base.precision}, "
-        f"{'sides swapped at random' if base.swap else 'no swapping of sides'}; {seeds} seeds, each with the same "
-        "first weights and the same pairs in the same order for every variant.",
+        f"{', '.join(parts)}; {seeds} seeds, each with the same first weights and the same pairs in the same order for "
+        "every variant.",
         f"Trained on {len(data.training):,} pairs ({data.training.duplicates:,} duplicates); epoch, settings and "
         f"threshold chosen on {len(data.validation):,} validation pairs; scored on {len(data.test):,} test pairs, "
         "on which nothing was chosen.",

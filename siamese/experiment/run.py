@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from siamese import training
+from siamese.batches import number_of_batches
 from siamese.checkpoints import fingerprint
 from siamese.config import Config, bound
 from siamese.datasets import Datasets
@@ -151,6 +152,7 @@ class _Pool:
         context = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang
         self.stop, self.epochs = context.Event(), context.Queue()
         self.unfinished = out / UNFINISHED
+        self.pairs, self.duplicates = len(data.training), data.training.duplicates
         start = (data, unseen, self.unfinished, self.epochs, self.stop)
         self.executor = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=start)
 
@@ -172,7 +174,7 @@ class _Pool:
                 missing[key] = (name, config)
             else:  # killed before its checkpoint was removed, perhaps
                 shutil.rmtree(self.unfinished / key, ignore_errors=True)
-        total = sum(config.epochs or 0 for _, config in missing.values())
+        epochs = {key: self._epochs(config) for key, (_, config) in missing.items()}
         futures = {self.executor.submit(_train, name, config, key): key for key, (name, config) in missing.items()}
         done = dict.fromkeys(missing, 0)
         with CountBar("epochs") as bar:
@@ -183,8 +185,14 @@ class _Pool:
                     key = futures.pop(future)
                     records.add(_result(future))
                     shutil.rmtree(self.unfinished / key, ignore_errors=True)  # its checkpoint
-                    done[key] = missing[key][1].epochs or 0
-                bar(sum(done.values()), total)
+                    done[key] = epochs[key]
+                bar(sum(done.values()), sum(epochs.values()))
+
+    def _epochs(self, config: Config) -> int:
+        """How many epochs a training takes; near enough where it has a part of the pairs, as is drawn later."""
+        part = min(1.0, (config.training_pairs or self.pairs) / self.pairs)
+        duplicates = round(part * self.duplicates)
+        return training.planned_epochs(config, number_of_batches(duplicates, config.batch_size, config.drop_last))
 
     def _finished_epochs(self) -> Iterator[str]:
         """The keys of the trainings that finished an epoch since the last call, one for each."""

@@ -137,33 +137,25 @@ ABLATION = Study(
     ),
     Config(teacher=TEACHER, epochs=4),
 )
-SIZES = (3_000, 10_000, 30_000, None)
+SIZES = (  # each with 500 steps or more
+    "training_pairs=3000,epochs=72", "training_pairs=10000,epochs=22", "training_pairs=30000,epochs=8", "",
+)  # fmt: skip
+TAUGHT = tuple(",".join(filter(None, (FULL, size))) for size in SIZES)
+UNTAUGHT = tuple(",".join(filter(None, (f"{FULL},teacher=none", size))) for size in SIZES)
 LEARNING_CURVE = Study(
-    tuple(
-        f"{name},training_pairs={size}" if size else name
-        for name in (FULL, "both+logistic,teacher=none")
-        for size in SIZES
-    ),
-    (Question("What does the teacher add?", ((FULL, "both+logistic,teacher=none"),)),),
+    (*TAUGHT, *UNTAUGHT),
+    (Question("What does the teacher add?", tuple(zip(TAUGHT[::-1], UNTAUGHT[::-1]))),),
     Config(teacher=TEACHER, epochs=4),
 )
-STARTS = (100, 300, 1_000, None)
+STARTS = tuple(
+    ",".join(filter(None, (FULL, start, size)))
+    for start in ("start_from=pretrained", "")
+    for size in ("training_pairs=100", "training_pairs=300", "training_pairs=1000", "")
+)
 START = Study(
-    tuple(
-        f"both+logistic{start},learning_rate=0.0005/0.001/0.002/0.004" + (f",training_pairs={size}" if size else "")
-        for start in (",start_from=pretrained", "")
-        for size in STARTS
-    ),
-    (
-        Question(
-            "What does it add to start from the pretrained model?",
-            tuple(
-                (f"both+logistic,start_from=pretrained{end}", f"both+logistic{end}")
-                for end in (f",training_pairs={size}" if size else "" for size in STARTS)
-            ),
-        ),
-    ),
-    Config(),
+    tuple(f"{name},learning_rate=0.001/0.004" for name in STARTS),
+    (Question("What does it add to start from the pretrained model?", tuple(zip(STARTS[:4], STARTS[4:]))),),
+    Config(patience=20),
 )
 STUDIES = {
     "one-sided-vs-symmetric": ONE_SIDED,
