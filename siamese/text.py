@@ -43,6 +43,7 @@ class Tokens(Ragged):
         return Tokens(filled.ravel(), np.arange(len(self) + 1) * length)
 
 
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 _WORDS = re.compile(r"\w+|[^\w\s]")
 
 
@@ -118,12 +119,14 @@ class Tokenizer:
         """Learn the vocabulary: the words that occur `min_count` times or more.
 
         Words are numbered as the rule says: by frequency (the first seen first
-        among equals) or by first sight.
+        among equals) or by first sight. One with a NUL or half a surrogate pair
+        is left out: no file of a vocabulary may hold it.
         """
         split = RULES[rule].split()
         counts = Counter(itertools.chain.from_iterable(map(split, questions)))
         ranked = counts.most_common() if RULES[rule].by_frequency else counts.items()
-        return cls([word for word, count in ranked if count >= min_count], rule, buckets)
+        words = (word for word, count in ranked if count >= min_count)
+        return cls([word for word in words if not _UNWRITABLE.search(word)], rule, buckets)
 
     def extended(self, words: Iterable[str]) -> "Tokenizer":
         """With new words after its own, which keep their ids."""
