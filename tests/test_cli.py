@@ -527,12 +527,13 @@ def test_evaluate_prints_a_table(command: Command, tiny_model: Path, small_file:
 
 
 @pytest.fixture()
-def forgetful(tiny_model: Path, tmp_path: Path) -> Path:
+def forgetful(tiny_model: Path, tmp_path: Path, seal: Callable[[Path], None]) -> Path:
     """The model without a memory of its training file."""
     folder = Path(shutil.copytree(tiny_model, tmp_path / "forgetful"))
     settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     del settings["facts"]["data"]
     (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    seal(folder)
     return folder
 
 
