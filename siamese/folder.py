@@ -54,7 +54,7 @@ def write(folder: Path, settings: Mapping[str, Any], words: Sequence[str], tenso
     from safetensors.numpy import save_file
 
     vocabulary = "".join(word + "\n" for word in words)
-    if _words(vocabulary) != list(words):
+    if words_of(vocabulary) != list(words):
         raise ModelError("vocabulary: a word with white space in it")
     check_numbers(tensors)
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,11 +116,23 @@ def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     return settings, sums
 
 
-def read_words(path: Path, checksum: str | None) -> list[str]:
-    """The words of vocabulary.txt; without a checksum it is not compared."""
+def read_vocabulary(path: Path, checksum: str | None) -> str:
+    """The text of vocabulary.txt, a word a line, for `words_of`; without a checksum it is not compared."""
     data = _read(path)
     _check_sum(checksum, data)
-    return _words(data.decode("utf-8"))
+    return data.decode("utf-8")
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a vocabulary, a line each; ModelError where a rule for cutting questions would not make such."""
+    words = text.split()
+    if "\n".join([*words, ""]) != text:
+        raise ModelError("a vocabulary with an empty word, or white space in a word, or no end of the last line")
+    if "\0" in text:
+        raise ModelError("a vocabulary with a NUL in a word")
+    if len(set(words)) != len(words):
+        raise ModelError("a vocabulary with a word twice")
+    return words
 
 
 def read_tensors(path: Path, layout: Layout, checksum: str | None) -> dict[str, np.ndarray]:
@@ -178,18 +190,6 @@ def _places(header: Any, layout: Layout, size: int) -> dict[str, int]:
 def _bytes(layout: Layout, name: str) -> int:
     kind, shape = layout[name]
     return math.prod(shape) * TYPES[kind].itemsize
-
-
-def _words(text: str) -> list[str]:
-    """The words of a vocabulary, a line each; ModelError where a rule for cutting questions would not make such."""
-    words = text.split()
-    if "\n".join([*words, ""]) != text:
-        raise ModelError("a vocabulary with an empty word, or white space in a word, or no end of the last line")
-    if "\0" in text:
-        raise ModelError("a vocabulary with a NUL in a word")
-    if len(set(words)) != len(words):
-        raise ModelError("a vocabulary with a word twice")
-    return words
 
 
 def _check_sum(checksum: str | None, *parts: Any) -> None:

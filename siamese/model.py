@@ -181,15 +181,16 @@ class SiameseModel:
             config = Config(**settings["config"])
             threshold, calibration = check_threshold(settings["threshold"]), Calibration(**settings["calibration"])
             check_threshold(settings["facts"].get("chosen_threshold", threshold))  # what `evaluate` puts beside it
-        path = folder / VOCABULARY
-        with refusing(path):
-            words = model_folder.read_words(path, sums.get(VOCABULARY))
-            tokenizer = Tokenizer(words, config.tokens, config.buckets)
-        path = folder / WEIGHTS
-        with refusing(path):
-            stored = model_folder.read_tensors(path, _layout(config, tokenizer), sums.get(WEIGHTS))
+        with refusing(folder / VOCABULARY):
+            vocabulary = model_folder.read_vocabulary(folder / VOCABULARY, sums.get(VOCABULARY))
+        with refusing(folder / WEIGHTS):
+            # Before the words are taken apart, which costs thirty times their size: there must be a row for each.
+            layout = _layout(config, vocabulary.count("\n"))
+            stored = model_folder.read_tensors(folder / WEIGHTS, layout, sums.get(WEIGHTS))
             weights = unpack(stored) if config.compact else stored
             model_folder.check_numbers(weights)
+        with refusing(folder / VOCABULARY):
+            tokenizer = Tokenizer(model_folder.words_of(vocabulary), config.tokens, config.buckets)
         return cls(config, tokenizer, weights, threshold, calibration, settings["facts"])
 
     @classmethod
@@ -265,11 +266,11 @@ def _check_questions(questions: Sequence[str]) -> None:
         raise UserError("expected a list of questions, got one string; put it in a list")
 
 
-def _layout(config: Config, tokenizer: Tokenizer) -> model_folder.Layout:
-    """What the file of a model's weights holds."""
-    words, gates = tokenizer.first_word + len(tokenizer.words), 4 * config.hidden
+def _layout(config: Config, words: int) -> model_folder.Layout:
+    """What the file of a model's weights holds, with a vocabulary of so many words."""
+    ids, gates = RULES[config.tokens].first_word + config.buckets + words, 4 * config.hidden
     shapes = {
-        TABLE: (words, config.embedding),
+        TABLE: (ids, config.embedding),
         "lstm.weight_ih_l0": (gates, config.embedding),
         "lstm.weight_hh_l0": (gates, config.hidden),
         "lstm.bias_ih_l0": (gates,),
@@ -278,5 +279,5 @@ def _layout(config: Config, tokenizer: Tokenizer) -> model_folder.Layout:
     if not config.compact:
         return {name: ("F32", shape) for name, shape in shapes.items()}
     return {name: ("F16", shape) for name, shape in shapes.items()} | {
-        TABLE: ("I8", shapes[TABLE]), SCALE: ("F16", (words,))
+        TABLE: ("I8", shapes[TABLE]), SCALE: ("F16", (ids,))
     }  # fmt: skip
