@@ -54,8 +54,8 @@ def write(folder: Path, settings: Mapping[str, Any], words: Sequence[str], tenso
     from safetensors.numpy import save_file
 
     vocabulary = "".join(word + "\n" for word in words)
-    if words_of(vocabulary) != list(words):
-        raise ModelError("vocabulary: a word with white space in it")
+    if words_of(vocabulary) != list(words) or len(set(words)) != len(words):
+        raise ModelError("vocabulary: a word with white space in it, or twice")
     check_numbers(tensors)
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -130,8 +130,6 @@ def words_of(text: str) -> list[str]:
         raise ModelError("a vocabulary with an empty word, or white space in a word, or no end of the last line")
     if "\0" in text:
         raise ModelError("a vocabulary with a NUL in a word")
-    if len(set(words)) != len(words):
-        raise ModelError("a vocabulary with a word twice")
     return words
 
 

@@ -108,7 +108,9 @@ class Tokenizer:
         self.pad, self.unknown = RULES[rule].pad, RULES[rule].unknown
         self.split = RULES[rule].split()
         self.first_word = RULES[rule].first_word + buckets  # the id of the first word of the vocabulary
-        self._ids = {word: i for i, word in enumerate(self.words, self.first_word)}
+        self._ids = dict(zip(self.words, range(self.first_word, self.first_word + len(self.words))))
+        if len(self._ids) != len(self.words):
+            raise UserError("a vocabulary with a word twice")
 
     def __len__(self) -> int:
         """The number of ids: the padding, the unknown word, the buckets and the words."""

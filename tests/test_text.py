@@ -183,6 +183,11 @@ def test_no_questions(rule: str) -> None:
     assert len(tokenizer.encode([])) == 0
 
 
+def test_a_word_twice_is_an_error() -> None:
+    with pytest.raises(UserError, match="a word twice"):
+        Tokenizer(["a", "b", "a"])
+
+
 @pytest.mark.parametrize("rule", ALL)
 def test_what_no_file_of_words_may_hold_is_not_learned(rule: str) -> None:
     tokenizer = Tokenizer.learn(["a \0 b\0c \ud800 d"], rule)
