@@ -23,8 +23,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with open(temporary, "r+b") as file:  # Windows syncs only what is open for writing
-            os.fsync(file.fileno())
+        sync_file(temporary)
         temporary.chmod(0o644)
         os.replace(temporary, path)
         sync_folder(path.parent)
@@ -40,6 +39,12 @@ def remove_leftovers(path: Path) -> None:
     """Remove the temporary files of `path` that killed processes left; nobody may be writing it now."""
     for temporary in path.parent.glob(f".{path.name}.*"):
         temporary.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's data durable."""
+    with open(path, "r+b") as file:  # Windows syncs only what is open for writing
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
