@@ -1,7 +1,5 @@
 """A sentence encoder beside the model: its cosines of the same pairs, its speed and its size."""
 
-import importlib
-import importlib.util
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +12,7 @@ from siamese.config import PRETRAINED
 from siamese.model import SHIPPED, cosine
 from siamese.progress import CountBar
 from siamese.scoring import Setting
-from siamese.teacher import load_encoder
+from siamese.teacher import Encode, carried, load_encoder
 
 QUESTIONS = 400  # that both encode in a round
 ROUNDS = 5
@@ -22,8 +20,6 @@ BLOCK = 1_024  # questions between two reports of progress
 OURS = ("config.json", "model.safetensors", "vocabulary.txt")  # the files that a model is loaded from
 # Other forms of the same weights, which lie beside them in folders of a hub.
 COPIES = {".bin", ".onnx", ".h5", ".ot", ".msgpack", ".xml", ".mlmodel"}
-
-Encode = Callable[[Sequence[str]], np.ndarray]  # n questions to (n, d) float32, rows of length 1
 
 
 class Encoder:
@@ -134,9 +130,8 @@ def encoder_bytes(name: str) -> int | None:
 def _folder(name: str) -> Path | None:
     if Path(name).is_dir():
         return Path(name)
-    module = name.replace("-", "_")
-    if module.isidentifier() and importlib.util.find_spec(module):
-        return getattr(importlib.import_module(module), "MODEL_DIR", None)
+    if folder := carried(name):
+        return Path(folder)
     try:
         from huggingface_hub import snapshot_download
 

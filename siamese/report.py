@@ -90,6 +90,7 @@ def card(model: SiameseModel, data: Datasets) -> str:
     losses += [f"{c.teacher_weight:g} × distance to the vectors of {Path(c.teacher).name}"] if c.teacher else []
     words = f"{len(model.tokenizer.words):,} words ({c.tokens})"
     words += f", and {c.buckets:,} rows that all others share" if c.buckets else ""
+    drawn = f"; {c.training_pairs:,} of these, drawn by the seed" if c.training_pairs else ""
     terms = ", so for non-commercial use" if c.start_from == PRETRAINED else ""
     start = [f"- started from {Path(c.start_from).name}{terms}"] if c.start_from else []
     start += [f"- word vectors at the start: {Path(c.word_vectors).name}"] if c.word_vectors else []
@@ -102,7 +103,7 @@ def card(model: SiameseModel, data: Datasets) -> str:
             f"{words}{'; weights of int8 and float16' if c.compact else ''}",
             *start,
             f"- losses: {' + '.join(losses)}",
-            f"- trained on {len(training):,} pairs, {training.duplicates:,} of them duplicates ({data.how})",
+            f"- trained on {len(training):,} pairs, {training.duplicates:,} of them duplicates ({data.how}){drawn}",
             f"- threshold {model.threshold:.3f}, "
             + (
                 f"as published; chosen on the validation pairs it would be {model.facts['chosen_threshold']:.3f}"

@@ -84,3 +84,15 @@ def seal() -> Callable[[Path], None]:
         (folder / "config.json").write_bytes(sealed(settings, sums))
 
     return seal
+
+
+@pytest.fixture()
+def steep(tiny_model: Path, tmp_path: Path) -> Path:
+    """The tiny model with a probability of which every number can be worked out by hand: one half at 0.5, and steep."""
+    from siamese import SiameseModel
+    from siamese.calibration import Calibration
+
+    model = SiameseModel.load(tiny_model)
+    model.calibration, model.threshold = Calibration(20.0, -10.0, 0.5), 0.5
+    model.save(tmp_path / "steep")
+    return tmp_path / "steep"

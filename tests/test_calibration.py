@@ -286,6 +286,7 @@ def test_the_threshold_is_where_the_probability_crosses_one_half(fitted: Calibra
         assert below < 0.5 < above
 
 
+@example(Calibration(20.0, -10.0, 0.5), 0.3, 0.6)
 @given(rising, shares, shares)
 def test_the_rarer_duplicates_are_the_higher_the_threshold(fitted: Calibration, one: float, other: float) -> None:
     rare, frequent = sorted((one, other))

@@ -17,7 +17,7 @@ import pytest
 from sklearn.metrics import average_precision_score, confusion_matrix, f1_score, precision_score, roc_auc_score
 
 from siamese import SiameseModel, cli, datasets, options
-from siamese.calibration import HIGHEST, Calibration, calibrate, calibration_error
+from siamese.calibration import HIGHEST, calibrate, calibration_error
 from siamese.errors import DataError
 from siamese.evaluation import choose_threshold, precision_at_recall
 from siamese.pairs import Columns, read_pairs
@@ -315,15 +315,6 @@ def test_predict_with_another_threshold(command: Command, tiny_model: Path) -> N
         code, out, err = command("predict", *PAIR, "--model", tiny_model, "--threshold", threshold)
         assert (code, out) == (2, "")
         assert err == f"error: threshold {float(threshold)}: expected a number from 0 to 1\n"
-
-
-@pytest.fixture()
-def steep(tiny_model: Path, tmp_path: Path) -> Path:
-    """The model with a probability of which every number can be worked out by hand."""
-    model = SiameseModel.load(tiny_model)
-    model.calibration, model.threshold = Calibration(20.0, -10.0, 0.5), 0.5
-    model.save(tmp_path / "steep")
-    return tmp_path / "steep"
 
 
 def test_predict_with_a_prior(command: Command, steep: Path) -> None:

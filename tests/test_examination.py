@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from siamese import SiameseModel, against, cli, datasets, examination
-from siamese.calibration import Calibration
 from siamese.errors import UserError
 from siamese.evaluation import choose_threshold
 from siamese.examination import FEATURES, LENGTHS, OVERLAPS, UNKNOWN, Verdicts, describe, words_of
@@ -341,15 +340,6 @@ def test_examine(
     for name in baselines[1:]:
         error = found["scores"]["unseen"]["baselines"][name]["calibration_error"]
         assert re.search(rf"\| {name} \| {error:.3f} \|", report)
-
-
-@pytest.fixture()
-def steep(tiny_model: Path, tmp_path: Path) -> Path:
-    """The model, sure of what it says: above a similarity of one half a pair is a duplicate."""
-    model = SiameseModel.load(tiny_model)
-    model.calibration, model.threshold = Calibration(20.0, -10.0, 0.5), 0.5
-    model.save(tmp_path / "steep")
-    return tmp_path / "steep"
 
 
 def test_show_text_and_files_without_ids(capsys: pytest.CaptureFixture[str], steep: Path, tmp_path: Path) -> None:

@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from siamese import SiameseModel, cli, model, options
+from siamese.calibration import calibration_error
 from siamese.config import Config
 from siamese.errors import ModelError, UserError
+from siamese.evaluation import all_scores
+from siamese.pairs import read_pairs
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "siamese" / "pretrained"
@@ -187,6 +190,22 @@ def test_it_tells_obvious_pairs_apart() -> None:
     alike, apart = loaded.similarity(first, second), loaded.similarity(first, second[1:] + second[:1])
     assert alike.min() > apart.max()
     assert loaded.similarity(first, first).tolist() == [1, 1, 1]
+
+
+@there
+def test_it_is_as_good_on_quoras_test_pairs_as_its_card_says(shared: Path) -> None:
+    loaded, pairs = SiameseModel.pretrained(), read_pairs(shared / "quora" / "test.csv")
+    similarity = loaded.similarity(pairs.question1, pairs.question2)
+    every = all_scores(pairs.labels, similarity, loaded.threshold)
+    assert pairs.unseen is not None
+    unseen = all_scores(pairs.labels[pairs.unseen], similarity[pairs.unseen], loaded.threshold)
+    row = "| {} | this model | {accuracy:.3f} | {precision:.3f} | {recall:.3f} | {f1:.3f} | "
+    row += "{average_precision:.3f} | {roc_auc:.3f} | {threshold:.3f} |"
+    card = (FOLDER / "README.md").read_text("utf-8").splitlines()
+    assert row.format("unseen (5,732, 21.2% duplicates)", **unseen) in card
+    assert row.format("all (10,240, 36.7% duplicates)", **every) in card
+    assert unseen["average_precision"] > 0.73 and every["accuracy"] > 0.84
+    assert calibration_error(pairs.labels, loaded.probability(similarity)) < 0.02
 
 
 @there

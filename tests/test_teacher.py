@@ -98,6 +98,17 @@ def test_an_encoding_that_was_stopped_goes_on_after_its_last_part(
     assert np.allclose(found, encode(questions), atol=1e-3)
 
 
+def test_a_part_that_is_gone_is_made_again_and_no_other_is_lost(encoder: list[str]) -> None:
+    one, two, three = ["who?"], ["how old?", "where?"], ["when?"]
+    teacher.vectors("encoder", one, lambda done, total: None)
+    (first,) = Path("models/teachers/encoder").iterdir()
+    teacher.vectors("encoder", two, lambda done, total: None)
+    first.unlink()
+    every = [*two, *three, *one]
+    assert np.allclose(teacher.vectors("encoder", every, lambda done, total: None), encode(every), atol=1e-3)
+    assert encoder == [*one, *two, *three, *one]
+
+
 def mean_cosines(vectors: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     cosines = (vectors[:, 0].astype(float) * vectors[:, 1]).sum(1)
     return cosines[labels == 1].mean(), cosines[labels == 0].mean()
