@@ -152,10 +152,11 @@ def save_checkpoint(run: Run, path: Path, identity: dict[str, Any]) -> None:
     values = {f"{part}.{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
     for i, state in run.optimizer.state_dict()["state"].items():
         values |= {f"optimizer.{i}.{name}": tensor for name, tensor in state.items()}
+    values = {name: tensor.detach().cpu().contiguous() for name, tensor in values.items()}
     about = {"identity": json.dumps(identity)} | {name: json.dumps(getattr(run, name)) for name in PLAIN}
     try:
         with replacing(path) as temporary:
-            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in values.items()}, temporary, about)
+            save_file(values, temporary, about | {"sha256": _checksum(values, about)})
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
@@ -172,6 +173,8 @@ def load_checkpoint(run: Run, path: Path, identity: dict[str, Any]) -> None:
         with safe_open(path, framework="pt") as file:
             about, names = file.metadata(), list(file.keys())
             values = {name: file.get_tensor(name) for name in names}
+        if about.pop("sha256") != _checksum(values, about):
+            raise ValueError("its SHA-256 is not the one it names: damaged")
         before = json.loads(about["identity"])
         for name, now in identity.items():
             if before.get(name) != now:
@@ -193,3 +196,12 @@ def load_checkpoint(run: Run, path: Path, identity: dict[str, Any]) -> None:
         raise UserError(f"{path}: not a checkpoint of a run ({error}); train without --resume") from error
     for name, value in plain.items():
         setattr(run, name, value)
+
+
+def _checksum(values: dict[str, Tensor], about: dict[str, str]) -> str:
+    """The SHA-256 of all that a file holds."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(values):
+        digest.update(name.encode())
+        digest.update(values[name].numpy().data)
+    return digest.hexdigest()

@@ -51,7 +51,7 @@ def write(folder: Path, settings: Mapping[str, Any], words: Sequence[str], tenso
     Raises:
         ModelError: words, numbers or sizes that would be refused when read.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     vocabulary = "".join(word + "\n" for word in words)
     if words_of(vocabulary) != list(words) or len(set(words)) != len(words):
@@ -61,7 +61,7 @@ def write(folder: Path, settings: Mapping[str, Any], words: Sequence[str], tenso
     with ExitStack() as stack:
         # They are renamed in the other order. config.json comes first: its checksums fit no file but the new ones.
         new = {name: stack.enter_context(replacing(folder / name)) for name in (WEIGHTS, VOCABULARY, CONFIG)}
-        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, new[WEIGHTS])
+        new[WEIGHTS].write_bytes(save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}))
         new[VOCABULARY].write_bytes(vocabulary.encode("utf-8"))
         sums = {name: sha256(new[name]) for name in (VOCABULARY, WEIGHTS)}
         new[CONFIG].write_bytes(sealed({"format": FORMAT, **settings}, sums))

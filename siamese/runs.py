@@ -71,6 +71,9 @@ def run(
             kept = f"the checkpoint of step {bar.step_kept:,} is kept"
             kept += f" in {folder}" if isinstance(error, DivergedError) else f", go on with: {command}"
             raise type(error)(f"{error}\n{kept}") from error
+        except OSError as error:  # a full disk at the end: the checkpoint is that of the whole run
+            raise UserError(f"{error.filename2 or error.filename}: cannot be written: {error.strerror}\n"
+                            f"all steps are kept, go on with: {command}") from error  # fmt: skip
         finally:
             bar.close()
         remove_checkpoint(folder)

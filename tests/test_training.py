@@ -324,7 +324,9 @@ def test_resuming_with_another_vocabulary_is_refused(parts: Datasets, tmp_path: 
 def test_a_damaged_checkpoint_is_named(parts: Datasets, tmp_path: Path) -> None:
     fit(TINY.replace(epochs=1), parts, tmp_path)
     whole = (tmp_path / CHECKPOINT).read_bytes()
-    for content in (b"", b"{}", whole[:1_000], whole[:-1]):
+    flipped = bytearray(whole)
+    flipped[-100] ^= 1  # a weight, still a number
+    for content in (b"", b"{}", whole[:1_000], whole[:-1], flipped):
         (tmp_path / CHECKPOINT).write_bytes(content)
         with pytest.raises(UserError, match=f"{CHECKPOINT}: not a checkpoint of a run.*train without --resume"):
             fit(TINY.replace(epochs=1), parts, tmp_path, resume=True)
