@@ -64,6 +64,7 @@ def data_generator(
     drop_last: bool = False,
     wrap: bool = False,
     negatives: bool = False,
+    start: int = 0,
 ) -> Iterator[Batch]:
     """Yield the batches of one epoch.
 
@@ -78,6 +79,7 @@ def data_generator(
         wrap: fill the last batch from a new shuffle instead (the published Trax
             generator; such a batch can hold a pair twice).
         negatives: spread the labelled non-duplicates evenly over the batches.
+        start: leave out so many of the first batches; the others are the same.
     """
     random = np.random.default_rng((seed, epoch))
     duplicates, others = np.flatnonzero(pairs.labels == 1), np.flatnonzero(pairs.labels == 0)
@@ -94,7 +96,9 @@ def data_generator(
         duplicates = random.permutation(duplicates)
     others = random.permutation(others) if negatives else others[:0]
     shares = np.array_split(others, count)
-    for i in range(count):
+    if swap and start:  # draw at once what the batches left out would have drawn
+        random.random(len(duplicates[: start * batch_size]) + sum(map(len, shares[:start])))
+    for i in range(start, count):
         chosen = duplicates[i * batch_size : (i + 1) * batch_size]
         b1, b2, b_targets = sides(pairs, chosen, random if swap else None)
         n1, n2, n_targets = sides(pairs, shares[i], random if swap else None)

@@ -22,6 +22,7 @@ from siamese.options import (
     column_names,
     recipe,
 )
+from siamese.stopping import Stopped, stopping_at_once
 
 if TYPE_CHECKING:
     from siamese.model import SiameseModel
@@ -32,21 +33,25 @@ DATA = "data/questions.csv"
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command. Exit codes: 0 done, 2 an error of the user's (two lines at most), 130 interrupted."""
+    """Run one command.
+
+    Exit codes: 0 done, 2 an error of the user's (two lines at most), 130 stopped by Ctrl-C, 143 by SIGTERM.
+    """
     options = _parser().parse_args(arguments)
     # Read when torch is loaded: else, where other programs use the cores too, the
     # threads of small steps wait for each other in busy loops, for seconds a step.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that knows no "–" gets "?"
     try:
-        options.run(options)
-        sys.stdout.flush()
+        with stopping_at_once():
+            options.run(options)
+            sys.stdout.flush()
     except UserError as error:
         if options.debug:
             raise
         sys.exit(_fail(str(error)))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        sys.exit(stop.code if isinstance(stop, Stopped) else 130)
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
@@ -76,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--validation", metavar="PATH", help="pairs to choose the epoch and the threshold on")
     sub.add_argument("--split", choices=["course"], help="cut --data as the published assignment did")
     sub.add_argument("--out", default=MODEL, metavar="DIR", help=f"the model folder (default {MODEL})")
-    sub.add_argument("--resume", action="store_true", help="go on from the last epoch of a run that was stopped")
+    sub.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     sub.add_argument("--start-from", metavar="DIR", help="begin with the weights and vocabulary of this model folder, "
                      f"or of '{PRETRAINED}', the model that comes with the package")  # fmt: skip
     sub.add_argument("--preset", default="best", choices=list(PRESETS), help="the recipe (default best)")
@@ -173,13 +178,11 @@ def _load(name: str | None) -> "SiameseModel":
 
 def train(options: argparse.Namespace) -> None:
     config = recipe(options)  # checked before anything heavy is loaded
-    from pathlib import Path
-
-    from siamese import datasets, evaluation, report, training
-    from siamese.progress import CountBar, TrainingBar
+    from siamese import datasets, runs
 
     if options.data == "quora":
         from siamese import quora
+        from siamese.progress import CountBar
 
         options.data = str(quora.fetch(progress=CountBar("B")))
     source = datasets.Source(options.data, options.validation, options.split, column_names(options))
@@ -188,25 +191,7 @@ def train(options: argparse.Namespace) -> None:
     if options.start_from:
         start = _load(options.start_from)
         config = recipe(options, start.config)
-    folder = Path(options.out)
-    bar = TrainingBar()
-    try:
-        model = training.train(
-            config, parts.training, parts.validation, folder, resume=options.resume, start_from=start, progress=bar
-        )
-    except KeyboardInterrupt:
-        print(f"\nstopped; go on from the last epoch with: {_command('--resume')}", file=sys.stderr)
-        raise
-    finally:
-        bar.close()
-    model.facts["data"] = datasets.remember(source)
-    result = None
-    if parts.test is not None:
-        result = evaluation.evaluate(model, parts.test, tuning=parts.validation, training=parts.training)
-    model.save(folder)
-    report.write_report(model, parts, result, folder)
-    report.write_card(model, parts, result, folder, "# A detector of duplicate questions\n")
-    print(report.summary(model, result, options.out))
+    print(runs.run(config, source, parts, options.out, options.resume, start, _command("--resume")))
 
 
 def _command(*more: str) -> str:

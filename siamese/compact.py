@@ -38,11 +38,6 @@ def pack(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return stored
 
 
-def is_packed(stored: Mapping[str, np.ndarray]) -> bool:
-    """Whether a file's tensors are those of `pack`."""
-    return SCALE in stored
-
-
 def unpack(stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The float32 weights that `pack` has stored.
 

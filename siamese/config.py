@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,13 @@ CHOICES = {
     "optimizer": ("adam", "trax-adam", "keras-adam"),
     "precision": ("float32", "bfloat16"),
     "schedule": ("constant", "linear-decay", "warmup-rsqrt"),
+}
+KINDS: dict[Any, str] = {
+    str: "text",
+    str | None: "text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
 }
 
 
@@ -83,6 +91,10 @@ class Config:
     goal: str = "probability"  # where that crosses ½; or chosen for accuracy, f1, or precision=0.95
 
     def __post_init__(self) -> None:
+        for declared in dataclasses.fields(self):
+            value, kind = getattr(self, declared.name), declared.type
+            if (value is None or kind in (str, bool, str | None)) and not isinstance(value, kind):  # type: ignore[arg-type]
+                raise UserError(f"{_flag(declared.name)}: {value!r} is not {KINDS[kind]}")
         for field, choices in CHOICES.items():
             if getattr(self, field) not in choices:
                 raise UserError(f"{field}: {getattr(self, field)!r} is not one of {', '.join(choices)}")
@@ -99,7 +111,8 @@ class Config:
             ("labelled_margin", 0.0, 2.0),
         ):  # fmt: skip
             value = getattr(self, field)
-            if value is not None and not (isinstance(value, int | float) and low <= value <= high and value < math.inf):
+            number = isinstance(value, int | float) and type(value) is not bool
+            if value is not None and not (number and low <= value <= min(high, sys.float_info.max)):
                 raise UserError(f"{_flag(field)}: {value!r} is not a number from {low:g} to {high:g}")
         wanted_precision(self.goal)
         if self.skip and self.embedding != self.hidden:

@@ -91,9 +91,10 @@ def recall(facts: dict[str, Any]) -> Datasets | None:
     try:
         saved = facts["data"]
         source = Source(**{**saved["source"], "columns": Columns(**saved["source"]["columns"])})
-        if all(Path(name).is_file() and sha256(name) == digest for name, digest in saved["sha256"].items()):
+        digests = {name: saved["sha256"][name] for name in (source.data, source.validation) if name is not None}
+        if all(Path(name).is_file() and sha256(name) == digest for name, digest in digests.items()):
             return load(source)
-    except (KeyError, TypeError, UserError):
+    except (KeyError, TypeError, ValueError, OSError, UserError):  # what a model says of itself may be anything
         pass
     return None
 

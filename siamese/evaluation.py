@@ -222,7 +222,7 @@ def evaluate(
         pairs.labels, similarity, model.threshold if threshold is None else threshold, model.probability(similarity)
     )
     rows = {"model": ours}
-    if threshold is None and model.config.threshold is not None:
+    if threshold is None and model.config.threshold is not None and "chosen_threshold" in model.facts:
         # A preset with a published threshold: beside it, the one that its validation pairs would choose.
         chosen = model.facts["chosen_threshold"]
         rows["the same, threshold from validation"] = Scored(pairs.labels, similarity, chosen)

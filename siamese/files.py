@@ -13,7 +13,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary path in the same folder; on leaving without an error it becomes `path`.
 
     The data are on the disk before the name changes, and the name before the
-    block ends, so that a crash leaves the old file or the new one.
+    block ends, so that a crash leaves the old file or the new one. An OSError
+    without a file's name, as of a full disk, gets this one's.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -22,13 +23,28 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with open(temporary, "r+b") as file:  # Windows syncs only what is open for writing
-            os.fsync(file.fileno())
+        sync_file(temporary)
         temporary.chmod(0o644)
         os.replace(temporary, path)
         sync_folder(path.parent)
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of `path` that killed processes left; nobody may be writing it now."""
+    for temporary in path.parent.glob(f".{path.name}.*"):
+        temporary.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's data durable."""
+    with open(path, "r+b") as file:  # Windows syncs only what is open for writing
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:

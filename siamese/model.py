@@ -2,7 +2,7 @@
 
 import csv
 import dataclasses
-import json
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from siamese import encoder
+from siamese import folder as model_folder
 from siamese.batches import pad
 from siamese.calibration import Calibration
-from siamese.compact import is_packed, pack, unpack
+from siamese.compact import SCALE, TABLE, pack, unpack
 from siamese.config import PRETRAINED, Config
 from siamese.errors import ModelError, UserError
-from siamese.files import replacing, write_text
+from siamese.files import replacing
+from siamese.folder import CONFIG, VOCABULARY, WEIGHTS, refusing
 from siamese.text import RULES, Tokenizer, Tokens
 
 if TYPE_CHECKING:
     from siamese.pairs import Pairs
 
-FORMAT = 2
 SHIPPED = Path(__file__).parent / "pretrained"  # the model folder that comes with the package
 COURSE_BATCH = 512  # pairs that are padded together when a course model scores them
 
@@ -147,57 +148,50 @@ class SiameseModel:
         return Prediction(similarity > threshold, similarity, threshold, float(self.probability(similarity, prior)))
 
     def save(self, folder: str | Path) -> None:
-        """Write the model folder; each file is replaced whole."""
-        from safetensors.numpy import save_file
+        """Write the model folder, over an older model where there is one.
 
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        stored = pack(self.weights) if self.config.compact else self.weights
-        with replacing(folder / "model.safetensors") as temporary:
-            save_file({name: np.ascontiguousarray(w) for name, w in stored.items()}, temporary)
-        write_text(folder / "vocabulary.txt", "".join(word + "\n" for word in self.tokenizer.words))
+        Raises:
+            ModelError: the vocabulary or a weight is nothing that `load` would accept.
+        """
         settings = {
-            "format": FORMAT,
             "config": dataclasses.asdict(self.config),
             "threshold": self.threshold,
             "calibration": dataclasses.asdict(self.calibration),
             "facts": self.facts,
         }
-        write_text(folder / "config.json", json.dumps(settings, indent=2) + "\n")
+        stored = pack(self.weights) if self.config.compact else self.weights
+        model_folder.write(Path(folder), settings, self.tokenizer.words, stored)
 
     @classmethod
     def load(cls, folder: str | Path) -> "SiameseModel":
         """Read a model folder, or by the name "pretrained" the model that comes with the package.
 
+        It may come from a stranger: it is read whole and as it was saved, or refused.
+
         Raises:
             ModelError: the folder is not there or does not hold a model; the
                 message names the file.
         """
-        from safetensors import SafetensorError, safe_open
-
         folder = SHIPPED if str(folder) == PRETRAINED else Path(folder)
-        path = folder / "config.json"
-        if not path.is_file():
+        path = folder / CONFIG
+        if not os.path.lexists(path):
             raise ModelError(f"{folder}: no trained model there (no config.json); `python run.py train` makes one")
-        try:
-            settings = json.loads(path.read_text(encoding="utf-8"))
-            if settings["format"] != FORMAT:
-                raise ModelError(f"format {settings['format']!r}; this version reads format {FORMAT}")
+        with refusing(path):
+            settings, sums = model_folder.read_settings(path)
             config = Config(**settings["config"])
-            threshold, facts = check_threshold(settings["threshold"]), dict(settings["facts"])
-            calibration = Calibration(**settings["calibration"])
-            path = folder / "vocabulary.txt"
-            tokenizer = Tokenizer(path.read_text(encoding="utf-8").split("\n")[:-1], config.tokens, config.buckets)
-            path = folder / "model.safetensors"
-            with safe_open(path, framework="numpy") as file:
-                stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            weights = unpack(stored) if is_packed(stored) else stored
-            _check_weights(weights, config, len(tokenizer))
-        except UserError as error:
-            raise ModelError(f"{path}: {error}") from error
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
-            raise ModelError(f"{path}: not a file of a model: {type(error).__name__}: {error}") from error
-        return cls(config, tokenizer, weights, threshold, calibration, facts)
+            threshold, calibration = check_threshold(settings["threshold"]), Calibration(**settings["calibration"])
+            check_threshold(settings["facts"].get("chosen_threshold", threshold))  # what `evaluate` puts beside it
+        with refusing(folder / VOCABULARY):
+            vocabulary = model_folder.read_vocabulary(folder / VOCABULARY, sums.get(VOCABULARY))
+        with refusing(folder / WEIGHTS):
+            # Before the words are taken apart, which costs thirty times their size: there must be a row for each.
+            layout = _layout(config, vocabulary.count("\n"))
+            stored = model_folder.read_tensors(folder / WEIGHTS, layout, sums.get(WEIGHTS))
+            weights = unpack(stored) if config.compact else stored
+            model_folder.check_numbers(weights)
+        with refusing(folder / VOCABULARY):
+            tokenizer = Tokenizer(model_folder.words_of(vocabulary), config.tokens, config.buckets)
+        return cls(config, tokenizer, weights, threshold, calibration, settings["facts"])
 
     @classmethod
     def pretrained(cls) -> "SiameseModel":
@@ -262,7 +256,7 @@ def check_threshold(threshold: float) -> float:
     Below 0 a question without a known word, whose similarity to everything is
     0, would be a duplicate of everything.
     """
-    if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+    if type(threshold) is bool or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
         raise UserError(f"threshold {threshold!r}: expected a number from 0 to 1")
     return float(threshold)
 
@@ -272,17 +266,18 @@ def _check_questions(questions: Sequence[str]) -> None:
         raise UserError("expected a list of questions, got one string; put it in a list")
 
 
-def _check_weights(weights: dict[str, np.ndarray], config: Config, vocabulary: int) -> None:
-    gates = 4 * config.hidden
-    expected = {
-        "embedding.weight": (vocabulary, config.embedding),
+def _layout(config: Config, words: int) -> model_folder.Layout:
+    """What the file of a model's weights holds, with a vocabulary of so many words."""
+    ids, gates = RULES[config.tokens].first_word + config.buckets + words, 4 * config.hidden
+    shapes = {
+        TABLE: (ids, config.embedding),
         "lstm.weight_ih_l0": (gates, config.embedding),
         "lstm.weight_hh_l0": (gates, config.hidden),
         "lstm.bias_ih_l0": (gates,),
         "lstm.bias_hh_l0": (gates,),
     }
-    found = {name: weight.shape for name, weight in weights.items()}
-    if found != expected:
-        raise ModelError(f"weights {found}, expected {expected}")
-    if types := sorted({str(weight.dtype) for weight in weights.values()} - {"float32"}):
-        raise ModelError(f"weights of type {', '.join(types)}, expected float32")
+    if not config.compact:
+        return {name: ("F32", shape) for name, shape in shapes.items()}
+    return {name: ("F16", shape) for name, shape in shapes.items()} | {
+        TABLE: ("I8", shapes[TABLE]), SCALE: ("F16", (ids,))
+    }  # fmt: skip

@@ -2,7 +2,7 @@
 
     python -m siamese.pretraining --data TRAIN --validation VALIDATION --test TEST
 
-The pairs are Quora's. Stopped, the same command goes on from the last epoch.
+The pairs are Quora's. Stopped, the same command goes on.
 """
 
 import argparse
@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 from siamese import datasets, evaluation, training
+from siamese.checkpoints import remove_checkpoint
 from siamese.config import Config
 from siamese.errors import UserError
+from siamese.locking import locked
 from siamese.model import SHIPPED
 from siamese.progress import TrainingBar
 from siamese.report import write_card, write_report
@@ -55,14 +57,16 @@ def make(data: str, validation: str, test: str, out: Path, report: Path) -> None
     parts = datasets.load(datasets.Source(data, validation))
     pairs = datasets.to_score(test, datasets.Source(data).columns)
     bar = TrainingBar()
-    try:
-        model = training.train(RECIPE, parts.training, parts.validation, WORK, resume=True, progress=bar)
-    finally:
-        bar.close()
-    result = evaluation.evaluate(model, pairs, tuning=parts.validation, training=parts.training)
-    model.save(out)
-    write_card(model, parts, result, out, ABOUT)
-    write_report(model, parts, result, report)
+    with locked(WORK):
+        try:
+            model = training.train(RECIPE, parts.training, parts.validation, WORK, resume=True, progress=bar)
+        finally:
+            bar.close()
+        result = evaluation.evaluate(model, pairs, tuning=parts.validation, training=parts.training)
+        model.save(out)
+        write_card(model, parts, result, out, ABOUT)
+        write_report(model, parts, result, report)
+        remove_checkpoint(WORK)
 
 
 if __name__ == "__main__":

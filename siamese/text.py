@@ -43,6 +43,7 @@ class Tokens(Ragged):
         return Tokens(filled.ravel(), np.arange(len(self) + 1) * length)
 
 
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 _WORDS = re.compile(r"\w+|[^\w\s]")
 
 
@@ -107,7 +108,9 @@ class Tokenizer:
         self.pad, self.unknown = RULES[rule].pad, RULES[rule].unknown
         self.split = RULES[rule].split()
         self.first_word = RULES[rule].first_word + buckets  # the id of the first word of the vocabulary
-        self._ids = {word: i for i, word in enumerate(self.words, self.first_word)}
+        self._ids = dict(zip(self.words, range(self.first_word, self.first_word + len(self.words))))
+        if len(self._ids) != len(self.words):
+            raise UserError("a vocabulary with a word twice")
 
     def __len__(self) -> int:
         """The number of ids: the padding, the unknown word, the buckets and the words."""
@@ -118,12 +121,14 @@ class Tokenizer:
         """Learn the vocabulary: the words that occur `min_count` times or more.
 
         Words are numbered as the rule says: by frequency (the first seen first
-        among equals) or by first sight.
+        among equals) or by first sight. One with a NUL or half a surrogate pair
+        is left out: no file of a vocabulary may hold it.
         """
         split = RULES[rule].split()
         counts = Counter(itertools.chain.from_iterable(map(split, questions)))
         ranked = counts.most_common() if RULES[rule].by_frequency else counts.items()
-        return cls([word for word, count in ranked if count >= min_count], rule, buckets)
+        words = (word for word, count in ranked if count >= min_count)
+        return cls([word for word in words if not _UNWRITABLE.search(word)], rule, buckets)
 
     def extended(self, words: Iterable[str]) -> "Tokenizer":
         """With new words after its own, which keep their ids."""

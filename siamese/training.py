@@ -2,10 +2,10 @@
 
 import dataclasses
 import hashlib
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +16,21 @@ from torch import Tensor
 from siamese import word_vectors
 from siamese.batches import Batch, PairTokens, data_generator, number_of_batches, pad
 from siamese.calibration import Calibration, calibrate
-from siamese.checkpoints import Run, fingerprint, load_checkpoint, save_checkpoint
+from siamese.checkpoints import INTERVAL, Checkpoint, Run, check_weights, diverged, fingerprint
 from siamese.compact import rounded
 from siamese.config import Config
-from siamese.errors import DataError, DivergedError, UserError
+from siamese.errors import DataError, UserError
 from siamese.evaluation import all_scores, choose_threshold
 from siamese.files import sha256
 from siamese.model import SiameseModel, first_word
 from siamese.objective import Objective
 from siamese.optimizers import learning_rate, make_optimizer
-from siamese.pairs import Clusters, Pairs
-from siamese.text import RULES, Tokenizer, Tokens
+from siamese.pairs import Pairs
+from siamese.preparation import Prepared
+from siamese.stopping import Stopped, stopping_when_asked
+from siamese.text import Tokenizer, Tokens
 from siamese.tower import Tower
 
-CHECKPOINT = "checkpoint.safetensors"
 LEAST_EPOCHS, LEAST_STEPS = 4, 500  # of a run whose recipe does not say how long
 
 
@@ -45,72 +46,14 @@ class Progress:
     def epoch(self, record: dict[str, Any]) -> None:
         """An epoch is done and scored."""
 
+    def kept(self, step: int) -> None:
+        """The state after so many steps is on the disk."""
+
     def encoded(self, done: int, total: int) -> None:
         """The teacher has encoded so many of the questions."""
 
     def say(self, message: str) -> None:
         """Something a person should know."""
-
-
-def learn_tokenizer(config: Config, training: Pairs) -> Tokenizer:
-    """The vocabulary of the training questions, or of the duplicates alone, as the rule of the recipe says."""
-    rule = RULES[config.tokens]
-    pairs = training if rule.everything else training.take(training.labels == 1)
-
-    def in_turn() -> Iterator[str]:
-        for question1, question2 in zip(pairs.question1, pairs.question2):
-            yield question1
-            yield question2
-
-    return Tokenizer.learn(in_turn(), config.tokens, config.min_count, config.buckets)
-
-
-def prepare(training: Pairs, tokenizer: Tokenizer) -> PairTokens:
-    """Training pairs as token ids with the duplicate cluster of each; questions without a token are left out."""
-    return _prepare(training, tokenizer)[0]
-
-
-def _prepare(training: Pairs, tokenizer: Tokenizer) -> tuple[PairTokens, np.ndarray]:
-    """`prepare`, and which pairs were not left out."""
-    first, second = tokenizer.encode(training.question1), tokenizer.encode(training.question2)
-    which = np.flatnonzero((first.lengths > 0) & (second.lengths > 0))
-    clusters = Clusters(training).of(training.question1)
-    return PairTokens(first.take(which), second.take(which), training.labels[which], clusters[which]), which
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Training pairs as token ids; trainings with the same `key` can share it."""
-
-    training: Pairs  # those that are used
-    tokenizer: Tokenizer
-    pairs: PairTokens  # the same as token ids
-
-    @staticmethod
-    def key(config: Config) -> tuple[object, ...]:
-        """All of a recipe that it depends on."""
-        part = config.training_pairs and (config.training_pairs, config.seed)
-        return config.tokens, config.min_count, config.buckets, config.start_from, part
-
-    @classmethod
-    def of(cls, config: Config, training: Pairs, start_from: SiameseModel | None = None) -> "Prepared":
-        """The training pairs as token ids; the words of a model to start from come first, and keep their ids."""
-        if config.training_pairs:
-            order = np.random.default_rng(config.seed).permutation(len(training))
-            training = training.take(np.sort(order[: config.training_pairs]))
-        tokenizer = learn_tokenizer(config, training)
-        if start_from:
-            tokenizer = start_from.tokenizer.extended(tokenizer.words)
-        pairs, which = _prepare(training, tokenizer)
-        return cls(training.take(which), tokenizer, pairs)
-
-    def targets(self, config: Config, progress: Callable[[int, int], None]) -> np.ndarray | None:
-        """The vectors that the recipe's teacher wants, (n, 2, hidden); None without a teacher."""
-        if config.teacher is None:
-            return None
-        from siamese import teacher
-
-        return teacher.targets(config, self.training.question1, self.training.question2, self.pairs, progress)
 
 
 def make_tower(config: Config, vocabulary: int) -> Tower:
@@ -164,30 +107,37 @@ def train(
     *,
     resume: bool = False,
     start_from: SiameseModel | None = None,
-    prepared: "Prepared | None" = None,
+    prepared: Prepared | None = None,
     progress: Progress | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> SiameseModel:
     """Train a model.
 
     After each epoch the validation pairs are scored; the weights of the epoch
-    with the highest average precision are kept. Same seed, same result, to the
-    bit, on a CPU.
+    with the highest average precision are kept. Same seed and number of threads,
+    same result, to the bit, on a CPU, however often the run was stopped and
+    resumed. While it steps, Ctrl-C and SIGTERM wait for the end of a step.
 
     Args:
         config: the recipe.
         training: the pairs to learn from.
         validation: the pairs that choose the epoch, the threshold and the calibration.
-        folder: where a checkpoint is kept after each epoch; None keeps none.
+        folder: where a checkpoint is kept after each epoch and every five minutes; None keeps none. The
+            caller sees to it that no other run has it (`siamese.locking`), and removes the checkpoint
+            once the model is saved.
         resume: go on from the checkpoint in `folder`, where there is one.
         start_from: begin with this model's weights and vocabulary; new words are added to it.
         prepared: `Prepared.of` the recipe and the training pairs, where several trainings share it.
         progress: who is told how it goes.
+        stop: asked after each step; where it says True, the run is kept and stops.
 
     Raises:
+        Stopped: by a signal or by `stop`, after the run was kept.
         DataError: no two duplicates to make a batch of, or labels that the losses need are missing;
             a file of word vectors that cannot be used.
         DivergedError: a loss that is not finite.
-        UserError: a checkpoint of another recipe or other data; `start_from` of another shape.
+        UserError: with `resume` a checkpoint of another recipe or other data, without it one of this very run;
+            a checkpoint that cannot be written; `start_from` of another shape.
     """
     progress = progress or Progress()
     if start_from:
@@ -217,22 +167,34 @@ def train(
         "word vectors": sha256(config.word_vectors) if config.word_vectors else None,
         "model to start from": _fingerprint(start_from.weights) if start_from else None,
     }
-    checkpoint = Path(folder) / CHECKPOINT if folder else None
-    if resume and checkpoint and checkpoint.exists():
-        load_checkpoint(run, checkpoint, identity)
+    checkpoint = Checkpoint(folder, identity, progress.kept)
+    if not resume:
+        checkpoint.check_new()
+    elif not checkpoint.load(run):
+        progress.say("nothing to resume: the training begins")
     if config.teacher and len(run.history) < epochs:
         pairs = dataclasses.replace(pairs, targets=prepared.targets(config, progress.encoded))
-    progress.start(epochs * batches, len(run.history) * batches)
+    progress.start(epochs * batches, run.step)
 
-    while len(run.history) < epochs and not _patience_is_over(run.history, config.patience):
-        record = _train_epoch(config, run, pairs, tokenizer.pad, epochs * batches, progress)
-        record |= validation_scores(_model(config, tokenizer, tower.state_dict()), validation)
-        run.history.append(record)
-        if all(record["average_precision"] > r["average_precision"] for r in run.history[:-1]):
-            run.best = {name: weight.detach().cpu().clone() for name, weight in tower.state_dict().items()}
-        if checkpoint:
-            save_checkpoint(run, checkpoint, identity)
-        progress.epoch(record)
+    with stopping_when_asked() as signalled:
+
+        def after_step() -> None:
+            asked = signalled() or (signal.SIGINT if stop and stop() else 0)
+            checkpoint.save_if_due(run, 0 if asked else INTERVAL)
+            if asked:
+                raise Stopped(asked)
+
+        while len(run.history) < epochs and not _patience_is_over(run.history, config.patience):
+            record = _train_epoch(config, run, pairs, tokenizer.pad, epochs * batches, progress, after_step)
+            record |= validation_scores(_model(config, tokenizer, tower.state_dict()), validation)
+            run.history.append(record)
+            run.losses, run.seen, run.seconds = [], 0, 0.0
+            if all(record["average_precision"] > r["average_precision"] for r in run.history[:-1]):
+                run.best = {name: weight.detach().cpu().clone() for name, weight in tower.state_dict().items()}
+            checkpoint.save(run)
+            progress.epoch(record)
+            if asked := signalled():
+                raise Stopped(asked)
 
     model = _model(config, tokenizer, run.best)
     if config.compact:  # threshold and calibration hold for the model as it will be loaded
@@ -254,9 +216,15 @@ def train(
 
 
 def _train_epoch(
-    config: Config, run: Run, pairs: PairTokens, pad_id: int, steps: int, progress: Progress
+    config: Config,
+    run: Run,
+    pairs: PairTokens,
+    pad_id: int,
+    steps: int,
+    progress: Progress,
+    after_step: Callable[[], None],
 ) -> dict[str, Any]:
-    """One pass over the pairs; the record of the epoch."""
+    """One pass over the pairs, or what is left of it; the record of the epoch."""
     batches = data_generator(
         pairs,
         config.batch_size,
@@ -266,30 +234,32 @@ def _train_epoch(
         drop_last=config.drop_last,
         wrap=config.wrap,
         negatives=config.labelled != "none",
+        start=len(run.losses),
     )
-    began, losses, seen = time.perf_counter(), [], 0
+    began = time.perf_counter()
     for batch in batches:
-        run.step += 1
         for group in run.optimizer.param_groups:
-            group["lr"] = learning_rate(config, run.step, steps)
+            group["lr"] = learning_rate(config, run.step + 1, steps)
         run.optimizer.zero_grad()
         loss = run.objective(batch, encode_batch(run.tower, config, batch, pad_id))
         if not torch.isfinite(loss):
-            raise DivergedError(f"step {run.step}: the loss is {loss.item()}; try a lower --learning-rate")
+            raise diverged(run, run.step + 1, f"the loss is {loss.item()}")
         loss.backward()
         run.optimizer.step()
-        losses.append(loss.item())
-        seen += len(batch.b1) + len(batch.n1)
-        progress.step(losses[-1])
-    if not all(torch.isfinite(weight).all() for weight in run.tower.parameters()):
-        raise DivergedError(f"step {run.step}: weights are no longer finite; try a lower --learning-rate")
-    seconds = time.perf_counter() - began
+        run.step += 1
+        run.losses.append(loss.item())
+        run.seen += len(batch.b1) + len(batch.n1)
+        now = time.perf_counter()
+        run.seconds, began = run.seconds + now - began, now
+        progress.step(run.losses[-1])
+        after_step()
+    check_weights(run)
     return {
         "epoch": len(run.history) + 1,
         "step": run.step,
-        "loss": float(np.mean(losses)),
-        "seconds": seconds,
-        "pairs_per_second": seen / seconds,
+        "loss": float(np.mean(run.losses)),
+        "seconds": run.seconds,
+        "pairs_per_second": run.seen / run.seconds,
     }
 
 

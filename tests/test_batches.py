@@ -124,6 +124,30 @@ def test_shuffled_order_differs_between_epochs_and_seeds() -> None:
     assert tuple(range(20)) not in orders
 
 
+@given(
+    n=st.integers(0, 30),
+    others=st.integers(0, 30),
+    size=st.integers(2, 9),
+    epoch=st.integers(0, 3),
+    shuffle=st.booleans(),
+    swap=st.booleans(),
+    wrap=st.booleans(),
+    negatives=st.booleans(),
+    start=st.integers(0, 20),
+)
+def test_the_first_batches_left_out(
+    n: int, others: int, size: int, epoch: int, start: int, shuffle: bool, swap: bool, wrap: bool, negatives: bool
+) -> None:
+    def batches(start: int) -> list[list[list[int]]]:
+        found = data_generator(
+            make_pairs(n, others), size, seed=1, epoch=epoch, shuffle=shuffle, swap=swap, wrap=wrap,
+            negatives=negatives, start=start,
+        )  # fmt: skip
+        return [[part.ids.tolist() for part in (b.b1, b.b2, b.n1, b.n2)] + [b.clusters.tolist()] for b in found]
+
+    assert batches(start) == batches(0)[start:]
+
+
 # The sides
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +117,7 @@ def test_saved_again_it_is_the_same_file(compact: Path, tmp_path: Path) -> None:
         assert (tmp_path / name).read_bytes() == (compact / name).read_bytes()
 
 
-def test_damaged_compact_weights_are_named(compact: Path, tmp_path: Path) -> None:
+def test_damaged_compact_weights_are_named(compact: Path, tmp_path: Path, seal: Callable[[Path], None]) -> None:
     folder = tmp_path / "model"
     shutil.copytree(compact, folder)
     path = folder / "model.safetensors"
@@ -138,6 +139,7 @@ def test_damaged_compact_weights_are_named(compact: Path, tmp_path: Path) -> Non
     }
     for case, tensors in broken.items():
         save_file(tensors, path)
+        seal(folder)
         with pytest.raises(ModelError, match="model.safetensors: (compact )?weights"):
             SiameseModel.load(folder)
             pytest.fail(case)

@@ -18,7 +18,7 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from siamese import datasets, evaluation, plots, training
-from siamese.checkpoints import fingerprint
+from siamese.checkpoints import CHECKPOINT, fingerprint
 from siamese.config import Config
 from siamese.datasets import Datasets
 from siamese.errors import DivergedError, UserError
@@ -260,7 +260,9 @@ def test_a_training_that_diverges_is_a_result(finished: tuple[Path, Comparison])
     _, comparison = finished
     assert [r["variant"] for r in comparison.failed] == [DIVERGES, DIVERGES]
     for record in comparison.failed:
-        assert re.fullmatch(r"step \d+: the loss is nan; try a lower --learning-rate", record["error"])
+        assert re.fullmatch(
+            r"step \d+: the loss is nan at a learning rate of \S+; try a lower --learning-rate", record["error"]
+        )
         assert "all" not in record
 
 
@@ -514,7 +516,7 @@ def test_the_checkpoint_of_a_finished_training_goes(data: Datasets, tmp_path: Pa
     prints = {name: fingerprint(pairs) for name, pairs in parts.items()}
     left = tmp_path / UNFINISHED / _key(parse("both", TINY).settings[0], prints)
     left.mkdir(parents=True)
-    (left / training.CHECKPOINT).write_bytes(b"")
+    (left / CHECKPOINT).write_bytes(b"")
     run(against_first(("rows", "both")), parse_all(("rows", "both"), TINY), data, 1, tmp_path, jobs=1)
     assert not left.exists()
 

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -115,17 +116,18 @@ def test_a_missing_folder_says_what_to_run(tmp_path: Path) -> None:
         SiameseModel.load(tmp_path / "a-file")
 
 
+LEFT_OUT = object()
+
+
 def settings_with(folder: Path, **changes: object) -> str:
-    return json.dumps({**json.loads((folder / "config.json").read_text(encoding="utf-8")), **changes})
+    fields = {**json.loads((folder / "config.json").read_text(encoding="utf-8")), **changes}
+    return json.dumps({name: value for name, value in fields.items() if value is not LEFT_OUT})
 
 
 def config_with(folder: Path, **changes: object) -> str:
     return settings_with(
         folder, config={**json.loads((folder / "config.json").read_text("utf-8"))["config"], **changes}
     )
-
-
-LEFT_OUT = object()
 
 
 def calibration_with(folder: Path, **changes: object) -> str:
@@ -140,12 +142,26 @@ BROKEN_SETTINGS = {
     "null": (lambda f: "null", "TypeError"),
     "nested": (lambda f: "[" * 100_000, "RecursionError"),
     "no format": (lambda f: "{}", "KeyError: 'format'"),
-    "the format before": (lambda f: settings_with(f, format=1, calibration=[6, -3]), "1; this version reads format 2"),
-    "a later format": (lambda f: settings_with(f, format=3), "format 3; this version reads format 2"),
-    "text as format": (lambda f: settings_with(f, format="2"), "format '2'; this version reads format 2"),
-    "no facts": (lambda f: settings_with(f).replace('"facts"', '"lies"'), "KeyError: 'facts'"),
-    "facts": (lambda f: settings_with(f, facts=3), "TypeError"),
+    "an old format": (
+        lambda f: settings_with(f, format=1, calibration=[6, -3]),
+        "1; this version reads format 2",
+    ),
+    "a later format": (lambda f: settings_with(f, format=4), "format 4; this version reads format 2 and 3"),
+    "text as format": (lambda f: settings_with(f, format="3"), "format '3'; this version reads format 2 and 3"),
+    "format true": (lambda f: settings_with(f, format=True), "format True; this version reads format 2 and 3"),
+    "no checksums": (lambda f: settings_with(f).replace('"sha256"', '"sha255"'), "KeyError: 'sha256'"),
+    "no facts": (lambda f: settings_with(f, facts=LEFT_OUT), "field 'facts' is missing"),
+    "another field": (lambda f: settings_with(f, lies={}), "field 'lies' is not known"),
+    "facts": (lambda f: settings_with(f, facts=3), "facts: 3: expected an object"),
+    "facts as pairs": (lambda f: settings_with(f, facts=[]), "facts: []: expected an object"),
+    "a fact that is no threshold": (lambda f: settings_with(f, facts={"chosen_threshold": "x"}), "threshold 'x'"),
     "unknown field": (lambda f: config_with(f, colour="red"), "unexpected keyword argument 'colour'"),
+    "text as a switch": (lambda f: config_with(f, skip="yes"), "--skip: 'yes' is not true or false"),
+    "a list as goal": (lambda f: config_with(f, goal=[]), "--goal: [] is not text"),
+    "a number as a file": (lambda f: config_with(f, word_vectors=3), "--word-vectors: 3 is not text"),
+    "a size of null": (lambda f: config_with(f, hidden=None), "--hidden: None is not a whole number"),
+    "a factor of true": (lambda f: config_with(f, margin=True), "--margin: True is not a number"),
+    "a factor too large": (lambda f: config_with(f, learning_rate=10**400), "--learning-rate: 1000"),
     "wrong choice": (lambda f: config_with(f, tokens="letters"), "tokens: 'letters' is not one of words"),
     "wrong type": (lambda f: config_with(f, hidden="8"), "--hidden: '8' is not a whole number"),
     "threshold above 1": (lambda f: settings_with(f, threshold=1.01), "threshold 1.01: expected a number from 0 to 1"),
@@ -173,9 +189,11 @@ BROKEN_SETTINGS = {
 
 
 @pytest.mark.parametrize("case", BROKEN_SETTINGS)
-def test_a_broken_config_is_named(folder: Path, case: str) -> None:
+def test_a_broken_config_is_named(folder: Path, case: str, seal: Callable[[Path], None]) -> None:
     content, reason = BROKEN_SETTINGS[case]
     (folder / "config.json").write_text(content(folder), encoding="utf-8")
+    if case != "no checksums":
+        seal(folder)
     with pytest.raises(ModelError, match="config.json: ") as caught:
         SiameseModel.load(folder)
     assert reason in str(caught.value)
@@ -188,7 +206,7 @@ def test_a_config_that_is_no_text(folder: Path) -> None:
         SiameseModel.load(folder)
 
 
-def test_broken_weights_are_named(folder: Path, model: SiameseModel) -> None:
+def test_broken_weights_are_named(folder: Path, seal: Callable[[Path], None]) -> None:
     path = folder / "model.safetensors"
     weights = load_file(path)
     broken = {
@@ -199,21 +217,25 @@ def test_broken_weights_are_named(folder: Path, model: SiameseModel) -> None:
     }
     for case, values in broken.items():
         save_file(values, path)
+        seal(folder)
         with pytest.raises(ModelError, match="model.safetensors: weights .*expected"):
             SiameseModel.load(folder)
             pytest.fail(case)
     for content in (b"", b"not safetensors", path.read_bytes()[:100]):
         path.write_bytes(content)
+        seal(folder)
         with pytest.raises(ModelError, match="model.safetensors: not a file of a model"):
             SiameseModel.load(folder)
 
 
-def test_a_vocabulary_that_does_not_fit_is_an_error(folder: Path) -> None:
+def test_a_vocabulary_that_does_not_fit_is_an_error(folder: Path, seal: Callable[[Path], None]) -> None:
     path = folder / "vocabulary.txt"
     path.write_text("".join(f"{word}\n" for word in WORDS[:-1]), encoding="utf-8")
+    seal(folder)
     with pytest.raises(ModelError, match="expected.*13, 8"):  # 11 words, padding and the unknown word
         SiameseModel.load(folder)
     path.write_bytes(b"\xff\n" * len(WORDS))
+    seal(folder)
     with pytest.raises(ModelError, match="vocabulary.txt: .*UnicodeDecodeError"):
         SiameseModel.load(folder)
 

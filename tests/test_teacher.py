@@ -21,8 +21,9 @@ from siamese.experiment.variants import Study, parse_all
 from siamese.model import SiameseModel
 from siamese.objective import Objective
 from siamese.pairs import Pairs
+from siamese.preparation import Prepared
 from siamese.text import Tokens
-from siamese.training import Prepared, train
+from siamese.training import train
 
 TOPICS = ("cats", "dogs", "trees", "boats", "stars", "bread")
 FORMS = ("how do I draw {}", "what is the way to paint {}", "where are {} sold", "which shop has {}")

@@ -183,12 +183,25 @@ def test_no_questions(rule: str) -> None:
     assert len(tokenizer.encode([])) == 0
 
 
+def test_a_word_twice_is_an_error() -> None:
+    with pytest.raises(UserError, match="a word twice"):
+        Tokenizer(["a", "b", "a"])
+
+
+@pytest.mark.parametrize("rule", ALL)
+def test_what_no_file_of_words_may_hold_is_not_learned(rule: str) -> None:
+    tokenizer = Tokenizer.learn(["a \0 b\0c \ud800 d"], rule)
+    assert not set("".join(tokenizer.words)) & {"\0", "\ud800"}
+    assert {"a", "d"} <= set(tokenizer.words)
+    assert tokenizer.unknown in tokenizer.encode(["\0"])[0]
+
+
 def test_an_unknown_rule() -> None:
     with pytest.raises(UserError, match="no rule 'bpe'; there are words, nltk, spaces"):
         Tokenizer([], "bpe")
 
 
-@given(st.lists(st.text()), st.sampled_from(ALL))
+@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))), st.sampled_from(ALL))
 def test_a_tokenizer_is_its_words_and_its_rule(questions: list[str], rule: str) -> None:
     learned = Tokenizer.learn(questions, rule)
     again = Tokenizer(learned.words, rule)

@@ -27,9 +27,10 @@ from siamese.losses import TripletLossFn
 from siamese.objective import Objective
 from siamese.optimizers import make_optimizer
 from siamese.pairs import Pairs, read_pairs
+from siamese.preparation import learn_tokenizer, prepare
 from siamese.text import Tokenizer, Tokens
 from siamese.tower import ROWS
-from siamese.training import denormals_flushed, encode_batch, learn_tokenizer, make_tower, prepare, tensors
+from siamese.training import denormals_flushed, encode_batch, make_tower, tensors
 
 MM, ONEDNN = "torch.mm", "oneDNN"
 PARTS = ("batch building", "forward", "loss with its gradient", "backward", "optimiser")

@@ -34,9 +34,12 @@ from siamese.evaluation import unseen_pairs
 from siamese.experiment.records import Record, Records
 from siamese.experiment.scores import measure
 from siamese.experiment.variants import Study, Variant
+from siamese.locking import locked
 from siamese.model import SiameseModel
 from siamese.pairs import Clusters, Pairs
+from siamese.preparation import Prepared
 from siamese.progress import CountBar
+from siamese.stopping import Stopped
 
 UNFINISHED = "unfinished"
 
@@ -71,9 +74,17 @@ def run(study: Study, variants: Sequence[Variant], data: Datasets, seeds: int, o
         jobs: how many trainings at a time.
 
     Raises:
-        UserError: no test pairs, or none that are unseen; records of other data in the folder.
+        UserError: no test pairs, or none that are unseen; records of other data in the folder, or another
+            process that writes them.
     """
     unseen = _unseen(data)
+    with locked(out):
+        return _run(study, variants, data, unseen, seeds, out, jobs)
+
+
+def _run(
+    study: Study, variants: Sequence[Variant], data: Datasets, unseen: np.ndarray, seeds: int, out: Path, jobs: int
+) -> Comparison:
     assert data.test is not None
     parts = {"training": data.training, "validation": data.validation, "test": data.test}
     records = Records(out, {name: fingerprint(pairs) for name, pairs in parts.items()})
@@ -199,10 +210,6 @@ def _result(future: "Future[Record]") -> Record:
         raise UserError("a training process died, for want of memory perhaps; go on with fewer --jobs") from error
 
 
-class _Stopped(Exception):
-    """The trainings were interrupted."""
-
-
 @dataclass
 class _Worker:
     """What a training process holds."""
@@ -212,7 +219,7 @@ class _Worker:
     folder: Path
     epochs: "multiprocessing.Queue[str]"  # the key of a training is put for each epoch done
     stop: Event
-    prepared: dict[tuple[object, ...], training.Prepared]
+    prepared: dict[tuple[object, ...], Prepared]
 
 
 _worker: _Worker
@@ -238,14 +245,10 @@ def _end_with_parent() -> None:
 
 
 class _Watch(training.Progress):
-    """Counts epochs, and stops a training between two steps when the parent wishes so."""
+    """Tells the parent of every epoch."""
 
     def __init__(self, key: str) -> None:
         self.key = key
-
-    def step(self, loss: float) -> None:
-        if _worker.stop.is_set():
-            raise _Stopped
 
     def epoch(self, record: dict[str, Any]) -> None:
         _worker.epochs.put(self.key)
@@ -253,10 +256,12 @@ class _Watch(training.Progress):
 
 def _train(name: str, config: Config, key: str) -> Record:
     """One training, in a process of its own."""
+    if _worker.stop.is_set():  # it was already on its way to this process
+        raise Stopped
     start = SiameseModel.load(config.start_from) if config.start_from else None
     recipe = config.replace(**bound(start.config)) if start else config
-    if (shared := training.Prepared.key(recipe)) not in _worker.prepared:
-        _worker.prepared = {shared: training.Prepared.of(recipe, _worker.data.training, start)}
+    if (shared := Prepared.key(recipe)) not in _worker.prepared:
+        _worker.prepared = {shared: Prepared.of(recipe, _worker.data.training, start)}
     record: Record = {"variant": name, "config": asdict(config)}
     data = _worker.data
     assert data.test is not None
@@ -264,8 +269,13 @@ def _train(name: str, config: Config, key: str) -> Record:
         model = training.train(
             recipe, data.training, data.validation, _worker.folder / key, resume=True,
             start_from=start, prepared=_worker.prepared[shared], progress=_Watch(key),
+            stop=_worker.stop.is_set,
         )  # fmt: skip
         scores = measure(model, data.test, _worker.unseen)
+    except Stopped:
+        if _worker.stop.is_set():
+            raise
+        os._exit(143)  # SIGTERM to this process alone, or to all of them: the checkpoint is written
     except DivergedError as error:  # a result too
         record["error"] = str(error)
     else:

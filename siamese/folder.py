@@ -1,0 +1,236 @@
+"""The model folder: three files that are written together, and read as what a stranger may have sent.
+
+`config.json` holds the format's version, the settings, and the SHA-256 of each file: its own is over its bytes with the
+64 digits of that checksum replaced by zeros. Nothing in a file makes the reader open another one or import a name, and
+the memory that it takes goes by the files' own sizes, each of which has a limit.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from siamese.errors import ModelError, UserError
+from siamese.files import replacing, sha256, sync_file
+
+FORMAT = 3  # format 2 is the same without checksums
+CONFIG, VOCABULARY, WEIGHTS = FILES = ("config.json", "vocabulary.txt", "model.safetensors")
+MOST = {CONFIG: 4 << 20, VOCABULARY: 16 << 20, WEIGHTS: 2 << 30}  # bytes; a larger file is neither written nor read
+HEADER = 1 << 16  # bytes of the header of the weights, at most
+LARGEST = 1e9  # of a weight, either way: sums of products of such numbers are finite in float32
+FIELDS = {"format", "config", "threshold", "calibration", "facts"}
+ZEROS = "0" * 64
+SHOWN = 400  # letters of a message that may quote a file
+TYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "I8": np.dtype("i1"),
+}  # safetensors' names
+
+Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # of each tensor the type, a key of TYPES, and the shape
+
+
+def write(folder: Path, settings: Mapping[str, Any], words: Sequence[str], tensors: Mapping[str, np.ndarray]) -> None:
+    """Write a model folder; after a crash in between it holds the old model, the new one, or what `read` refuses.
+
+    Args:
+        folder: made where it is not there.
+        settings: for config.json; all FIELDS but the format.
+        words: of the vocabulary.
+        tensors: what the file of weights shall hold.
+
+    Raises:
+        ModelError: words, numbers or sizes that would be refused when read.
+    """
+    from safetensors.numpy import save
+
+    vocabulary = "".join(word + "\n" for word in words)
+    if words_of(vocabulary) != list(words) or len(set(words)) != len(words):
+        raise ModelError("vocabulary: a word with white space in it, or twice")
+    check_numbers(tensors)
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        # They are renamed in the other order. config.json comes first: its checksums fit no file but the new ones.
+        new = {name: stack.enter_context(replacing(folder / name)) for name in (WEIGHTS, VOCABULARY, CONFIG)}
+        new[WEIGHTS].write_bytes(save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}))
+        new[VOCABULARY].write_bytes(vocabulary.encode("utf-8"))
+        sums = {name: sha256(new[name]) for name in (VOCABULARY, WEIGHTS)}
+        new[CONFIG].write_bytes(sealed({"format": FORMAT, **settings}, sums))
+        for name, path in new.items():
+            if (size := path.stat().st_size) > MOST[name]:
+                raise ModelError(f"{folder / name}: {size:,} bytes, expected {MOST[name]:,} at most")
+            sync_file(path)  # a disk that is full says so before the first name changes
+
+
+def sealed(settings: Mapping[str, Any], sums: Mapping[str, str]) -> bytes:
+    """The bytes of a config.json with these settings and the other files' checksums, and its own."""
+    # Before all that could hold the same zeros.
+    first = {"format": settings["format"], "sha256": {CONFIG: ZEROS, **sums}}
+    text = json.dumps(first | {name: value for name, value in settings.items() if name != "format"}, indent=2) + "\n"
+    return text.replace(ZEROS, hashlib.sha256(text.encode()).hexdigest(), 1).encode()
+
+
+@contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Make of whatever is wrong with a file of a model a ModelError that names the file, in a line."""
+    try:
+        yield
+    except UserError as error:
+        raise ModelError(f"{path}: {_line(str(error))}") from error
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
+        raise ModelError(f"{path}: not a file of a model: {type(error).__name__}: {_line(str(error))}") from error
+
+
+def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The FIELDS of config.json, and by name the checksums of the other files (none in format 2).
+
+    What may be raised, here and in the functions below: UserError and what `refusing` makes one of.
+    """
+    data = _read(path)
+    settings = _json(data)
+    if type(settings["format"]) is not int or settings["format"] not in (2, FORMAT):
+        raise ModelError(f"format {settings['format']!r}; this version reads format 2 and {FORMAT}")
+    sums: dict[str, str] = {}
+    if settings["format"] == FORMAT:
+        sums = settings.pop("sha256")
+        if not isinstance(sums, dict) or sums.keys() != set(FILES):
+            raise ModelError(f"sha256: expected a checksum each of {', '.join(FILES)}")
+        for checksum in sums.values():
+            if not re.fullmatch("[0-9a-f]{64}", checksum):
+                raise ModelError(f"sha256: {checksum!r} is not a checksum: expected 64 digits, 0 to 9 and a to f")
+        own = sums.pop(CONFIG)
+        _check_sum(own, data.replace(own.encode(), ZEROS.encode(), 1))
+    if wrong := settings.keys() ^ FIELDS:
+        raise ModelError(f"field {min(wrong)!r} is {'missing' if min(wrong) in FIELDS else 'not known'}")
+    if not isinstance(settings["facts"], dict):
+        raise ModelError(f"facts: {settings['facts']!r}: expected an object")
+    return settings, sums
+
+
+def read_vocabulary(path: Path, checksum: str | None) -> str:
+    """The text of vocabulary.txt, a word a line, for `words_of`; without a checksum it is not compared."""
+    data = _read(path)
+    _check_sum(checksum, data)
+    return data.decode("utf-8")
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a vocabulary, a line each; ModelError where a rule for cutting questions would not make such."""
+    words = text.split()
+    if "\n".join([*words, ""]) != text:
+        raise ModelError("a vocabulary with an empty word, or white space in a word, or no end of the last line")
+    if "\0" in text:
+        raise ModelError("a vocabulary with a NUL in a word")
+    return words
+
+
+def read_tensors(path: Path, layout: Layout, checksum: str | None) -> dict[str, np.ndarray]:
+    """The tensors of a file of weights, which must hold those of the layout and nothing else.
+
+    The file is read once, so that what was checked is what is used, and never mapped: a file that
+    shrinks under a map ends the process.
+    """
+    with _opened(path) as (file, size):
+        start = file.read(8)
+        length = int.from_bytes(start, "little")
+        if len(start) < 8 or length > min(HEADER, size - 8):
+            raise ModelError(f"not a file of a model: {size:,} bytes, with a header of {length:,}")
+        header = file.read(length)
+        data = np.empty(size - 8 - length, np.uint8)
+        places = _places(_json(header), layout, len(data))
+        if file.readinto(data.data) != len(data):
+            raise ModelError("it changed while it was read")
+    _check_sum(checksum, start, header, data)
+    tensors = {}
+    for name, first in places.items():
+        kind, shape = TYPES[layout[name][0]], layout[name][1]
+        tensor = data[first : first + _bytes(layout, name)].view(kind).reshape(shape)
+        tensors[name] = np.require(tensor, requirements="A")  # odd offsets are allowed, and slow
+    return tensors
+
+
+def check_numbers(tensors: Mapping[str, np.ndarray]) -> None:
+    """ModelError where a number is not finite, or so large that sums of it may not be."""
+    for name, tensor in tensors.items():
+        # What is no number comes out of both min and max, and is not below anything.
+        if tensor.size and not max(-float(tensor.min()), float(tensor.max())) <= LARGEST:
+            raise ModelError(f"weights: {name} holds a number that is not finite, or beyond {LARGEST:g}")
+
+
+def _places(header: Any, layout: Layout, size: int) -> dict[str, int]:
+    """Where each tensor begins in the `size` bytes after the header."""
+    if not isinstance(header, dict):
+        raise TypeError("the header is no object")
+    header.pop("__metadata__", None)
+    found = {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
+    if wrong := [name for name in {**layout, **found} if found.get(name) != layout.get(name)]:
+        has, wanted = found.get(wrong[0], "missing"), layout.get(wrong[0], "no such tensor")
+        raise ModelError(f"weights {wrong[0]!r}: {has}, expected {wanted}")
+    places, end = {}, 0
+    for name in sorted(layout, key=lambda name: header[name]["data_offsets"]):
+        places[name], end = end, end + _bytes(layout, name)
+        if header[name]["data_offsets"] != [places[name], end]:
+            raise ModelError(f"weights {name!r}: bytes {header[name]['data_offsets']}, expected {[places[name], end]}")
+    if end != size:
+        raise ModelError(f"weights of {size:,} bytes, expected {end:,}")
+    return places
+
+
+def _bytes(layout: Layout, name: str) -> int:
+    kind, shape = layout[name]
+    return math.prod(shape) * TYPES[kind].itemsize
+
+
+def _check_sum(checksum: str | None, *parts: Any) -> None:
+    digest = hashlib.sha256()
+    if checksum is not None:
+        for part in parts:
+            digest.update(part)
+        if digest.hexdigest() != checksum:
+            raise ModelError(f"its SHA-256 is not the one in {CONFIG}: damaged, edited, or not saved to the end")
+
+
+def _json(data: bytes) -> Any:
+    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(fields := dict(pairs)) != len(pairs):
+            raise ValueError("an object with a field twice")
+        return fields
+
+    return json.loads(data.decode("utf-8"), object_pairs_hook=distinct)
+
+
+def _read(path: Path) -> bytes:
+    with _opened(path) as (file, size):
+        return file.read(size)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BufferedReader, int]]:
+    """A file of a model and its size; no link, which may lead out of the folder, no pipe, which may never end."""
+    kind = os.lstat(path).st_mode
+    if not stat.S_ISREG(kind):
+        raise ModelError(f"{'a symbolic link' if stat.S_ISLNK(kind) else 'not a file'}: expected the file itself")
+    # Whoever exchanges the file right now gains nothing.
+    flags = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelError("not a file: expected the file itself")
+        if status.st_size > MOST[path.name]:
+            raise ModelError(f"{status.st_size:,} bytes, expected {MOST[path.name]:,} at most")
+        yield file, status.st_size
+
+
+def _line(text: str) -> str:
+    """A text that may quote a file, as one line without control characters, cut off where it is long."""
+    shown = text if len(text) <= SHOWN else text[:SHOWN] + " …"
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in shown)

@@ -1,0 +1,547 @@
+"""A training survives what happens to it: signals, kills, full disks, power cuts, a second run, and numbers gone wild.
+
+After each of them `--resume` ends with the bits of an undisturbed run.
+"""
+
+import errno
+import itertools
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from siamese import SiameseModel, cli, datasets, files, locking, training
+from siamese import folder as model_folder
+from siamese.checkpoints import CHECKPOINT
+from siamese.config import PRESETS, Config, preset
+from siamese.datasets import Datasets, Source
+from siamese.errors import DivergedError, UserError
+from siamese.experiment import run as comparison
+from siamese.experiment.variants import against_first, parse_all
+from siamese.locking import LOCK, locked
+from siamese.stopping import Stopped, stopping_at_once, stopping_when_asked
+from siamese.training import Progress
+
+ROOT = Path(__file__).parents[1]
+TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.02)  # 7 steps an epoch
+posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
+
+
+@pytest.fixture(scope="module")
+def parts(small_file: Path) -> Datasets:
+    return datasets.load(Source(str(small_file)))
+
+
+def fit(config: Config, parts: Datasets, folder: Path | None = None, **options: Any) -> SiameseModel:
+    return training.train(config, parts.training, parts.validation, folder, **options)
+
+
+def bits(model: SiameseModel) -> dict[str, object]:
+    """All that a run decides, to the bit, without what the clock said."""
+    clock = ("seconds", "pairs_per_second")
+    history = [{name: r[name] for name in r if name not in clock} for r in model.facts["history"]]
+    weights = {name: weight.tobytes() for name, weight in model.weights.items()}
+    return {"threshold": model.threshold, "calibration": model.calibration, "history": history, **weights}
+
+
+class Notes(Progress):
+    def __init__(self) -> None:
+        self.begun, self.said, self.kept_steps = [(0, 0)], list[str](), list[int]()
+
+    def start(self, steps: int, done: int) -> None:
+        self.begun.append((steps, done))
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+    def kept(self, step: int) -> None:
+        self.kept_steps.append(step)
+
+
+def after(steps: int) -> Callable[[], bool]:
+    """A wish to stop after so many steps."""
+    count = itertools.count(1)
+    return lambda: next(count) >= steps
+
+
+# Stopped in the middle of an epoch
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_stopped_at_any_step_it_ends_with_the_same_bits(parts: Datasets, tmp_path: Path, name: str) -> None:
+    config = preset(name).replace(embedding=16, hidden=16, batch_size=32, epochs=3)
+    expected, step = bits(fit(config, parts)), 0
+    for more in (3, 4, 1, 7, 5):  # in the middle, at the end of an epoch, right after, over a whole one
+        notes = Notes()
+        with pytest.raises(Stopped):
+            fit(config, parts, tmp_path, resume=True, stop=after(more), progress=notes)
+        assert notes.begun[-1] == (21, step)
+        step += more
+        assert notes.kept_steps[-1] == step
+    assert bits(fit(config, parts, tmp_path, resume=True)) == expected
+
+
+def test_nothing_is_drawn_while_it_steps(parts: Datasets) -> None:
+    """So there are no random states to keep."""
+
+    class Dice(Progress):
+        def start(self, steps: int, done: int) -> None:
+            self.before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[union-attr]
+
+        def epoch(self, record: dict[str, Any]) -> None:
+            assert torch.equal(torch.get_rng_state(), self.before[0])
+            assert (np.random.get_state()[1] == self.before[1]).all()
+
+    fit(TINY, parts, progress=Dice())
+
+
+def test_a_checkpoint_every_few_minutes(parts: Datasets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes = Notes()
+    fit(TINY.replace(epochs=1), parts, tmp_path / "a", progress=notes)
+    assert notes.kept_steps == [7]  # within five minutes only the end of the epoch
+    monkeypatch.setattr(training, "INTERVAL", 0.0)
+    fit(TINY.replace(epochs=1), parts, tmp_path / "b", progress=notes)
+    assert notes.kept_steps[1:] == [1, 2, 3, 4, 5, 6, 7, 7]  # the last with the scores of the epoch
+
+
+def test_a_run_that_was_stopped_is_not_begun_anew_unawares(parts: Datasets, tmp_path: Path) -> None:
+    with pytest.raises(Stopped):
+        fit(TINY, parts, tmp_path, stop=after(3))
+    with pytest.raises(UserError, match="this run was stopped after step 3; go on with --resume, or remove the file"):
+        fit(TINY, parts, tmp_path)
+    fit(TINY.replace(seed=9, epochs=1), parts, tmp_path)  # another run is meant
+
+
+def test_where_there_is_nothing_to_resume_it_begins_and_says_so(parts: Datasets, tmp_path: Path) -> None:
+    notes = Notes()
+    assert bits(fit(TINY, parts, tmp_path, resume=True, progress=notes)) == bits(fit(TINY, parts))
+    assert notes.said == ["nothing to resume: the training begins"]
+
+
+# Killed
+
+KILLED = """
+import itertools, os, random, signal, sys
+sys.path[:0] = sys.argv[2:]
+from test_survival import *
+from safetensors import torch as tensors
+
+parts = datasets.load(Source(sys.argv[1]))
+config = TINY.replace(epochs=24)
+expected = bits(fit(config, parts))
+training.INTERVAL = 0.0  # a checkpoint after every step
+chance = random.Random(6)
+events = itertools.count(1)
+
+def counted(function, half=False):
+    def call(*words, **options):
+        if next(events) == fatal:
+            if half:  # some of the file is written
+                function(*words, **options)
+                os.truncate(words[1], chance.randrange(os.path.getsize(words[1])))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*words, **options)
+    return call
+
+def attempt(seconds=0.0):
+    pid = os.fork()
+    if pid == 0:
+        # Of the processor's time, so that a busy machine does not let a run end first; nothing handles the signal.
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        same = bits(fit(config, parts, Path("."), resume=True)) == expected
+        os._exit(0 if same else 1)
+    return pid
+
+files.os.fsync, files.os.replace = counted(os.fsync), counted(os.replace)
+tensors.save_file = counted(tensors.save_file, half=True)
+training.encode_batch = counted(training.encode_batch)
+ends = []
+for k in range(20):
+    fatal = chance.randint(1, 15) if k % 2 else 0  # by what it does, and by the clock
+    pid = attempt(0.0 if fatal else chance.uniform(0.001, 0.1))
+    ends.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    # What a killed run was writing is put away by the next.
+    assert len([name for name in os.listdir(".") if name != "checkpoint.safetensors"]) <= 1, os.listdir(".")
+fatal = 0
+ends.append(os.waitstatus_to_exitcode(os.waitpid(attempt(), 0)[1]))
+print(*ends, *os.listdir("."))
+"""
+
+
+@posix
+def test_killed_at_twenty_random_points(small_file: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, small_file, ROOT, ROOT / "tests"], cwd=tmp_path, capture_output=True, text=True,
+        timeout=100, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    *ends, left = done.stdout.split()
+    clock, event = str(-signal.SIGPROF), str(-signal.SIGKILL)
+    assert ends == [clock, event] * 10 + ["0"], done.stderr  # 0: the bits of the undisturbed run
+    assert left == CHECKPOINT
+
+
+# The power goes
+
+OLD, NEW = b"old and whole", b"new and whole, and longer"
+
+
+class Disk:
+    """Writes down in which order a file is synced, renamed and its folder synced."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        fsync, replace = os.fsync, os.replace
+
+        def noted_fsync(handle: int) -> None:
+            here = os.fstat(handle)
+            content = b"" if os.path.isdir(f"/proc/self/fd/{handle}") else os.pread(handle, 1 << 26, 0)
+            self.calls.append(("sync", (here.st_ino, content)))
+            fsync(handle)
+
+        def noted_replace(old: Path, new: Path) -> None:
+            self.calls.append(("rename", os.stat(old).st_ino))
+            replace(old, new)
+
+        monkeypatch.setattr(files.os, "fsync", noted_fsync)
+        monkeypatch.setattr(files.os, "replace", noted_replace)
+
+    def after_a_cut(self, folder: Path, number: int) -> Iterator[bytes]:
+        """What the file may hold when the power goes after so many of the calls.
+
+        A content that was not synced is lost; a rename that was not followed by a sync of its folder may have
+        come to the disk or not.
+        """
+        contents: dict[int, bytes] = {0: OLD}
+        names, inode = [0], folder.stat().st_ino  # what the name may stand for; 0 is the old file
+        for call, about in self.calls[:number]:
+            if call == "rename":
+                names.append(about)
+            elif about[0] == inode:
+                names = names[-1:]
+            else:
+                contents[about[0]] = about[1]
+        return (contents.get(name, b"") for name in names)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_a_power_cut_leaves_the_old_file_or_the_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(OLD)
+    disk = Disk(monkeypatch)
+    with files.replacing(path) as temporary:
+        assert set(disk.after_a_cut(tmp_path, len(disk.calls))) == {OLD}
+        temporary.write_bytes(NEW)
+    assert path.read_bytes() == NEW
+    for number in range(len(disk.calls) + 1):
+        assert set(disk.after_a_cut(tmp_path, number)) <= {OLD, NEW}, disk.calls[:number]
+    assert set(disk.after_a_cut(tmp_path, len(disk.calls))) == {NEW}  # it stays once the block has ended
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_a_checkpoint_is_on_the_disk_when_it_is_said_to_be(
+    parts: Datasets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+
+    class Cut(Progress):
+        def kept(self, step: int) -> None:
+            (content,) = disk.after_a_cut(tmp_path, len(disk.calls))
+            assert content == (tmp_path / CHECKPOINT).read_bytes()
+
+    fit(TINY, parts, tmp_path, progress=Cut())
+    assert len(disk.calls) == 3 * 3
+
+
+# Numbers gone wild
+
+
+def test_the_last_good_checkpoint_stays(parts: Datasets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "INTERVAL", 0.0)
+    notes = Notes()
+    # Adam's first step moves by the rate: weights of 1e30, and 13/14 of it in the second, whose loss is no number.
+    with pytest.raises(DivergedError, match=r"^step 2: the loss is nan at a learning rate of 9\.52e\+29; try a lower"):
+        fit(TINY.replace(learning_rate=1e30), parts, tmp_path / "a", progress=notes)
+    assert notes.kept_steps == [1]
+    from safetensors.torch import load_file
+
+    assert all(tensor.isfinite().all() for tensor in load_file(tmp_path / "a" / CHECKPOINT).values())
+    # 1e300 is infinite as float32, after the first step already: this is not kept, whatever the clock says
+    config = preset("course-tensorflow").replace(embedding=16, hidden=16, batch_size=32, learning_rate=1e300)
+    with pytest.raises(DivergedError, match=r"^step 1: weights are no longer finite at a learning rate of 1e\+300"):
+        fit(config, parts, tmp_path / "b")
+    assert not (tmp_path / "b" / CHECKPOINT).exists()
+
+
+# Signals
+
+
+@posix
+def test_a_signal_waits_and_the_second_does_not() -> None:
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        before = [signal.signal(s, signal.default_int_handler) for s in (signal.SIGINT, signal.SIGTERM)]
+        try:
+            with stopping_when_asked() as asked:
+                assert asked() == 0
+                os.kill(os.getpid(), number)
+                assert asked() == number
+                with pytest.raises(Stopped) as stopped:
+                    os.kill(os.getpid(), number)
+                assert stopped.value.code == code
+            assert signal.getsignal(signal.SIGINT) == signal.default_int_handler  # as it was
+            with pytest.raises(Stopped) as stopped, stopping_at_once():
+                os.kill(os.getpid(), signal.SIGTERM)
+            assert stopped.value.code == 143
+        finally:
+            for s, handler in zip((signal.SIGINT, signal.SIGTERM), before):
+                signal.signal(s, handler)
+
+
+@posix
+def test_signals_that_are_ignored_stay_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stopping_when_asked() as asked:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert asked() == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_in_another_thread_signals_are_left_alone() -> None:
+    found = []
+
+    def inside() -> None:
+        with stopping_when_asked() as asked, stopping_at_once():
+            found.append(asked())
+
+    thread = threading.Thread(target=inside)
+    thread.start()
+    thread.join()
+    assert found == [0]
+
+
+@posix
+def test_a_second_signal_leaves_the_last_checkpoint(parts: Datasets, tmp_path: Path) -> None:
+    class Signals(Progress):
+        """In the first step that it is told of."""
+
+        def __init__(self, count: int) -> None:
+            self.count = count
+
+        def step(self, loss: float) -> None:
+            for _ in range(self.count):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        fit(TINY, parts, tmp_path, stop=after(4))
+    for count, is_kept in ((1, True), (2, False)):
+        before = (tmp_path / CHECKPOINT).read_bytes()
+        with pytest.raises(Stopped):
+            fit(TINY, parts, tmp_path, resume=True, progress=Signals(count))
+        assert ((tmp_path / CHECKPOINT).read_bytes() != before) == is_kept
+
+
+# Two in one folder
+
+
+def test_a_folder_has_one_holder(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    with locked(folder):
+        since = time.strftime("%Y-%m-%d")
+        for _ in range(2):
+            with pytest.raises(UserError) as refused, locked(folder):
+                pass
+            assert re.fullmatch(
+                rf"{re.escape(str(folder))}: in use by process {os.getpid()} on \S+ since {since} \d\d:\d\d:\d\d; "
+                "wait for its end, or choose another --out",
+                str(refused.value),
+            )
+        with locked(tmp_path / "other"):
+            pass
+    assert not folder.exists()
+    folder.mkdir()
+    (folder / LOCK).write_text("process 1 on nowhere since long ago\n")  # of a process that was killed
+    with pytest.raises(RuntimeError), locked(folder):
+        assert str(os.getpid()) in (folder / LOCK).read_text("utf-8")
+        assert "nowhere" not in (folder / LOCK).read_text("utf-8")
+        raise RuntimeError
+    with locked(folder):
+        pass
+    assert folder.exists()  # it was there before
+    with pytest.raises(RuntimeError), locked(tmp_path / "newer"):
+        raise RuntimeError
+    assert not (tmp_path / "newer").exists()
+
+
+@posix
+def test_a_lock_that_was_removed_before_it_was_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last holder ends between the opening and the locking: the file without a name holds nobody off."""
+    lock, calls = locking._lock, itertools.count()
+
+    def late(file: Any) -> bool:
+        if next(calls) == 0:
+            (tmp_path / LOCK).unlink()
+        return lock(file)
+
+    monkeypatch.setattr(locking, "_lock", late)
+    with locked(tmp_path), pytest.raises(UserError, match="in use"), locked(tmp_path):
+        pass
+
+
+def test_a_comparison_has_its_folder_alone(parts: Datasets, tmp_path: Path) -> None:
+    names = ("rows", "both")
+    with locked(tmp_path), pytest.raises(UserError, match=f"{tmp_path}: in use by process {os.getpid()} on"):
+        comparison.run(against_first(names), parse_all(names, TINY), parts, 1, tmp_path, jobs=1)
+    assert not any(tmp_path.iterdir())
+
+
+# As it is typed
+
+
+def begin(*words: object, limit: int | None = None) -> subprocess.Popen[str]:
+    def prepare() -> None:
+        # Where the tests run in the background, SIGINT may be ignored by inheritance.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if limit:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    return subprocess.Popen(
+        [sys.executable, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        encoding="utf-8", cwd=ROOT, preexec_fn=prepare, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    return process.returncode, out, err
+
+
+def here(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    """A command that hardly trains, in this process."""
+    code = 0
+    try:
+        cli.main([str(word) for word in words])
+    except SystemExit as stop:
+        assert isinstance(stop.code, int)
+        code = stop.code
+    return (code, *capsys.readouterr())
+
+
+def until(process: subprocess.Popen[str], start: str) -> None:
+    assert process.stderr
+    next(line for line in process.stderr if line.startswith(start))
+
+
+def saved(folder: Path) -> list[object]:
+    """What a model folder holds, without what the clock said."""
+    clock = re.compile(r'"(seconds|pairs_per_second)": [\d.e+]+|"config.json": "[0-9a-f]{64}"')  # and its checksum
+    return [
+        *((folder / name).read_bytes() for name in ("model.safetensors", "vocabulary.txt")),
+        clock.sub("", (folder / "config.json").read_text("utf-8")),
+    ]
+
+
+@posix
+def test_a_command_that_meets_it_all(small_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = ["--batch-size", 32, "--learning-rate", 0.02, "--epochs", 10]
+    line = ["run.py", "train", "--data", small_file, *recipe, "--out"]
+    folder = tmp_path / "my model"
+    undisturbed = begin(*line, tmp_path / "undisturbed")
+
+    first = begin(*line, folder)
+    until(first, "epoch 1")
+    first.send_signal(signal.SIGSTOP)  # so that it is there for long enough
+    code, out, err = here(capsys, *line[1:], folder)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {folder}: in use by process {first.pid} on ")
+    first.send_signal(signal.SIGTERM)
+    first.send_signal(signal.SIGCONT)
+    code, out, err = end(first)
+    assert (code, out) == (143, "")
+    said = re.search(r"^stopped; step [\d,]+ is kept, go on with: python (.*)$", err, re.MULTILINE)
+    assert said
+    again = shlex.split(said[1])
+    assert again == [*map(str, line), str(folder), "--resume"]
+
+    code, out, err = here(capsys, *line[1:], folder)  # forgot to resume
+    assert code == 2 and "this run was stopped after step" in err
+
+    # Half a checkpoint fits on the disk.
+    kept = (folder / CHECKPOINT).read_bytes()
+    code, out, err = end(begin(*again, limit=len(kept) // 2))
+    assert (code, out) == (2, "")
+    error, advice = err[err.index("error: ") :].splitlines()
+    assert error.startswith(f"error: {folder / CHECKPOINT}: cannot be written: ") and "File too large" in error
+    assert re.fullmatch(r"the checkpoint of step [\d,]+ is kept, go on with: python .* --resume", advice)
+    assert (folder / CHECKPOINT).read_bytes() == kept
+    assert {path.name for path in folder.iterdir()} == {CHECKPOINT}
+
+    killed = begin(*again)
+    until(killed, "epoch ")
+    killed.kill()
+    assert end(killed)[0] == -signal.SIGKILL
+    assert (folder / LOCK).exists()  # and holds nobody off
+    (folder / f".{CHECKPOINT}.12345678").write_bytes(b"half a checkpoint")
+
+    assert end(undisturbed)[0] == 0
+    code, out, err = end(begin(*again))
+    assert code == 0, err
+    assert saved(folder) == saved(tmp_path / "undisturbed")
+    assert {path.name for path in folder.iterdir()} == {path.name for path in (tmp_path / "undisturbed").iterdir()}
+    assert not (folder / CHECKPOINT).exists()
+
+    code, out, err = here(capsys, *again[1:])
+    assert (code, err) == (0, "")
+    assert out == f"{folder}: this run is finished and its model saved; without --resume it is trained again\n"
+    assert saved(folder) == saved(tmp_path / "undisturbed")
+    code, out, err = here(capsys, *again[1:], "--seed", 2)
+    assert (code, out) == (2, "")
+    assert err == (
+        f"error: {folder}: holds the finished model of a run that differs in seed; train without --resume, "
+        "or choose another --out\n"
+    )
+
+
+def test_a_command_whose_numbers_go_wild(small_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["train", "--data", small_file, "--out", tmp_path / "m", "--learning-rate", "1e30"]
+    code, out, err = here(capsys, *line, "--batch-size", 32, "--epochs", 1)
+    assert (code, out) == (2, "")
+    assert err == "error: step 2: the loss is nan at a learning rate of 8.57e+29; try a lower --learning-rate\n"
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_disk_that_is_full_at_the_very_end(
+    small_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "m"
+    line = ["train", "--data", small_file, "--out", folder, "--batch-size", 32, "--epochs", 1]
+
+    def full(_: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model_folder, "sync_file", full)
+        code, out, err = here(capsys, *line)
+    assert (code, out) == (2, "")
+    error, advice = err[err.index("error: ") :].splitlines()
+    assert error == f"error: {folder / 'config.json'}: cannot be written: No space left on device"
+    assert advice.startswith("all steps are kept, go on with: python ")
+    assert {path.name for path in folder.iterdir()} == {CHECKPOINT}
+    code, out, err = here(capsys, *line, "--resume")
+    assert code == 0 and "epoch" not in err  # nothing is trained again
+    SiameseModel.load(folder)
