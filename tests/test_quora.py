@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from conftest import Room
 
 from siamese import cli, quora
 from siamese.errors import DataError, UserError
@@ -480,6 +481,17 @@ def test_more_bytes_than_promised_are_not_written(server: Server, tmp_path: Path
     get(server.url, tmp_path)
 
 
+def test_a_part_that_never_ends_is_not_written(server: Server, tmp_path: Path, part: Path) -> None:
+    def endless(handler: Handler) -> None:
+        handler.head(206, Content_Range=f"bytes {HALF}-{SIZE - 1}/{SIZE}")  # and no length
+        handler.body(REST + PAGE * 1_000)
+        pours(handler)
+
+    part.write_bytes(CONTENT[:HALF])
+    server.answers = [endless]
+    get(server.url, tmp_path)
+
+
 def test_a_redirect_with_a_page_that_never_ends(server: Server, tmp_path: Path) -> None:
     def moved(handler: Handler) -> None:
         handler.head(302, Location="/elsewhere")
@@ -507,9 +519,14 @@ def test_what_a_server_says_is_shown_in_a_line(server: Server, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_three_errors_are_survived(server: Server, tmp_path: Path, status: int) -> None:
+def test_three_errors_are_survived(
+    server: Server, tmp_path: Path, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quora, "PAUSE", 0.05)
     server.answers = [says(status)] * 3 + [serves()]
+    start = time.monotonic()
     get(server.url, tmp_path)
+    assert time.monotonic() - start > 3 * 0.05
     assert len(server.ranges) == 4
 
 
@@ -605,6 +622,17 @@ def test_the_disk_is_full(server: Server, tmp_path: Path, part: Path) -> None:
     part.symlink_to("/dev/full")
     assert "No space left on device" in fails(server.url, tmp_path)
     assert len(server.ranges) == 1  # trying again would not help
+
+
+def test_the_disk_is_full_under_way(server: Server, room: Room) -> None:
+    folder = room.folder / "quora"
+    room.fill(but=HALF)
+    assert "No space left on device; the next try goes on from" in fails(server.url, folder)
+    kept = (folder / f"{NAME}.part").read_bytes()
+    assert 0 < len(kept) <= HALF and CONTENT.startswith(kept)
+    room.make()
+    get(server.url, folder)
+    assert server.ranges == [None, f"bytes={len(kept)}-"]
 
 
 def test_the_part_is_removed_under_way(server: Server, tmp_path: Path, part: Path) -> None:
