@@ -108,7 +108,7 @@ class Room:
 
     def fill(self, but: int = 0) -> None:
         with open(self.folder / "rest", "ab", buffering=0) as file:
-            while count := os.statvfs(self.folder).f_bavail * os.statvfs(self.folder).f_bsize - but:
+            while (count := os.statvfs(self.folder).f_bavail * os.statvfs(self.folder).f_bsize - but) > 0:
                 file.write(bytes(count))
 
     def make(self) -> None:

@@ -136,7 +136,6 @@ import itertools, os, random, signal, sys
 sys.path[:0] = sys.argv[2:]
 from test_survival import *
 from siamese import files
-from safetensors import torch as tensors
 
 parts = datasets.load(Source(sys.argv[1]))
 config = TINY.replace(epochs=24)
@@ -150,7 +149,7 @@ def counted(function, half=False):
         if next(events) == fatal:
             if half:  # some of the file is written
                 function(*words, **options)
-                os.truncate(words[1], chance.randrange(os.path.getsize(words[1])))
+                os.truncate(words[0], chance.randrange(os.path.getsize(words[0])))
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*words, **options)
     return call
@@ -165,7 +164,7 @@ def attempt(seconds=0.0):
     return pid
 
 files.os.fsync, files.os.replace = counted(os.fsync), counted(os.replace)
-tensors.save_file = counted(tensors.save_file, half=True)
+Path.write_bytes = counted(Path.write_bytes, half=True)
 training.encode_batch = counted(training.encode_batch)
 ends = []
 for k in range(20):
