@@ -5,6 +5,7 @@ may have come to the disk or not, each for itself.
 """
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -115,15 +116,19 @@ def test_a_checkpoint_is_on_the_disk_when_it_is_said_to_be(
 
 
 @linux
-@pytest.mark.parametrize("is_old", [True, False])
+@pytest.mark.parametrize("version", [None, 2, 3])
 def test_a_model_is_the_old_one_the_new_one_or_refused(
-    is_old: bool, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    version: int | None, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, left = tmp_path / "model", tmp_path / "left"
     path.mkdir()
     old = {}
-    if is_old:
+    if version:
         shutil.copytree(tiny_model, path, dirs_exist_ok=True)
+        if version == 2:  # without checksums
+            settings = json.loads((path / "config.json").read_text(encoding="utf-8"))
+            del settings["sha256"]
+            (path / "config.json").write_text(json.dumps({**settings, "format": 2}), encoding="utf-8")
         old = {name: (path / name).read_bytes() for name in FILES}
     model = SiameseModel.load(tiny_model)
     model.weights["lstm.bias_ih_l0"] = model.weights["lstm.bias_ih_l0"] + np.float32(0.5)
@@ -147,7 +152,7 @@ def test_a_model_is_the_old_one_the_new_one_or_refused(
             shutil.rmtree(left)
     # Twelve calls: each file synced before the first name changes, then each synced again, renamed (two
     # possibilities) and its folder synced.
-    before = "old" if is_old else "refused"
+    before = "old" if version else "refused"
     assert outcomes == [before] * 6 + ["refused"] * 8 + ["new"] * 2
 
 
