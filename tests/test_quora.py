@@ -617,7 +617,7 @@ def test_what_is_no_http(server: Server, tmp_path: Path) -> None:
 # Errors of the disk
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a file that cannot be written to")
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full, where nothing can be written")
 def test_the_disk_is_full(server: Server, tmp_path: Path, part: Path) -> None:
     part.symlink_to("/dev/full")
     assert "No space left on device" in fails(server.url, tmp_path)
