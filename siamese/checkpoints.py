@@ -145,8 +145,7 @@ def save_checkpoint(run: Run, path: Path, identity: dict[str, Any]) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     parts = {"tower": run.tower.state_dict(), "objective": run.objective.state_dict(), "best": run.best}
     values = {f"{part}.{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
@@ -156,9 +155,10 @@ def save_checkpoint(run: Run, path: Path, identity: dict[str, Any]) -> None:
     about = {"identity": json.dumps(identity)} | {name: json.dumps(getattr(run, name)) for name in PLAIN}
     try:
         with replacing(path) as temporary:
-            save_file(values, temporary, about | {"sha256": _checksum(values, about)})
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
+            # Not by its save_file, which writes to a temporary file of its own that stays where it is killed.
+            temporary.write_bytes(save(values, about | {"sha256": _checksum(values, about)}))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def load_checkpoint(run: Run, path: Path, identity: dict[str, Any]) -> None:

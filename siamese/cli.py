@@ -184,7 +184,8 @@ def train(options: argparse.Namespace) -> None:
         from siamese import quora
         from siamese.progress import CountBar
 
-        options.data = str(quora.fetch(progress=CountBar("B")))
+        with CountBar("B") as bar:
+            options.data = str(quora.fetch(progress=bar))
     source = datasets.Source(options.data, options.validation, options.split, column_names(options))
     parts = datasets.load(source, warn=_report_faults)
     start = None

@@ -15,7 +15,7 @@ FAR = 1 << 30  # Windows locks bytes, and nobody else can read these; past the t
 
 
 @contextmanager
-def locked(folder: str | Path) -> Iterator[None]:
+def locked(folder: str | Path, advice: str = "wait for its end, or choose another --out") -> Iterator[None]:
     """Hold a folder for the length of the block; where it is not there it is made, and where it stays empty removed.
 
     The operating system holds the lock and ends it with the process, however
@@ -23,7 +23,7 @@ def locked(folder: str | Path) -> Iterator[None]:
     locks nothing is held.
 
     Raises:
-        UserError: another process holds it; the message says which, and since when.
+        UserError: another process holds it; the message says which, since when, and the advice.
     """
     folder = Path(folder)
     is_new = not folder.exists()
@@ -31,7 +31,7 @@ def locked(folder: str | Path) -> Iterator[None]:
     path = folder / LOCK
     file = _take(path)
     if file is None:
-        raise UserError(f"{folder}: in use by {_holder(path)}; wait for its end, or choose another --out")
+        raise UserError(f"{folder}: in use by {_holder(path)}; {advice}")
     try:
         with file:
             since = time.strftime("%Y-%m-%d %H:%M:%S")

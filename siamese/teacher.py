@@ -84,7 +84,8 @@ def vectors(
     folder = cache / re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
     hashes = np.array([_hash(question) for question in questions], np.uint64)
     known, found = _cached(folder)
-    missing = np.flatnonzero(~np.isin(hashes, known))
+    # By sorting: the table that numpy 2.0 makes where it is short overflows at numbers of 2^63 and more.
+    missing = np.flatnonzero(~np.isin(hashes, known, kind="sort"))
     if len(missing):
         encode = load_encoder(name)
         for start in range(0, len(missing), PART):

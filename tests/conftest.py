@@ -4,7 +4,9 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Callable
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,31 @@ def steep(tiny_model: Path, tmp_path: Path) -> Path:
     model.calibration, model.threshold = Calibration(20.0, -10.0, 0.5), 0.5
     model.save(tmp_path / "steep")
     return tmp_path / "steep"
+
+
+class Room:
+    """A small file system, in memory, that can be filled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def fill(self, but: int = 0) -> None:
+        with open(self.folder / "rest", "ab", buffering=0) as file:
+            while (count := os.statvfs(self.folder).f_bavail * os.statvfs(self.folder).f_bsize - but) > 0:
+                file.write(bytes(count))
+
+    def make(self) -> None:
+        (self.folder / "rest").unlink()
+
+
+@pytest.fixture()
+def room(tmp_path: Path) -> Iterator[Room]:
+    folder = tmp_path / "room"
+    folder.mkdir()
+    if shutil.which("mount") is None:
+        pytest.skip("needs mount")
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "none", folder], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"needs to mount a small disk: {done.stderr.strip()}")
+    yield Room(folder)
+    subprocess.run(["umount", folder], check=True)

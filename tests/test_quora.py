@@ -1,10 +1,15 @@
 """Fetching Quora's release, from a real server on this machine that behaves well or badly."""
 
+import gzip
 import hashlib
 import itertools
+import os
 import random
+import signal
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +18,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from conftest import Room
 
-from siamese import quora
-from siamese.errors import DataError
+from siamese import cli, quora
+from siamese.errors import DataError, UserError
 from siamese.quora import NAME, fetch
 
 CONTENT = random.Random(1).randbytes(200_000)
@@ -61,6 +67,7 @@ class Server(ThreadingHTTPServer):
         self.answers: list[Answer] = [serves()]
         self.ranges: list[str | None] = []  # the Range header of each request
         self.sent = 0  # bytes of bodies
+        self.closing = threading.Event()
 
     def handle_error(self, *arguments: object) -> None:
         pass  # clients that hang up are part of the tests
@@ -104,6 +111,23 @@ def stalls(handler: Handler) -> None:
     time.sleep(1.5)
 
 
+def drips(status: str, byte: bytes) -> Answer:
+    """Answer with an end that never comes: the same bytes again and again, ten times within the time-out."""
+
+    def answer(handler: Handler) -> None:
+        handler.wfile.write(status.encode())
+        while not handler.server.closing.wait(quora.TIMEOUT / 10):
+            handler.wfile.write(byte)
+
+    return answer
+
+
+def pours(handler: Handler) -> None:
+    """Send without end, as fast as it can."""
+    while True:
+        handler.body(bytes(1 << 16))
+
+
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quora, "PAUSE", 0.01)
@@ -116,6 +140,7 @@ def server() -> Iterator[Server]:
     with Server() as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
+        server.closing.set()
         server.shutdown()
 
 
@@ -210,6 +235,33 @@ def test_a_dropped_connection_is_resumed(server: Server, tmp_path: Path) -> None
     assert server.sent == SIZE  # no byte twice
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_twenty_drops_at_random_points(server: Server, tmp_path: Path, seed: int) -> None:
+    places = sorted(random.Random(seed).sample(range(1, SIZE), 20))
+    server.answers = [*(serves(until=place) for place in places), serves()]
+    get(server.url, tmp_path)
+    assert server.ranges == [None, *(f"bytes={place}-" for place in places)]
+    assert server.sent == SIZE
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_twenty_calls_that_all_fail(
+    server: Server, tmp_path: Path, part: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Each brings a little, or resets the connection, or has an error, and none loses what is there."""
+    monkeypatch.setattr(quora, "RETRIES", 0)
+    chance = random.Random(seed)
+    places = sorted(chance.sample(range(1, SIZE), 20))
+    for before, place in itertools.pairwise([0, *places]):
+        server.answers = [serves(until=place), chance.choice([says(500), says(404), says(200, PAGE)])]
+        fails(server.url, tmp_path)
+        assert place == part.stat().st_size > before
+        assert part.read_bytes() == CONTENT[:place]
+    server.answers = [serves()]
+    get(server.url, tmp_path)
+    assert server.sent - 20 * len(PAGE) <= SIZE
+
+
 def test_a_silent_connection_is_given_up_and_resumed(server: Server, tmp_path: Path) -> None:
     server.answers = [serves(until=HALF, end=stalls), serves()]
     get(server.url, tmp_path)
@@ -232,7 +284,7 @@ def test_a_server_that_never_answers(server: Server, tmp_path: Path, monkeypatch
 def test_a_connection_that_always_drops_keeps_the_part(server: Server, tmp_path: Path, part: Path) -> None:
     server.answers = [serves(until=HALF)]
     assert "ended early; the next try goes on from 100,000 of 200,000 bytes" in fails(server.url, tmp_path)
-    assert server.ranges == [None] + 3 * [f"bytes={HALF}-"]
+    assert server.ranges == [None] + 4 * [f"bytes={HALF}-"]  # four that bring nothing
     assert part.read_bytes() == CONTENT[:HALF]
     server.answers = [serves()]
     get(server.url, tmp_path)
@@ -256,6 +308,10 @@ REST = CONTENT[HALF:]
         says(206, REST, Content_Length=HALF),
         says(206, REST, Content_Length=HALF, Content_Range=f"bytes 0-{HALF - 1}/{SIZE}"),
         says(206, REST, Content_Length=HALF, Content_Range=f"bytes {HALF}-{SIZE - 1}/{SIZE + 1}"),
+        says(206, REST, Content_Length=HALF, Content_Range=f"bytes {HALF - 1}-{SIZE - 2}/{SIZE}"),
+        says(206, REST[:9], Content_Length=9, Content_Range=f"bytes {HALF}-{HALF + 8}/{SIZE}"),
+        says(206, REST, Content_Length=HALF, Content_Range="bytes and more bytes"),
+        says(206, gzip.compress(REST), Content_Encoding="gzip", Content_Range=f"bytes {HALF}-{SIZE - 1}/{SIZE}"),
     ],
 )
 def test_a_wrong_range_is_not_used(server: Server, tmp_path: Path, part: Path, wrong: Answer) -> None:
@@ -265,19 +321,90 @@ def test_a_wrong_range_is_not_used(server: Server, tmp_path: Path, part: Path, w
     assert server.ranges == [f"bytes={HALF}-", None]
 
 
-def test_two_at_once_share_the_part(server: Server, tmp_path: Path) -> None:
-    def slowly(handler: Handler) -> None:
-        start = int((handler.headers["Range"] or "bytes=0-")[6:-1])
-        serves(until=start)(handler)
-        for i in range(start, SIZE, 10_000):
-            handler.body(CONTENT[i : i + 10_000])
-            time.sleep(0.005)
-
-    server.answers = [slowly]
-    with ThreadPoolExecutor() as pool:
-        for path in pool.map(lambda _: fetch(tmp_path, server.url, SIZE, SHA256), range(3)):
-            assert path == tmp_path / NAME
+def test_a_file_that_changed_between_two_parts(server: Server, tmp_path: Path, part: Path) -> None:
+    """The size and the checksum are known beforehand, so that no ETag has to tell."""
+    other = CONTENT[:-1] + b"?"
+    server.answers = [serves(until=HALF), serves(other)]
+    assert "SHA-256" in fails(server.url, tmp_path)
+    assert not part.exists()
+    server.answers = [serves(until=HALF), serves(other + b"?")]
+    assert f"Content-Length {SIZE + 1}" in fails(server.url, tmp_path)
+    assert part.read_bytes() == CONTENT[:HALF]
+    server.answers = [serves()]
     get(server.url, tmp_path)
+
+
+def test_the_second_at_once_is_refused(server: Server, tmp_path: Path, part: Path) -> None:
+    """Else it could still write into the file that the first has checked."""
+    began, go_on = threading.Event(), threading.Event()
+
+    def waits(handler: Handler) -> None:
+        began.set()
+        go_on.wait(10)
+        handler.body(REST)
+
+    server.answers = [serves(until=HALF, end=waits), resets]
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(get, server.url, tmp_path)
+        assert began.wait(10)
+        for _ in range(3):
+            with pytest.raises(UserError, match=f"in use by process {os.getpid()} on .*; wait for its end$"):
+                fetch(tmp_path, server.url, SIZE, SHA256)
+        go_on.set()
+        first.result()
+    get(server.url, tmp_path)
+    assert server.ranges == [None]
+
+
+COMMAND = """
+import sys
+from siamese import cli, quora
+quora.fetch.__defaults__ = (".", sys.argv[1], int(sys.argv[2]), sys.argv[3], None)
+cli.main(["train", "--data", "quora"])
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_signal_leaves_a_part_that_is_resumed(
+    server: Server, tmp_path: Path, part: Path, number: signal.Signals
+) -> None:
+    server.answers = [serves(until=HALF, end=lambda handler: time.sleep(10))]
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, server.url, str(SIZE), SHA256], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores it
+    )  # fmt: skip
+    deadline = time.monotonic() + 20
+    while not part.exists() or part.stat().st_size < HALF:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=5)
+    assert "Traceback" not in error
+    assert process.returncode == (130 if number == signal.SIGINT else -number)
+    assert part.read_bytes() == CONTENT[:HALF]
+    server.answers = [serves()]
+    get(server.url, tmp_path)
+    assert server.ranges == [None, f"bytes={HALF}-"]
+
+
+def test_what_the_command_says(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fetch, "__defaults__", (tmp_path, server.url, SIZE, SHA256, None))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    server.answers = [serves(until=HALF), says(500)]
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", "--data", "quora"])
+    assert stop.value.code == 2
+    bar, what, advice, end = capsys.readouterr().err.split("\n")
+    assert "100k/200k" in bar
+    assert what == (
+        f"error: {server.url}: the server answered HTTP Error 500: Internal Server Error; "
+        "the next try goes on from 100,000 of 200,000 bytes"
+    )
+    assert advice.startswith("By hand: ") and not end
 
 
 # Wrong content
@@ -300,19 +427,37 @@ def test_a_bad_part_is_found_out_and_the_next_call_is_fine(
     get(server.url, tmp_path)
 
 
+PACKED = gzip.compress(CONTENT)
+CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (SIZE, CONTENT)  # as HTTP cuts a body whose length is not known
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (serves(CONTENT[:-1]), "(no type, 199999 bytes; expected 200000 bytes)"),
-        (serves(CONTENT + b"\n", ranges=False), "(no type, 200001 bytes; expected 200000 bytes)"),
-        (says(200, CONTENT), "(no type, unstated bytes; expected 200000 bytes)"),
-        (says(200, PAGE, Content_Length=len(PAGE), Content_Type="text/html"), f"text/html, {len(PAGE)} bytes;"),
-        (says(200, PAGE, Content_Type="text/html"), "text/html, unstated bytes;"),
+        (serves(CONTENT[:-1]), "(Content-Length 199999; expected 200000 bytes"),
+        (serves(CONTENT + b"\n", ranges=False), "(Content-Length 200001; expected 200000 bytes"),
+        (says(200, CONTENT), "(of no stated length; expected 200000 bytes"),
+        (says(200, CONTENT, Content_Length=-1), "(Content-Length -1; "),
+        (says(200, CONTENT, Content_Length="many"), "(Content-Length many; "),
+        (says(200, CHUNKED, Transfer_Encoding="chunked"), "(Transfer-Encoding chunked; "),
+        (says(200, CHUNKED, Content_Length=SIZE, Transfer_Encoding="chunked"), "200000, Transfer-Encoding chunked; "),
+        (says(200, PACKED, Content_Length=len(PACKED), Content_Encoding="gzip"), "Content-Encoding gzip; "),
+        (says(200, PACKED, Content_Length=SIZE, Content_Encoding="gzip"), "200000, Content-Encoding gzip; "),
+        (
+            says(200, PAGE, Content_Length=len(PAGE), Content_Type="text/html"),
+            f"text/html, Content-Length {len(PAGE)};",
+        ),
+        (says(200, PAGE, Content_Type="text/html"), "(Content-Type text/html; "),
         (says(204), "something else"),
         (says(404), "the server answered HTTP Error 404: Not Found"),
         (says(403, PAGE, Content_Length=len(PAGE)), "the server answered HTTP Error 403: Forbidden"),
         (says(302, Location="/questions.tsv"), "the server answered HTTP Error 302: "),
-        (says(302, Location="file:///etc/hostname"), "the server answered HTTP Error 302: "),
+        (says(302, Location="file:///etc/hostname"), "'file:///etc/hostname' is not allowed"),
+        (says(302, Location="ftp://127.0.0.1/questions.tsv"), "'ftp://127.0.0.1/questions.tsv' is not allowed"),
+        (says(302, Location="data:text/plain,questions"), "'data:text/plain,questions' is not allowed"),
+        (says(302, Location="javascript:1"), "'javascript:1' is not allowed"),
+        (says(302), "the server answered HTTP Error 302: Found"),
+        (says(416), "the server answered HTTP Error 416: "),
     ],
 )
 @pytest.mark.parametrize("have", [0, HALF])
@@ -330,26 +475,58 @@ def test_a_wrong_answer_leaves_the_part_alone(
     assert server.ranges[-1] == (f"bytes={have}-" if have else None)
 
 
-TOO_LONG = CONTENT + PAGE
-CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(TOO_LONG), TOO_LONG)  # as HTTP cuts a body whose length is not known
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [says(200, TOO_LONG, Content_Length=SIZE), says(200, CHUNKED, Content_Length=SIZE, Transfer_Encoding="chunked")],
-)
-def test_more_bytes_than_promised_are_not_written(server: Server, tmp_path: Path, answer: Answer) -> None:
-    server.answers = [answer]
+@pytest.mark.parametrize("end", [lambda handler: handler.body(PAGE), pours])
+def test_more_bytes_than_promised_are_not_written(server: Server, tmp_path: Path, end: Answer) -> None:
+    server.answers = [serves(end=end)]
     get(server.url, tmp_path)
+
+
+def test_a_part_that_never_ends_is_not_written(server: Server, tmp_path: Path, part: Path) -> None:
+    def endless(handler: Handler) -> None:
+        handler.head(206, Content_Range=f"bytes {HALF}-{SIZE - 1}/{SIZE}")  # and no length
+        handler.body(REST + PAGE * 1_000)
+        pours(handler)
+
+    part.write_bytes(CONTENT[:HALF])
+    server.answers = [endless]
+    get(server.url, tmp_path)
+
+
+def test_a_redirect_with_a_page_that_never_ends(server: Server, tmp_path: Path) -> None:
+    def moved(handler: Handler) -> None:
+        handler.head(302, Location="/elsewhere")
+        pours(handler)
+
+    server.answers = [moved, serves()]
+    get(server.url, tmp_path)
+    assert server.sent < 100 << 20
+
+
+def test_what_a_server_says_is_shown_in_a_line(server: Server, tmp_path: Path) -> None:
+    for answer in (
+        lambda handler: handler.wfile.write(b"HTTP/1.1 404 \x1b[2J\x07" + b"no " * 9_999 + b"\r\n\r\n"),
+        says(200, PAGE, Content_Type="\x1b[2Jtext/" + "no" * 9_999),
+        says(302, Location="file:///\x1b[2J" + "no" * 9_999),
+        lambda handler: handler.wfile.write(b"\x1b[2J" + b"no" * 9_999 + b"\r\n"),
+    ):
+        server.answers = [answer]
+        what = fails(server.url, tmp_path)
+        assert what.isprintable()
+        assert len(what) < 500
 
 
 # Errors of the server and the network
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_three_errors_are_survived(server: Server, tmp_path: Path, status: int) -> None:
+def test_three_errors_are_survived(
+    server: Server, tmp_path: Path, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quora, "PAUSE", 0.05)
     server.answers = [says(status)] * 3 + [serves()]
+    start = time.monotonic()
     get(server.url, tmp_path)
+    assert time.monotonic() - start > 3 * 0.05
     assert len(server.ranges) == 4
 
 
@@ -369,17 +546,51 @@ def test_a_redirect_is_followed_with_its_range(server: Server, tmp_path: Path) -
 
 
 def test_a_slow_drip_is_waited_for(server: Server, tmp_path: Path) -> None:
-    def drips(handler: Handler) -> None:
+    def slowly(handler: Handler) -> None:
         handler.head(200, Content_Length=SIZE)
         for i in range(0, SIZE, 10_000):  # 20 times: 0.8 s in all, more than the time-out
             handler.body(CONTENT[i : i + 10_000])
             time.sleep(0.04)
 
-    server.answers = [drips]
+    server.answers = [slowly]
     start = time.monotonic()
     get(server.url, tmp_path)
     assert time.monotonic() - start > quora.TIMEOUT
     assert server.ranges == [None]
+
+
+@pytest.mark.parametrize(
+    ("slow", "kept"),
+    [
+        (drips("", b"H"), 0),
+        (drips("HTTP/1.1 200 OK\r\n", b"X-More: more\r\n"), 0),
+        (drips("", b"HTTP/1.1 100 Continue\r\n\r\n"), 0),
+        (drips("HTTP/1.1 302 Found\r\nLocation: /questions.tsv\r\n", b"X"), 0),
+        (drips(f"HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n", CONTENT[:1]), 1),
+    ],
+    ids=["status", "headers", "continue", "redirect", "body"],
+)
+def test_a_drip_that_would_take_for_ever_ends(
+    server: Server, tmp_path: Path, part: Path, monkeypatch: pytest.MonkeyPatch, slow: Answer, kept: int
+) -> None:
+    monkeypatch.setattr(quora, "LIMIT", 0.3)
+    server.answers = [slow]
+    start = time.monotonic()
+    assert "not all of it came in 0.3 seconds" in fails(server.url, tmp_path)
+    assert 0.3 < time.monotonic() - start < 3
+    assert len(server.ranges) == 1
+    assert part.exists() == kept
+
+
+def test_a_byte_each_connection_ends_too(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quora, "LIMIT", 0.3)
+
+    def stingy(handler: Handler) -> None:
+        start = int((handler.headers["Range"] or "bytes=0-")[6:-1])
+        serves(until=start + 1)(handler)
+
+    server.answers = [stingy]
+    assert "not all of it came in 0.3 seconds; the next try goes on from" in fails(server.url, tmp_path)
 
 
 def test_nobody_listens(tmp_path: Path) -> None:
@@ -406,11 +617,22 @@ def test_what_is_no_http(server: Server, tmp_path: Path) -> None:
 # Errors of the disk
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a file that cannot be written to")
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full, where nothing can be written")
 def test_the_disk_is_full(server: Server, tmp_path: Path, part: Path) -> None:
     part.symlink_to("/dev/full")
     assert "No space left on device" in fails(server.url, tmp_path)
     assert len(server.ranges) == 1  # trying again would not help
+
+
+def test_the_disk_is_full_under_way(server: Server, room: Room) -> None:
+    folder = room.folder / "quora"
+    room.fill(but=HALF)
+    assert "No space left on device; the next try goes on from" in fails(server.url, folder)
+    kept = (folder / f"{NAME}.part").read_bytes()
+    assert 0 < len(kept) <= HALF and CONTENT.startswith(kept)
+    room.make()
+    get(server.url, folder)
+    assert server.ranges == [None, f"bytes={len(kept)}-"]
 
 
 def test_the_part_is_removed_under_way(server: Server, tmp_path: Path, part: Path) -> None:

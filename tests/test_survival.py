@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import torch
 
-from siamese import SiameseModel, cli, datasets, files, locking, training
+from siamese import SiameseModel, cli, datasets, locking, training
 from siamese import folder as model_folder
 from siamese.checkpoints import CHECKPOINT
 from siamese.config import PRESETS, Config, preset
@@ -135,7 +135,7 @@ KILLED = """
 import itertools, os, random, signal, sys
 sys.path[:0] = sys.argv[2:]
 from test_survival import *
-from safetensors import torch as tensors
+from siamese import files
 
 parts = datasets.load(Source(sys.argv[1]))
 config = TINY.replace(epochs=24)
@@ -149,7 +149,7 @@ def counted(function, half=False):
         if next(events) == fatal:
             if half:  # some of the file is written
                 function(*words, **options)
-                os.truncate(words[1], chance.randrange(os.path.getsize(words[1])))
+                os.truncate(words[0], chance.randrange(os.path.getsize(words[0])))
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*words, **options)
     return call
@@ -164,7 +164,7 @@ def attempt(seconds=0.0):
     return pid
 
 files.os.fsync, files.os.replace = counted(os.fsync), counted(os.replace)
-tensors.save_file = counted(tensors.save_file, half=True)
+Path.write_bytes = counted(Path.write_bytes, half=True)
 training.encode_batch = counted(training.encode_batch)
 ends = []
 for k in range(20):
@@ -190,78 +190,6 @@ def test_killed_at_twenty_random_points(small_file: Path, tmp_path: Path) -> Non
     clock, event = str(-signal.SIGPROF), str(-signal.SIGKILL)
     assert ends == [clock, event] * 10 + ["0"], done.stderr  # 0: the bits of the undisturbed run
     assert left == CHECKPOINT
-
-
-# The power goes
-
-OLD, NEW = b"old and whole", b"new and whole, and longer"
-
-
-class Disk:
-    """Writes down in which order a file is synced, renamed and its folder synced."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.calls: list[tuple[str, Any]] = []
-        fsync, replace = os.fsync, os.replace
-
-        def noted_fsync(handle: int) -> None:
-            here = os.fstat(handle)
-            content = b"" if os.path.isdir(f"/proc/self/fd/{handle}") else os.pread(handle, 1 << 26, 0)
-            self.calls.append(("sync", (here.st_ino, content)))
-            fsync(handle)
-
-        def noted_replace(old: Path, new: Path) -> None:
-            self.calls.append(("rename", os.stat(old).st_ino))
-            replace(old, new)
-
-        monkeypatch.setattr(files.os, "fsync", noted_fsync)
-        monkeypatch.setattr(files.os, "replace", noted_replace)
-
-    def after_a_cut(self, folder: Path, number: int) -> Iterator[bytes]:
-        """What the file may hold when the power goes after so many of the calls.
-
-        A content that was not synced is lost; a rename that was not followed by a sync of its folder may have
-        come to the disk or not.
-        """
-        contents: dict[int, bytes] = {0: OLD}
-        names, inode = [0], folder.stat().st_ino  # what the name may stand for; 0 is the old file
-        for call, about in self.calls[:number]:
-            if call == "rename":
-                names.append(about)
-            elif about[0] == inode:
-                names = names[-1:]
-            else:
-                contents[about[0]] = about[1]
-        return (contents.get(name, b"") for name in names)
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
-def test_a_power_cut_leaves_the_old_file_or_the_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(OLD)
-    disk = Disk(monkeypatch)
-    with files.replacing(path) as temporary:
-        assert set(disk.after_a_cut(tmp_path, len(disk.calls))) == {OLD}
-        temporary.write_bytes(NEW)
-    assert path.read_bytes() == NEW
-    for number in range(len(disk.calls) + 1):
-        assert set(disk.after_a_cut(tmp_path, number)) <= {OLD, NEW}, disk.calls[:number]
-    assert set(disk.after_a_cut(tmp_path, len(disk.calls))) == {NEW}  # it stays once the block has ended
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
-def test_a_checkpoint_is_on_the_disk_when_it_is_said_to_be(
-    parts: Datasets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    disk = Disk(monkeypatch)
-
-    class Cut(Progress):
-        def kept(self, step: int) -> None:
-            (content,) = disk.after_a_cut(tmp_path, len(disk.calls))
-            assert content == (tmp_path / CHECKPOINT).read_bytes()
-
-    fit(TINY, parts, tmp_path, progress=Cut())
-    assert len(disk.calls) == 3 * 3
 
 
 # Numbers gone wild

@@ -1,0 +1,247 @@
+"""What the disk does to what is written: the power goes at any moment, and there is no room left.
+
+A cut is simulated: a content that was not synced is lost, and a rename or removal whose folder was not synced after it
+may have come to the disk or not, each for itself.
+"""
+
+import itertools
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Room
+from test_survival import saved
+
+from siamese import SiameseModel, cli, datasets, files, runs, training
+from siamese.checkpoints import CHECKPOINT
+from siamese.config import Config
+from siamese.datasets import Source
+from siamese.errors import ModelError
+from siamese.folder import FILES
+from siamese.progress import TrainingBar
+
+OLD, NEW = b"old and whole", b"new and whole, and longer"
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+
+
+class Disk:
+    """Writes down in which order the files of a folder are synced, renamed and removed, and the folder synced."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        here = os.stat(folder)
+        self.contents: dict[int, bytes] = {}  # by inode; of the files that are there, all is on the disk
+        self.names: dict[str, int] = {}
+        for path in folder.iterdir():
+            self.names[path.name] = path.stat().st_ino
+            self.contents[path.stat().st_ino] = path.read_bytes()
+        fsync, replace, unlink = os.fsync, os.replace, os.unlink
+
+        def noted_fsync(handle: int) -> None:
+            about = os.fstat(handle)
+            if os.path.samestat(about, here):
+                self.calls.append(("folder", None))
+            else:
+                self.calls.append(("sync", (about.st_ino, os.pread(handle, 1 << 26, 0))))
+            fsync(handle)
+
+        def noted_replace(old: Path, new: Path) -> None:
+            self.calls.append(("name", (Path(new).name, os.stat(old).st_ino)))
+            replace(old, new)
+
+        def noted_unlink(path: Path, **options: Any) -> None:
+            unlink(path, **options)
+            if Path(path).name in self.names or Path(path).name == CHECKPOINT:
+                self.calls.append(("name", (Path(path).name, None)))
+
+        monkeypatch.setattr(files.os, "fsync", noted_fsync)
+        monkeypatch.setattr(files.os, "replace", noted_replace)
+        monkeypatch.setattr(files.os, "unlink", noted_unlink)
+
+    def after_a_cut(self, number: int) -> Iterator[dict[str, bytes]]:
+        """What the folder may hold, by name, when the power goes after so many of the calls."""
+        contents, names = dict(self.contents), dict[str, int | None](self.names)
+        open_names: list[tuple[str, int | None]] = []  # changes that may have come to the disk
+        for call, about in self.calls[:number]:
+            if call == "sync":
+                contents[about[0]] = about[1]
+            elif call == "name":
+                open_names.append(about)
+            else:
+                names.update(open_names)
+                open_names = []
+        for came in itertools.product((False, True), repeat=len(open_names)):
+            now = names | dict(itertools.compress(open_names, came))
+            yield {name: contents.get(inode, b"") for name, inode in now.items() if inode is not None}
+
+    def after_any_cut(self) -> Iterator[dict[str, bytes]]:
+        for number in range(len(self.calls) + 1):
+            yield from self.after_a_cut(number)
+
+
+@linux
+def test_a_file_is_the_old_one_or_the_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(OLD)
+    disk = Disk(tmp_path, monkeypatch)
+    with files.replacing(path) as temporary:
+        assert list(disk.after_any_cut()) == [{"file": OLD}]
+        temporary.write_bytes(NEW)
+    assert path.read_bytes() == NEW
+    # The data synced, the name changed, which may have come to the disk, and the folder synced.
+    assert list(disk.after_any_cut()) == [{"file": content} for content in (OLD, OLD, OLD, NEW, NEW)]
+
+
+@linux
+def test_a_checkpoint_is_on_the_disk_when_it_is_said_to_be(
+    small_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(tmp_path, monkeypatch)
+
+    class Cut(training.Progress):
+        def kept(self, step: int) -> None:
+            assert list(disk.after_a_cut(len(disk.calls))) == [{CHECKPOINT: (tmp_path / CHECKPOINT).read_bytes()}]
+
+    parts = datasets.load(Source(str(small_file)))
+    config = Config(embedding=16, hidden=16, batch_size=32, epochs=3)
+    training.train(config, parts.training, parts.validation, tmp_path, progress=Cut())
+    assert len(disk.calls) == 3 * 3
+
+
+@linux
+@pytest.mark.parametrize("version", [None, 2, 3])
+def test_a_model_is_the_old_one_the_new_one_or_refused(
+    version: int | None, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, left = tmp_path / "model", tmp_path / "left"
+    path.mkdir()
+    old = {}
+    if version:
+        shutil.copytree(tiny_model, path, dirs_exist_ok=True)
+        if version == 2:  # without checksums
+            settings = json.loads((path / "config.json").read_text(encoding="utf-8"))
+            del settings["sha256"]
+            (path / "config.json").write_text(json.dumps({**settings, "format": 2}), encoding="utf-8")
+        old = {name: (path / name).read_bytes() for name in FILES}
+    model = SiameseModel.load(tiny_model)
+    model.weights["lstm.bias_ih_l0"] = model.weights["lstm.bias_ih_l0"] + np.float32(0.5)
+    model.tokenizer.words.reverse()
+    disk = Disk(path, monkeypatch)
+    model.save(path)
+    new = {name: (path / name).read_bytes() for name in FILES}
+    outcomes = []
+    with monkeypatch.context() as patch:
+        patch.undo()
+        for found in disk.after_any_cut():
+            left.mkdir()
+            for name, content in found.items():
+                (left / name).write_bytes(content)
+            try:
+                SiameseModel.load(left)
+                assert found in (old, new)
+                outcomes.append("old" if found == old else "new")
+            except ModelError:
+                outcomes.append("refused")
+            shutil.rmtree(left)
+    # Twelve calls: each file synced before the first name changes, then each synced again, renamed (two
+    # possibilities) and its folder synced.
+    before = "old" if version else "refused"
+    assert outcomes == [before] * 6 + ["refused"] * 8 + ["new"] * 2
+
+
+@linux
+def test_a_training_command_can_go_on_or_is_finished(
+    small_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(tmp_path, monkeypatch)
+    cli.main(["train", "--data", str(small_file), "--out", str(tmp_path), "--batch-size", "32", "--epochs", "2"])
+    written = [about[1] for call, about in disk.calls if call == "sync"]
+    final = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert CHECKPOINT not in final and len(final) > len(FILES)
+    kept = 0
+    for found in disk.after_any_cut():
+        assert all(content in written for content in found.values())  # each file is whole
+        if kept and CHECKPOINT not in found:
+            assert found == final
+        kept += CHECKPOINT in found
+    assert kept
+
+
+@linux
+def test_predictions_are_the_old_ones_or_the_new_ones(
+    small_file: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.csv"
+    out.write_bytes(OLD)
+    disk = Disk(tmp_path, monkeypatch)
+    cli.main(["predict", "--model", str(tiny_model), "--file", str(small_file), "--out", str(out)])
+    new = out.read_bytes()
+    assert [found["out.csv"] for found in disk.after_any_cut()] == [OLD, OLD, OLD, new, new]
+
+
+# No room left, on a disk of a few megabytes that is really full
+
+
+def test_a_disk_that_is_full_again_and_again(
+    room: Room, small_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(folder: Path, *more: str) -> tuple[int, list[str]]:
+        """The exit code, and the lines of the error."""
+        line = ["train", "--data", str(small_file), "--batch-size", "32", "--epochs", "2", "--out", str(folder)]
+        try:
+            cli.main([*line, *more])
+        except SystemExit as stop:
+            _, found, error = capsys.readouterr().err.partition("error: ")
+            assert isinstance(stop.code, int)
+            return stop.code, (found + error).splitlines()
+        return 0, []
+
+    assert train(tmp_path / "undisturbed") == (0, [])
+    folder = room.folder / "model"
+
+    # At the first checkpoint, when half of it would fit.
+    room.fill(but=1 << 20)
+    full = "No space left on device"
+    code, said = train(folder)
+    assert (code, said) == (2, [f"error: {folder / CHECKPOINT}: cannot be written: {full}"])
+    assert not folder.exists()
+    room.make()
+
+    # At the second checkpoint.
+    with monkeypatch.context() as patch:
+        kept = TrainingBar.kept
+        patch.setattr(TrainingBar, "kept", lambda bar, step: (kept(bar, step), room.fill()))
+        code, said = train(folder)
+    assert code == 2 and len(said) == 2, said
+    assert said[0] == f"error: {folder / CHECKPOINT}: cannot be written: {full}"
+    assert re.match(r"the checkpoint of step \d+ is kept, go on with: ", said[1])
+    assert {path.name for path in folder.iterdir()} == {CHECKPOINT}
+    room.make()
+
+    # When the model is saved: nothing fits; its words do, and its weights do not.
+    remember = datasets.remember
+    for but in (0, 64 << 10):
+
+        def full_now(source: Source, but: int = but) -> dict[str, Any]:
+            room.fill(but)
+            return remember(source)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(runs.datasets, "remember", full_now)
+            code, said = train(folder, "--resume")
+        assert code == 2 and len(said) == 2, said
+        assert said[0].startswith(f"error: {folder}{os.sep}") and said[0].endswith(f": cannot be written: {full}")
+        assert said[1].startswith("all steps are kept, go on with: ")
+        assert {path.name for path in folder.iterdir()} == {CHECKPOINT}
+        room.make()
+
+    assert train(folder, "--resume") == (0, [])
+    assert saved(folder) == saved(tmp_path / "undisturbed")
+    assert {path.name for path in folder.iterdir()} == {path.name for path in (tmp_path / "undisturbed").iterdir()}
