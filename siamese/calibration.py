@@ -8,7 +8,7 @@ import numpy as np
 from siamese.errors import UserError
 
 BINS = 15
-HIGHEST = 1 - 1e-6  # of a threshold that the probability sets: the same question twice is always a duplicate
+HIGHEST = 1 - 1e-6  # of a threshold that is chosen, not given: the same question twice is always a duplicate
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ import dataclasses
 import json
 import os
 import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
+from siamese import console
 from siamese.config import CHOICES, PRESETS, PRETRAINED
 from siamese.errors import UserError
 from siamese.experiment.variants import BASE, STUDIES, against_first, parse_all
@@ -14,11 +16,13 @@ from siamese.losses.registry import LOSSES
 from siamese.options import (
     FILES,
     MODEL,
+    Parser,
     add_columns,
     add_model,
     add_recipe,
     add_scored,
     changed_fields,
+    check_not_empty,
     column_names,
     recipe,
 )
@@ -30,44 +34,48 @@ if TYPE_CHECKING:
     from siamese.scoring import Setting
 
 DATA = "data/questions.csv"
+MOST = 1_000  # seeds and jobs of `compare`
+EXIT_CODES = "Exit code: 0 done, 2 an error of yours, 130 stopped by Ctrl-C, 143 by SIGTERM."
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command.
 
-    Exit codes: 0 done, 2 an error of the user's (two lines at most), 130 stopped by Ctrl-C, 143 by SIGTERM.
+    Exit codes: 0 done, or the reader of the output has seen enough (`| head`); 2 an error of the user's (two lines
+    at most, with --debug a traceback and 1); 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
-    options = _parser().parse_args(arguments)
+    if code := console.check_streams() or _run(arguments):
+        sys.exit(code)
+
+
+def _run(arguments: list[str] | None) -> int:
+    """Run one command; its exit code."""
     # Read when torch is loaded: else, where other programs use the cores too, the
     # threads of small steps wait for each other in busy loops, for seconds a step.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that knows no "–" gets "?"
+    debug = False
     try:
-        with stopping_at_once():
+        with stopping_at_once(), redirect_stdout(console.Output(sys.stdout)):
+            options = _parser().parse_args(arguments)
+            debug = options.debug
+            check_not_empty(options)
             options.run(options)
             sys.stdout.flush()
     except UserError as error:
-        if options.debug:
+        if debug:
             raise
-        sys.exit(_fail(str(error)))
+        return console.fail(str(error))
     except KeyboardInterrupt as stop:
-        sys.exit(stop.code if isinstance(stop, Stopped) else 130)
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return stop.code if isinstance(stop, Stopped) else 130
     except OSError as error:
-        if options.debug or error.filename is None:
+        if debug and error.filename != console.OUTPUT:
             raise
-        # Where a finished file is moved to its name, the first is a temporary one.
-        sys.exit(_fail(f"{error.filename2 or error.filename}: {error.strerror}"))
-
-
-def _fail(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return 2
+        return console.failed(error)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="run.py", description="Finds duplicate questions.")
+    parser = Parser(prog="run.py", description="Finds duplicate questions.", epilog=EXIT_CODES)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -305,8 +313,8 @@ def compare(options: argparse.Namespace) -> None:
     study = against_first(options.losses) if options.losses else STUDIES[options.study]
     variants = parse_all(study.losses, study.base.replace(**changed_fields(options)))
     for name in ("seeds", "jobs"):
-        if (value := getattr(options, name)) is not None and value < 1:
-            raise UserError(f"--{name}: {value} is not a whole number of 1 or more")
+        if (value := getattr(options, name)) is not None and not 1 <= value <= MOST:
+            raise UserError(f"--{name}: {value} is not a whole number from 1 to {MOST:,}")
     if len(variants) < 2:
         raise UserError("--losses: one variant; expected two or more, the reference first")
     from pathlib import Path
@@ -332,5 +340,7 @@ def benchmark(options: argparse.Namespace) -> None:
     from pathlib import Path
 
     from siamese.benchmark.run import run
+    from siamese.locking import locked
 
-    run(options.data, Path(options.out), options.against == "all", options.quick)
+    with locked(options.out):  # a place that cannot be written is told of at once
+        run(options.data, Path(options.out), options.against == "all", options.quick)

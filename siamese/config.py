@@ -103,8 +103,8 @@ class Config:
             ("epochs", 1), ("patience", 1), ("training_pairs", 2), ("buckets", 0),
         ):  # fmt: skip
             value = getattr(self, field)
-            if value is not None and (type(value) is not int or value < least):
-                raise UserError(f"{_flag(field)}: {value!r} is not a whole number of {least} or more")
+            if value is not None and not (type(value) is int and least <= value < 1 << 63):
+                raise UserError(f"{_flag(field)}: {value!r} is not a whole number of {least} or more, below 2^63")
         for field, low, high in (
             ("margin", 0.0, 2.0), ("learning_rate", 0.0, math.inf), ("labelled_weight", 0.0, math.inf),
             ("teacher_weight", 0.0, math.inf), ("threshold", 0.0, 1.0), ("temperature", 1e-3, math.inf),

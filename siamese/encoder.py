@@ -15,6 +15,7 @@ from siamese.text import Tokens
 ROWS = 512  # questions that run together; their states stay in a core's cache
 TORCH_ROWS = 2_048  # the same for torch, which shares them among cores
 ALONE = 2 * ROWS  # fewer questions are not worth a second thread
+SUMMED = 64  # time steps that are summed in float32; a sum of 100,000 would be off by more than 1e-4
 
 Weights = Mapping[str, np.ndarray]
 
@@ -45,7 +46,8 @@ def encode(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndarray) -
     def run(rows: np.ndarray) -> None:
         starts, lengths = tokens.starts[rows], tokens.lengths[rows]
         running = np.searchsorted(-lengths, -np.arange(lengths[0]))  # questions with more than t words come first
-        state, cell, total = (np.zeros((len(rows), hidden), np.float32) for _ in range(3))
+        state, cell, recent = (np.zeros((len(rows), hidden), np.float32) for _ in range(3))
+        earlier = np.zeros((len(rows) if len(running) > SUMMED else 0, hidden))
         for t, n in enumerate(running):
             word = ids[starts[:n] + t]
             gates = projected[word]
@@ -64,9 +66,13 @@ def encode(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndarray) -
             np.tanh(cell[:n], out=state[:n])
             state[:n] *= o
             state[:n] *= 0.5
-            total[:n] += state[:n]
+            if t and t % SUMMED == 0:
+                earlier[:n] += recent[:n]
+                recent[:n] = 0
+            recent[:n] += state[:n]
             if skip:
-                total[:n] += words[word]
+                recent[:n] += words[word]
+        total = earlier + recent if len(earlier) else recent
         total /= lengths[:, None]
         total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
         vectors[rows] = total

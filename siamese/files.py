@@ -1,5 +1,6 @@
 """Writing files whole or not at all."""
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -15,10 +16,20 @@ def replacing(path: str | Path) -> Iterator[Path]:
     The data are on the disk before the name changes, and the name before the
     block ends, so that a crash leaves the old file or the new one. An OSError
     without a file's name, as of a full disk, gets this one's.
+
+    Raises:
+        OSError: it cannot be written, or there is something else than a file, such as a folder or /dev/null.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        number = errno.EISDIR if path.is_dir() else errno.EINVAL
+        raise OSError(number, "a folder, expected a file" if path.is_dir() else "not a file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        error.filename = str(path)  # not the temporary name, which nobody chose
+        raise
     os.close(handle)
     temporary = Path(name)
     try:

@@ -16,18 +16,33 @@ FAR = 1 << 30  # Windows locks bytes, and nobody else can read these; past the t
 
 @contextmanager
 def locked(folder: str | Path, advice: str = "wait for its end, or choose another --out") -> Iterator[None]:
-    """Hold a folder for the length of the block; where it is not there it is made, and where it stays empty removed.
+    """Hold a folder for the length of the block.
+
+    Where it is not there, it and those above it are made, and those that stay empty removed.
 
     The operating system holds the lock and ends it with the process, however
     that ends; the file only tells others who it is. On a file system without
     locks nothing is held.
 
     Raises:
-        UserError: another process holds it; the message says which, since when, and the advice.
+        UserError: another process holds it, the message says which, since when, and the advice; or it is a file.
     """
     folder = Path(folder)
-    is_new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: a file, expected a folder")
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _held(folder, advice):
+            yield
+    finally:
+        with suppress(OSError):  # others use it
+            for path in new:
+                path.rmdir()
+
+
+@contextmanager
+def _held(folder: Path, advice: str) -> Iterator[None]:
     path = folder / LOCK
     file = _take(path)
     if file is None:
@@ -43,11 +58,9 @@ def locked(folder: str | Path, advice: str = "wait for its end, or choose anothe
                 if os.name == "posix":  # while it is locked, so that nobody holds a file without a name
                     path.unlink(missing_ok=True)
     finally:
-        with suppress(OSError):  # others use it
-            if os.name != "posix":  # Windows removes no open file: not this one before it is closed, nor a taken one
+        if os.name != "posix":  # Windows removes no open file: not this one before it is closed, nor a taken one
+            with suppress(OSError):  # others use it
                 path.unlink(missing_ok=True)
-            if is_new:
-                folder.rmdir()
 
 
 def _take(path: Path) -> IO[bytes] | None:

@@ -46,6 +46,7 @@ SPARE = 128  # rows of zeros behind each thread's tokens, for such rounding
 RUN = 1024  # tokens in one product of ∂W_hh
 STEP = 25  # what a time step costs beyond its rows, in tokens
 ALONE = 1024  # a batch with fewer tokens than this is not worth a second thread
+SUMMED = 64  # time steps that are summed in weight's dtype; a float32 sum of 100,000 would be off by more than 1e-4
 
 _linear: Any = torch.ops.mkldnn._linear_pointwise.default if ONEDNN else None  # x wᵀ
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input  # (d, y) -> d y(1-y)
@@ -120,6 +121,7 @@ class _LSTMMean(torch.autograd.Function):
         for part in parts:
             previous_H[part[1].stop : part[1].stop + SPARE] = 0
         minus_one, total = weight.new_tensor(-1.0), weight.new_zeros(len(lengths), H)
+        earlier = total.new_zeros(total.shape if sorted_lengths[0] > SUMMED else 0, dtype=torch.float64)
 
         def run(first: int, tokens: slice, counts: list[int]) -> None:
             i, f, g, o = (_steps(gate, tokens, counts) for gate in A.view(-1, 4, H).unbind(1))
@@ -135,6 +137,9 @@ class _LSTMMean(torch.autograd.Function):
                     c[t].addcmul_(f[t], c[t - 1][:n])
                 torch.add(c[t], c[t], out=tanh_c[t]).sigmoid_()
                 torch.add(minus_one, tanh_c[t], alpha=2, out=tanh_c[t])
+                if t and t % SUMMED == 0:
+                    earlier[first : first + n] += total[first : first + n]
+                    total[first : first + n] = 0
                 total[first : first + n].addcmul_(o[t], tanh_c[t])
                 at += n
                 if t + 1 < len(counts):
@@ -142,10 +147,12 @@ class _LSTMMean(torch.autograd.Function):
                     torch.mul(o[t][:m], tanh_c[t][:m], out=previous_h[t + 1])
 
         _each(run, parts)
+        if len(earlier):
+            total.copy_(earlier.add_(total))
         share = sorted_lengths.clamp(min=1).to(weight.dtype).reciprocal_()[:, None]
         mean = torch.empty_like(total).index_copy_(0, order, total.mul_(share))
         if skip:
-            mean += functional.embedding_bag(ids, weight, lengths.cumsum(0) - lengths, mode="mean")
+            mean += _mean_words(weight, ids, lengths)
         ctx.save_for_backward(w_ih, w_hh, X, A, C, tanh_C, previous_H, share, order, words, word, row)
         ctx.rest = parts, len(weight), skip, products
         return mean
@@ -235,6 +242,19 @@ def _pack(
     number = torch.empty(V + 1, dtype=torch.int64)
     number[words] = torch.arange(len(words))
     return order, sorted_lengths, parts, words[:-1], number[token], torch.cat(rows)
+
+
+def _mean_words(weight: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
+    """The mean word vector of each question; (n, E)."""
+    starts = lengths.cumsum(0) - lengths
+    if lengths.max() <= SUMMED:
+        return functional.embedding_bag(ids, weight, starts, mode="mean")
+    pieces = (lengths + SUMMED - 1) // SUMMED  # of each question
+    row = torch.repeat_interleave(pieces)
+    number = torch.arange(len(row)) - (pieces.cumsum(0) - pieces)[row]  # of a piece in its question
+    sums = functional.embedding_bag(ids, weight, starts[row] + SUMMED * number, mode="sum")
+    total = torch.zeros(len(lengths), weight.shape[1], dtype=torch.float64).index_add_(0, row, sums.double())
+    return total.div_(lengths.clamp(min=1)[:, None]).to(weight.dtype)
 
 
 def _steps(x: Tensor, tokens: slice, counts: list[int]) -> tuple[Tensor, ...]:

@@ -139,7 +139,8 @@ class SiameseModel:
 
         Args:
             question1, question2: any strings; the order does not matter.
-            threshold: 0 to 1, instead of the model's.
+            threshold: 0 to 1, instead of the model's. At 1 nothing is a duplicate; below it, and so with every
+                threshold that a training chooses, a question with a known word is always one of itself.
             prior: the share of duplicates among the pairs that are met; restates
                 the probability, and the threshold where none is given.
         """

@@ -2,15 +2,37 @@
 
 import argparse
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from siamese.config import CHOICES, PRETRAINED, Config, bound, preset
+from siamese.errors import UserError
 
 if TYPE_CHECKING:
     from siamese.pairs import Columns
 
 MODEL = "models/latest"
+SHOWN = 400  # letters of a message that may quote an argument
 FILES = ".csv, .tsv, .jsonl or .parquet, with Quora's columns"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are told like all others, and whose help is told of when it cannot be written."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(
+            f"{message if len(message) <= SHOWN else message[:SHOWN] + ' …'}\nsee: python {self.prog} --help"
+        )
+
+    def print_help(self, file: Any = None) -> None:
+        print(self.format_help(), end="", file=file, flush=True)
+
+
+def check_not_empty(options: argparse.Namespace) -> None:
+    """UserError where an option is an empty text, such as of a shell's variable that is not set."""
+    for name, value in vars(options).items():
+        if value == "":
+            shown = name.removesuffix("_column").replace("_", "-")
+            raise UserError(f"argument {shown}: empty; expected a value, or none of it")
 
 
 def add_recipe(sub: argparse.ArgumentParser) -> None:

@@ -58,7 +58,8 @@ class Faults:
             )
 
     def __str__(self) -> str:
-        return "".join(f"\n  {line}" for line in self.shown)
+        """The first few in one line below what is said of them."""
+        return "\n  " + "; ".join(fault.removeprefix(f"{self.path}, ") for fault in self.shown) if self.shown else ""
 
 
 def open_file(path: str | Path) -> File:

@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass
 
 from siamese import datasets, evaluation
-from siamese.calibration import calibrate
+from siamese.calibration import HIGHEST, calibrate
 from siamese.errors import UserError
 from siamese.model import SiameseModel
 from siamese.pairs import Columns, Pairs, shared_pairs
@@ -59,7 +59,7 @@ def setting(
                 "a threshold is chosen on other pairs, or the scores flatter it"
             )
         similarity = model.similarity(tuning.question1, tuning.question2)
-        threshold = evaluation.choose_threshold(tuning.labels, similarity, goal or "probability")
+        threshold = min(evaluation.choose_threshold(tuning.labels, similarity, goal or "probability"), HIGHEST)
         model.calibration = calibrate(tuning.labels, similarity)
     for used, purpose in ((training, "train"), (None if tune_on else tuning, "choose the threshold")):
         if used is not None and (count := shared_pairs(pairs, used)):

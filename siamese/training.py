@@ -15,7 +15,7 @@ from torch import Tensor
 
 from siamese import word_vectors
 from siamese.batches import Batch, PairTokens, data_generator, number_of_batches, pad
-from siamese.calibration import Calibration, calibrate
+from siamese.calibration import HIGHEST, Calibration, calibrate
 from siamese.checkpoints import INTERVAL, Checkpoint, Run, check_weights, diverged, fingerprint
 from siamese.compact import rounded
 from siamese.config import Config
@@ -206,6 +206,7 @@ def train(
     except UserError as error:  # a precision out of reach is no reason to lose the model
         progress.say(f"{error}; the threshold is chosen for accuracy instead")
         chosen = choose_threshold(validation.labels, similarity)
+    chosen = min(chosen, HIGHEST)
     model.threshold = chosen if config.threshold is None else config.threshold
     model.facts = {
         "history": run.history,
