@@ -12,7 +12,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from siamese.errors import ModelError, UserError
-from siamese.files import replacing, sha256, sync_file
+from siamese.files import remove_leftovers, replacing, sync_folder
 
 FORMAT = 3  # format 2 is the same without checksums
 CONFIG, VOCABULARY, WEIGHTS = FILES = ("config.json", "vocabulary.txt", "model.safetensors")
@@ -40,7 +40,10 @@ Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # of each tensor the type, a
 
 
 def write(folder: Path, settings: Mapping[str, Any], words: Sequence[str], tensors: Mapping[str, np.ndarray]) -> None:
-    """Write a model folder; after a crash in between it holds the old model, the new one, or what `read` refuses.
+    """Write a model folder; a crash at any moment leaves the old model or the new one.
+
+    Vocabulary and weights are first written under names with their checksums, by which `place` finds them for the
+    config.json that holds these: replacing that one file exchanges the model. Then they get their own names.
 
     Args:
         folder: made where it is not there.
@@ -57,18 +60,52 @@ def write(folder: Path, settings: Mapping[str, Any], words: Sequence[str], tenso
     if words_of(vocabulary) != list(words) or len(set(words)) != len(words):
         raise ModelError("vocabulary: a word with white space in it, or twice")
     check_numbers(tensors)
+    data = {
+        VOCABULARY: vocabulary.encode("utf-8"),
+        WEIGHTS: save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}),
+    }
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in data.items()}
+    config = sealed({"format": FORMAT, **settings}, sums)
+    for name, content in {**data, CONFIG: config}.items():
+        if len(content) > MOST[name]:
+            raise ModelError(f"{folder / name}: {len(content):,} bytes, expected {MOST[name]:,} at most")
     folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        # They are renamed in the other order. config.json comes first: its checksums fit no file but the new ones.
-        new = {name: stack.enter_context(replacing(folder / name)) for name in (WEIGHTS, VOCABULARY, CONFIG)}
-        new[WEIGHTS].write_bytes(save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}))
-        new[VOCABULARY].write_bytes(vocabulary.encode("utf-8"))
-        sums = {name: sha256(new[name]) for name in (VOCABULARY, WEIGHTS)}
-        new[CONFIG].write_bytes(sealed({"format": FORMAT, **settings}, sums))
-        for name, path in new.items():
-            if (size := path.stat().st_size) > MOST[name]:
-                raise ModelError(f"{folder / name}: {size:,} bytes, expected {MOST[name]:,} at most")
-            sync_file(path)  # a disk that is full says so before the first name changes
+    _settle(folder)  # what a killed process began
+    try:
+        for name, content in data.items():
+            with replacing(_waiting(folder, name, sums[name])) as new:
+                new.write_bytes(content)
+        with replacing(folder / CONFIG) as new:
+            new.write_bytes(config)
+    except OSError as error:
+        error.filename, error.filename2 = str(folder), None  # not a name that nobody chose
+        raise
+    finally:
+        _settle(folder)
+
+
+def place(folder: Path, name: str, checksum: str | None) -> Path:
+    """Where the file of a model is that has this checksum: under its own name, but for a crash."""
+    waiting = _waiting(folder, name, checksum) if checksum else folder / name
+    return waiting if os.path.lexists(waiting) else folder / name
+
+
+def _waiting(folder: Path, name: str, checksum: str) -> Path:
+    return folder / f".{name}.{checksum}"
+
+
+def _settle(folder: Path) -> None:
+    """Give the files that config.json asks for their own names, and remove all others that no save has finished."""
+    sums: dict[str, str] = {}
+    with suppress(ModelError), refusing(folder / CONFIG):
+        sums = read_settings(folder / CONFIG)[1]
+    for name, checksum in sums.items():
+        with suppress(FileNotFoundError):
+            os.replace(_waiting(folder, name, checksum), folder / name)
+    sync_folder(folder)  # before anything is removed: the last copy of a file may be under its other name on the disk
+    for name in FILES:
+        remove_leftovers(folder / name)
+        remove_leftovers(folder / f".{name}")  # of a name with a checksum
 
 
 def sealed(settings: Mapping[str, Any], sums: Mapping[str, str]) -> bytes:
@@ -95,7 +132,7 @@ def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 
     What may be raised, here and in the functions below: UserError and what `refusing` makes one of.
     """
-    data = _read(path)
+    data = _read(path, MOST[CONFIG])
     settings = _json(data)
     if type(settings["format"]) is not int or settings["format"] not in (2, FORMAT):
         raise ModelError(f"format {settings['format']!r}; this version reads format 2 and {FORMAT}")
@@ -118,7 +155,7 @@ def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 def read_vocabulary(path: Path, checksum: str | None) -> str:
     """The text of vocabulary.txt, a word a line, for `words_of`; without a checksum it is not compared."""
-    data = _read(path)
+    data = _read(path, MOST[VOCABULARY])
     _check_sum(checksum, data)
     return data.decode("utf-8")
 
@@ -139,7 +176,7 @@ def read_tensors(path: Path, layout: Layout, checksum: str | None) -> dict[str, 
     The file is read once, so that what was checked is what is used, and never mapped: a file that
     shrinks under a map ends the process.
     """
-    with _opened(path) as (file, size):
+    with _opened(path, MOST[WEIGHTS]) as (file, size):
         start = file.read(8)
         length = int.from_bytes(start, "little")
         if len(start) < 8 or length > min(HEADER, size - 8):
@@ -208,14 +245,17 @@ def _json(data: bytes) -> Any:
     return json.loads(data.decode("utf-8"), object_pairs_hook=distinct)
 
 
-def _read(path: Path) -> bytes:
-    with _opened(path) as (file, size):
+def _read(path: Path, most: int) -> bytes:
+    with _opened(path, most) as (file, size):
         return file.read(size)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[BufferedReader, int]]:
-    """A file of a model and its size; no link, which may lead out of the folder, no pipe, which may never end."""
+def _opened(path: Path, most: int) -> Iterator[tuple[BufferedReader, int]]:
+    """A file of a model and its size, so many bytes at most.
+
+    No link, which may lead out of the folder, no pipe, which may never end.
+    """
     kind = os.lstat(path).st_mode
     if not stat.S_ISREG(kind):
         raise ModelError(f"{'a symbolic link' if stat.S_ISLNK(kind) else 'not a file'}: expected the file itself")
@@ -225,8 +265,8 @@ def _opened(path: Path) -> Iterator[tuple[BufferedReader, int]]:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ModelError("not a file: expected the file itself")
-        if status.st_size > MOST[path.name]:
-            raise ModelError(f"{status.st_size:,} bytes, expected {MOST[path.name]:,} at most")
+        if status.st_size > most:
+            raise ModelError(f"{status.st_size:,} bytes, expected {most:,} at most")
         yield file, status.st_size
 
 

@@ -182,15 +182,16 @@ class SiameseModel:
             config = Config(**settings["config"])
             threshold, calibration = check_threshold(settings["threshold"]), Calibration(**settings["calibration"])
             check_threshold(settings["facts"].get("chosen_threshold", threshold))  # what `evaluate` puts beside it
-        with refusing(folder / VOCABULARY):
-            vocabulary = model_folder.read_vocabulary(folder / VOCABULARY, sums.get(VOCABULARY))
-        with refusing(folder / WEIGHTS):
+        place = {name: model_folder.place(folder, name, sums.get(name)) for name in (VOCABULARY, WEIGHTS)}
+        with refusing(place[VOCABULARY]):
+            vocabulary = model_folder.read_vocabulary(place[VOCABULARY], sums.get(VOCABULARY))
+        with refusing(place[WEIGHTS]):
             # Before the words are taken apart, which costs thirty times their size: there must be a row for each.
             layout = _layout(config, vocabulary.count("\n"))
-            stored = model_folder.read_tensors(folder / WEIGHTS, layout, sums.get(WEIGHTS))
+            stored = model_folder.read_tensors(place[WEIGHTS], layout, sums.get(WEIGHTS))
             weights = unpack(stored) if config.compact else stored
             model_folder.check_numbers(weights)
-        with refusing(folder / VOCABULARY):
+        with refusing(place[VOCABULARY]):
             tokenizer = Tokenizer(model_folder.words_of(vocabulary), config.tokens, config.buckets)
         return cls(config, tokenizer, weights, threshold, calibration, settings["facts"])
 

@@ -21,8 +21,7 @@ import numpy as np
 import pytest
 import torch
 
-from siamese import SiameseModel, cli, datasets, locking, training
-from siamese import folder as model_folder
+from siamese import SiameseModel, cli, datasets, files, locking, training
 from siamese.checkpoints import CHECKPOINT
 from siamese.config import PRESETS, Config, preset
 from siamese.datasets import Datasets, Source
@@ -463,11 +462,11 @@ def test_a_disk_that_is_full_at_the_very_end(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(model_folder, "sync_file", full)
+        patch.setattr(files, "sync_file", full)
         code, out, err = here(capsys, *line)
     assert (code, out) == (2, "")
     error, advice = err[err.index("error: ") :].splitlines()
-    assert error == f"error: {folder / 'config.json'}: cannot be written: No space left on device"
+    assert error == f"error: {folder}: cannot be written: No space left on device"
     assert advice.startswith("all steps are kept, go on with: python ")
     assert {path.name for path in folder.iterdir()} == {CHECKPOINT}
     code, out, err = here(capsys, *line, "--resume")
