@@ -16,6 +16,7 @@ import numpy as np
 from siamese.errors import DataError
 from siamese.ragged import Texts
 from siamese.reading import Faults, File, Record, open_file
+from siamese.text import composed
 
 COURSE_TRAINING, COURSE_TEST = 300_000, 10_240  # rows of the published assignment's cut
 
@@ -296,7 +297,7 @@ def key(question: str) -> int:
     if text.isascii():
         text = _NO_LETTER_OR_DIGIT.sub("", text)
     else:  # the marks that make up letters in some scripts stay
-        text = "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c)[0] in "LMN")
+        text = "".join(c for c in composed(text) if unicodedata.category(c)[0] in "LMN")
     text = text or question.strip()
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
