@@ -84,12 +84,13 @@ def by_atheris(name: str, seconds: int, seed: int) -> None:
     with atheris.instrument_imports(include=["siamese"]):
         from tests.fuzz.targets import TARGETS
     target = TARGETS[name]
+    target.run(target.seeds()[0])  # what is loaded once does not count
     with tempfile.TemporaryDirectory() as corpus:
         for i, data in enumerate(target.seeds()):
             Path(corpus, str(i)).write_bytes(data)
         arguments = [
             f"-max_total_time={seconds}", f"-seed={seed}", f"-timeout={HANGS}", "-rss_limit_mb=2048",
-            "-max_len=8192", "-len_control=0", "-keep_seed=1",  # else it drops what reaches no new line of Python
+            f"-max_len={target.longest}", "-len_control=0", "-keep_seed=1",  # else it drops what reaches no new line
             f"-artifact_prefix={CASES / name}/", "-print_final_stats=1", "-verbosity=0", corpus,
         ]  # fmt: skip
         atheris.Setup([sys.argv[0], *arguments], target.run)

@@ -279,6 +279,7 @@ class Target:
     run: Callable[[bytes], None]
     seeds: Callable[[], list[bytes]]
     inputs: Callable[[], st.SearchStrategy[bytes]]
+    longest: int  # bytes that libFuzzer makes
 
 
 def _texts() -> st.SearchStrategy[bytes]:
@@ -287,7 +288,9 @@ def _texts() -> st.SearchStrategy[bytes]:
 
 
 TARGETS = {
-    "text": Target(text_to_vector, seeds_of_text, _texts),
-    "pairs": Target(file_to_pairs, seeds_of_pairs, lambda: delimited() | json_lines() | mutated(seeds_of_pairs())),
-    "model": Target(folder_to_model, seeds_of_folders, lambda: changed_settings() | mutated(seeds_of_folders())),
+    "text": Target(text_to_vector, seeds_of_text, _texts, 150),
+    "pairs": Target(
+        file_to_pairs, seeds_of_pairs, lambda: delimited() | json_lines() | mutated(seeds_of_pairs()), 8_192
+    ),
+    "model": Target(folder_to_model, seeds_of_folders, lambda: changed_settings() | mutated(seeds_of_folders()), 8_192),
 }
