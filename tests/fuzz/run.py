@@ -72,7 +72,7 @@ def check(inputs: object, run: object, seed: int, examples: int) -> None:
     test = hypothesis.given(inputs)(run)  # type: ignore[arg-type]
     settings = hypothesis.settings(
         max_examples=examples, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck),
-        derandomize=False,
+        report_multiple_bugs=False,
     )  # fmt: skip
     hypothesis.seed(seed)(settings(test))()
 

@@ -263,6 +263,49 @@ def json_lines(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
+def parquet_files(draw: st.DrawFn) -> bytes:
+    """Parquet of the right columns, of any types; perhaps with a few bytes changed."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows = draw(st.integers(1, 5))
+
+    def column(strategy: st.SearchStrategy) -> list:
+        return draw(st.lists(strategy, min_size=rows, max_size=rows))
+
+    def anything_at_all() -> pa.Array:
+        whole = pa.array(column(st.integers(-(2**63), 2**63 - 1)), pa.int64())
+        times = [pa.timestamp("ns"), pa.timestamp("us"), pa.timestamp("ms", "UTC"), pa.time64("us"), pa.duration("s")]
+        return draw(st.sampled_from([
+            *(whole.view(kind) for kind in (pa.int64(), pa.uint64(), pa.float64(), pa.date64(), *times)),
+            pa.array(column(st.binary(max_size=9))), pa.array(column(st.booleans() | st.none())), pa.nulls(rows),
+            pa.array(column(st.decimals(allow_nan=False, allow_infinity=False, places=2, min_value=-9, max_value=9))),
+            pa.array(column(st.lists(st.integers(0, 9)) | st.none())), pa.array(column(st.just({"a": [1]}))),
+        ]))  # fmt: skip
+
+    text = st.text(st.characters(codec="utf-8"), max_size=9)
+    usual = {
+        "question1": text,
+        "question2": text,
+        "is_duplicate": st.sampled_from([0, 1, None]),
+        "split": text,
+        "question": text,
+        "group": st.integers(0, 5),
+        "id": st.integers(0, 9),
+        "unseen": st.booleans(),
+    }
+    names = [*draw(st.lists(st.sampled_from(sorted(usual)), unique=True)), "question1", "question2", "is_duplicate"]
+    odd = draw(st.sets(st.sampled_from(names), max_size=2))
+    columns = {name: anything_at_all() if name in odd else pa.array(column(usual[name])) for name in names}
+    if draw(st.booleans()):
+        columns = {name: array for name, array in columns.items() if name != "question1"}
+    sink = pa.BufferOutputStream()
+    parquet.write_table(pa.table(columns), sink, compression=draw(st.sampled_from(["none", "snappy", "zstd"])))
+    data = bytes([3 + draw(st.sampled_from([0, 64, 128]))]) + sink.getvalue().to_pybytes()
+    return draw(st.just(data) | mutated([data]))
+
+
+@st.composite
 def changed_settings(draw: st.DrawFn) -> bytes:
     """A model whose config.json has another value somewhere, with checksums made right."""
     kind = draw(st.integers(0, 5))
@@ -287,10 +330,12 @@ def _texts() -> st.SearchStrategy[bytes]:
     return text.map(lambda text: text.encode("utf-8", "surrogatepass")) | mutated(seeds_of_text())
 
 
+def _files() -> st.SearchStrategy[bytes]:
+    return delimited() | json_lines() | parquet_files() | mutated(seeds_of_pairs())
+
+
 TARGETS = {
     "text": Target(text_to_vector, seeds_of_text, _texts, 150),
-    "pairs": Target(
-        file_to_pairs, seeds_of_pairs, lambda: delimited() | json_lines() | mutated(seeds_of_pairs()), 8_192
-    ),
+    "pairs": Target(file_to_pairs, seeds_of_pairs, _files, 8_192),
     "model": Target(folder_to_model, seeds_of_folders, lambda: changed_settings() | mutated(seeds_of_folders()), 8_192),
 }
