@@ -60,7 +60,7 @@ class SiameseModel:
         """The vectors of questions.
 
         Args:
-            questions: n strings.
+            questions: n strings, of which the first 100,000 words each are read.
 
         Returns:
             (n, d) float32, rows of length 1; 0 where a question has no known

@@ -1,5 +1,6 @@
 """What is fuzzed: three functions of any bytes, which raise where a promise is broken; and bytes to begin with."""
 
+import atexit
 import dataclasses
 import json
 import shutil
@@ -39,8 +40,6 @@ def folder() -> Path:
     """A folder for the files of one input, in memory where there is such a place."""
     shm = Path("/dev/shm")
     path = Path(tempfile.mkdtemp(prefix="fuzz", dir=shm if shm.is_dir() else None))
-    import atexit
-
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
 
