@@ -8,6 +8,7 @@ seed tries the same inputs as far as the time goes. `--engine hypothesis` makes 
 
 import argparse
 import faulthandler
+import os
 import sys
 import tempfile
 import time
@@ -30,7 +31,15 @@ def main() -> None:
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     (CASES / options.target).mkdir(parents=True, exist_ok=True)
-    {"hypothesis": by_hypothesis, "atheris": by_atheris}[options.engine](options.target, options.seconds, options.seed)
+    engine = {"hypothesis": by_hypothesis, "atheris": by_atheris}[options.engine]
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="fuzz", dir=memory if memory.is_dir() else None) as tempfile.tempdir:
+        # libFuzzer ends its process without leaving this block.
+        if (child := os.fork()) == 0:
+            engine(options.target, options.seconds, options.seed)
+            sys.exit()
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    sys.exit(code != 0)
 
 
 def by_hypothesis(name: str, seconds: int, seed: int) -> None:

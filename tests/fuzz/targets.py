@@ -37,9 +37,8 @@ def in_time() -> Iterator[None]:
 
 @cache
 def folder() -> Path:
-    """A folder for the files of one input, in memory where there is such a place."""
-    shm = Path("/dev/shm")
-    path = Path(tempfile.mkdtemp(prefix="fuzz", dir=shm if shm.is_dir() else None))
+    """A folder for the files of one input."""
+    path = Path(tempfile.mkdtemp(prefix="fuzz"))
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
 
