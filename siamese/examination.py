@@ -1,7 +1,6 @@
 """A close look at a model's verdicts: by kinds of pairs, and at the mistakes of which it is most sure. numpy only."""
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from siamese import evaluation
-from siamese.text import Tokenizer
+from siamese.text import Tokenizer, composed
 
 if TYPE_CHECKING:
     from siamese.scoring import Setting
@@ -28,7 +27,7 @@ Words = list[str]
 
 def words_of(question: str) -> Words:
     """The words in lower case, without punctuation."""
-    return _WORD.findall(unicodedata.normalize("NFC", question.lower()).replace("’", "'"))
+    return _WORD.findall(composed(question.lower()).replace("’", "'"))
 
 
 # Features of a pair, each the same for (b, a)

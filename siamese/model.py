@@ -60,7 +60,7 @@ class SiameseModel:
         """The vectors of questions.
 
         Args:
-            questions: n strings.
+            questions: n strings, of which the first 100,000 words each are read.
 
         Returns:
             (n, d) float32, rows of length 1; 0 where a question has no known
@@ -77,9 +77,7 @@ class SiameseModel:
         return np.concatenate([np.zeros((0, self.config.hidden), np.float32), *map(self._encode, padded)])
 
     def _encode(self, tokens: Tokens) -> np.ndarray:
-        # The published editions know no question without a word: they average the padding.
-        course = self.config.padding != "none"
-        known = tokens.lengths > 0 if course else self.tokenizer.knows(tokens)
+        known = self.tokenizer.knows(tokens)
         # Loading torch takes longer than most calls; where it is loaded already, it is the faster of the two.
         torch_is_there = "torch" in sys.modules and len(tokens) >= encoder.TORCH_ROWS
         run = encoder.encode_torch if torch_is_there else encoder.encode
@@ -233,8 +231,8 @@ def write_predictions(
 
 
 def first_word(config: Config) -> int:
-    """The lowest id that makes a question known; 0 in the course presets, where every id does."""
-    return RULES[config.tokens].first_word + config.buckets if config.padding == "none" else 0
+    """The id of the vocabulary's first word: ids below it leave a question unknown."""
+    return RULES[config.tokens].first_word + config.buckets
 
 
 def cosine(vectors: np.ndarray, first: Sequence[int] | np.ndarray, second: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -270,7 +268,7 @@ def _check_questions(questions: Sequence[str]) -> None:
 
 def _layout(config: Config, words: int) -> model_folder.Layout:
     """What the file of a model's weights holds, with a vocabulary of so many words."""
-    ids, gates = RULES[config.tokens].first_word + config.buckets + words, 4 * config.hidden
+    ids, gates = first_word(config) + words, 4 * config.hidden
     shapes = {
         TABLE: (ids, config.embedding),
         "lstm.weight_ih_l0": (gates, config.embedding),

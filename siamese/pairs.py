@@ -16,7 +16,9 @@ import numpy as np
 from siamese.errors import DataError
 from siamese.ragged import Texts
 from siamese.reading import Faults, File, Record, open_file
+from siamese.text import composed
 
+PARTS = ("train", "validation", "test")  # the values of a column `split`
 COURSE_TRAINING, COURSE_TEST = 300_000, 10_240  # rows of the published assignment's cut
 
 
@@ -39,7 +41,7 @@ class Pairs:
     question2: Texts
     labels: np.ndarray  # (n,) int8: 1 duplicates, 0 not, -1 no label
     unseen: np.ndarray | None = None  # (n,) bool: neither question is in the training data, where the file says so
-    split: np.ndarray | None = None  # (n,) str: "train", "validation" or "test", where the file says so
+    split: np.ndarray | None = None  # (n,) str: one of PARTS or "", where the file has a column `split`
     id: Texts | None = None  # a name of each pair, where the file has a column `id`
     rows: int = 0  # in the file
     faults: list[str] = field(default_factory=list)  # the first few faulty rows, with line and reason
@@ -159,7 +161,7 @@ def _from_pairs(file: File, faults: Faults, columns: Columns, labelled: bool) ->
         all_texts.take(first + 1),
         np.array(labels, np.int8),
         np.array([_label(value) == 1 for value in kept["unseen"]], bool) if "unseen" in kept else None,
-        np.array([str(value) for value in kept["split"]]) if "split" in kept else None,
+        np.array([value if value in PARTS else "" for value in kept["split"]], "U10") if "split" in kept else None,
         all_texts.take(first + 2) if has_id else None,
     )
 
@@ -227,18 +229,12 @@ def from_groups(groups: Mapping[str, list[str]], seed: int = 0) -> Pairs:
         rows += [(a, b, 1, part) for a, b in duplicates]
         owner = np.repeat(np.arange(len(chosen)), [len(group) for group in chosen])
         questions = [question for group in chosen for question in group]
+        first, size = np.searchsorted(owner, owner), np.bincount(owner)[owner]  # of each question's group
         for i in random.integers(len(questions), size=len(duplicates)):
-            rows.append((questions[i], questions[_other(owner, i, random)], 0, part))
+            j = int(random.integers(len(questions) - size[i]))  # among the questions of the other groups
+            rows.append((questions[i], questions[j if j < first[i] else j + size[i]], 0, part))
     pairs = Pairs.of((r[0] for r in rows), (r[1] for r in rows), (r[2] for r in rows))
     return dataclasses.replace(pairs, split=np.array([r[3] for r in rows]))
-
-
-def _other(owner: np.ndarray, i: int, random: np.random.Generator) -> int:
-    """A question of another group than question i's."""
-    while True:
-        j = int(random.integers(len(owner)))
-        if owner[j] != owner[i]:
-            return j
 
 
 def _within(group: list[str]) -> list[tuple[str, str]]:
@@ -296,7 +292,7 @@ def key(question: str) -> int:
     if text.isascii():
         text = _NO_LETTER_OR_DIGIT.sub("", text)
     else:  # the marks that make up letters in some scripts stay
-        text = "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c)[0] in "LMN")
+        text = "".join(c for c in composed(text) if unicodedata.category(c)[0] in "LMN")
     text = text or question.strip()
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 

@@ -1,9 +1,11 @@
 """Reading files of records, CSV, TSV, JSON lines or Parquet, with the line of each and what is wrong with it."""
 
 import csv
+import itertools
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from siamese.errors import DataError
 
 SUFFIXES = ".csv, .tsv, .jsonl or .parquet"
 SHOWN = 5  # faulty rows that are described one by one
+ROWS = 8_192  # of a Parquet file that are held as objects
 MOST_LINES = 100  # of the file in one row of a CSV or TSV file
 
 Record = Mapping[str, Any]  # column to value
@@ -187,13 +190,22 @@ def _json_lines(path: Path) -> File:
 
 
 def _parquet(path: Path) -> File:
-    import pandas
-    import pyarrow
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
 
-    try:
-        table = pandas.read_parquet(path)
-    except (pyarrow.ArrowException, ValueError, OSError) as error:
-        raise DataError(f"{path}: not a Parquet file: {error}") from None
-    names = [str(name) for name in table.columns]
-    rows = table.astype(object).where(table.notna(), None).itertuples(index=False, name=None)
-    return File(names, ((number, dict(zip(names, row))) for number, row in enumerate(rows, 1)))
+    @contextmanager
+    def refusing() -> Iterator[None]:
+        try:
+            yield
+        except (ArrowException, ValueError, OSError, ArithmeticError) as error:
+            raise DataError(f"{path}: not a Parquet file: {error}") from None
+
+    def records() -> Iterator[tuple[int, Record | str]]:
+        with refusing():  # a page is read when its rows are wanted
+            rows = itertools.chain.from_iterable(batch.to_pylist() for batch in file.iter_batches(ROWS))
+            yield from enumerate(rows, 1)
+
+    with refusing():
+        file = ParquetFile(path)
+        names = list(file.schema_arrow.names)
+    return File(names, records())

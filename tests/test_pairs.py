@@ -8,6 +8,7 @@ import json
 import math
 import random
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -446,6 +447,29 @@ def test_parquet_without_rows_or_with_another_column(tmp_path: Path) -> None:
         read_pairs(write(tmp_path / "other.parquet", ROWS, ("question1", "question2", "same")))
 
 
+def test_a_damaged_page_of_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    pandas.DataFrame([(f"q {i}", f"r {i}", i % 2) for i in range(2_000)], columns=HEADER).to_parquet(path)
+    content = bytearray(path.read_bytes())
+    content[4:400] = bytes(396)  # the first page; what stands at the file's end is right
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="not a Parquet file") as caught:
+        read_pairs(path)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_rows_of_parquet_in_many_parts(tmp_path: Path) -> None:
+    rows = [(f"q {i}", f"r {i}", i % 2 if i != 20_000 else None) for i in range(20_010)]
+    pairs = read_pairs(write(tmp_path / "p.parquet", rows))
+    assert rows_of(pairs) == [row for row in rows if row[2] is not None]
+    assert pairs.faults == [f"{tmp_path / 'p.parquet'}, line 20001: is_duplicate is None, expected 0 or 1"]
+
+
+def test_numbers_of_groups_in_parquet_are_whole_where_one_is_missing(tmp_path: Path) -> None:
+    rows = [(f"q{i}", i // 2) for i in range(9_000)] + [("x", None)]
+    assert read_pairs(write(tmp_path / "p.parquet", rows, ("question", "group"))).duplicates == 4_500
+
+
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
     with pytest.raises(DataError, match="no such file; expected a .csv, .tsv, .jsonl or .parquet file") as caught:
@@ -483,6 +507,15 @@ def duplicates_of(pairs: Pairs) -> dict[str, list[tuple[str, str]]]:
         if label:
             found[group_of(q1)].append((min(q1, q2), max(q1, q2)))
     return found
+
+
+def test_a_long_name_of_a_part_takes_no_room_in_the_others(tmp_path: Path) -> None:
+    rows = [("a", "b", i % 2, "train" if i else "x" * 100_000) for i in range(30_000)]
+    path = write(tmp_path / "p.csv", rows, ("question1", "question2", "is_duplicate", "split"))
+    pairs = read_pairs(path)
+    assert pairs.split.nbytes < 40 * 30_000 + 1  # a name of every row as long as the longest would be 12 GB
+    assert pairs.split.tolist() == ["", *["train"] * 29_999]
+    assert len(pairs.part("train")) == 29_999
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -559,6 +592,19 @@ def test_parts_of_groups(sizes: list[int], seed: int) -> None:
     assert len(seen) < 2 or not seen[0] & seen[1]
     again = from_groups(groups, seed)
     assert same_pairs(again, pairs) and again.split.tolist() == pairs.split.tolist()
+
+
+def test_a_group_that_is_almost_all_takes_linear_time() -> None:
+    groups = groups_of([8_000, *[1] * 11])
+    start = time.process_time()
+    pairs = next(found for found in (from_groups(groups, seed) for seed in range(9)) if found.part("train"))
+    # A draw a pair; by drawing until the group is another, 40,000 pairs would take 700 draws each.
+    assert time.process_time() - start < 10
+    assert len(pairs) == 80_000
+    others = [q2 for q1, q2, label in rows_of(pairs) if not label and group_of(q1) == "g0"]
+    counts = collections.Counter(others)
+    assert "g0" not in map(group_of, others)
+    assert min(counts.values()) > 0.9 * len(others) / len(counts)  # the others as often as each other
 
 
 @pytest.mark.parametrize(("count", "held"), [(10, 2), (20, 2), (40, 4), (100, 10)])

@@ -1,0 +1,341 @@
+"""Any string as a question: a finite vector of length 1, or the zero vector, in a time that goes by its length."""
+
+import contextlib
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+import unicodedata
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from siamese import SiameseModel, cli
+from siamese.calibration import Calibration
+from siamese.config import PRESETS, Config
+from siamese.pairs import key
+from siamese.text import LONGEST, RULES, Tokenizer, composed
+from siamese.training import make_tower
+
+ROOT = Path(__file__).parents[1]
+WORDS = ["how", "old", "are", "you", "?", "caf\u00e9", "駅", "7", "'", "ส", "👩", "x"]
+
+# Each is one question; the second is another spelling of the first, where there is one.
+HOSTILE: dict[str, tuple[str, ...]] = {
+    "empty": ("",),
+    "spaces": (" \t\r\n\u00a0\u2003\u3000\x85\u2028 ",),
+    "a letter": ("x",),
+    "an unknown letter": ("q",),
+    "NUL": ("how\0old", "\0"),
+    "half a surrogate pair": ("\ud800", "how \udfff old \ud800\ud800"),
+    "the halves in the wrong order": ("\udc69\ud83d how",),
+    "bidi marks": ("\u202ehow\u202c old\u200f", "\u2066\u2067\u2068\u2069", "\u061c\u200e"),
+    "a byte order mark": ("\ufeffhow old",),
+    "joiners": ("👩\u200d👩\u200d👧\u200d👦", "👩🏽\u200d🚀 how", "🏳️\u200d🌈", "\u200d\u200d", "🇫🇷🇫"),
+    "numbers": ("7", "-1e308", "3.14159", "1,000,000", "٣٤", "½ ² Ⅷ", "9" * 1_000, "NaN inf"),
+    "scripts without spaces": ("駅はどこですか", "你叫什么名字？", "สถานีอยู่ที่ไหน", "ကျွန်တော်", "ស្ថានីយ៍"),
+    "marks without a letter": ("\u0301", "\u0301" * 1_000, "\u20dd how"),
+    "a letter with many marks": ("e" + "\u0323\u0301" * 500, "Z̷̢̛̗͈͍a̸̢̰l̶̘g̴o"),
+    "Hangul in parts": ("\u1112\u1161\u11ab",),
+    "other line ends": ("how\u2028old\u2029are\x0byou\x0c\x1c\x1d\x1e\x85",),
+    "no characters": ("\ufffe\uffff\U0010ffff\ue000\ufdd0",),
+    "tags": ("\U000e0001\U000e0068how",),
+    "code": ("'; DROP TABLE questions; --", "{{7*7}} ${x} `id` $(id) %s %n {0}", "<script>how</script>", "=1+1|cmd"),
+    "quotes": ('"', '""how" old"', "'" * 99, "“how” ‘old’"),
+    "NLTK's contractions": ("cannot gonna 'tis d'ye more'n wanna lemme gimme gotta don't we'll",),
+    "case that changes the length": ("İSTANBUL ŞİŞLİ", "STRASSE ẞ ŉ ΐ ﬃ", "ΣΑΣ ΌΣΟΣ"),
+}
+QUESTIONS = [question for several in HOSTILE.values() for question in several]
+anything = st.text(st.characters(exclude_categories=()), max_size=60)  # half surrogates as well
+
+
+def make(config: Config) -> SiameseModel:
+    """A model of a recipe's kind with random weights."""
+    config = config.replace(embedding=8, hidden=8, buckets=11 if config.buckets else 0)
+    tokenizer = Tokenizer(WORDS, config.tokens, config.buckets)
+    tower = make_tower(config, len(tokenizer))
+    with torch.no_grad():
+        for weight in tower.parameters():
+            torch.nn.init.normal_(weight)
+    weights = {name: weight.detach().numpy() for name, weight in tower.named_parameters()}
+    return SiameseModel(config, tokenizer, weights, 0.5, Calibration(6.0, -3.0, 0.4))
+
+
+@cache
+def model_of(name: str) -> SiameseModel:
+    """The shipped model, or a small one of a preset's kind."""
+    return SiameseModel.pretrained() if name == "shipped" else make(PRESETS[name])
+
+
+def known(model: SiameseModel, question: str) -> bool:
+    return not set(model.tokenizer.words).isdisjoint(model.tokenizer.split(question))
+
+
+KINDS = [*PRESETS, "shipped"]
+
+
+# Vectors
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_vector_of_length_one_or_zero(name: str) -> None:
+    model = model_of(name)
+    together = model.encode(QUESTIONS)
+    expected = [known(model, question) for question in QUESTIONS]
+    assert 5 < sum(expected) < len(QUESTIONS) - 5
+    for vectors in (together, np.concatenate([model.encode([question]) for question in QUESTIONS])):
+        assert np.isfinite(vectors).all()
+        assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.array(expected, float), abs=1e-6)
+    assert not together[~np.array(expected)].any()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_tower_gives_the_same(name: str) -> None:
+    model = model_of(name)
+    tower = make_tower(model.config, len(model.tokenizer))
+    tower.load_state_dict({key: torch.from_numpy(weight) for key, weight in model.weights.items()})
+    for question in QUESTIONS:
+        tokens = model.tokenizer.encode([question])
+        if model.config.padding != "none":  # one question alone is filled up to a power of two, or not
+            n = max(1, int(tokens.lengths[0]))
+            tokens = tokens.padded(
+                1 << (n - 1).bit_length() if "power" in model.config.padding else n, model.tokenizer.pad
+            )
+        with torch.inference_mode():
+            vector = tower(torch.from_numpy(tokens.ids).long(), torch.from_numpy(tokens.lengths))
+        assert vector.numpy() == pytest.approx(model.encode([question]), abs=1e-5), ascii(question)
+
+
+@given(st.lists(anything | st.sampled_from(QUESTIONS), min_size=1, max_size=6), st.sampled_from(KINDS))
+def test_any_code_points(texts: list[str], name: str) -> None:
+    model = model_of(name)
+    vectors = model.encode(texts)
+    assert np.isfinite(vectors).all()
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx([float(known(model, text)) for text in texts], abs=1e-6)
+
+
+ACCENTS = [("caf\u00e9", "cafe\u0301"), ("CAF\u00c9 ?", "CAFE\u0301 ?"), ("x \u1ec7", "x e\u0323\u0302"),
+           ("x \u1ec7", "x e\u0302\u0323"), ("x \u00c5", "x \u212b"), ("x \ud55c", "x \u1112\u1161\u11ab"),
+           ("x \u304c", "x \u304b\u3099"), ("x \u01d6", "x \u00fc\u0304")]  # fmt: skip
+
+
+@pytest.mark.parametrize("pair", ACCENTS, ids=ascii)
+@pytest.mark.parametrize("name", KINDS)
+def test_both_spellings_of_an_accent(name: str, pair: tuple[str, str]) -> None:
+    model = model_of(name)
+    assert pair[0] != pair[1]
+    assert model.tokenizer.split(pair[0]) == model.tokenizer.split(pair[1])
+    tokens = model.tokenizer.encode(pair)
+    assert tokens[0].tolist() == tokens[1].tolist()
+    vectors = model.encode(pair)
+    assert vectors[0].tolist() == vectors[1].tolist()
+    assert key(pair[0]) == key(pair[1])
+    if known(model, pair[0]):
+        assert model.predict(*pair).similarity == 1
+
+
+@given(anything, st.sampled_from(["NFC", "NFD"]), st.sampled_from(KINDS))
+def test_any_spelling(text: str, form: str, name: str) -> None:
+    model, other = model_of(name), unicodedata.normalize(form, text)
+    assert model.encode([text]).tolist() == model.encode([other]).tolist()
+
+
+# Verdicts
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_order_of_two_hostile_questions(name: str) -> None:
+    model = model_of(name)
+    firsts = [*QUESTIONS, *QUESTIONS[::-1], *["how old are you ?"] * len(QUESTIONS)]
+    seconds = [*QUESTIONS[1:], "", *QUESTIONS, *QUESTIONS]
+    for first, second in zip(firsts, seconds):
+        there, back = model.predict(first, second), model.predict(second, first)
+        assert there == back, ascii((first, second))
+        assert -1 <= there.similarity <= 1
+        assert 0 <= there.probability <= 1
+    for question in QUESTIONS:
+        said = model.predict(question, question, threshold=0.999)
+        assert (said.is_duplicate, said.similarity) == ((True, 1) if known(model, question) else (False, 0))
+
+
+@given(anything, anything, st.sampled_from(KINDS))
+def test_the_order_of_any_two(first: str, second: str, name: str) -> None:
+    assert model_of(name).predict(first, second) == model_of(name).predict(second, first)
+
+
+UNKNOWN = [
+    "",
+    " ",
+    "zzzq",
+    "zzzq zzzq",
+    "ɷɷɷ",
+    "\0\0\0\0",
+    "\ud800",
+    "ꙮꙮ",
+    "zzzq ɷɷɷ",
+    "ཀྵཀྵ",
+    "\u0e5b" * 3,
+    "\u202e\u2067",
+]
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("threshold", [0.0, None])
+@pytest.mark.parametrize("prior", [None, 1 - 1e-9])
+def test_unknown_words_alone(name: str, threshold: float | None, prior: float | None) -> None:
+    model = model_of(name)
+    unknown = [question for question in UNKNOWN if not known(model, question)]
+    assert len(unknown) >= 8
+    assert not model.encode(unknown).any()
+    for first in unknown:
+        for second in [*unknown, first + " " + first, "how old are you ?"]:  # buckets would tell their words apart
+            for pair in ((first, second), (second, first)):
+                said = model.predict(*pair, threshold=threshold, prior=prior)
+                assert (said.is_duplicate, said.similarity) == (False, 0), ascii(pair)
+
+
+# Long ones
+
+MILLION = 1_000_000
+LONG = {
+    "letters": "x" * MILLION,
+    "words": ("how old are you ? " * (MILLION // 18 + 1))[:MILLION],
+    "spaces": " " * MILLION,
+    "signs": "?" * MILLION,
+    "marks": "e" + "\u0323\u0301" * (MILLION // 2),
+    "marks in wrong order": ("\u0345\u0301\u0323\u0f72\u0f71\u0338" * MILLION)[:MILLION],
+    "marks in pairs": "\u0f73" * MILLION,
+    "unknown words": ("zzz " * MILLION)[:MILLION],
+    "a script without spaces": "駅" * MILLION,
+    "quotes": ("a' \"" * MILLION)[:MILLION],
+    "stops and spaces": ("a." + " " * 98) * (MILLION // 100),
+    "sigmas": "Σ'" * (MILLION // 2),
+    "NUL": "\0" * MILLION,
+    "half surrogates": "\ud800" * MILLION,
+    "joiners": ("👩\u200d" * MILLION)[:MILLION],
+    "Hangul in parts": ("\u1112\u1161\u11ab" * MILLION)[:MILLION],
+}
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """The processor's time; the least of two, since other programs push it up."""
+    found = []
+    for _ in range(2):
+        start = time.process_time()
+        run()
+        found.append(time.process_time() - start)
+        if found[-1] < 0.005:
+            break
+    return min(found)
+
+
+@pytest.mark.parametrize("kind", LONG)
+@pytest.mark.parametrize("rule", RULES)
+def test_cutting_takes_linear_time(rule: str, kind: str) -> None:
+    split, text = RULES[rule].split(), LONG[kind]
+    short, long = seconds(lambda: split(text[:50_000])), seconds(lambda: split(text[:100_000]))
+    assert long < max(4 * short, 0.02), f"{short:.3f} s, then {long:.3f} s for twice the text"
+
+
+@pytest.mark.parametrize("kind", ["marks", "words", "signs"])
+def test_encoding_takes_linear_time(kind: str) -> None:
+    model, text = model_of("best"), LONG[kind]
+    short, long = (seconds(lambda n=n: model.encode([text[:n]])) for n in (5_000, 10_000))
+    assert long < max(4 * short, 0.02), f"{short:.3f} s, then {long:.3f} s for twice the text"
+
+
+@pytest.mark.parametrize("kind", ["signs", "letters", "unknown words", "a script without spaces"])
+def test_a_million_characters(kind: str) -> None:
+    model, text = model_of("shipped"), LONG[kind]
+    start = time.process_time()
+    vector = model.encode([text])[0]
+    # "signs" are a million words, of which the first LONGEST take two seconds; the others take less than one.
+    assert time.process_time() - start < 15
+    assert model.tokenizer.encode([text]).lengths[0] == {"signs": LONGEST, "unknown words": LONGEST}.get(kind, 1)
+    assert np.isfinite(vector).all()
+    assert np.linalg.norm(vector) == pytest.approx(float(known(model, text)), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["marks", "marks in pairs"])
+def test_a_million_marks_are_composed_in_linear_time(kind: str) -> None:
+    assert seconds(lambda: composed(LONG[kind][:50_000])) < 0.8  # else what follows would take too long to fail
+    start = time.process_time()
+    assert len(composed(LONG[kind])) >= MILLION  # a second; by inserting one after the other, 8 minutes or more
+    assert time.process_time() - start < 15
+    start = time.process_time()
+    key(LONG[kind][:100_000])
+    assert time.process_time() - start < 2
+
+
+# The command line
+
+
+def predict(*words: str) -> dict:
+    """The answer of `predict --json` in this process."""
+    import io
+
+    with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO(), "utf-8")) as out:
+        cli.main(["predict", "--json", "--model", "pretrained", *words])
+    out.seek(0)
+    return json.loads(out.read())
+
+
+def test_predict_any_question() -> None:
+    for question in QUESTIONS:
+        for words in ((question, "how old are you?"), (question, question)):
+            said, expected = predict("--", *words), model_of("shipped").predict(*words)
+            assert said == pytest.approx(expected.__dict__), ascii(question)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no arguments that are no text")
+def test_predict_bytes_that_are_no_text() -> None:
+    line = [sys.executable, "run.py", "predict", "--threshold", "0", "--model", "pretrained"]
+    for pair in (
+        (b"\xff\xfe", b"\xed\xa0\x80"),
+        (b"\xffhow old", "👩\u200d👧 é \u202e".encode()),
+        (b"", b"x" * 100_000),
+    ):
+        done = subprocess.run([*line, *pair], cwd=ROOT, capture_output=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith((b"duplicate: ", b"not duplicate: "))
+        assert b"Traceback" not in done.stderr
+
+
+def writable(question: str) -> bool:
+    """Whether a file of pairs may hold it: UTF-8, and not empty."""
+    return bool(question.strip()) and not any("\ud800" <= letter <= "\udfff" for letter in question)
+
+
+def test_files_of_hostile_questions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    questions = [question for question in QUESTIONS if writable(question)]
+    assert len(questions) > 30
+    path, out = tmp_path / "pairs.csv", tmp_path / "out.csv"
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL)
+        writer.writerow(["question1", "question2", "question"])
+        writer.writerows((question, "how old are you?", question) for question in questions)
+    cli.main(["predict", "--model", "pretrained", "--file", str(path), "--out", str(out)])
+    with open(out, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["question1"] for row in rows] == questions
+    expected = model_of("shipped").similarity(questions, ["how old are you?"] * len(questions))
+    assert [float(row["similarity"]) for row in rows] == pytest.approx(expected, abs=1e-5)
+    cli.main(["predict", "--model", "pretrained", "--file", str(path)])  # printed
+    assert capsys.readouterr().out.endswith(out.read_text("utf-8").replace("\r\n", "\n")[-200:])
+    cli.main(["encode", "--model", "pretrained", str(path), "--out", str(tmp_path / "vectors.npy")])
+    vectors = np.load(tmp_path / "vectors.npy", allow_pickle=False)
+    assert vectors == pytest.approx(model_of("shipped").encode(questions), abs=1e-6)
+    # JSON can spell half a surrogate pair; in a file of questions every row gets a vector.
+    lines = tmp_path / "questions.jsonl"
+    lines.write_text("".join(json.dumps({"question": question}) + "\n" for question in QUESTIONS))
+    cli.main(["encode", "--model", "pretrained", str(lines), "--out", str(tmp_path / "vectors.npy")])
+    vectors = np.load(tmp_path / "vectors.npy", allow_pickle=False)
+    assert vectors == pytest.approx(model_of("shipped").encode(QUESTIONS), abs=1e-6)
