@@ -21,7 +21,8 @@ import numpy as np
 import pytest
 import torch
 
-from siamese import SiameseModel, cli, datasets, files, locking, training
+from siamese import SiameseModel, cli, datasets, locking, training
+from siamese import folder as model_folder
 from siamese.checkpoints import CHECKPOINT
 from siamese.config import PRESETS, Config, preset
 from siamese.datasets import Datasets, Source
@@ -462,7 +463,7 @@ def test_a_disk_that_is_full_at_the_very_end(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "sync_file", full)
+        patch.setattr(model_folder, "replacing", full)
         code, out, err = here(capsys, *line)
     assert (code, out) == (2, "")
     error, advice = err[err.index("error: ") :].splitlines()
