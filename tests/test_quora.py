@@ -645,7 +645,8 @@ def test_the_part_is_removed_under_way(server: Server, tmp_path: Path, part: Pat
 def test_the_folder_is_a_file(server: Server, tmp_path: Path) -> None:
     folder = tmp_path / "quora"
     folder.touch()
-    assert "File exists" in fails(server.url, folder)
+    with pytest.raises(UserError, match=f"^{folder}: a file, expected a folder$"):
+        fails(server.url, folder)
 
 
 def test_the_file_is_a_folder(server: Server, tmp_path: Path, part: Path) -> None:
