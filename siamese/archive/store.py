@@ -227,9 +227,13 @@ class Archive:
             "dimensions": meta["dimensions"],
             "model": self.name,
             "fingerprint": meta["fingerprint"],
-            "search": "exact",
+            "search": self.method(),
             "bytes": sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
         }
+
+    def method(self) -> str:
+        """How it is searched by vectors: exact."""
+        return "exact"
 
     def search(self, questions: Sequence[str], k: int = 10, legs: str = "both") -> list[list[Hit]]:
         """The k best questions of the archive for each question, the best first.
