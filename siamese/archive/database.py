@@ -115,12 +115,16 @@ class Database:
                     "UPDATE meta SET value = ? WHERE key = ?", [(v, k) for k, v in meta.items()]
                 )
                 self.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, OSError) and error.filename is None:  # a full disk
+                    error.filename = str(self.folder / VECTORS)
                 if self.connection.in_transaction:  # SQLite ends it by itself where the disk is full
                     self.execute("ROLLBACK")
                 raise
-            # Else the log keeps what was removed; where somebody reads, the next writer does it.
+            # Else the log keeps what was removed. Where somebody reads, nobody waits: the next change does it.
+            self.execute("PRAGMA busy_timeout = 0")
             self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
 
     def _wipe(self, file: IO[bytes]) -> None:
         """Overwrite the vectors of removed questions."""
