@@ -171,19 +171,21 @@ def test_a_question_of_a_hundred_thousand_words(archive: Archive) -> None:
         assert time.process_time() - began < 1
 
 
-def test_frequent_words_are_left_out_where_there_are_rarer_ones(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_questions_with_a_rare_word_are_looked_at(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     from siamese.archive import words
 
-    asks = archive._database.words
-    assert asks.words("the flight on the error") == ["error", "on", "flight", "the"]
-    monkeypatch.setattr(words, "BUDGET", 3)  # "error" is in one question, "on" in two more
-    assert asks.words("the flight on the error") == ["error", "on"]
-    assert len(archive.search(["the flight on the error"], 100, "words")[0]) == 2
-    assert asks.words("the flight") == ["flight"]  # one at least
+    asks, question = archive._database.words, "the flight on the error"
+    rows, scores = asks.scores(question)
+    assert asks.words(question) == (["error", "on", "flight", "the"], []) and len(rows) == 52
+    monkeypatch.setattr(words, "BUDGET", 3)  # "error" is in one question, "on" in two
+    assert asks.words(question) == (["error", "on"], ["flight", "the"])
+    fewer, same = asks.scores(question)
+    assert fewer.tolist() == [0, 1]
+    np.testing.assert_allclose(same, scores[:2], atol=1e-9)  # and scored by all the words
+    assert asks.words("the flight") == (["flight"], ["the"])  # one at least
+    assert asks.words("nothing_of_this") == ([], [])
     monkeypatch.setattr(words, "MOST_WORDS", 1)
-    assert asks.words("the flight on the error") == ["error"]
+    assert asks.words(question) == (["error"], [])
 
 
 def test_both_is_the_weighted_sum(archive: Archive) -> None:
