@@ -152,9 +152,8 @@ class AgainstADictionary(RuleBasedStateMachine):
         expected = {"vectors": near}
         if plain and all(set(re.findall(r"\w+", t)) <= set(WORDS) for t in self.texts.values()):
             expected["words"] = by_words
-            expected["both"] = {
-                id: scored[id] + ranking.WEIGHT * by_words.get(id, 0.0) for id in near.keys() | by_words.keys()
-            }
+            weight = ranking.WEIGHT / max(1, math.log(max(len(self.texts) - 0.5, 1) / 1.5))
+            expected["both"] = {id: scored[id] + weight * by_words.get(id, 0.0) for id in near.keys() | by_words.keys()}
         for legs, scores in expected.items():
             (hits,) = self.archive.search([question], k, legs)
             assert len({hit.id for hit in hits}) == len(hits) == min(k, len(scores))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -196,7 +197,8 @@ def test_both_is_the_weighted_sum(archive: Archive) -> None:
     by_words = {numbers[row]: score for row, score in zip(rows, bm25)}
     hits = archive.search([question], 100)[0]
     everything = by_vectors.keys() | by_words.keys()
-    score = {id: by_vectors.get(id, 0.0) + ranking.WEIGHT * by_words.get(id, 0.0) for id in everything}
+    weight = 0.24 / math.log(55.5 / 1.5)  # of 56 questions
+    score = {id: by_vectors.get(id, 0.0) + weight * by_words.get(id, 0.0) for id in everything}
     assert {hit.id for hit in hits} == set(score)
     assert [score[hit.id] for hit in hits] == pytest.approx(sorted(score.values(), reverse=True), abs=1e-6)
     for hit in hits:  # verdict and probability are the model's
@@ -205,6 +207,14 @@ def test_both_is_the_weighted_sum(archive: Archive) -> None:
         assert hit.probability == pytest.approx(expected.probability, abs=1e-6)
         assert hit.is_duplicate == expected.is_duplicate
     assert by_vectors.keys() >= {"luggage"} and not by_vectors.keys() & {"china"}  # no known word, no direction
+
+
+def test_a_word_that_one_question_holds_adds_the_weight_in_archives_of_any_size() -> None:
+    for n in (10, 1_000, 1_000_000):
+        idf = math.log((n - 1 + 0.5) / (1 + 0.5))  # BM25 of one such word in a question of average length
+        assert ranking.combined(np.array([0.5, 0.5]), np.array([0.0, idf]), n) == pytest.approx([0.5, 0.74])
+    for n in (0, 1, 2):  # no word tells questions apart
+        assert ranking.combined(np.array([0.5]), np.array([1e-6]), n) == pytest.approx(0.5)
 
 
 def test_join() -> None:

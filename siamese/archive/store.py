@@ -258,11 +258,11 @@ class Archive:
             raise UserError(f"legs {legs!r}: expected one of {', '.join(LEGS)}")
         found: list[list[Hit]] = []
         for start in range(0, len(questions), BLOCK):
-            with self._database.reading():
-                found += self._search(questions[start : start + BLOCK], k, legs)
+            with self._database.reading() as meta:
+                found += self._search(questions[start : start + BLOCK], k, legs, meta["questions"])
         return found
 
-    def _search(self, questions: Sequence[str], k: int, legs: str) -> list[list[Hit]]:
+    def _search(self, questions: Sequence[str], k: int, legs: str, n: int) -> list[list[Hit]]:
         data, queries = self._database, self.model.encode(questions)
         candidates = k if legs == "vectors" else max(k, ranking.CANDIDATES)
         near = [np.zeros(0, np.int64)] * len(questions)
@@ -276,7 +276,7 @@ class Archive:
             if legs != "vectors":
                 rows, bm25 = ranking.join(rows, *data.words.scores(question), candidates)
             similarity = cosine(np.vstack((query, data.vectors[rows])), [0] * len(rows), 1 + np.arange(len(rows)))
-            score = {"vectors": similarity, "words": bm25, "both": ranking.combined(similarity, bm25)}[legs]
+            score = {"vectors": similarity, "words": bm25, "both": ranking.combined(similarity, bm25, n)}[legs]
             best = np.lexsort((rows, -score))[:k]
             found.append(self._hits(rows[best], similarity[best]))
         return found
