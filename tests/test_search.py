@@ -55,10 +55,11 @@ def test_exact_is_brute_force(n: int, k: int, seed: int, share: float) -> None:
 
 def test_lists_reach_their_recall_and_know_it(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, blank = some_vectors(5_000, 1, 0.01)
+    monkeypatch.setattr(nearest, "WORTH", 0.5)
     lists = Lists.make(vectors, blank)
     assert sorted(lists.rows) == list(range(5_000)) and lists.starts[-1] == 5_000
     assert lists.recall >= 0.99
-    assert 1 <= lists.probes < len(lists.centres) / 2  # it is worth it
+    assert 1 <= lists.probes <= len(lists.centres) / 2
     queries = vectors[np.flatnonzero(~blank)[:200]] + 0.1 * np.random.default_rng(2).standard_normal(
         (200, 8), np.float32
     )
@@ -66,7 +67,9 @@ def test_lists_reach_their_recall_and_know_it(monkeypatch: pytest.MonkeyPatch) -
     near = np.mean([f >= brute(vectors, blank, query, 10)[-1] - 1e-5 for f, query in zip(found, queries)])
     assert near == pytest.approx(lists.recall, abs=0.02)  # of questions that it was not measured on
     monkeypatch.setattr(nearest, "RECALL", 0.5)
-    assert Lists.make(vectors, blank).probes < lists.probes
+    assert 1 <= Lists.make(vectors, blank).probes < lists.probes
+    monkeypatch.setattr(nearest, "RECALL", 1.01)  # not to be had
+    assert Lists.make(vectors, blank).probes == 0
     everything = Lists(lists.centres, lists.rows, lists.starts, len(lists.centres), 1.0)
     np.testing.assert_array_equal(
         everything.nearest(vectors, blank, queries, 10)[1], exact(vectors, blank, queries, 10)[1]
@@ -83,6 +86,7 @@ def test_rows_after_the_lists_are_all_looked_at() -> None:
 
 def test_an_archive_past_the_limit(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest, "MOST_EXACT", 400)
+    monkeypatch.setattr(nearest, "WORTH", 1.0)
     model, folder = SiameseModel.load(tiny_model), tmp_path / "a"
     letters = ["flight", "luggage", "ticket", "seat", "passport", "claim", "airline", "trip", "bank", "power", "name"]
     texts = [f"{a} {b} {c}" for a in letters for b in letters for c in letters]
@@ -106,6 +110,12 @@ def test_an_archive_past_the_limit(tiny_model: Path, tmp_path: Path, monkeypatch
         assert (folder / LISTS).stat().st_mtime_ns > made
     with Archive.build(tmp_path / "b", model, str(tiny_model), [(texts, None)]) as archive:
         assert archive.method().startswith("approximate")
+    monkeypatch.setattr(nearest, "WORTH", 0.0)  # so few lists are never enough
+    with Archive.build(tmp_path / "c", model, str(tiny_model), [(texts[:1_000], None)]) as archive:
+        assert archive.method() == "exact"
+        made = (tmp_path / "c" / LISTS).stat().st_mtime_ns
+        archive.add(texts[1_000:1_050])  # and that is found out once
+        assert (tmp_path / "c" / LISTS).stat().st_mtime_ns == made
     whole = (folder / LISTS).read_bytes()
     for damaged in (whole[:-100], b"", whole.replace(b"rows.npy", b"raws.npy")):
         (folder / LISTS).write_bytes(damaged)

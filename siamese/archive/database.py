@@ -129,7 +129,7 @@ class Database:
 
     def nearest(self, queries: np.ndarray, k: int) -> np.ndarray:
         """The rows of the k nearest vectors of each query, as far as `method` says; (m, k) int64, -1 for none."""
-        find = self.lists.nearest if self.lists else nearest.exact
+        find = self.lists.nearest if self.lists and self.lists.probes else nearest.exact
         return find(self.vectors, self.blank, queries, k)[1]
 
     def renew_lists(self) -> None:
@@ -143,7 +143,7 @@ class Database:
 
     def method(self) -> str:
         """How it is searched by vectors: exact, or approximate, and then how well."""
-        if self.lists is None:
+        if self.lists is None or not self.lists.probes:
             return "exact"
         return f"approximate, recall@{nearest.K} {self.lists.recall:.3f} measured on {nearest.SAMPLE:,} questions"
 

@@ -1,11 +1,12 @@
 """The questions of an archive by their vectors: the nearest by inner product, exactly, or among lists where many.
 
-Past a million questions a query is compared with those of a few lists only (an inverted file: Sivic, Zisserman 2003).
-The lists hold numbers of rows and no vectors, so that a removed question leaves nothing in them.
+Past a million questions a query is compared with those of a few lists only (an inverted file: Sivic, Zisserman 2003),
+where few are enough; else with all, still. The lists hold numbers of rows and no vectors, so that a removed question
+leaves nothing in them.
 """
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ except ImportError:
 MOST_EXACT = 1_000_000  # rows that are compared with one by one
 TAIL = 0.1  # of the rows in the lists, that may be added before the lists are made anew
 RECALL, K, SAMPLE = 0.99, 10, 1_000  # the share of the K nearest that is found, at least, over so many questions
+WORTH = 1 / 12  # of the rows: rows picked out here and there take twelve times as long as rows in a row
 ITERATIONS, POINTS = 10, 50  # of k-means, and rows a list that it looks at
 
 Found = tuple[np.ndarray, np.ndarray]  # (m, k) similarities, the highest first, and (m, k) int64 rows, -1 for none
@@ -61,8 +63,8 @@ class Lists:
     centres: np.ndarray  # (lists, d) float32
     rows: np.ndarray  # (n,) int32, those of the first list, of the second, ...
     starts: np.ndarray  # (lists + 1,) int64, where each begins
-    probes: int  # lists that a query is compared with
-    recall: float  # measured
+    probes: int = 0  # lists that a query is compared with; 0 where so many are needed that all rows are faster
+    recall: float = 0.0  # measured
 
     @classmethod
     def make(cls, vectors: np.ndarray, blank: np.ndarray, seed: int = 0) -> "Lists":
@@ -81,18 +83,20 @@ class Lists:
              for part in np.array_split(vectors, len(vectors) // 65_536 + 1)]
         )  # fmt: skip
         starts = np.concatenate(([0], np.cumsum(np.bincount(nearest, minlength=count))))
-        lists = cls(centres, np.argsort(nearest, kind="stable").astype(np.int32), starts, 1, 0.0)
+        lists = cls(centres, np.argsort(nearest, kind="stable").astype(np.int32), starts)
 
         asked = vectors[random.choice(full, min(len(full), SAMPLE), replace=False)]
         # Each finds itself; that is no merit. Of equal ones any will do.
         least = exact(vectors, blank, asked, K + 1)[0][:, 1:]
-        while True:
+        probes, recall = 1, 0.0
+        while probes <= WORTH * count:
+            lists = replace(lists, probes=probes)
             found = lists.nearest(vectors, blank, asked, K + 1)[0][:, 1:]
             recall = float(np.mean((found >= least[:, -1:] - 1e-6).sum(axis=1).clip(max=K) / K))
-            lists = cls(lists.centres, lists.rows, lists.starts, lists.probes, recall)
-            if recall >= RECALL or lists.probes >= count:
-                return lists
-            lists = cls(lists.centres, lists.rows, lists.starts, min(count, lists.probes * 2), 0.0)
+            if recall >= RECALL:
+                return replace(lists, recall=recall)
+            probes *= 2
+        return replace(lists, probes=0)
 
     def nearest(self, vectors: np.ndarray, blank: np.ndarray, queries: np.ndarray, k: int) -> Found:
         """As `exact`, of the rows in the lists that a query is compared with, and of all rows after those in lists."""
