@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from siamese import SiameseModel, cli
 from siamese.archive import database, ranking
-from siamese.archive.database import DATABASE, VECTORS
+from siamese.archive.database import DATABASE, LISTS, VECTORS
 from siamese.archive.store import Archive
 from siamese.errors import ArchiveError, UserError
 
@@ -298,6 +298,7 @@ def test_what_a_killed_build_left_is_put_away(archive: Archive, tmp_path: Path) 
     (folder / ".building").mkdir(parents=True)
     (folder / ".building" / DATABASE).write_bytes(b"half")
     (folder / VECTORS).write_bytes(b"of a build that was killed between its two renames")
+    (folder / LISTS).write_bytes(b"of an archive that somebody removed")
     with pytest.raises(ArchiveError, match="no archive there"):
         Archive.open(folder)
     with Archive.build(folder, archive.model, archive.name, [(["flight"], ["a"])]) as built:
@@ -483,6 +484,10 @@ def test_commands(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run(capsys, *add) == (2, "", f"error: {more}, line 2: no id; expected one in all rows or in none\n")
     more.write_text('{"id": 7, "question": "flight"}\n{"id": "7", "question": "ticket"}\n', encoding="utf-8")
     assert run(capsys, *add) == (2, "", f"error: {more}, line 2: the id '7' is there already\n")
+    more.write_text('{"id": 7, "question": "flight"}\n{"id": "\\ud800", "question": "ticket"}\n', encoding="utf-8")
+    assert run(capsys, *add)[2].startswith(f"error: {more}, line 2: the id '\\ud800': expected a text")
+    more.write_text('{"id": 7, "question": "\\ud800"}\n', encoding="utf-8")
+    assert run(capsys, *add)[2] == f"error: {more}, line 1: '\\ud800' has half a character\n"
     more.write_text('{"id": 7, "question": "flight"}\n{"id": "8", "question": "ticket"}\n', encoding="utf-8")
     assert run(capsys, *add) == (0, f"{folder}: 2 added, 4 questions\n", "")
     lines = tmp_path / "lines.txt"

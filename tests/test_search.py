@@ -3,6 +3,10 @@
 import csv
 import json
 import math
+import sqlite3
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from siamese import SiameseModel, cli
-from siamese.archive import nearest, ranking
+from siamese.archive import nearest, ranking, words
 from siamese.archive.database import LISTS
 from siamese.archive.nearest import Lists, exact
 from siamese.archive.store import Archive
@@ -169,8 +173,6 @@ def test_no_word_no_hit(archive: Archive) -> None:
 
 
 def test_a_question_of_a_hundred_thousand_words(archive: Archive) -> None:
-    import time
-
     for question in (
         " ".join(map(str, range(100_000))) + " luggage",
         "luggage " * 100_000,
@@ -183,8 +185,6 @@ def test_a_question_of_a_hundred_thousand_words(archive: Archive) -> None:
 
 
 def test_only_questions_with_a_rare_word_are_looked_at(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    from siamese.archive import words
-
     asks, question = archive._database.words, "the flight on the error"
     rows, scores = asks.scores(question)
     assert asks.words(question) == (["error", "on", "flight", "the"], []) and len(rows) == 52
@@ -235,6 +235,23 @@ def test_join() -> None:
     assert rows.tolist() == [5, 9] and bm25.tolist() == [0.0, 0.0]
 
 
+def test_more_than_there_are(archive: Archive) -> None:
+    for legs in ("vectors", "both"):
+        assert len(archive.search(["flight"], 10**9, legs)[0]) == len(archive.search(["flight"], 56, legs)[0])
+
+
+def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.modules['faiss'] = None; from siamese.cli import main; main()",
+         "archive", "info", "--archive", tmp_path],
+        cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (2, "error: archives and search need faiss: pip install faiss-cpu\n")
+    monkeypatch.setattr(words, "_SCHEMA", words._SCHEMA.replace("fts5(", "fts99("))
+    with pytest.raises(UserError, match=r"this Python's SQLite \(3.*\) is built without FTS5, which archives need"):
+        words.create(sqlite3.connect(":memory:"))
+
+
 def test_what_cannot_be_asked(archive: Archive) -> None:
     with pytest.raises(UserError, match="k 0: expected a whole number of 1 or more"):
         archive.search(["a"], 0)
@@ -269,7 +286,7 @@ def test_the_command(archive: Archive, tmp_path: Path, capsys: pytest.CaptureFix
     cli.main(["search", "--file", str(asked), "--archive", str(folder), "-k", "2"])
     assert capsys.readouterr().out.encode() == out.read_bytes()
 
-    for words, message in (
+    for asked_for, message in (
         ([], "search takes a question, or --file PATH"),
         (["a", "--file", "b"], "search takes a question, or --file PATH"),
         (["--file", "b.csv", "--json"], "--json is for one question; --file writes CSV"),
@@ -277,7 +294,7 @@ def test_the_command(archive: Archive, tmp_path: Path, capsys: pytest.CaptureFix
         (["a", "-k", "0"], "k 0: expected a whole number of 1 or more"),
     ):
         with pytest.raises(SystemExit):
-            cli.main(["search", *words, "--archive", str(folder)])
+            cli.main(["search", *asked_for, "--archive", str(folder)])
         assert capsys.readouterr().err == f"error: {message}\n"
 
 

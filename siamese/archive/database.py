@@ -165,7 +165,7 @@ class Database:
         self.blank[[row for (row,) in self.execute("SELECT row FROM blank")]] = True
         path, lists = self.folder / LISTS, None
         if meta["rows"] > nearest.MOST_EXACT and path.is_file():
-            lists = nearest.Lists.load(path, self.dimensions)
+            lists = nearest.Lists.load(path, shape)
         self.lists = lists
         self.words.forget()
         self._changes = meta["changes"]
@@ -178,4 +178,5 @@ def _connect(path: Path) -> sqlite3.Connection:
     )
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("PRAGMA temp_store = MEMORY")  # what is asked leaves no file
     return connection

@@ -125,14 +125,16 @@ class Lists:
             np.savez(file, centres=self.centres, rows=self.rows, starts=self.starts, facts=[self.probes, self.recall])
 
     @classmethod
-    def load(cls, path: Path, dimensions: int) -> "Lists":
+    def load(cls, path: Path, shape: tuple[int, int]) -> "Lists":
+        """The lists of an archive whose vectors have this shape."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 probes, recall = file["facts"].tolist()
                 lists = cls(file["centres"], file["rows"], file["starts"], int(probes), recall)
             if not np.array_equal(np.sort(lists.rows), np.arange(len(lists.rows))):
                 raise ValueError("not each row once")
-            if lists.centres.shape != (len(lists.starts) - 1, dimensions) or lists.starts[-1] != len(lists.rows):
+            fits = lists.centres.shape == (len(lists.starts) - 1, shape[1]) and lists.starts[-1] == len(lists.rows)
+            if not fits or len(lists.rows) > shape[0]:
                 raise ValueError("lists that do not fit")
             return lists
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:

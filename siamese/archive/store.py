@@ -107,6 +107,7 @@ class Archive:
                 database.create(building, facts)
                 with cls(building, model) as archive:
                     archive.add_blocks(blocks)
+                (folder / LISTS).unlink(missing_ok=True)  # of an archive that somebody removed
                 for name in (VECTORS, LISTS):
                     if (building / name).exists():
                         os.replace(building / name, folder / name)
@@ -169,7 +170,9 @@ class Archive:
         with self._database.writing() as (meta, _):
             found: dict[str, tuple[int, str]] = {}  # row and text
             for position, one in enumerate(ids):
-                row = connection.execute("SELECT row, question FROM questions WHERE id = ?", (_id(one),)).fetchone()
+                row = connection.execute(
+                    "SELECT row, question FROM questions WHERE id = ?", (_id(one, position),)
+                ).fetchone()
                 if row is None:
                     raise ArchiveError(f"no question has the id {one!r}", position)
                 found[one] = row
@@ -189,7 +192,7 @@ class Archive:
         vectors = self.model.encode(questions)
         for position, record in enumerate(zip(count(meta["rows"]), given, questions)):
             try:
-                _id(record[1])
+                _id(record[1], position)
                 self._database.execute("INSERT INTO questions VALUES (?, ?, ?)", record)
             except sqlite3.IntegrityError:
                 raise ArchiveError(f"the id {record[1]!r} is there already", position) from None
@@ -264,6 +267,7 @@ class Archive:
 
     def _search(self, questions: Sequence[str], k: int, legs: str, n: int) -> list[list[Hit]]:
         data, queries = self._database, self.model.encode(questions)
+        k = min(k, max(n, 1))
         candidates = k if legs == "vectors" else max(k, ranking.CANDIDATES)
         near = [np.zeros(0, np.int64)] * len(questions)
         if legs != "words":
@@ -301,11 +305,11 @@ def fingerprint(model: SiameseModel) -> str:
     return digest.hexdigest()
 
 
-def _id(value: str) -> str:
+def _id(value: str, position: int | None = None) -> str:
     """The id, or ArchiveError where it is none."""
     try:
         if isinstance(value, str) and value and value.encode():
             return value
     except UnicodeEncodeError:
         pass
-    raise ArchiveError(f"the id {value!r}: expected a text that is not empty")
+    raise ArchiveError(f"the id {value!r}: expected a text that is not empty", position)

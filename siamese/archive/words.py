@@ -33,14 +33,17 @@ CREATE VIRTUAL TABLE temp.stemmed_words USING fts5vocab(temp, stemmed, 'instance
 
 def create(connection: sqlite3.Connection) -> None:
     """Make the index over the table `questions`, empty; UserError where this SQLite has no FTS5."""
+    _run(connection, _SCHEMA)
+
+
+def _run(connection: sqlite3.Connection, script: str) -> None:
     try:
-        connection.executescript(_SCHEMA)
+        connection.executescript(script)
     except sqlite3.OperationalError as error:
         if "no such module" not in str(error):
             raise
-        raise UserError(
-            f"this Python's SQLite ({sqlite3.sqlite_version}) is built without FTS5, which archives need"
-        ) from None
+        version = sqlite3.sqlite_version
+        raise UserError(f"this Python's SQLite ({version}) is built without FTS5, which archives need") from None
 
 
 def add(connection: sqlite3.Connection, first: int) -> None:
@@ -63,7 +66,7 @@ class Words:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self.counts: dict[str, int] = {}
-        connection.executescript(_ASKED)
+        _run(connection, _ASKED)
 
     def forget(self) -> None:
         self.counts.clear()
