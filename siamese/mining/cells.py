@@ -1,0 +1,172 @@
+"""The approximate join: only vectors that share a cell are compared.
+
+The centres of k cells are learned by k-means on a part of the vectors (on the sphere: a centre is the mean of its
+vectors, brought to length 1), and each vector belongs to the p cells with the nearest centres. Within a cell the join is
+exact. A pair that shares several cells belongs to the first of them, so that it is found once, and cells can be joined
+in any order, by any number of machines.
+
+How many pairs that loses is measured before anything is joined: for a sample of the questions all their pairs are found
+exactly, and a pair would be found if its two vectors share a cell. p is the smallest with which enough of them do, on
+one half of the sample; the recall that is reported is that of the other half.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from siamese.errors import UserError
+from siamese.mining.exact import PART, TILE, Vectors, candidates, cells_above, scored
+
+RECALL = 0.99  # of the pairs above the threshold that shall be found
+MOST_CELLS = 32  # that a vector may belong to
+CELLS = 2.0  # of n vectors there are CELLS · √n cells: finding them and joining them then cost about as much
+LEARNED_ON = 64  # vectors a cell, to learn its centre
+ROUNDS = 8  # of k-means
+SAMPLE = 4_096  # questions whose pairs are found exactly
+DRAWS = 1_000  # of the bootstrap
+LEVEL = 0.95  # of the interval of the recall
+
+
+@dataclass(frozen=True)
+class Recall:
+    """The share of the exact pairs that is found, on questions that no choice was made on, with a 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    pairs: int  # that it was measured on
+
+    def __str__(self) -> str:
+        return f"{self.value:.4f} (95 % interval {self.low:.4f} to {self.high:.4f}, on {self.pairs:,} exact pairs)"
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Which vectors lie in which cells."""
+
+    of: np.ndarray  # (n, p) int32, the cells of each vector
+    members: np.ndarray  # (n · p,) the vectors of cell 0, of cell 1, …, each in ascending order
+    starts: np.ndarray  # (k + 1,) where they begin
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @classmethod
+    def assign(cls, vectors: Tensor, centres: Tensor, p: int) -> "Cells":
+        """Put each of n vectors, (n, d), into the p cells with the nearest of the centres, (k, d)."""
+        of = nearest(vectors, centres, p)
+        order = np.argsort(of.ravel(), kind="stable")
+        starts = np.searchsorted(of.ravel()[order], np.arange(len(centres) + 1))
+        return cls(of, (order // p).astype(np.int32), starts)
+
+    def join(self, vectors: Vectors, cell: int, lowest: int) -> np.ndarray:
+        """Every pair of `lowest` millionths or more that belongs to a cell; PAIR, ordered by first and second."""
+        members = self.members[self.starts[cell] : self.starts[cell + 1]]
+        rounded = vectors.rounded[torch.from_numpy(members).long()]
+        found = candidates(rounded, 0, len(members), vectors.level(lowest))
+
+        def own() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for i, j in found:
+                first, second = members[i], members[j]
+                belongs = first_shared(self.of[first], self.of[second]) == cell
+                yield first[belongs], second[belongs]
+
+        return scored(vectors, own(), lowest)
+
+
+def first_shared(cells1: np.ndarray, cells2: np.ndarray) -> np.ndarray:
+    """The lowest cell that two vectors share; (m, p) and (m, p) to (m,), the largest int32 where they share none."""
+    shared = np.full(len(cells1), np.iinfo(np.int32).max, np.int32)
+    for column in cells1.T:
+        within = (cells2 == column[:, None]).any(axis=1)
+        np.minimum(shared, np.where(within, column, shared), out=shared)
+    return shared
+
+
+def learn(vectors: Tensor, count: int, seed: int) -> Tensor:
+    """The centres of cells, by k-means on the sphere (Dhillon and Modha 2001); (count, d), rows of length 1."""
+    random = np.random.default_rng(seed)
+    chosen = random.permutation(len(vectors))[: count * LEARNED_ON]
+    x = vectors[torch.from_numpy(chosen)].float()
+    centres = x[:count].clone()
+    for _ in range(ROUNDS):
+        cell = torch.from_numpy(nearest(x.to(vectors.dtype), centres.to(vectors.dtype), 1)[:, 0]).long()
+        sums = torch.zeros_like(centres).index_add_(0, cell, x)
+        # A cell that has lost all its vectors keeps its centre.
+        centres = torch.where(sums.norm(dim=1, keepdim=True) > 0, torch.nn.functional.normalize(sums, dim=1), centres)
+    return centres.to(vectors.dtype)
+
+
+def nearest(vectors: Tensor, centres: Tensor, p: int) -> np.ndarray:
+    """The p cells with the nearest centres, nearest first; (n, p) int32."""
+    parts = [np.empty((0, p), np.int32)]
+    for part in vectors.split(4 * TILE):
+        products = (part @ centres.T).float()
+        cells = products.argmax(1, keepdim=True) if p == 1 else products.topk(p, dim=1).indices
+        parts.append(cells.int().numpy())
+    return np.concatenate(parts)
+
+
+def make_cells(vectors: Vectors, lowest: int, seed: int) -> tuple[Cells, Recall]:
+    """Cells that lose few of the pairs of `lowest` millionths or more, and how few, measured.
+
+    Raises:
+        UserError: MOST_CELLS cells a vector are not enough.
+    """
+    centres = learn(vectors.rounded, max(1, int(CELLS * len(vectors) ** 0.5)), seed)
+    first, second = sampled_pairs(vectors, lowest, seed)
+    most = min(MOST_CELLS, len(centres))
+    needed = cells_needed(*(nearest(vectors.rounded[torch.from_numpy(rows)], centres, most) for rows in (first, second)))
+    half = np.random.default_rng(seed).permutation(len(vectors)) % 2 == 0
+    choosing = half[first]
+    # The lower end of its interval shall do, so that the other half is likely to agree.
+    p = next((p for p in range(1, most + 1) if recall(first[choosing], needed[choosing] <= p).low >= RECALL), None)
+    if p is None:
+        raise UserError(
+            f"--approximate: {most} cells a question are not enough to find {RECALL:.0%} of the pairs; "
+            "the exact way (without it) or a higher --threshold will"
+        )
+    return Cells.assign(vectors.rounded, centres, p), recall(first[~choosing], needed[~choosing] <= p)
+
+
+def sampled_pairs(vectors: Vectors, lowest: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs of `lowest` millionths or more that a sample of the vectors has: the sampled one, and the other."""
+    rows = np.random.default_rng(seed).permutation(len(vectors))[:SAMPLE]
+    found = [(np.empty(0, np.int64),) * 2]
+    for start in range(0, len(rows), TILE):
+        part = rows[start : start + TILE]
+        for i, j in cells_above(vectors.rounded[torch.from_numpy(part)], vectors.rounded, vectors.level(lowest)):
+            enough = vectors.millionths(part[i], j) >= lowest
+            found.append((part[i][enough], j[enough]))
+    first, second = (np.concatenate(column) for column in zip(*found))
+    return first[first != second], second[first != second]
+
+
+def cells_needed(near1: np.ndarray, near2: np.ndarray) -> np.ndarray:
+    """The smallest p with which two vectors share a cell; (m, most) and (m, most), nearest first, to (m,) int."""
+    most = near1.shape[1]
+    needed = np.full(len(near1), most + 1)
+    for p in range(most, 0, -1):
+        shares = first_shared(near1[:, :p], near2[:, :p]) < np.iinfo(np.int32).max
+        needed[shares] = p
+    return needed
+
+
+def recall(question: np.ndarray, found: np.ndarray) -> Recall:
+    """The share of pairs that is found, with an interval by drawing questions anew, as pairs of one go together.
+
+    Args:
+        question: (m,) the sampled question of each pair.
+        found: (m,) bool.
+    """
+    if not len(found):
+        return Recall(1.0, 1.0, 1.0, 0)  # nothing is there to be lost
+    _, number = np.unique(question, return_inverse=True)
+    all_, hits = np.bincount(number), np.bincount(number, found)
+    random = np.random.default_rng(0)
+    weights = random.multinomial(len(all_), np.full(len(all_), 1 / len(all_)), DRAWS)
+    low, high = np.quantile(weights @ hits / (weights @ all_), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Recall(float(found.mean()), float(low), float(high), len(found))
