@@ -23,6 +23,13 @@ class Questions:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def copies_of(self) -> dict[int, list[str]]:
+        """Of each question that has later copies their ids."""
+        ids: dict[int, list[str]] = {}
+        for question, id in self.copies:
+            ids.setdefault(question, []).append(id)
+        return ids
+
     @classmethod
     def of(cls, records: Iterable[tuple[str | None, str]]) -> "Questions":
         """Collapse records (id, question); the ids of all are None, or of none."""
