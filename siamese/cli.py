@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from siamese.archive.commands import add_commands as add_archive_commands
 from siamese.config import CHOICES, PRESETS, PRETRAINED
 from siamese.errors import UserError
 from siamese.experiment.variants import BASE, STUDIES, against_first, parse_all
@@ -20,6 +21,8 @@ from siamese.options import (
     add_scored,
     changed_fields,
     column_names,
+    default_model,
+    load_model,
     recipe,
 )
 from siamese.stopping import Stopped, stopping_at_once
@@ -116,6 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--question", default="question", metavar="NAME", help="the column (default question)")
     add_model(sub)
 
+    add_archive_commands(commands)
+
     sub = command("losses", losses, "List the losses.")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
@@ -155,24 +160,6 @@ def _report_faults(pairs: "Pairs", path: str) -> None:
             print(f"  {fault}", file=sys.stderr)
 
 
-def _default_model() -> str:
-    return MODEL if os.path.isfile(os.path.join(MODEL, "config.json")) else PRETRAINED
-
-
-def _load(name: str | None) -> "SiameseModel":
-    """The model of a folder, or the pretrained one: by name, or because none is named and nothing was trained."""
-    from pathlib import Path
-
-    from siamese import model
-
-    if (name := name or _default_model()) != PRETRAINED:
-        return model.SiameseModel.load(name)
-    loaded, card = model.SiameseModel.pretrained(), model.SHIPPED / "README.md"
-    where = card.relative_to(Path.cwd()) if card.is_relative_to(Path.cwd()) else card
-    print(f"using the pretrained model (trained on Quora's pairs, for non-commercial use: {where})", file=sys.stderr)
-    return loaded
-
-
 # The commands
 
 
@@ -189,7 +176,7 @@ def train(options: argparse.Namespace) -> None:
     parts = datasets.load(source, warn=_report_faults)
     start = None
     if options.start_from:
-        start = _load(options.start_from)
+        start = load_model(options.start_from)
         config = recipe(options, start.config)
     print(runs.run(config, source, parts, options.out, options.resume, start, _command("--resume")))
 
@@ -208,7 +195,7 @@ def _setting(options: argparse.Namespace) -> "Setting":
     from siamese.scoring import setting
 
     columns = column_names(options)
-    model = _load(options.model)
+    model = load_model(options.model)
     pairs = datasets.to_score(options.data, columns)
     _report_faults(pairs, options.data)
     return setting(
@@ -233,7 +220,7 @@ def examine(options: argparse.Namespace) -> None:
 
     from siamese import examination, examination_report
 
-    name, encoder = options.model or _default_model(), None
+    name, encoder = options.model or default_model(), None
     if options.against:
         from siamese.against import Encoder
 
@@ -253,7 +240,7 @@ def predict(options: argparse.Namespace) -> None:
         raise UserError("--json is for two questions; --file writes CSV")
     if options.out and not options.file:
         raise UserError("--out goes with --file; two questions are answered on the screen")
-    model = _load(options.model)
+    model = load_model(options.model)
     if options.file:
         return _predict_file(model, options)
     question1, question2 = options.questions
@@ -282,7 +269,7 @@ def encode(options: argparse.Namespace) -> None:
     from siamese.progress import CountBar
     from siamese.streams import encode_file
 
-    model = _load(options.model)
+    model = load_model(options.model)
     count = encode_file(model, options.file, options.out, options.question, CountBar("questions"))
     print(f"{count} vectors of {model.config.hidden} numbers written to {options.out}")
 

@@ -2,11 +2,14 @@
 
 import argparse
 import dataclasses
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from siamese.config import CHOICES, PRETRAINED, Config, bound, preset
 
 if TYPE_CHECKING:
+    from siamese.model import SiameseModel
     from siamese.pairs import Columns
 
 MODEL = "models/latest"
@@ -48,6 +51,25 @@ def add_recipe(sub: argparse.ArgumentParser) -> None:
 def add_model(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--model", metavar="DIR", help=f"a model folder, or '{PRETRAINED}', the model that comes with "
                      f"the package (default {MODEL}, or {PRETRAINED} where nothing was trained)")  # fmt: skip
+
+
+def default_model() -> str:
+    """What a command uses where no model is named: what was trained here, else the one that comes with the package."""
+    return MODEL if os.path.isfile(os.path.join(MODEL, "config.json")) else PRETRAINED
+
+
+def load_model(name: str | None) -> "SiameseModel":
+    """The model of a folder, or the pretrained one: by name, or because none is named and nothing was trained."""
+    from pathlib import Path
+
+    from siamese import model
+
+    if (name := name or default_model()) != PRETRAINED:
+        return model.SiameseModel.load(name)
+    loaded, card = model.SiameseModel.pretrained(), model.SHIPPED / "README.md"
+    where = card.relative_to(Path.cwd()) if card.is_relative_to(Path.cwd()) else card
+    print(f"using the pretrained model (trained on Quora's pairs, for non-commercial use: {where})", file=sys.stderr)
+    return loaded
 
 
 def add_columns(sub: argparse.ArgumentParser) -> None:

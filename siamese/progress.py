@@ -1,4 +1,4 @@
-"""A progress bar on a terminal; elsewhere a plain line now and then. Both on stderr."""
+"""What long work tells whoever watches it: a progress bar on a terminal, elsewhere a plain line now and then."""
 
 import sys
 import time
@@ -6,9 +6,29 @@ from typing import Any
 
 from tqdm import tqdm
 
-from siamese.training import Progress
-
 EVERY = 30.0  # seconds between plain lines
+
+
+class Progress:
+    """What the loop tells whoever watches it; here nobody does."""
+
+    def start(self, steps: int, done: int) -> None:
+        """Training begins; so many steps in all, so many done before."""
+
+    def step(self, loss: float) -> None:
+        """A step is done."""
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """An epoch is done and scored."""
+
+    def kept(self, step: int) -> None:
+        """The state after so many steps is on the disk."""
+
+    def encoded(self, done: int, total: int) -> None:
+        """The teacher has encoded so many of the questions."""
+
+    def say(self, message: str) -> None:
+        """Something a person should know."""
 
 
 class TrainingBar(Progress):

@@ -12,6 +12,7 @@ from siamese.errors import DataError
 
 SUFFIXES = ".csv, .tsv, .jsonl or .parquet"
 SHOWN = 5  # faulty rows that are described one by one
+ROWS = 8_192  # of a Parquet file that are held at a time
 MOST_LINES = 100  # of the file in one row of a CSV or TSV file
 
 Record = Mapping[str, Any]  # column to value
@@ -186,13 +187,19 @@ def _json_lines(path: Path) -> File:
 
 
 def _parquet(path: Path) -> File:
-    import pandas
     import pyarrow
+    from pyarrow.parquet import ParquetFile
 
     try:
-        table = pandas.read_parquet(path)
-    except (pyarrow.ArrowException, ValueError, OSError) as error:
+        table = ParquetFile(path)
+    except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a Parquet file: {error}") from None
-    names = [str(name) for name in table.columns]
-    rows = table.astype(object).where(table.notna(), None).itertuples(index=False, name=None)
-    return File(names, ((number, dict(zip(names, row))) for number, row in enumerate(rows, 1)))
+
+    def records() -> Iterator[tuple[int, Record | str]]:
+        rows = (row for batch in table.iter_batches(ROWS) for row in batch.to_pylist())
+        try:
+            yield from enumerate(rows, 1)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise DataError(f"{path}: damaged: {error}") from None
+
+    return File(table.schema_arrow.names, records())

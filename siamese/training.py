@@ -27,33 +27,12 @@ from siamese.objective import Objective
 from siamese.optimizers import learning_rate, make_optimizer
 from siamese.pairs import Pairs
 from siamese.preparation import Prepared
+from siamese.progress import Progress
 from siamese.stopping import Stopped, stopping_when_asked
 from siamese.text import Tokenizer, Tokens
 from siamese.tower import Tower
 
 LEAST_EPOCHS, LEAST_STEPS = 4, 500  # of a run whose recipe does not say how long
-
-
-class Progress:
-    """What the loop tells whoever watches it; here nobody does."""
-
-    def start(self, steps: int, done: int) -> None:
-        """Training begins; so many steps in all, so many done before."""
-
-    def step(self, loss: float) -> None:
-        """A step is done."""
-
-    def epoch(self, record: dict[str, Any]) -> None:
-        """An epoch is done and scored."""
-
-    def kept(self, step: int) -> None:
-        """The state after so many steps is on the disk."""
-
-    def encoded(self, done: int, total: int) -> None:
-        """The teacher has encoded so many of the questions."""
-
-    def say(self, message: str) -> None:
-        """Something a person should know."""
 
 
 def make_tower(config: Config, vocabulary: int) -> Tower:

@@ -30,8 +30,8 @@ from siamese.errors import DivergedError, UserError
 from siamese.experiment import run as comparison
 from siamese.experiment.variants import against_first, parse_all
 from siamese.locking import LOCK, locked
+from siamese.progress import Progress
 from siamese.stopping import Stopped, stopping_at_once, stopping_when_asked
-from siamese.training import Progress
 
 ROOT = Path(__file__).parents[1]
 TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.02)  # 7 steps an epoch

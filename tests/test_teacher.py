@@ -209,7 +209,7 @@ def test_a_run_with_a_teacher_goes_on_to_the_same_bits(encoder: list[str], tmp_p
 
 
 def cli_progress() -> type:
-    from siamese.training import Progress
+    from siamese.progress import Progress
 
     return Progress
 

@@ -23,8 +23,9 @@ from siamese.config import PRESETS, Config, preset
 from siamese.datasets import Datasets, Source
 from siamese.errors import DataError, DivergedError, UserError
 from siamese.pairs import Columns
+from siamese.progress import Progress
 from siamese.text import Tokenizer
-from siamese.training import LEAST_EPOCHS, LEAST_STEPS, Progress
+from siamese.training import LEAST_EPOCHS, LEAST_STEPS
 
 TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.02)
 

@@ -15,8 +15,9 @@ from siamese import SiameseModel, cli, datasets, training, word_vectors
 from siamese.config import Config
 from siamese.datasets import Datasets, Source
 from siamese.errors import DataError, UserError
+from siamese.progress import Progress
 from siamese.text import Tokenizer
-from siamese.training import Progress, make_tower
+from siamese.training import make_tower
 
 TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=1, learning_rate=0, buckets=0)  # at 0 nothing moves
 GLOVE = "the 0.5 -1\n, 2 3e-1\nhow 0.25 4\n"

@@ -1,0 +1,306 @@
+"""An archive of questions: adding, removing, and searching by meaning and by words."""
+
+import hashlib
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from siamese.archive import database, nearest, ranking, words
+from siamese.archive.database import DATABASE, VECTORS, Database, Meta
+from siamese.config import PRETRAINED
+from siamese.errors import ArchiveError, UserError
+from siamese.files import sync_folder
+from siamese.locking import locked
+from siamese.model import SiameseModel, cosine
+
+BUILDING = ".building"
+LEGS = ("both", "vectors", "words")
+BLOCK = 256  # questions that are searched for at a time
+
+Block = tuple[Sequence[str], Sequence[str] | None]  # questions and their ids, or None to number them
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A question of the archive that was found, beside the one that was asked."""
+
+    id: str
+    question: str
+    similarity: float  # cosine, -1 to 1
+    probability: float  # of being duplicates, for the balance of the model's validation pairs
+    is_duplicate: bool
+
+
+class Archive:
+    """Questions with ids, found by meaning and by words. One thread at a time; any number of processes, one writing.
+
+    >>> archive = Archive.create("faq", SiameseModel.pretrained(), "pretrained")
+    >>> archive.add(["How do I lose weight?"], ids=["a"])
+    ['a']
+    >>> archive.search(["What is the fastest way to lose weight?"])[0][0].id
+    'a'
+    """
+
+    def __init__(self, folder: Path, model: SiameseModel | None) -> None:
+        """Open an archive; see `open`."""
+        self._database = Database(folder)
+        self.name = str(self._database.facts["model"])
+        self.model = model or SiameseModel.load(self.name)
+        if fingerprint(self.model) != self._database.facts["fingerprint"]:
+            raise ArchiveError(
+                f"{folder}: made with another model ({self.name}), whose vectors mean something else; "
+                "use that one, or build the archive anew"
+            )
+
+    @classmethod
+    def open(cls, folder: str | Path, model: SiameseModel | None = None) -> "Archive":
+        """Open an archive.
+
+        Args:
+            folder: where it is.
+            model: the model that it was made with; None: loaded by the name that the archive remembers.
+
+        Raises:
+            ArchiveError: no archive there, damaged, or made with another model.
+        """
+        return cls(Path(folder), model)
+
+    @classmethod
+    def create(cls, folder: str | Path, model: SiameseModel, name: str) -> "Archive":
+        """Make an archive without questions; see `build`."""
+        return cls.build(folder, model, name, [])
+
+    @classmethod
+    def build(cls, folder: str | Path, model: SiameseModel, name: str, blocks: Iterable[Block]) -> "Archive":
+        """Make an archive with questions, whole or not at all, and open it.
+
+        Args:
+            folder: where; made where it is not there.
+            model: makes the vectors.
+            name: how the model was given, "pretrained" or its folder, which the archive remembers.
+            blocks: as in `add_blocks`.
+
+        Raises:
+            ArchiveError: there is an archive already; as in `add`.
+            UserError: a model whose vectors depend on what they are encoded with; somebody else builds there.
+        """
+        if model.config.padding != "none":
+            raise UserError(f"{name}: averages the padding, so its vectors depend on their batch; archives need others")
+        folder = Path(folder)
+        with locked(folder):
+            if (folder / DATABASE).exists():
+                raise ArchiveError(f"{folder}: an archive is there already; `archive add` adds to it")
+            building = folder / BUILDING
+            shutil.rmtree(building, ignore_errors=True)  # of a process that was killed
+            building.mkdir()
+            try:
+                name = name if name == PRETRAINED else str(Path(name).resolve())
+                facts = {"model": name, "fingerprint": fingerprint(model), "dimensions": model.config.hidden}
+                database.create(building, facts)
+                with cls(building, model) as archive:
+                    archive.add_blocks(blocks)
+                os.replace(building / VECTORS, folder / VECTORS)
+                sync_folder(folder)
+                os.replace(building / DATABASE, folder / DATABASE)  # from here on it is one
+                sync_folder(folder)
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
+        return cls(folder, model)
+
+    def __enter__(self) -> "Archive":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __len__(self) -> int:
+        with self._database.refusing():
+            return int(self._database.meta()["questions"])
+
+    # Changes
+
+    def add(self, questions: Sequence[str], ids: Sequence[str] | None = None) -> list[str]:
+        """Add questions, all or none; their ids.
+
+        Args:
+            questions: n strings.
+            ids: n strings that no question of the archive has; None: the next numbers.
+
+        Raises:
+            ArchiveError: an id that is there or twice; its `position` says which. Another process is writing.
+        """
+        with self._database.writing() as (meta, file):
+            first = meta["rows"]
+            given = self._append(questions, ids, meta, file)
+            words.add(self._database.connection, first)
+        return given
+
+    def add_blocks(self, blocks: Iterable[Block]) -> int:
+        """Add blocks of questions and ids, as `add` does, all or none; how many. One block is held at a time."""
+        with self._database.writing() as (meta, file):
+            first = meta["rows"]
+            for questions, ids in blocks:
+                self._append(questions, ids, meta, file)
+            words.add(self._database.connection, first)
+        return int(meta["rows"] - first)
+
+    def remove(self, ids: Iterable[str]) -> None:
+        """Remove the questions of these ids, all or none; text, words and vector are overwritten.
+
+        Raises:
+            ArchiveError: an id that is not there; its `position` says which. Another process is writing.
+        """
+        connection = self._database.connection
+        with self._database.writing() as (meta, _):
+            found: dict[str, tuple[int, str]] = {}  # row and text
+            for position, one in enumerate(ids):
+                row = connection.execute("SELECT row, question FROM questions WHERE id = ?", (_id(one),)).fetchone()
+                if row is None:
+                    raise ArchiveError(f"no question has the id {one!r}", position)
+                found[one] = row
+            rows = [(row,) for row, _ in found.values()]
+            words.remove(connection, list(found.values()))
+            connection.executemany("DELETE FROM questions WHERE row = ?", rows)
+            connection.executemany("INSERT OR REPLACE INTO blank VALUES (?, 0)", rows)
+            meta["questions"] -= len(rows)
+        # A writer begins by wiping the vectors; if another one is faster now, it does.
+        with suppress(ArchiveError), self._database.writing():
+            pass
+
+    def _append(self, questions: Sequence[str], ids: Sequence[str] | None, meta: Meta, file: IO[bytes]) -> list[str]:
+        given = list(ids) if ids is not None else self._numbers(len(questions), meta)
+        if len(given) != len(questions):
+            raise UserError(f"{len(questions)} questions and {len(given)} ids: expected as many of each")
+        vectors = self.model.encode(questions)
+        for position, record in enumerate(zip(count(meta["rows"]), given, questions)):
+            try:
+                _id(record[1])
+                self._database.execute("INSERT INTO questions VALUES (?, ?, ?)", record)
+            except sqlite3.IntegrityError:
+                raise ArchiveError(f"the id {record[1]!r} is there already", position) from None
+            except UnicodeEncodeError:
+                raise ArchiveError(f"{record[2][:40]!r} has half a character", position) from None
+        blank = meta["rows"] + np.flatnonzero(~vectors.any(axis=1))
+        self._database.connection.executemany("INSERT INTO blank VALUES (?, 1)", ((row,) for row in blank.tolist()))
+        file.write(vectors.astype("<f4", copy=False).tobytes())
+        meta["rows"] += len(given)
+        meta["questions"] += len(given)
+        return given
+
+    def _numbers(self, n: int, meta: Meta) -> list[str]:
+        """The next n numbers that are nobody's id, and never were one that was given in this way."""
+        numbers: list[str] = []
+        while len(numbers) < n:
+            meta["number"] += 1
+            if self.get(str(meta["number"])) is None:
+                numbers.append(str(meta["number"]))
+        return numbers
+
+    # Questions to it
+
+    def get(self, id: str) -> str | None:
+        """The question of an id; None where there is none."""
+        with self._database.refusing():
+            row = self._database.execute("SELECT question FROM questions WHERE id = ?", (_id(id),)).fetchone()
+        return None if row is None else row[0]
+
+    def info(self) -> dict[str, Any]:
+        """What is in the archive, and how it is searched."""
+        folder = self._database.folder
+        with self._database.reading() as meta:
+            unknown = self._database.execute("SELECT count(*) FROM blank JOIN questions USING (row)").fetchone()[0]
+        return {
+            "questions": meta["questions"],
+            "without_a_known_word": unknown,
+            "rows": meta["rows"],
+            "dimensions": meta["dimensions"],
+            "model": self.name,
+            "fingerprint": meta["fingerprint"],
+            "search": self.method(),
+            "bytes": sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
+        }
+
+    def method(self) -> str:
+        """How it is searched by vectors: exact."""
+        return "exact"
+
+    def search(self, questions: Sequence[str], k: int = 10, legs: str = "both") -> list[list[Hit]]:
+        """The k best questions of the archive for each question, the best first.
+
+        Args:
+            questions: n strings.
+            k: how many, at most; by words fewer, where fewer share one.
+            legs: "vectors" ranks by similarity, "words" by BM25, "both" by their weighted sum; similarity,
+                probability and verdict always come from the vectors.
+
+        Raises:
+            UserError: k below 1, or other legs.
+        """
+        if k < 1:
+            raise UserError(f"k {k}: expected a whole number of 1 or more")
+        if legs not in LEGS:
+            raise UserError(f"legs {legs!r}: expected one of {', '.join(LEGS)}")
+        found: list[list[Hit]] = []
+        for start in range(0, len(questions), BLOCK):
+            with self._database.reading():
+                found += self._search(questions[start : start + BLOCK], k, legs)
+        return found
+
+    def _search(self, questions: Sequence[str], k: int, legs: str) -> list[list[Hit]]:
+        data, queries = self._database, self.model.encode(questions)
+        candidates = k if legs == "vectors" else max(k, ranking.CANDIDATES)
+        near = [np.zeros(0, np.int64)] * len(questions)
+        if legs != "words":
+            known = np.flatnonzero(queries.any(axis=1))  # the others have no direction
+            for i, rows in zip(known, nearest.exact(data.vectors, data.blank, queries[known], candidates)[1]):
+                near[i] = rows[rows >= 0]
+        found = []
+        for question, query, rows in zip(questions, queries, near):
+            bm25 = np.zeros(len(rows))
+            if legs != "vectors":
+                rows, bm25 = ranking.join(rows, *data.words.scores(question), candidates)
+            similarity = cosine(np.vstack((query, data.vectors[rows])), [0] * len(rows), 1 + np.arange(len(rows)))
+            score = {"vectors": similarity, "words": bm25, "both": ranking.combined(similarity, bm25)}[legs]
+            best = np.lexsort((rows, -score))[:k]
+            found.append(self._hits(rows[best], similarity[best]))
+        return found
+
+    def _hits(self, rows: np.ndarray, similarity: np.ndarray) -> list[Hit]:
+        probability = self.model.probability(similarity)
+        hits = []
+        for row, s, p in zip(rows.tolist(), similarity.tolist(), probability.tolist()):
+            id, question = self._database.execute("SELECT id, question FROM questions WHERE row = ?", (row,)).fetchone()
+            hits.append(Hit(id, question, s, p, s > self.model.threshold))
+        return hits
+
+
+def fingerprint(model: SiameseModel) -> str:
+    """SHA-256 of all that decides a model's vectors: its weights, its words and how it cuts and joins them."""
+    config = model.config
+    digest = hashlib.sha256(repr((config.tokens, config.buckets, config.skip, config.padding)).encode())
+    digest.update("\n".join(model.tokenizer.words).encode("utf-8", "surrogatepass"))
+    for name, weight in sorted(model.weights.items()):
+        digest.update(f"{name} {weight.dtype} {weight.shape}".encode())
+        digest.update(np.ascontiguousarray(weight).data)
+    return digest.hexdigest()
+
+
+def _id(value: str) -> str:
+    """The id, or ArchiveError where it is none."""
+    try:
+        if isinstance(value, str) and value and value.encode():
+            return value
+    except UnicodeEncodeError:
+        pass
+    raise ArchiveError(f"the id {value!r}: expected a text that is not empty")
