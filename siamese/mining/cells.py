@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from siamese.errors import UserError
-from siamese.mining.exact import PART, TILE, Vectors, candidates, cells_above, scored
+from siamese.mining.exact import TILE, Vectors, candidates, cells_above, scored
 
 RECALL = 0.99  # of the pairs above the threshold that shall be found
 MOST_CELLS = 32  # that a vector may belong to
@@ -119,7 +119,9 @@ def make_cells(vectors: Vectors, lowest: int, seed: int) -> tuple[Cells, Recall]
     centres = learn(vectors.rounded, max(1, int(CELLS * len(vectors) ** 0.5)), seed)
     first, second = sampled_pairs(vectors, lowest, seed)
     most = min(MOST_CELLS, len(centres))
-    needed = cells_needed(*(nearest(vectors.rounded[torch.from_numpy(rows)], centres, most) for rows in (first, second)))
+    needed = cells_needed(
+        *(nearest(vectors.rounded[torch.from_numpy(rows)], centres, most) for rows in (first, second))
+    )
     half = np.random.default_rng(seed).permutation(len(vectors)) % 2 == 0
     choosing = half[first]
     # The lower end of its interval shall do, so that the other half is likely to agree.

@@ -12,8 +12,6 @@ import numpy as np
 
 from siamese.mining.exact import MILLION
 
-LINKAGES = ("connected", "complete")
-
 
 class Member(NamedTuple):
     """A question in a cluster, and what put it there."""
@@ -91,7 +89,7 @@ def clusters(count: int, pairs: np.ndarray, linkage: str, copies: Iterable[int] 
     Args:
         count: of questions.
         pairs: exact.PAIR, most similar first.
-        linkage: one of LINKAGES.
+        linkage: "connected" or "complete".
         copies: questions that have exact copies, which make a cluster of one question worth telling.
     """
     label = (connected if linkage == "connected" else complete)(count, pairs)

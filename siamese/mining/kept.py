@@ -157,5 +157,3 @@ def limited(chunks: Iterable[np.ndarray], count: int | None) -> Iterator[np.ndar
         if not len(chunk):
             return
         yield chunk
-
-

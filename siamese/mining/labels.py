@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from siamese.errors import UserError
+from siamese.mining.exact import MILLION
 
 GROWTH = 2**0.25
 STRATA = 20  # at most; the highest then holds one pair in thirty
@@ -49,22 +50,19 @@ class Estimate:
     high: float
 
 
-def strata(counts: np.ndarray, values: np.ndarray, labels: int, threshold: float) -> list[Stratum]:
+def strata(counts: np.ndarray, millionths: np.ndarray, labels: int) -> list[Stratum]:
     """Cut a ranking into strata; equal similarities stay together.
 
     Args:
         counts: (k,) pairs of each distinct similarity.
-        values: (k,) the similarities, descending.
+        millionths: (k,) those similarities, descending.
         labels: how many pairs shall be labelled.
-        threshold: that all the pairs are above.
     """
     ranks = np.cumsum(counts)
-    number = min(STRATA, max(1, labels // LEAST))
-    wanted = ranks[-1] * GROWTH ** -np.arange(number)
-    ends = np.unique(np.searchsorted(ranks, wanted))  # of each stratum the last distinct similarity
-    sizes = np.diff(ranks[ends], prepend=0)
-    below = [float(values[end + 1]) if end + 1 < len(values) else threshold for end in ends]
-    return [Stratum(int(size), edge) for size, edge in zip(sizes, below)]
+    wanted = ranks[-1] * GROWTH ** -np.arange(min(STRATA, max(1, labels // LEAST)))
+    ends = np.unique(np.searchsorted(ranks, wanted))  # the last similarity of each stratum
+    edges = (np.append(millionths, millionths[-1] - 1)[ends + 1] / MILLION).tolist()
+    return [Stratum(size, edge) for size, edge in zip(np.diff(ranks[ends], prepend=0).tolist(), edges)]
 
 
 def allot(cut: Sequence[Stratum], labels: int) -> list[int]:

@@ -1,10 +1,10 @@
 """The questions of an archive, exact copies collapsed."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from siamese.errors import DataError
+from siamese.streams import read_records
 
 
 @dataclass
@@ -16,8 +16,10 @@ class Questions:
     """
 
     texts: list[str] = field(default_factory=list)  # as the first of the copies is written
-    ids: list[str] | None = None  # of the first of the copies
-    copies: list[tuple[int, str]] = field(default_factory=list)  # of a later copy the question's number, and its id or ""
+    ids: list[str] = field(default_factory=list)  # of the first of the copies; none where the file has none
+    copies: list[tuple[int, str]] = field(
+        default_factory=list
+    )  # of a later copy the question's number, and its id or ""
     blank: int = 0
 
     def __len__(self) -> int:
@@ -31,42 +33,35 @@ class Questions:
         return ids
 
     @classmethod
-    def of(cls, records: Iterable[tuple[str | None, str]]) -> "Questions":
-        """Collapse records (id, question); the ids of all are None, or of none."""
-        questions = cls()
-        number: dict[str, int] = {}
-        ids: list[str] = []
-        for id, text in records:
-            key = text.strip()
-            if not key:
-                questions.blank += 1
-            elif key in number:
-                questions.copies.append((number[key], id or ""))
-            else:
-                number[key] = len(number)
-                questions.texts.append(text)
-                if id is not None:
-                    ids.append(id)
-        questions.ids = ids if ids else None
-        return questions
+    def read(cls, path: str | Path, column: str = "question", id_column: str | None = None) -> "Questions":
+        """Read a file of questions, as a stream.
 
-    @classmethod
-    def read(cls, path: str | Path, column: str, id_column: str | None) -> "Questions":
-        """Read a file of questions.
+        An id may occur again with the same text, as in a file of pairs: that is no copy.
 
         Raises:
-            DataError: a file that cannot be read, or an id twice.
+            DataError: a file that cannot be read, an id that two texts have, or ids in some rows only.
         """
-        from siamese.streams import read_records
-
-        seen: set[str] = set()
-
-        def records() -> Iterable[tuple[str | None, str]]:
-            for record in read_records(path, column, id_column):
-                if record.id is not None:
-                    if record.id in seen:
-                        raise DataError(f"{path}, line {record.line}: the id {record.id!r} a second time; expected one question each")
-                    seen.add(record.id)
-                yield record.id, record.question
-
-        return cls.of(records())
+        questions = cls()
+        number: dict[str, int] = {}  # of each text
+        by_id: dict[str, int] = {}
+        for record in read_records(path, column, id_column):
+            text = record.question.strip()
+            if not text:
+                questions.blank += 1
+                continue
+            id, where = record.id, f"{path}, line {record.line}"
+            if number and (id is not None) != bool(by_id):
+                raise DataError(
+                    f"{where}: {'an' if by_id == {} else 'no'} id, unlike the rows before; expected all or none"
+                )
+            if id in by_id and by_id[id] != number.get(text):
+                raise DataError(f"{where}: the id {id!r} was another question's; expected one question an id")
+            if text not in number:
+                number[text] = len(number)
+                questions.texts.append(record.question)
+                questions.ids += [id] if id is not None else []
+            elif id is None or id not in by_id:
+                questions.copies.append((number[text], id or ""))
+            if id is not None:
+                by_id[id] = number[text]
+        return questions

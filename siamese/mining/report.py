@@ -15,15 +15,17 @@ from siamese.mining.questions import Questions
 MOST = 20_000  # questions on the page; more make a browser slow
 
 
-def write(path: str | Path, questions: Questions, clusters: Sequence[Cluster], threshold: float, linkage: str) -> int:
+def write(
+    path: str | Path, questions: Questions, clusters: Sequence[Cluster], linkage: str, lowest: float | None
+) -> int:
     """Write the page; the number of clusters on it: the first ones, with MOST questions at most.
 
     Args:
         path: the file.
         questions: of the archive.
         clusters: in the order of the page.
-        threshold: that the pairs are above.
         linkage: that the clusters were made by.
+        lowest: the similarity of the least similar pair; None without pairs.
     """
     style, script = (files("siamese.mining").joinpath(f"report.{kind}").read_text("utf-8") for kind in ("css", "js"))
     copies = questions.copies_of()
@@ -35,6 +37,7 @@ def write(path: str | Path, questions: Questions, clusters: Sequence[Cluster], t
         shown.append(_section(number, count, cluster, questions, copies))
         rows += count
     members = sum(len(cluster.members) for cluster in clusters)
+    since = "" if lowest is None else f", of pairs with a similarity of {lowest:.3f} or more"
     cap = ""
     if len(shown) < len(clusters):
         cap = f" The page shows the first {len(shown):,} of them; the file of clusters has all."
@@ -52,7 +55,7 @@ def write(path: str | Path, questions: Questions, clusters: Sequence[Cluster], t
 <body>
 <header>
 <h1>Duplicate questions</h1>
-<p>{len(clusters):,} clusters of {members:,} different questions, {linkage} linkage, pairs above {threshold:g}.{cap}</p>
+<p>{len(clusters):,} clusters of {members:,} different questions, {linkage} linkage{since}.{cap}</p>
 <p>The first question of a cluster stands for it. Of the others, <mark>words</mark> are marked that it does not have, and
 <del>struck out</del> those that only it has. The number is the cosine with the most similar question of the cluster;
 point at it, or go there with the Tab key, to see which that is.</p>

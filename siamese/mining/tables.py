@@ -67,12 +67,14 @@ def read_pairs(path: str | Path, known: Questions | None) -> tuple[Questions, np
     if missing := [name for name in PAIRS if name not in file.names]:
         raise DataError(f"{path}, line 1: no column {missing[0]!r}; expected a file that `mine` wrote")
     by_id = "id1" in file.names and "id2" in file.names
-    if known and (known.ids is not None) != by_id:
-        raise DataError(f"{path}: {'has' if by_id else 'has no'} ids, unlike the questions; expected the file they were mined from")
+    if known and bool(known.ids) != by_id:
+        raise DataError(
+            f"{path}: {'has' if by_id else 'has no'} ids, unlike the questions; expected the file they were mined from"
+        )
     names = ("id1", "id2") if by_id else ("question1", "question2")
-    questions = known or Questions([], [] if by_id else None)
-    keys = (known.ids if by_id else (text.strip() for text in known.texts)) if known else ()
-    number = {key: i for i, key in enumerate(keys or ())}
+    questions = known or Questions()
+    keys = questions.ids if by_id else [text.strip() for text in questions.texts]
+    number = {key: i for i, key in enumerate(keys)}
     pairs, probabilities = [], {}
     for line, row in file.records:
         where = f"{path}, line {line}"
@@ -83,11 +85,12 @@ def read_pairs(path: str | Path, known: Questions | None) -> tuple[Questions, np
             key = row[name] if by_id else row[name].strip()
             if key not in number:
                 if known:
-                    raise DataError(f"{where}: {name} {key!r} is not among the questions; expected the file they were mined from")
+                    raise DataError(
+                        f"{where}: {name} {key!r} is not among the questions; expected the file they were mined from"
+                    )
                 number[key] = len(number)
                 questions.texts.append(row[text])
-                if questions.ids is not None:
-                    questions.ids.append(key)
+                questions.ids += [key] if by_id else []
             ends.append(number[key])
         millionths = round(_number(row, "similarity", where) * MILLION)
         probabilities[millionths] = _number(row, "probability", where)
@@ -118,7 +121,9 @@ def write_clusters(path: str | Path, questions: Questions, clusters: Sequence[Cl
         return [texts[question], *([ids[question] if id is None else id] if ids else [])]
 
     extra = (["id"], ["neighbour_id"]) if ids else ([], [])
-    with _writing(path, ["cluster", "representative", "question", *extra[0], "neighbour", *extra[1], "similarity"]) as writer:
+    with _writing(
+        path, ["cluster", "representative", "question", *extra[0], "neighbour", *extra[1], "similarity"]
+    ) as writer:
         for number, cluster in enumerate(clusters, 1):
             for place, (question, neighbour, similarity) in enumerate(cluster.members):
                 writer.writerow([number, int(place == 0), *named(question), *named(neighbour), similarity])
@@ -157,7 +162,9 @@ def read_labels(path: str | Path) -> tuple[list[Stratum], list[int], list[int]]:
         h = int(_number(row, "stratum", where, 1e9))
         stratum = Stratum(int(_number(row, "stratum_pairs", where, 1e18)), _number(row, "stratum_above", where))
         if cut.setdefault(h, stratum) != stratum:
-            raise DataError(f"{where}: stratum {h} is not as in the rows before it; expected the file as it was written")
+            raise DataError(
+                f"{where}: stratum {h} is not as in the rows before it; expected the file as it was written"
+            )
         given = str(row["is_duplicate"] if row["is_duplicate"] is not None else "").strip()
         label = label_of(given) if given else None
         if given and label is None:
@@ -173,5 +180,7 @@ def read_labels(path: str | Path) -> tuple[list[Stratum], list[int], list[int]]:
         raise DataError(f"{path}: strata {strata}; expected all from 1 on, so give the whole file")
     for h in strata:
         if counts[h][0] == 0:
-            raise DataError(f"{path}: none of the pairs of stratum {h} has a label; label at least one (or all) of them")
+            raise DataError(
+                f"{path}: none of the pairs of stratum {h} has a label; label at least one (or all) of them"
+            )
     return [cut[h] for h in strata], [counts[h][0] for h in strata], [counts[h][1] for h in strata]
