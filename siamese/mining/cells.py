@@ -1,9 +1,9 @@
 """The approximate join: only vectors that share a cell are compared.
 
 The centres of k cells are learned by k-means on a part of the vectors (on the sphere: a centre is the mean of its
-vectors, brought to length 1), and each vector belongs to the p cells with the nearest centres. Within a cell the join is
-exact. A pair that shares several cells belongs to the first of them, so that it is found once, and cells can be joined
-in any order, by any number of machines.
+vectors, brought to length 1), and each vector belongs to the p cells with the nearest centres. Within a cell the join
+is exact. A pair that shares several cells belongs to the first of them, so that it is found once, and cells can be
+joined in any order, by any number of machines.
 
 How many pairs that loses is measured before anything is joined: for a sample of the questions all their pairs are found
 exactly, and a pair would be found if its two vectors share a cell. p is the smallest with which enough of them do, on
@@ -119,9 +119,8 @@ def make_cells(vectors: Vectors, lowest: int, seed: int) -> tuple[Cells, Recall]
     centres = learn(vectors.rounded, max(1, int(CELLS * len(vectors) ** 0.5)), seed)
     first, second = sampled_pairs(vectors, lowest, seed)
     most = min(MOST_CELLS, len(centres))
-    needed = cells_needed(
-        *(nearest(vectors.rounded[torch.from_numpy(rows)], centres, most) for rows in (first, second))
-    )
+    near1, near2 = (nearest(vectors.rounded[torch.from_numpy(rows)], centres, most) for rows in (first, second))
+    needed = cells_needed(near1, near2)
     half = np.random.default_rng(seed).permutation(len(vectors)) % 2 == 0
     choosing = half[first]
     # The lower end of its interval shall do, so that the other half is likely to agree.

@@ -1,7 +1,7 @@
 """Clusters of duplicates, by connected components or by complete linkage.
 
-Connected: what a chain of pairs joins is one cluster. A chain may lead from a question to one that means something else.
-Complete: in a cluster every two questions are a pair.
+Connected: what a chain of pairs joins is one cluster. A chain may lead from a question to one that means something
+else. Complete: in a cluster every two questions are a pair.
 """
 
 from collections.abc import Iterable
@@ -97,8 +97,8 @@ def clusters(count: int, pairs: np.ndarray, linkage: str, copies: Iterable[int] 
     total = np.zeros(count, np.int64)
     neighbour, nearest = np.arange(count), np.full(count, MILLION)
     seen = np.zeros(count, bool)
-    for one, other in (("first", "second"), ("second", "first")):
-        total += np.bincount(within[one], within["millionths"], count).astype(np.int64)
+    for end in ("first", "second"):
+        total += np.bincount(within[end], within["millionths"], count).astype(np.int64)
     # Each question's first pair: of all pairs, both ways round, most similar first.
     both = np.stack((within["first"], within["second"]), axis=1)
     questions, place = np.unique(both.ravel(), return_index=True)

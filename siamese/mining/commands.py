@@ -38,8 +38,8 @@ def add_commands(commands: Any) -> None:
     sub.add_argument("--report", metavar="PATH", help="also write a page with the clusters, as HTML")
     sub.add_argument("--linkage", choices=LINKAGES, default=LINKAGES[0], help="of clusters: complete, every two are a "
                      "pair; connected, by chains of pairs (default %(default)s)")  # fmt: skip
-    sub.add_argument("--from", dest="mined", metavar="PATH", help="pairs that were mined before, for a higher threshold "
-                     "or for clusters, without a model; QUESTIONS, where given too, add their exact copies")  # fmt: skip
+    sub.add_argument("--from", dest="mined", metavar="PATH", help="pairs that were mined before, for a higher "
+                     "threshold or for clusters, without a model; QUESTIONS add their exact copies")  # fmt: skip
     sub.add_argument("--question", default="question", dest="question_column", metavar="NAME",
                      help="the file's column of questions (default question)")  # fmt: skip
     sub.add_argument("--id", dest="id_column", metavar="NAME", help="its column of ids (default id, if there is one)")
@@ -104,8 +104,8 @@ def _from_questions(options: argparse.Namespace) -> None:
         n = len(questions)
         print(
             f"note: the threshold {threshold:.3f} was chosen on labelled pairs, {model.calibration.prior:.0%} of them "
-            f"duplicates. Of the {n * (n - 1) // 2:,} pairs of these questions far fewer are, so it says little about how "
-            f"many of the {count:,} above it are right. To find out:\n"
+            f"duplicates. Of the {n * (n - 1) // 2:,} pairs of these questions far fewer are, so it says little about "
+            f"how many of the {count:,} above it are right. To find out:\n"
             f"  python run.py mine --from {shlex.quote(options.out)} --label-sample 200 --out to_label.csv",
             file=sys.stderr,
         )
@@ -169,16 +169,14 @@ def _write(options: argparse.Namespace, questions: "Questions", ranked: Ranking,
     members = sum(len(cluster.members) for cluster in found)
     if options.clusters:
         tables.write_clusters(options.clusters, questions, found)
-        print(
-            f"{len(found):,} clusters of {members:,} different questions, {options.linkage} linkage: {options.clusters}"
-        )
+        how = f"{options.linkage} linkage"
+        print(f"{len(found):,} clusters of {members:,} different questions, {how}: {options.clusters}")
     if options.report:
         from siamese.mining import report
 
         shown = report.write(options.report, questions, found, options.linkage, last)
-        print(
-            f"a page with {'all' if shown == len(found) else f'the first {shown:,} of'} {len(found):,} clusters: {options.report}"
-        )
+        which = "all" if shown == len(found) else f"the first {shown:,} of"
+        print(f"a page with {which} {len(found):,} clusters: {options.report}")
     return count
 
 

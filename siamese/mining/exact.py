@@ -1,7 +1,8 @@
 """The exact join: every pair of vectors above a threshold, by products of blocks over half of the matrix.
 
-A product in bfloat16 takes a quarter of the time of one in float32, and is off by a bound that can be proved. So it only
-says where to look: what it puts above the threshold less that bound is computed again in float64, and nothing is lost.
+A product in bfloat16 takes a quarter of the time of one in float32, and is off by a bound that can be proved. So it
+only says where to look: what it puts above the threshold less that bound is computed again in float64, and nothing is
+lost.
 
 The bound. Let a, b be rows of the matrix, with lengths between l and L, and a', b' the rows rounded to bfloat16, with
 e ≥ |a' − a|, |b' − b|, the largest of which is measured. Then
@@ -11,8 +12,8 @@ e ≥ |a' − a|, |b' − b|, the largest of which is measured. Then
     |a·b − cos(a, b)|  ≤  max(L² − 1, 1 − l²)                                     (as |cos| ≤ 1)
 
 with d numbers a vector and ε = 2⁻²³, twice float32's unit roundoff, for hardware that rounds otherwise than to nearest.
-The sum of the three is the slack. Rounding the result to bfloat16 loses nothing: it is monotone, so that a sum above the
-level is above the level when both are rounded. float32 is the same with e = 0.
+The sum of the three is the slack. Rounding the result to bfloat16 loses nothing: it is monotone, so that a sum above
+the level is at or above it when both are rounded. float32 is the same with e = 0.
 """
 
 from collections.abc import Iterator
@@ -135,7 +136,8 @@ def candidates(rounded: Tensor, start: int, stop: int, level: float) -> Iterator
 
 def scored(vectors: Vectors, found: Iterator[tuple[np.ndarray, np.ndarray]], lowest: int) -> np.ndarray:
     """Of candidates those that are `lowest` millionths or more; PAIR, ordered by first and second."""
-    kept, waiting, count = [np.empty(0, PAIR)], [], 0
+    kept, count = [np.empty(0, PAIR)], 0
+    waiting: list[tuple[np.ndarray, np.ndarray]] = []
 
     def score() -> None:
         first, second = (np.concatenate(column) for column in zip(*waiting))

@@ -1,19 +1,19 @@
 """From labels by a person to a threshold: which pairs to label, and what the labels say.
 
-Among all pairs of an archive duplicates are rare, so that a threshold chosen on labelled pairs, where they are frequent,
-says little about how many of the pairs above it are right. A sample of the pairs that were found says it.
+Among all pairs of an archive duplicates are rare, so that a threshold chosen on labelled pairs, where they are
+frequent, says little about how many of the pairs above it are right. A sample of the pairs that were found says it.
 
-The sample. The ranked pairs are cut into strata that grow downwards, each GROWTH times the one above, and of each as many
-pairs are drawn. So below any edge of a stratum, high or low, the labels above it tell about equally much.
+The sample. The ranked pairs are cut into strata that grow downwards, each GROWTH times the one above, and of each as
+many pairs are drawn. So the labels above the edge of a stratum tell about equally much, be it high or low.
 
 The estimate. With N_h pairs in stratum h, n_h of them labelled and a share p_h of these duplicates, the precision above
 an edge is p = Σ N_h p_h / Σ N_h over the strata above it. Its interval is that of Clopper and Pearson for p · n of n
 successes, where n = (Σ N_h)² / Σ N_h² / n_h is the number of labels of a plain sample with the same variance at equal
 p_h (Kish 1965; Korn and Graubard 1998). It is not too short where strata differ, since then the variance is less.
 
-The choice. The lowest edge at which the lower end of the 95 % interval reaches the precision that is asked for. One end
-of one interval is wrong in 2.5 of 100 samples; as several edges are tried, the choice is wrong more often, in simulations
-up to 5 of 100 (tests/test_mining_labels.py), where the precision lies just below what is asked for at every edge.
+The choice. The lowest edge at which the lower end of the 95 % interval reaches the precision that is asked for. One
+end of one interval is wrong in 2.5 of 100 samples; as several edges are tried, the choice is wrong more often, in
+simulations in up to 5 of 100, where the precision lies just below what is asked for at every edge.
 """
 
 from collections.abc import Sequence
@@ -129,6 +129,6 @@ def choose(found: Sequence[Estimate], precision: float) -> Estimate:
     least = int(np.ceil(np.log((1 - LEVEL) / 2) / np.log(precision)))
     raise UserError(
         f"no threshold is sure to reach a precision of {precision:g} by these labels; the best is {best.threshold:g}, "
-        f"with {best.precision:.3f} (95 % interval {best.low:.3f} to {best.high:.3f}). Label more pairs (even if all are "
-        f"duplicates, {least} above a threshold are needed), or ask for less"
+        f"with {best.precision:.3f} (95 % interval {best.low:.3f} to {best.high:.3f}). Label more pairs (even if "
+        f"all are duplicates, {least} above a threshold are needed), or ask for less"
     )

@@ -17,9 +17,7 @@ class Questions:
 
     texts: list[str] = field(default_factory=list)  # as the first of the copies is written
     ids: list[str] = field(default_factory=list)  # of the first of the copies; none where the file has none
-    copies: list[tuple[int, str]] = field(
-        default_factory=list
-    )  # of a later copy the question's number, and its id or ""
+    copies: list[tuple[int, str]] = field(default_factory=list)  # of a later copy: the question's number, its id or ""
     blank: int = 0
 
     def __len__(self) -> int:
@@ -51,9 +49,7 @@ class Questions:
                 continue
             id, where = record.id, f"{path}, line {record.line}"
             if number and (id is not None) != bool(by_id):
-                raise DataError(
-                    f"{where}: {'an' if by_id == {} else 'no'} id, unlike the rows before; expected all or none"
-                )
+                raise DataError(f"{where}: {'no' if by_id else 'an'} id, unlike the rows before; expected all or none")
             if id in by_id and by_id[id] != number.get(text):
                 raise DataError(f"{where}: the id {id!r} was another question's; expected one question an id")
             if text not in number:

@@ -29,7 +29,8 @@ def write(
     """
     style, script = (files("siamese.mining").joinpath(f"report.{kind}").read_text("utf-8") for kind in ("css", "js"))
     copies = questions.copies_of()
-    shown, rows = [], 0
+    shown: list[str] = []
+    rows = 0
     for number, cluster in enumerate(clusters, 1):
         count = len(cluster.members) + sum(len(copies.get(member.question, ())) for member in cluster.members)
         if shown and rows + count > MOST:
@@ -42,7 +43,8 @@ def write(
     if len(shown) < len(clusters):
         cap = f" The page shows the first {len(shown):,} of them; the file of clusters has all."
     # Only this style and this script may act, whatever a question holds.
-    policy = f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'"
+    allowed = f"style-src '{_hash(style)}'; script-src '{_hash(script)}'"
+    policy = f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
     page = f"""<!doctype html>
 <html lang="en">
 <head>
@@ -56,9 +58,9 @@ def write(
 <header>
 <h1>Duplicate questions</h1>
 <p>{len(clusters):,} clusters of {members:,} different questions, {linkage} linkage{since}.{cap}</p>
-<p>The first question of a cluster stands for it. Of the others, <mark>words</mark> are marked that it does not have, and
-<del>struck out</del> those that only it has. The number is the cosine with the most similar question of the cluster;
-point at it, or go there with the Tab key, to see which that is.</p>
+<p>The first question of a cluster stands for it. In the others <mark>words</mark> are marked that it does not have,
+and <del>struck out</del> those that only it has. The number is the cosine with the most similar question of the
+cluster; point at it, or go there with the Tab key, to see which that is.</p>
 </header>
 <div class="filters" role="search">
 <label>Text <input id="text" type="search" autocomplete="off" placeholder="words, in any order"></label>

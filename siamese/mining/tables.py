@@ -20,6 +20,8 @@ from siamese.reading import open_file
 PAIRS = ["question1", "question2", "similarity", "probability"]
 LABELS = ["question1", "question2", "is_duplicate", "similarity", "stratum", "stratum_pairs", "stratum_above"]
 
+OF_THESE = "the pairs that were mined from these questions"
+
 Probability = Callable[[np.ndarray], np.ndarray]  # of similarities
 
 
@@ -67,29 +69,26 @@ def read_pairs(path: str | Path, known: Questions | None) -> tuple[Questions, np
     if missing := [name for name in PAIRS if name not in file.names]:
         raise DataError(f"{path}, line 1: no column {missing[0]!r}; expected a file that `mine` wrote")
     by_id = "id1" in file.names and "id2" in file.names
-    if known and bool(known.ids) != by_id:
-        raise DataError(
-            f"{path}: {'has' if by_id else 'has no'} ids, unlike the questions; expected the file they were mined from"
-        )
+    if known is not None and bool(known.ids) != by_id:
+        raise DataError(f"{path}: {'has' if by_id else 'has no'} ids, unlike the questions; expected {OF_THESE}")
     names = ("id1", "id2") if by_id else ("question1", "question2")
-    questions = known or Questions()
+    questions = Questions() if known is None else known
     keys = questions.ids if by_id else [text.strip() for text in questions.texts]
     number = {key: i for i, key in enumerate(keys)}
-    pairs, probabilities = [], {}
+    pairs: list[tuple[int, ...]] = []
+    probabilities = {}
     for line, row in file.records:
         where = f"{path}, line {line}"
         if isinstance(row, str):
             raise DataError(f"{where}: {row}; expected a row that `mine` wrote")
         ends = []
         for name, text in zip(names, ("question1", "question2")):
-            key = row[name] if by_id else row[name].strip()
+            key = str(row[name]) if by_id else str(row[name]).strip()
             if key not in number:
-                if known:
-                    raise DataError(
-                        f"{where}: {name} {key!r} is not among the questions; expected the file they were mined from"
-                    )
+                if known is not None:
+                    raise DataError(f"{where}: {name} {key!r} is not among the questions; expected {OF_THESE}")
                 number[key] = len(number)
-                questions.texts.append(row[text])
+                questions.texts.append(str(row[text]))
                 questions.ids += [key] if by_id else []
             ends.append(number[key])
         millionths = round(_number(row, "similarity", where) * MILLION)
@@ -120,10 +119,8 @@ def write_clusters(path: str | Path, questions: Questions, clusters: Sequence[Cl
     def named(question: int, id: str | None = None) -> list[str]:
         return [texts[question], *([ids[question] if id is None else id] if ids else [])]
 
-    extra = (["id"], ["neighbour_id"]) if ids else ([], [])
-    with _writing(
-        path, ["cluster", "representative", "question", *extra[0], "neighbour", *extra[1], "similarity"]
-    ) as writer:
+    names = ["cluster", "representative", "question", "id", "neighbour", "neighbour_id", "similarity"]
+    with _writing(path, [name for name in names if ids or not name.endswith("id")]) as writer:
         for number, cluster in enumerate(clusters, 1):
             for place, (question, neighbour, similarity) in enumerate(cluster.members):
                 writer.writerow([number, int(place == 0), *named(question), *named(neighbour), similarity])
@@ -162,9 +159,7 @@ def read_labels(path: str | Path) -> tuple[list[Stratum], list[int], list[int]]:
         h = int(_number(row, "stratum", where, 1e9))
         stratum = Stratum(int(_number(row, "stratum_pairs", where, 1e18)), _number(row, "stratum_above", where))
         if cut.setdefault(h, stratum) != stratum:
-            raise DataError(
-                f"{where}: stratum {h} is not as in the rows before it; expected the file as it was written"
-            )
+            raise DataError(f"{where}: stratum {h} is not as in the rows before; expected the file as it was written")
         given = str(row["is_duplicate"] if row["is_duplicate"] is not None else "").strip()
         label = label_of(given) if given else None
         if given and label is None:
@@ -180,7 +175,5 @@ def read_labels(path: str | Path) -> tuple[list[Stratum], list[int], list[int]]:
         raise DataError(f"{path}: strata {strata}; expected all from 1 on, so give the whole file")
     for h in strata:
         if counts[h][0] == 0:
-            raise DataError(
-                f"{path}: none of the pairs of stratum {h} has a label; label at least one (or all) of them"
-            )
+            raise DataError(f"{path}: no pair of stratum {h} has a label; label one of them at least")
     return [cut[h] for h in strata], [counts[h][0] for h in strata], [counts[h][1] for h in strata]
