@@ -29,7 +29,6 @@ TILE = 1_024  # rows and columns of a product; what it gives, 2 MB in bfloat16, 
 ROWS = 4_096  # rows of a unit of work, which is kept when it is done
 PART = 65_536  # vectors that are looked at together where each is looked at alone
 MILLION = 1_000_000
-LEAST_ROUNDED = 0.1  # the lowest threshold that bfloat16 serves: its slack stays far below, so that levels are positive
 
 # A pair: its similarity in millionths, and the numbers of its questions, first < second.
 PAIR = np.dtype([("millionths", "<i4"), ("first", "<i4"), ("second", "<i4")])
@@ -93,10 +92,17 @@ class Vectors:
         return (lowest - 0.5) / MILLION - self.slack
 
 
-def product_type(threshold: float) -> torch.dtype:
-    """bfloat16 where the processor has instructions for it, which is then four times as fast; else float32."""
-    fast = torch.cpu._is_avx512_bf16_supported() and threshold >= LEAST_ROUNDED
-    return torch.bfloat16 if fast else torch.float32
+def made_ready(exact: np.ndarray, lowest: int) -> Vectors:
+    """Vectors for joins at `lowest` millionths or more.
+
+    In bfloat16 where the processor has instructions for it, which is then four
+    times as fast, and where the level stays above 0; else in float32.
+    """
+    if torch.cpu._is_avx512_bf16_supported():
+        vectors = Vectors.of(exact, torch.bfloat16)
+        if vectors.level(lowest) > 0:
+            return vectors
+    return Vectors.of(exact, torch.float32)
 
 
 def cells_above(left: Tensor, right: Tensor, level: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:

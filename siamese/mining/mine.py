@@ -88,10 +88,10 @@ def join(
 ) -> Mined:  # fmt: skip
     """The same for vectors, (n, d) float32, rows of length 1 or 0; `identity` is all that the pairs depend on."""
     kept = Kept(folder, identity, resume)
-    vectors = exact.Vectors.of(exact_vectors, exact.product_type(settings.threshold))
     best = Best(exact.lowest_above(settings.threshold), settings.max_pairs)
+    vectors = exact.made_ready(exact_vectors, best.lowest)
     recall, shared = None, None
-    if settings.approximate:
+    if settings.approximate and len(vectors):
         shared, recall = cells.make_cells(vectors, best.lowest, settings.seed)
         sizes = np.diff(shared.starts).astype(float)
         bounds = list(range(0, len(shared), CELLS_A_UNIT))
