@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from siamese.errors import UserError
 from siamese.mining import cells, exact, kept
 from siamese.mining.clusters import clusters, complete, connected
-from siamese.mining.exact import PAIR, Vectors, cells_above, in_order, join_rows, lowest_above
+from siamese.mining.exact import Vectors, cells_above, join_rows
+from siamese.mining.found import PAIR, in_order, lowest_above
 from siamese.mining.kept import Best, Kept
 from siamese.mining.mine import Mined, Settings, join, sortable
 from siamese.model import cosine

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from siamese.mining.exact import MILLION
+from siamese.mining.found import MILLION
 
 
 class Member(NamedTuple):
@@ -56,7 +56,7 @@ def complete(count: int, pairs: np.ndarray) -> np.ndarray:
 
     Args:
         count: of questions.
-        pairs: exact.PAIR, most similar first.
+        pairs: found.PAIR, most similar first.
     """
     cluster = np.arange(count)  # of each question, by the number of one of its members
     members: dict[int, list[int]] = {}  # of the clusters of more than one
@@ -88,7 +88,7 @@ def clusters(count: int, pairs: np.ndarray, linkage: str, copies: Iterable[int] 
 
     Args:
         count: of questions.
-        pairs: exact.PAIR, most similar first.
+        pairs: found.PAIR, most similar first.
         linkage: "connected" or "complete".
         copies: questions that have exact copies, which make a cluster of one question worth telling.
     """

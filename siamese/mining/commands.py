@@ -20,7 +20,7 @@ LINKAGES = ("complete", "connected")  # the first is the default; why: reports/a
 MEMORY = 2_048  # MB
 A_LINK = 300  # bytes a pair that complete linkage takes, about
 
-Ranking = Callable[[], Iterator["np.ndarray"]]  # the pairs, exact.PAIR, most similar first, in chunks
+Ranking = Callable[[], Iterator["np.ndarray"]]  # the pairs, found.PAIR, most similar first, in chunks
 
 
 def add_commands(commands: Any) -> None:
@@ -115,7 +115,7 @@ def _from_pairs(options: argparse.Namespace) -> None:
     import numpy as np
 
     from siamese.mining import tables
-    from siamese.mining.exact import MILLION, lowest_above
+    from siamese.mining.found import MILLION, lowest_above
     from siamese.model import check_threshold
 
     known = _read(options) if options.file else None
@@ -162,7 +162,7 @@ def _write(options: argparse.Namespace, questions: "Questions", ranked: Ranking,
             f"{count * A_LINK >> 20}, or --linkage connected, or a higher threshold: mine --from {options.out}"
         )
     from siamese.mining.clusters import clusters
-    from siamese.mining.exact import PAIR
+    from siamese.mining.found import PAIR
 
     pairs = np.concatenate([np.empty(0, PAIR), *ranked()])
     found = clusters(len(questions), pairs, options.linkage, questions.copies_of())
@@ -184,7 +184,7 @@ def _write_sample(options: argparse.Namespace, questions: "Questions", ranked: R
     import numpy as np
 
     from siamese.mining import labels, tables
-    from siamese.mining.exact import MILLION, PAIR
+    from siamese.mining.found import MILLION, PAIR
 
     counts = np.zeros(MILLION + 1, np.int64)  # pairs of each similarity
     for chunk in ranked():

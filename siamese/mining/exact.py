@@ -23,28 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from siamese.mining.found import MILLION, PAIR
 from siamese.model import cosine
 
 TILE = 1_024  # rows and columns of a product; what it gives, 2 MB in bfloat16, stays in the cache for the scan
 ROWS = 4_096  # rows of a unit of work, which is kept when it is done
 PART = 65_536  # vectors that are looked at together where each is looked at alone
-MILLION = 1_000_000
-
-# A pair: its similarity in millionths, and the numbers of its questions, first < second.
-PAIR = np.dtype([("millionths", "<i4"), ("first", "<i4"), ("second", "<i4")])
-
-
-def lowest_above(threshold: float) -> int:
-    """The smallest number of millionths that is above the threshold: similarities have six decimals, in files too."""
-    millionths = int(threshold * MILLION) - 1
-    while millionths / MILLION <= threshold:
-        millionths += 1
-    return millionths
-
-
-def in_order(pairs: np.ndarray) -> np.ndarray:
-    """The pairs, most similar first, and equally similar ones by the numbers of their questions."""
-    return pairs[np.lexsort((pairs["second"], pairs["first"], -pairs["millionths"]))]
 
 
 @dataclass(frozen=True)

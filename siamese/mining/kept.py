@@ -12,7 +12,7 @@ import numpy as np
 
 from siamese.errors import UserError
 from siamese.files import write_text
-from siamese.mining.exact import PAIR, in_order
+from siamese.mining.found import PAIR, in_order
 
 IDENTITY, PAIRS = "identity.json", "pairs.bin"
 HEADER = struct.Struct("<III")  # of a unit: its number, how many pairs, the CRC-32 of their bytes

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from siamese.errors import UserError
-from siamese.mining.exact import MILLION
+from siamese.mining.found import MILLION
 
 GROWTH = 2**0.25
 STRATA = 20  # at most; the highest then holds one pair in thirty
@@ -59,7 +59,8 @@ def strata(counts: np.ndarray, millionths: np.ndarray, labels: int) -> list[Stra
         labels: how many pairs shall be labelled.
     """
     ranks = np.cumsum(counts)
-    wanted = ranks[-1] * GROWTH ** -np.arange(min(STRATA, max(1, labels // LEAST)))
+    shares = GROWTH ** -np.arange(min(STRATA, max(1, labels // LEAST)))
+    wanted = np.round(ranks[-1] * shares, 6)  # a half is a half
     ends = np.unique(np.searchsorted(ranks, wanted))  # the last similarity of each stratum
     edges = (np.append(millionths, millionths[-1] - 1)[ends + 1] / MILLION).tolist()
     return [Stratum(size, edge) for size, edge in zip(np.diff(ranks[ends], prepend=0).tolist(), edges)]

@@ -9,6 +9,7 @@ import numpy as np
 
 from siamese.errors import UserError
 from siamese.mining import cells, exact
+from siamese.mining.found import PAIR, lowest_above
 from siamese.mining.kept import Best, Kept, limited
 from siamese.mining.questions import Questions
 from siamese.model import SiameseModel, check_threshold
@@ -50,7 +51,7 @@ class Mined:
     recall: cells.Recall | None  # of the approximate way
 
     def ranked(self) -> Iterator[np.ndarray]:
-        """The pairs, exact.PAIR, most similar first, equally similar ones in the questions' order; in chunks."""
+        """The pairs, found.PAIR, most similar first, equally similar ones in the questions' order; in chunks."""
         return limited(self.kept.ranked(self.at_once), self.settings.max_pairs)
 
 
@@ -88,7 +89,7 @@ def join(
 ) -> Mined:  # fmt: skip
     """The same for vectors, (n, d) float32, rows of length 1 or 0; `identity` is all that the pairs depend on."""
     kept = Kept(folder, identity, resume)
-    best = Best(exact.lowest_above(settings.threshold), settings.max_pairs)
+    best = Best(lowest_above(settings.threshold), settings.max_pairs)
     vectors = exact.made_ready(exact_vectors, best.lowest)
     recall, shared = None, None
     if settings.approximate and len(vectors):
@@ -137,7 +138,7 @@ def sortable(count: int, numbers: int, memory: int) -> int:
         UserError: the vectors alone take more.
     """
     fixed = (PROGRAM << 20) + count * (numbers * 6 + A_QUESTION)
-    a_pair = SORTING * exact.PAIR.itemsize
+    a_pair = SORTING * PAIR.itemsize
     if (left := (memory << 20) - fixed) < LEAST_SORTED * a_pair:
         least = (fixed + LEAST_SORTED * a_pair >> 20) + 1
         raise UserError(f"--memory {memory}: {count:,} questions of {numbers} numbers need {least} (MB) or more")

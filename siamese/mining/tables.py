@@ -11,7 +11,7 @@ import numpy as np
 from siamese.errors import DataError
 from siamese.files import replacing
 from siamese.mining.clusters import Cluster
-from siamese.mining.exact import MILLION, PAIR
+from siamese.mining.found import MILLION, PAIR
 from siamese.mining.labels import Stratum
 from siamese.mining.questions import Questions
 from siamese.pairs import label_of
@@ -38,7 +38,7 @@ def _writing(path: str | Path, names: list[str]) -> Iterator[Any]:
 def write_pairs(
     path: str | Path, questions: Questions, ranked: Iterable[np.ndarray], probability: Probability
 ) -> tuple[int, float | None]:
-    """Write pairs (chunks of exact.PAIR) as CSV; how many, and the similarity of the last."""
+    """Write pairs (chunks of found.PAIR) as CSV; how many, and the similarity of the last."""
     count, last = 0, None
     texts, ids = questions.texts, questions.ids
     with _writing(path, [*PAIRS, *(["id1", "id2"] if ids else [])]) as writer:
@@ -59,7 +59,7 @@ def read_pairs(path: str | Path, known: Questions | None) -> tuple[Questions, np
         known: the questions that it was made of; None: those that it names.
 
     Returns:
-        The questions, the pairs as exact.PAIR in the file's order, and the
+        The questions, the pairs as found.PAIR in the file's order, and the
         probability of each similarity, by its millionths.
 
     Raises:
