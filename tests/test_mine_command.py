@@ -300,20 +300,22 @@ def whole_units(path: Path) -> int:
 
 def test_the_page_shows_text_as_text_and_loads_nothing(tmp_path: Path) -> None:
     attack = "</script><script>alert(1)</script><img src=x onerror=alert(2)> \"' &lt; how"
-    questions = Questions([attack, "how </style> " + attack, "third"], ["<i>", '"1"', "3"], [(0, "<b>copy")])
+    other = "how <script>beta</script> </style> </title><svg/onload=y> " + attack
+    questions = Questions([attack, other, "third"], ["<i>", '"1"', "3"], [(0, "<b>copy")])
     page = tmp_path / "r.html"
     members = [Member(0, 1, 0.9), Member(1, 0, 0.9)]
     assert write_report(page, questions, [Cluster(members), Cluster([Member(2, 2, 1.0)])], "complete", 0.9) == 2
     text = page.read_text(encoding="utf-8")
-    assert text.count("<script") == text.count("</script") == 1
-    assert "<img" not in text and "<i>" not in text and "<b>" not in text
+    for tag in ("script", "style", "title"):
+        assert text.count(f"<{tag}") == text.count(f"</{tag}") == 1
+    assert "<img" not in text and "<svg" not in text and "<i>" not in text and "<b>" not in text
     assert html.escape(attack) in text
     policy = re.search(r'Content-Security-Policy" content="(.*?)"', text)
     assert policy and policy[1].startswith("default-src 'none'; style-src 'sha256-") and "unsafe" not in policy[1]
     assert not re.search(
         r"(src|href)=|url\(|@import|https?:", text.replace(html.escape(attack), "").split("</style>")[0]
     )
-    assert "how <mark>" in text  # what the representative does not say
+    assert "how <mark>&lt;script&gt;beta&lt;/script&gt;</mark> " in text  # the representative does not say beta
 
 
 def test_the_page_is_capped_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
