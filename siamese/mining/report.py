@@ -60,7 +60,7 @@ def write(
 <p>{len(clusters):,} clusters of {members:,} different questions, {linkage} linkage{since}.{cap}</p>
 <p>The first question of a cluster stands for it. In the others <mark>words</mark> are marked that it does not have,
 and <del>struck out</del> those that only it has. The number is the cosine with the most similar question of the
-cluster; point at it, or go there with the Tab key, to see which that is.</p>
+cluster; point at it, tap it or go there with the Tab key to see which that is.</p>
 </header>
 <div class="filters" role="search">
 <label>Text <input id="text" type="search" autocomplete="off" placeholder="words, in any order"></label>
