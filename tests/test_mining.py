@@ -2,6 +2,8 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -15,8 +17,8 @@ from siamese.errors import UserError
 from siamese.mining import cells, exact, kept
 from siamese.mining.clusters import clusters, complete, connected
 from siamese.mining.exact import Vectors, cells_above, join_rows
-from siamese.mining.found import PAIR, in_order, lowest_above
-from siamese.mining.kept import Best, Kept
+from siamese.mining.found import PAIR, Wanted, in_order, lowest_above
+from siamese.mining.kept import Kept
 from siamese.mining.mine import Mined, Settings, join, sortable
 from siamese.model import cosine
 
@@ -83,7 +85,9 @@ def test_the_pairs_of_brute_force(dtype: torch.dtype, threshold: float) -> None:
     vectors = groups(200, spread=0.25)
     ready = Vectors.of(vectors, dtype)
     lowest = lowest_above(threshold)
-    found = np.concatenate([join_rows(ready, start, min(start + 48, 200), lowest) for start in range(0, 200, 48)])
+    found = np.concatenate(
+        [join_rows(ready, start, min(start + 48, 200), Wanted(lowest)) for start in range(0, 200, 48)]
+    )
     expected = naive(vectors, threshold)
     assert [tuple(pair) for pair in in_order(found).tolist()] == expected
     assert len(expected) > 20 and (1_000_000, 3, 5) in expected
@@ -132,7 +136,7 @@ def test_a_pair_that_rounding_puts_below_the_threshold_is_found() -> None:
     similarity = float(cosine(vectors, [0], [1])[0])
     threshold = similarity - 2e-6
     assert 0.992 < float(ready.rounded[0].double() @ ready.rounded[1].double()) < threshold - 0.004
-    assert join_rows(ready, 0, 2, lowest_above(threshold)).tolist() == [(round(similarity * 1e6), 0, 1)]
+    assert join_rows(ready, 0, 2, Wanted(lowest_above(threshold))).tolist() == [(round(similarity * 1e6), 0, 1)]
 
 
 @given(st.floats(0, 1))
@@ -146,7 +150,8 @@ def test_levels_compare_as_whole_numbers_as_they_do_as_bfloat16() -> None:
     left = torch.from_numpy(unit(random.normal(size=(16, 8)))).bfloat16()
     right = torch.from_numpy(unit(random.normal(size=(50, 8)))).bfloat16()
     for level in (0.01, 0.3, 0.7):
-        found = {(int(i), int(j)) for rows, columns in cells_above(left, right, level) for i, j in zip(rows, columns)}
+        tiles = cells_above(left, right, partial(float, level))
+        found = {(int(i), int(j)) for rows, columns in tiles for i, j in zip(rows, columns)}
         expected = (left @ right.T) >= torch.tensor(level).bfloat16()
         assert found == {(i, j) for i, j in expected.nonzero().tolist()}
 
@@ -172,8 +177,8 @@ def test_the_level_rises_so_that_less_is_kept(tmp_path: Path) -> None:
     assert best < all_ / 2
 
 
-def test_best_counts_what_is_as_similar_as_the_last() -> None:
-    best = Best(500_000, 2)
+def test_what_is_as_similar_as_the_last_is_wanted() -> None:
+    best = Wanted(500_000, 2)
     best.add(np.array([(700_000, 0, 1)], PAIR))
     assert best.lowest == 500_000
     best.add(np.array([(600_000, 0, 2), (900_000, 1, 2)], PAIR))
@@ -186,7 +191,7 @@ def test_pairs_that_do_not_fit_into_memory_are_merged_from_files(
 ) -> None:
     monkeypatch.setattr(kept, "CHUNK", 5)
     vectors = groups(80)
-    mined = run(vectors, Settings(0.7), tmp_path, at_once=at_once)
+    mined = replace(run(vectors, Settings(0.7), tmp_path), at_once=at_once)
     assert ranked(mined) == naive(vectors, 0.7)
     assert not list(tmp_path.glob("sorted-*"))
 
@@ -233,9 +238,17 @@ def test_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
     run(groups(60), Settings(0.7), tmp_path, model="a")
     with pytest.raises(UserError, match="another run .model differ"):
         run(groups(60), Settings(0.7), tmp_path, resume=True, model="b")
-    run(groups(60), Settings(0.8), tmp_path)  # without --resume it begins again
-    with pytest.raises(UserError, match="another run"):
-        run(groups(60), Settings(0.7), tmp_path, resume=True)
+    with pytest.raises(UserError, match="a run was stopped there; go on with --resume, or remove it"):
+        run(groups(60), Settings(0.7), tmp_path, model="a")
+
+
+def test_pairs_that_memory_has_no_room_for(tmp_path: Path) -> None:
+    vectors = unit(np.abs(np.random.default_rng(0).normal(size=(300, 8))))  # nearly all pairs are above 0.2
+    with pytest.raises(UserError, match="more than 2,000 pairs at a time are too many for --memory"):
+        run(vectors, Settings(0.2), tmp_path / "all", at_once=2_000)
+    assert not list((tmp_path / "all").iterdir())
+    best = run(vectors, Settings(0.2, max_pairs=50), tmp_path / "best", at_once=2_000)
+    assert ranked(best) == naive(vectors, 0.2)[:50]
 
 
 def test_too_little_memory_is_refused_before_anything_is_done() -> None:
@@ -261,7 +274,7 @@ def test_a_pair_of_several_shared_cells_is_found_once(tmp_path: Path) -> None:
     order = np.argsort(of.ravel(), kind="stable")
     starts = np.searchsorted(of.ravel()[order], np.arange(6))
     shared = cells.Cells(of, (order // 2).astype(np.int32), starts)
-    found = [tuple(pair) for cell in range(5) for pair in shared.join(ready, cell, lowest).tolist()]
+    found = [tuple(pair) for cell in range(5) for pair in shared.join(ready, cell, Wanted(lowest)).tolist()]
     expected = [(s, i, j) for s, i, j in naive(vectors, 0.7) if i % 3 == j % 3 or i % 2 == j % 2]
     assert sorted(found) == sorted(expected)
     assert len(found) == len(set(found)) > 20

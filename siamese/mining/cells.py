@@ -19,6 +19,7 @@ from torch import Tensor
 
 from siamese.errors import UserError
 from siamese.mining.exact import TILE, Vectors, candidates, cells_above, scored
+from siamese.mining.found import Wanted
 
 RECALL = 0.99  # of the pairs above the threshold that shall be found
 MOST_CELLS = 32  # that a vector may belong to
@@ -62,11 +63,11 @@ class Cells:
         starts = np.searchsorted(of.ravel()[order], np.arange(len(centres) + 1))
         return cls(of, (order // p).astype(np.int32), starts)
 
-    def join(self, vectors: Vectors, cell: int, lowest: int) -> np.ndarray:
-        """Every pair of `lowest` millionths or more that belongs to a cell; PAIR, ordered by first and second."""
+    def join(self, vectors: Vectors, cell: int, wanted: Wanted) -> np.ndarray:
+        """Every pair that is wanted and belongs to a cell; found.PAIR, ordered by first and second."""
         members = self.members[self.starts[cell] : self.starts[cell + 1]]
         rounded = vectors.rounded[torch.from_numpy(members).long()]
-        found = candidates(rounded, 0, len(members), vectors.level(lowest))
+        found = candidates(rounded, 0, len(members), lambda: vectors.level(wanted.lowest))
 
         def own() -> Iterator[tuple[np.ndarray, np.ndarray]]:
             for i, j in found:
@@ -74,7 +75,7 @@ class Cells:
                 belongs = first_shared(self.of[first], self.of[second]) == cell
                 yield first[belongs], second[belongs]
 
-        return scored(vectors, own(), lowest)
+        return scored(vectors, own(), wanted)
 
 
 def first_shared(cells1: np.ndarray, cells2: np.ndarray) -> np.ndarray:
@@ -136,10 +137,10 @@ def make_cells(vectors: Vectors, lowest: int, seed: int) -> tuple[Cells, Recall]
 def sampled_pairs(vectors: Vectors, lowest: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """All pairs of `lowest` millionths or more that a sample of the vectors has: the sampled one, and the other."""
     rows = np.random.default_rng(seed).permutation(len(vectors))[:SAMPLE]
-    found = [(np.empty(0, np.int64),) * 2]
+    found, level = [(np.empty(0, np.int64),) * 2], vectors.level(lowest)
     for start in range(0, len(rows), TILE):
         part = rows[start : start + TILE]
-        for i, j in cells_above(vectors.rounded[torch.from_numpy(part)], vectors.rounded, vectors.level(lowest)):
+        for i, j in cells_above(vectors.rounded[torch.from_numpy(part)], vectors.rounded, lambda: level):
             enough = vectors.millionths(part[i], j) >= lowest
             found.append((part[i][enough], j[enough]))
     first, second = (np.concatenate(column) for column in zip(*found))

@@ -93,7 +93,11 @@ def _from_questions(options: argparse.Namespace) -> None:
             mined = find(questions, model, settings, unfinished, options.resume, encoded, joined)
             if mined.recall:
                 print(f"approximate: recall {mined.recall}")
-            count = _write(options, questions, mined.ranked, model.probability)
+            try:
+                count = _write(options, questions, mined.ranked, model.probability)
+            except UserError:  # the pairs are written, or there is nothing to write
+                mined.kept.remove()
+                raise
             mined.kept.remove()
         if unfinished.is_dir():  # it was there before this run
             unfinished.rmdir()

@@ -16,14 +16,14 @@ The sum of the three is the slack. Rounding the result to bfloat16 loses nothing
 the level is at or above it when both are rounded. float32 is the same with e = 0.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from siamese.mining.found import MILLION, PAIR
+from siamese.mining.found import MILLION, PAIR, Wanted
 from siamese.model import cosine
 
 TILE = 1_024  # rows and columns of a product; what it gives, 2 MB in bfloat16, stays in the cache for the scan
@@ -89,22 +89,22 @@ def made_ready(exact: np.ndarray, lowest: int) -> Vectors:
     return Vectors.of(exact, torch.float32)
 
 
-def cells_above(left: Tensor, right: Tensor, level: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def cells_above(left: Tensor, right: Tensor, level: Callable[[], float]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Where left · rightᵀ reaches a level, tile by tile: the rows and the columns of those cells.
 
     Args:
         left: (rows, d), TILE rows at most.
         right: (columns, d), of the same type.
-        level: above 0 in bfloat16.
+        level: asked for before each tile; above 0 in bfloat16.
     """
     buffer = torch.empty(len(left) * TILE, dtype=left.dtype)
-    cut = torch.tensor(level, dtype=left.dtype)
-    if left.dtype == torch.bfloat16:
-        # Above 0 such numbers are ordered as the whole numbers with the same bits, which compare faster; negative ones
-        # are negative as whole numbers too.
-        assert level > 0
-        cut = cut.view(torch.int16)
     for start in range(0, len(right), TILE):
+        cut = torch.tensor(level(), dtype=left.dtype)
+        if left.dtype == torch.bfloat16:
+            # Above 0 such numbers are ordered as the whole numbers with the same bits, which compare faster; negative
+            # ones are negative as whole numbers too.
+            assert cut > 0
+            cut = cut.view(torch.int16)
         columns = right[start : start + TILE]
         product = buffer[: len(left) * len(columns)].view(len(left), len(columns))
         torch.mm(left, columns.T, out=product)
@@ -115,7 +115,9 @@ def cells_above(left: Tensor, right: Tensor, level: float) -> Iterator[tuple[np.
             yield rows[i].numpy(), j.numpy() + start
 
 
-def candidates(rounded: Tensor, start: int, stop: int, level: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def candidates(
+    rounded: Tensor, start: int, stop: int, level: Callable[[], float]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Rows of one matrix whose products reach a level: pairs with start ≤ first < stop and first < second."""
     for tile in range(start, stop, TILE):
         left = rounded[tile : min(tile + TILE, stop)]
@@ -124,19 +126,20 @@ def candidates(rounded: Tensor, start: int, stop: int, level: float) -> Iterator
             yield i[upper] + tile, j[upper] + tile
 
 
-def scored(vectors: Vectors, found: Iterator[tuple[np.ndarray, np.ndarray]], lowest: int) -> np.ndarray:
-    """Of candidates those that are `lowest` millionths or more; PAIR, ordered by first and second."""
+def scored(vectors: Vectors, found: Iterator[tuple[np.ndarray, np.ndarray]], wanted: Wanted) -> np.ndarray:
+    """Of candidates those that are wanted; found.PAIR, ordered by first and second."""
     kept, count = [np.empty(0, PAIR)], 0
     waiting: list[tuple[np.ndarray, np.ndarray]] = []
 
     def score() -> None:
         first, second = (np.concatenate(column) for column in zip(*waiting))
         millionths = vectors.millionths(first, second)
-        enough = millionths >= lowest
+        enough = millionths >= wanted.lowest
         pairs = np.empty(int(enough.sum()), PAIR)
         for name, column in (("millionths", millionths), ("first", first), ("second", second)):
             pairs[name] = column[enough]
         kept.append(pairs)
+        wanted.add(pairs)
 
     for columns in found:
         waiting.append(columns)
@@ -144,15 +147,18 @@ def scored(vectors: Vectors, found: Iterator[tuple[np.ndarray, np.ndarray]], low
         if count >= PART:  # many at a time, as most tiles have a few
             score()
             waiting, count = [], 0
+            wanted.check(sum(map(len, kept)))
     if waiting:
         score()
     pairs = np.concatenate(kept)
+    pairs = pairs[pairs["millionths"] >= wanted.lowest]
     return pairs[np.lexsort((pairs["second"], pairs["first"]))]
 
 
-def join_rows(vectors: Vectors, start: int, stop: int, lowest: int) -> np.ndarray:
-    """Every pair of `lowest` millionths or more with start ≤ first < stop; PAIR, ordered by first and second.
+def join_rows(vectors: Vectors, start: int, stop: int, wanted: Wanted) -> np.ndarray:
+    """Every pair that is wanted with start ≤ first < stop; found.PAIR, ordered by first and second.
 
     The zero vector has the similarity 0 to all, and joins nothing.
     """
-    return scored(vectors, candidates(vectors.rounded, start, stop, vectors.level(lowest)), lowest)
+    found = candidates(vectors.rounded, start, stop, lambda: vectors.level(wanted.lowest))
+    return scored(vectors, found, wanted)

@@ -31,22 +31,24 @@ class Kept:
         Args:
             folder: there is one, and it is this process's.
             identity: everything that the pairs depend on.
-            resume: go on where a run was stopped; else what is there goes.
+            resume: go on where a run was stopped.
 
         Raises:
-            UserError: the run that was stopped was another.
+            UserError: a run was stopped there, and this is not to go on with it, or is another.
         """
         self.folder, self.path = folder, folder / PAIRS
         wanted = json.dumps(identity, indent=2) + "\n"
         known = folder / IDENTITY
         self.units = 0  # that are finished
-        if resume and known.exists():
+        if known.exists():
+            if not resume:
+                raise UserError(f"{folder}: a run was stopped there; go on with --resume, or remove it to begin again")
             before = json.loads(known.read_text(encoding="utf-8"))
             if before != json.loads(wanted):
                 differing = [name for name in identity if identity[name] != before.get(name)]
                 raise UserError(
                     f"{folder}: of another run ({', '.join(differing)} differ); give what it was given, or "
-                    "begin again without --resume"
+                    "remove it to begin again"
                 )
             self._cut()
         else:
@@ -124,29 +126,6 @@ def _tuples(path: Path) -> Iterator[tuple[int, int, int]]:
     with open(path, "rb") as file:
         while len(pairs := np.fromfile(file, PAIR, CHUNK)):
             yield from pairs.tolist()
-
-
-class Best:
-    """The least similarity that a pair needs to be among the N most similar ones so far: it only rises."""
-
-    def __init__(self, lowest: int, count: int | None) -> None:
-        """
-        Args:
-            lowest: millionths that every pair needs.
-            count: N; None: all pairs are wanted.
-        """
-        self.lowest, self.count = lowest, count
-        self.seen = np.empty(0, np.int32)
-
-    def add(self, pairs: np.ndarray) -> None:
-        """Take the pairs of a unit into account."""
-        if self.count is None:
-            return
-        self.seen = np.concatenate((self.seen, pairs["millionths"]))
-        if len(self.seen) > self.count:
-            # As similar as the last of the N is not too little: which of those belong, their numbers decide.
-            self.seen = np.partition(self.seen, len(self.seen) - self.count)[-self.count :]
-            self.lowest = max(self.lowest, int(self.seen[0]))
 
 
 def limited(chunks: Iterable[np.ndarray], count: int | None) -> Iterator[np.ndarray]:

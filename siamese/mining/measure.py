@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,8 @@ import numpy as np
 
 from siamese.config import PRETRAINED
 from siamese.files import write_text
-from siamese.mining.found import MILLION, PAIR, lowest_above
-from siamese.pairs import Pairs, read_pairs
+from siamese.mining.found import MILLION, PAIR, Wanted, lowest_above
+from siamese.pairs import Clusters, Pairs, read_pairs
 
 FILES = ("train", "validation", "test", "bimpm_dev")
 THRESHOLD = 0.787  # the pretrained model's
@@ -48,31 +49,29 @@ def quiet(done: int, total: int) -> None:
 # How good
 
 
-def mined_precision(pairs: Pairs, encode: Callable[[Sequence[str]], np.ndarray]) -> Figures:
-    """The average precision of mining all distinct questions of labelled pairs.
+def mined_precision(
+    questions: Sequence[str], clusters: Clusters, encode: Callable[[Sequence[str]], np.ndarray]
+) -> Figures:
+    """The average precision of mining an archive of questions.
 
-    The labelled duplicates are what is to be found, and every other pair counts as wrong, as unlabelled pairs are
-    hardly ever duplicates: so does sentence-transformers' ParaphraseMiningEvaluator.
+    What is to be found are the pairs within a cluster of labelled duplicates. Every other pair counts as wrong, as
+    unlabelled pairs are hardly ever duplicates: so does sentence-transformers' ParaphraseMiningEvaluator.
     """
     from siamese.mining.mine import Settings, join
 
-    questions = list(dict.fromkeys([*pairs.question1, *pairs.question2]))
-    number = {question: i for i, question in enumerate(questions)}
-    ends = np.array([(number[a], number[b]) for a, b in zip(pairs.question1, pairs.question2)])[pairs.labels == 1]
-    ends = np.unique(np.sort(ends[ends[:, 0] != ends[:, 1]], axis=1), axis=0)
+    cluster = clusters.of(questions)
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(0.2, max_pairs=MOST_PAIRS)
-        mined = join(encode(questions), settings, Path(folder), False, quiet, 10 * MOST_PAIRS, {})
+        mined = join(encode(questions), Settings(0.2, MOST_PAIRS), Path(folder), False, quiet, 10 * MOST_PAIRS, {})
         ranked = np.concatenate([np.empty(0, PAIR), *mined.ranked()])
-    wanted = ends[:, 0] * len(questions) + ends[:, 1]
-    found = np.isin(ranked["first"].astype(np.int64) * len(questions) + ranked["second"], wanted)
+    _, sizes = np.unique(cluster, return_counts=True)
+    wanted = int((sizes * (sizes - 1) // 2).sum())
+    found = cluster[ranked["first"]] == cluster[ranked["second"]]
     hits = np.cumsum(found)
-    precision, recall = hits / np.arange(1, len(hits) + 1), hits / len(wanted)
+    precision, recall = hits / np.arange(1, len(hits) + 1), hits / wanted
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     best = int(f1.argmax())
     return {
-        "questions": len(questions), "duplicates": len(wanted),
-        "average_precision": float(precision[found].sum() / len(wanted)),
+        "questions": len(questions), "duplicates": wanted, "average_precision": float(precision[found].sum() / wanted),
         "f1": float(f1[best]), "threshold": float(ranked["millionths"][best] / MILLION),
         "precision": float(precision[best]), "recall": float(recall[best]), "found": float(recall[-1]),
     }  # fmt: skip
@@ -83,13 +82,19 @@ def quality(shared: Path) -> Figures:
     from siamese import SiameseModel
     from siamese.teacher import load_encoder
 
-    pairs = read_pairs(shared / "test.csv")
-    assert pairs.unseen is not None
-    slices = {"all": pairs, "unseen": pairs.take(np.flatnonzero(pairs.unseen))}
-    model, encoder = SiameseModel.pretrained(), load_encoder(ENCODER)
-    encoders = {"pretrained": model.encode, ENCODER: encoder}
+    files = [read_pairs(shared / f"{name}.csv") for name in ("train", "validation", "test")]
+    sides = [chain.from_iterable(getattr(pairs, side) for pairs in files) for side in ("question1", "question2")]
+    clusters = Clusters(Pairs.of(*sides, chain.from_iterable(pairs.labels.tolist() for pairs in files)))
+    test = files[-1]
+    assert test.unseen is not None
+    slices = {
+        name: list(dict.fromkeys([*part.question1, *part.question2]))
+        for name, part in {"all": test, "unseen": test.take(np.flatnonzero(test.unseen))}.items()
+    }
+    encoders = {"pretrained": SiameseModel.pretrained().encode, ENCODER: load_encoder(ENCODER)}
     return {
-        name: {of: mined_precision(part, encode) for of, part in slices.items()} for name, encode in encoders.items()
+        name: {of: mined_precision(questions, clusters, encode) for of, questions in slices.items()}
+        for name, encode in encoders.items()
     }
 
 
@@ -198,7 +203,7 @@ def exact_join(vectors: "Vectors", budget: float) -> tuple[float, float]:
     for unit in np.random.default_rng(0).permutation(len(starts)).tolist():
         began = time.perf_counter()
         start = int(starts[unit])
-        join_rows(vectors, start, min(start + ROWS, len(vectors)), lowest_above(THRESHOLD))
+        join_rows(vectors, start, min(start + ROWS, len(vectors)), Wanted(lowest_above(THRESHOLD)))
         seconds += time.perf_counter() - began
         done += costs[unit]
         if seconds > budget:

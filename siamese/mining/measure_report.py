@@ -50,11 +50,12 @@ def _quality(found: Figures) -> str:
              "at", "precision", "recall", "among the first 500,000"]  # fmt: skip
     return f"""## Average precision
 
-All distinct questions of test pairs are an archive; the pairs labelled as duplicates are what is to be found. All pairs
-of questions are ranked by similarity, and the first 500,000 are kept. What is not a labelled duplicate counts as
-wrong, as in sentence-transformers' `ParaphraseMiningEvaluator`; some of it is right and was never labelled, so the
-figures are low for every model, and compare models only. Unseen are the pairs with two questions that the model never
-saw in training.
+All distinct questions of test pairs are an archive. What is to be found are its pairs within a cluster of labelled
+duplicates (those of all files, and what follows from them). All pairs of questions are ranked by similarity, and the
+first 500,000 are kept. What is no known duplicate counts as wrong, as in sentence-transformers'
+[ParaphraseMiningEvaluator](https://sbert.net/docs/package_reference/sentence_transformer/evaluation.html); some of it
+is right and was never labelled, so the figures are low for every model, and compare models only. Unseen are the test
+pairs with two questions that the model never saw in training.
 
 {_table(names, rows)}"""
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from siamese.errors import UserError
 from siamese.mining import cells, exact
-from siamese.mining.found import PAIR, lowest_above
-from siamese.mining.kept import Best, Kept, limited
+from siamese.mining.found import PAIR, Wanted, lowest_above
+from siamese.mining.kept import Kept, limited
 from siamese.mining.questions import Questions
 from siamese.model import SiameseModel, check_threshold
 
@@ -89,31 +89,40 @@ def join(
 ) -> Mined:  # fmt: skip
     """The same for vectors, (n, d) float32, rows of length 1 or 0; `identity` is all that the pairs depend on."""
     kept = Kept(folder, identity, resume)
-    best = Best(lowest_above(settings.threshold), settings.max_pairs)
-    vectors = exact.made_ready(exact_vectors, best.lowest)
+    try:
+        return Mined(kept, settings, at_once, _join(exact_vectors, settings, kept, joined, at_once))
+    except UserError:  # going on would fail again
+        kept.remove()
+        raise
+
+
+def _join(
+    exact_vectors: np.ndarray, settings: Settings, kept: Kept, joined: Progress, at_once: int
+) -> cells.Recall | None:
+    """Do the units of work that are not kept yet; the recall of the approximate way."""
+    wanted = Wanted(lowest_above(settings.threshold), settings.max_pairs, at_once)
+    vectors = exact.made_ready(exact_vectors, wanted.lowest)
     recall, shared = None, None
     if settings.approximate and len(vectors):
-        shared, recall = cells.make_cells(vectors, best.lowest, settings.seed)
-        sizes = np.diff(shared.starts).astype(float)
-        bounds = list(range(0, len(shared), CELLS_A_UNIT))
-        costs = [int((sizes[start : start + CELLS_A_UNIT] ** 2).sum() / 2) for start in bounds]
+        shared, recall = cells.make_cells(vectors, wanted.lowest, settings.seed)
+        count, step = len(shared), CELLS_A_UNIT
+        squares = np.diff(shared.starts).astype(float) ** 2
+        costs = [squares[start : start + step].sum() / 2 for start in range(0, count, step)]
     else:
-        bounds = list(range(0, len(vectors), exact.ROWS))
-        costs = [exact.ROWS * (len(vectors) - start) for start in bounds]
+        count, step = len(vectors), exact.ROWS
+        costs = [step * float(count - start) for start in range(0, count, step)]
     for pairs in kept:
-        best.add(pairs)
-    for unit in range(kept.units, len(bounds)):
-        joined(sum(costs[:unit]), sum(costs))
-        start = bounds[unit]
+        wanted.add(pairs)
+    for unit in range(kept.units, len(costs)):
+        joined(int(sum(costs[:unit])), int(sum(costs)))
+        start, stop = unit * step, min((unit + 1) * step, count)
         if shared is None:
-            pairs = exact.join_rows(vectors, start, min(start + exact.ROWS, len(vectors)), best.lowest)
+            pairs = exact.join_rows(vectors, start, stop, wanted)
         else:
-            within = range(start, min(start + CELLS_A_UNIT, len(shared)))
-            pairs = np.concatenate([shared.join(vectors, cell, best.lowest) for cell in within])
+            pairs = np.concatenate([shared.join(vectors, cell, wanted) for cell in range(start, stop)])
         kept.append(pairs)
-        best.add(pairs)
-    joined(sum(costs), sum(costs))
-    return Mined(kept, settings, at_once, recall)
+    joined(int(sum(costs)), int(sum(costs)))
+    return recall
 
 
 def encode(questions: list[str], model: SiameseModel, progress: Progress) -> np.ndarray:
@@ -156,5 +165,6 @@ def identity(questions: Questions, vectors: np.ndarray, settings: Settings) -> d
         "threshold": settings.threshold,
         "max-pairs": settings.max_pairs,
         "approximate": settings.approximate,
+        "seed": settings.seed,
         "rows": exact.ROWS,
     }
