@@ -114,7 +114,7 @@ def test_products_are_never_off_by_more_than_the_slack() -> None:
     # a vector of such numbers loses nearly 2⁻⁸ of its length, and a product nearly 2⁻⁷.
     random = np.random.default_rng(0)
     halfway = np.full((1, 64), 1 + 2.0**-8, np.float32) / 8
-    sets = [random.normal(size=(80, 64)), random.normal(size=(80, 64)) ** 9, np.eye(64)[:40]]
+    sets = [random.normal(size=(80, 64)), random.normal(size=(80, 64)) ** 9, np.eye(64)[:40], random.random((80, 768))]
     for vectors in [*map(unit, sets), halfway, unit(halfway), groups(80) * np.float32(1.01)]:
         for dtype in TYPES:
             ready = Vectors.of(vectors, dtype)
@@ -123,6 +123,10 @@ def test_products_are_never_off_by_more_than_the_slack() -> None:
             exact_ones = cosine(vectors, rows, columns)
             known = ready.squares[rows] * ready.squares[columns] > 0
             assert np.abs(products[rows, columns] - exact_ones)[known].max() <= ready.slack
+            # and what the hardware makes of them, rounded to the type, reaches the level of each pair
+            computed = (ready.rounded @ ready.rounded.T)[rows, columns]
+            levels = torch.from_numpy(exact_ones - ready.slack).to(dtype)
+            assert (computed >= levels)[torch.from_numpy(known)].all()
     assert Vectors.of(groups(80), torch.bfloat16).slack < 0.009  # 2 · 2⁻⁸ and a little
 
 
@@ -309,14 +313,37 @@ def test_vectors_that_no_cells_hold_together_are_refused(tmp_path: Path, monkeyp
         run(groups(800, d=64, spread=1.5), Settings(0.2, approximate=True), tmp_path)
 
 
-def test_the_interval_of_the_recall_draws_questions_not_pairs() -> None:
-    # One question of four has 30 of the 33 pairs: with it or without it makes all the difference.
-    question = np.array([0] * 30 + [1, 2, 3])
-    found = np.array([True] * 30 + [False] * 3)
-    measured = cells.recall(question, found)
-    assert measured.value == pytest.approx(30 / 33)
-    assert measured.low == 0  # it was not drawn in (3/4)⁴ = 32 % of the draws
-    assert measured.high > 0.96
+def test_the_interval_of_the_recall_counts_questions_not_pairs() -> None:
+    # 30 of 33 pairs are found; but they are those of one question, and four questions show little: 0.025^(1/4).
+    measured = cells.recall(np.array([0] * 30 + [1, 2, 3]), np.array([True] * 30 + [False] * 3))
+    assert (measured.value, measured.low, measured.high) == pytest.approx((30 / 33, 0.3976, 1), abs=1e-4)
+    many = cells.recall(np.arange(1_000), np.arange(1_000) >= 100)  # a question a pair: √(0.9 · 0.1 / 999) = 0.00949
+    assert (many.value, many.low, many.high) == pytest.approx(
+        (0.9, 0.9 - 1.96 * 0.00949, 0.9 + 1.96 * 0.00949), abs=1e-5
+    )
+
+
+def test_few_pairs_show_little() -> None:
+    # Three questions lost nothing: 0.025^(1/3) = 0.292 is the lower end of Clopper and Pearson's interval of 3 of 3.
+    measured = cells.recall(np.array([4, 4, 5, 6]), np.ones(4, bool))
+    assert (measured.value, measured.high) == (1, 1)
+    assert measured.low == pytest.approx(0.025 ** (1 / 3))
+    assert str(cells.recall(np.empty(0, int), np.empty(0, bool))) == (
+        "1.0000 (95 % interval 0.0000 to 1.0000, on 0 exact pairs)"
+    )
+
+
+def test_more_questions_are_sampled_where_few_have_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "SAMPLE", 32)
+    vectors = Vectors.of(groups(400, d=16, spread=0.05), torch.float32)
+    for enough, sampled in ((5, 32), (50, 64), (10_000, 208)):  # the first multiple of 16 from half of 400 on
+        monkeypatch.setattr(cells, "ENOUGH", enough)
+        monkeypatch.setattr(cells, "SHARE", 0.5)
+        first, second = cells.sampled_pairs(vectors, lowest_above(0.9), seed=3)
+        expected = set(np.random.default_rng(3).permutation(400)[:sampled].tolist())
+        pairs = {(i, j) for _, i, j in naive_fast(vectors.exact, 0.9)}
+        both = {(i, j) for a, b in pairs for i, j in ((a, b), (b, a)) if i in expected}
+        assert set(zip(first.tolist(), second.tolist())) == both
 
 
 def naive_fast(vectors: np.ndarray, threshold: float) -> Iterator[tuple[int, int, int]]:

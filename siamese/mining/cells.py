@@ -26,9 +26,12 @@ MOST_CELLS = 32  # that a vector may belong to
 CELLS = 2.0  # of n vectors there are CELLS · √n cells: finding them and joining them then cost about as much
 LEARNED_ON = 64  # vectors a cell, to learn its centre
 ROUNDS = 8  # of k-means
-SAMPLE = 4_096  # questions whose pairs are found exactly
-DRAWS = 1_000  # of the bootstrap
-LEVEL = 0.95  # of the interval of the recall
+SAMPLE = 4_096  # questions, at least, whose pairs are found exactly
+ENOUGH = 1_000  # of these that have pairs; where they are fewer, more are sampled,
+SHARE = 0.1  # but no more than this share of all
+UNPROVEN = 4  # cells a vector, where the sample has too few pairs to choose by
+TAIL = 0.025  # outside either end of the recall's 95 % interval
+NORMAL = 1.96  # standard errors that leave as much outside
 
 
 @dataclass(frozen=True)
@@ -124,27 +127,49 @@ def make_cells(vectors: Vectors, lowest: int, seed: int) -> tuple[Cells, Recall]
     needed = cells_needed(near1, near2)
     half = np.random.default_rng(seed).permutation(len(vectors)) % 2 == 0
     choosing = half[first]
-    # The lower end of its interval shall do, so that the other half is likely to agree.
-    p = next((p for p in range(1, most + 1) if recall(first[choosing], needed[choosing] <= p).low >= RECALL), None)
-    if p is None:
+    p = fewest_cells(first[choosing], needed[choosing], most)
+    return Cells.assign(vectors.rounded, centres, p), recall(first[~choosing], needed[~choosing] <= p)
+
+
+def fewest_cells(question: np.ndarray, needed: np.ndarray, most: int) -> int:
+    """The smallest p with which enough pairs are found.
+
+    Args:
+        question: (m,) the sampled question of each pair.
+        needed: (m,) the p that it takes to find the pair.
+        most: of p.
+
+    Raises:
+        UserError: that is not enough.
+    """
+    for p in range(1, most + 1):
+        found = recall(question, needed <= p)
+        if found.low >= RECALL:  # not only the estimate, so that other pairs are likely to agree
+            return p
+        if found.value == 1:  # and more cells would show no more
+            return max(p, min(UNPROVEN, most))
+    if found.value < RECALL:
         raise UserError(
             f"--approximate: {most} cells a question are not enough to find {RECALL:.0%} of the pairs; "
             "the exact way (without it) or a higher --threshold will"
         )
-    return Cells.assign(vectors.rounded, centres, p), recall(first[~choosing], needed[~choosing] <= p)
+    return most
 
 
 def sampled_pairs(vectors: Vectors, lowest: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """All pairs of `lowest` millionths or more that a sample of the vectors has: the sampled one, and the other."""
-    rows = np.random.default_rng(seed).permutation(len(vectors))[:SAMPLE]
-    found, level = [(np.empty(0, np.int64),) * 2], vectors.level(lowest)
+    rows, level = np.random.default_rng(seed).permutation(len(vectors)), vectors.level(lowest)
+    found, having = [(np.empty(0, np.int64),) * 2], 0
     for start in range(0, len(rows), TILE):
+        if start >= SAMPLE and (having >= ENOUGH or start >= SHARE * len(rows)):
+            break
         part = rows[start : start + TILE]
         for i, j in cells_above(vectors.rounded[torch.from_numpy(part)], vectors.rounded, lambda: level):
-            enough = vectors.millionths(part[i], j) >= lowest
+            enough = (vectors.millionths(part[i], j) >= lowest) & (part[i] != j)
             found.append((part[i][enough], j[enough]))
+        having = len(np.unique(np.concatenate([first for first, _ in found])))
     first, second = (np.concatenate(column) for column in zip(*found))
-    return first[first != second], second[first != second]
+    return first, second
 
 
 def cells_needed(near1: np.ndarray, near2: np.ndarray) -> np.ndarray:
@@ -158,17 +183,22 @@ def cells_needed(near1: np.ndarray, near2: np.ndarray) -> np.ndarray:
 
 
 def recall(question: np.ndarray, found: np.ndarray) -> Recall:
-    """The share of pairs that is found, with an interval by drawing questions anew, as pairs of one go together.
+    """The share of pairs that is found, with a 95 % interval.
+
+    A question's pairs are found or lost together, so its pairs are one draw: the
+    share is a ratio of two sums over questions (Cochran 1977, chapter 6). Where
+    next to nothing was lost, the interval is no shorter than that of as many
+    questions which all lost nothing.
 
     Args:
         question: (m,) the sampled question of each pair.
         found: (m,) bool.
     """
     if not len(found):
-        return Recall(1.0, 1.0, 1.0, 0)  # nothing is there to be lost
+        return Recall(1.0, 0.0, 1.0, 0)  # nothing is known
     _, number = np.unique(question, return_inverse=True)
-    all_, hits = np.bincount(number), np.bincount(number, found)
-    random = np.random.default_rng(0)
-    weights = random.multinomial(len(all_), np.full(len(all_), 1 / len(all_)), DRAWS)
-    low, high = np.quantile(weights @ hits / (weights @ all_), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Recall(float(found.mean()), float(low), float(high), len(found))
+    pairs, hits = np.bincount(number), np.bincount(number, found)
+    share, n = float(hits.sum() / pairs.sum()), len(pairs)
+    error = float(np.sqrt(((hits - share * pairs) ** 2).sum() * n / max(n - 1, 1)) / pairs.sum())
+    low = min(share - NORMAL * error, TAIL ** (1 / n))
+    return Recall(share, max(low, 0.0), min(share + NORMAL * error, 1.0), len(found))

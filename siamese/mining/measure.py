@@ -83,8 +83,10 @@ def quality(shared: Path) -> Figures:
     from siamese.teacher import load_encoder
 
     files = [read_pairs(shared / f"{name}.csv") for name in ("train", "validation", "test")]
-    sides = [chain.from_iterable(getattr(pairs, side) for pairs in files) for side in ("question1", "question2")]
-    clusters = Clusters(Pairs.of(*sides, chain.from_iterable(pairs.labels.tolist() for pairs in files)))
+    first, second = (
+        chain.from_iterable(getattr(pairs, side) for pairs in files) for side in ("question1", "question2")
+    )
+    clusters = Clusters(Pairs.of(first, second, chain.from_iterable(pairs.labels.tolist() for pairs in files)))
     test = files[-1]
     assert test.unseen is not None
     slices = {
