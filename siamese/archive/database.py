@@ -14,12 +14,12 @@ from typing import IO, Any
 
 import numpy as np
 
-from siamese.archive import words
+from siamese.archive import nearest, words
 from siamese.errors import ArchiveError
 from siamese.files import sync_file
 
 FORMAT = 1
-DATABASE, VECTORS = "archive.sqlite", "vectors.f32"
+DATABASE, VECTORS, LISTS = "archive.sqlite", "vectors.f32", "lists.npz"
 PATIENCE = 1.0  # seconds that a second writer waits for the first
 
 # `blank` are the rows whose vector is 0: of questions without a known word, and of removed ones,
@@ -62,7 +62,8 @@ class Database:
             raise ArchiveError(f"{folder}: an archive of format {self.facts.get('format')!r}, expected {FORMAT}")
         self.dimensions: int = self.facts["dimensions"]
         self.vectors: np.ndarray = np.zeros((0, self.dimensions), np.float32)  # (rows, d), 0 where blank
-        self.blank = np.zeros(0, np.int64)  # (b,) rows, in order
+        self.blank = np.zeros(0, bool)  # (rows,)
+        self.lists: nearest.Lists | None = None  # where there are too many rows to compare with all
         self._changes = -1  # of the archive, at the last look
 
     def close(self) -> None:
@@ -115,12 +116,36 @@ class Database:
                     "UPDATE meta SET value = ? WHERE key = ?", [(v, k) for k, v in meta.items()]
                 )
                 self.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, OSError) and error.filename is None:  # a full disk
+                    error.filename = str(self.folder / VECTORS)
                 if self.connection.in_transaction:  # SQLite ends it by itself where the disk is full
                     self.execute("ROLLBACK")
                 raise
-            # Else the log keeps what was removed; where somebody reads, the next writer does it.
+            # Else the log keeps what was removed. Where somebody reads, nobody waits: the next change does it.
+            self.execute("PRAGMA busy_timeout = 0")
             self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
+
+    def nearest(self, queries: np.ndarray, k: int) -> np.ndarray:
+        """The rows of the k nearest vectors of each query, as far as `method` says; (m, k) int64, -1 for none."""
+        find = self.lists.nearest if self.lists and self.lists.probes else nearest.exact
+        return find(self.vectors, self.blank, queries, k)[1]
+
+    def renew_lists(self) -> None:
+        """Make the lists anew where the archive has outgrown them; rows never move, so that the old ones stay right."""
+        with self.reading():
+            rows, lists = len(self.vectors), self.lists
+            if rows <= nearest.MOST_EXACT or self.blank.all() or (lists and lists.cover(rows)):
+                return
+            self.lists = nearest.Lists.make(self.vectors, self.blank)
+        self.lists.save(self.folder / LISTS)
+
+    def method(self) -> str:
+        """How it is searched by vectors: exact, or approximate, and then how well."""
+        if self.lists is None or not self.lists.probes:
+            return "exact"
+        return f"approximate, recall@{nearest.K} {self.lists.recall:.3f} measured on {nearest.SAMPLE:,} questions"
 
     def _wipe(self, file: IO[bytes]) -> None:
         """Overwrite the vectors of removed questions."""
@@ -136,7 +161,12 @@ class Database:
                 self.vectors = np.memmap(self.folder / VECTORS, "<f4", "r", shape=shape)
             except (OSError, ValueError) as error:
                 raise ArchiveError(f"{self.folder / VECTORS}: {error}; expected {shape[0]:,} vectors") from None
-        self.blank = np.array([row for (row,) in self.execute("SELECT row FROM blank ORDER BY row")], np.int64)
+        self.blank = np.zeros(meta["rows"], bool)
+        self.blank[[row for (row,) in self.execute("SELECT row FROM blank")]] = True
+        path, lists = self.folder / LISTS, None
+        if meta["rows"] > nearest.MOST_EXACT and path.is_file():
+            lists = nearest.Lists.load(path, self.dimensions)
+        self.lists = lists
         self.words.forget()
         self._changes = meta["changes"]
 

@@ -1,14 +1,21 @@
 """Two orders of the same questions, by meaning and by words, as one."""
 
+import math
+
 import numpy as np
 
 CANDIDATES = 100  # of each leg, that are ranked by both
-WEIGHT = 0.02  # of BM25 beside the similarity; chosen on validation pairs, see reports/archive/retrieval.md
+WEIGHT = 0.24  # chosen on validation pairs, see reports/archive/retrieval.md
 
 
-def combined(similarity: np.ndarray, bm25: np.ndarray) -> np.ndarray:
-    """similarity + WEIGHT · BM25; (m,), as both."""
-    return similarity + WEIGHT * bm25
+def combined(similarity: np.ndarray, bm25: np.ndarray, n: int) -> np.ndarray:
+    """similarity + WEIGHT · BM25 / log((n − ½) / 1½): a word that only one of n questions holds adds about WEIGHT.
+
+    Args:
+        similarity, bm25: (m,) of the same questions.
+        n: questions in the archive; in a small one words are worth less by BM25, and as much to who asks.
+    """
+    return similarity + WEIGHT * bm25 / max(1.0, math.log(max(n - 0.5, 1) / 1.5))
 
 
 def join(near: np.ndarray, rows: np.ndarray, bm25: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,8 +13,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from siamese.archive import database, nearest, ranking, words
-from siamese.archive.database import DATABASE, VECTORS, Database, Meta
+from siamese.archive import database, ranking, words
+from siamese.archive.database import DATABASE, LISTS, VECTORS, Database, Meta
 from siamese.config import PRETRAINED
 from siamese.errors import ArchiveError, UserError
 from siamese.files import sync_folder
@@ -107,7 +107,9 @@ class Archive:
                 database.create(building, facts)
                 with cls(building, model) as archive:
                     archive.add_blocks(blocks)
-                os.replace(building / VECTORS, folder / VECTORS)
+                for name in (VECTORS, LISTS):
+                    if (building / name).exists():
+                        os.replace(building / name, folder / name)
                 sync_folder(folder)
                 os.replace(building / DATABASE, folder / DATABASE)  # from here on it is one
                 sync_folder(folder)
@@ -144,6 +146,7 @@ class Archive:
             first = meta["rows"]
             given = self._append(questions, ids, meta, file)
             words.add(self._database.connection, first)
+        self._database.renew_lists()
         return given
 
     def add_blocks(self, blocks: Iterable[Block]) -> int:
@@ -153,6 +156,7 @@ class Archive:
             for questions, ids in blocks:
                 self._append(questions, ids, meta, file)
             words.add(self._database.connection, first)
+        self._database.renew_lists()
         return int(meta["rows"] - first)
 
     def remove(self, ids: Iterable[str]) -> None:
@@ -227,13 +231,14 @@ class Archive:
             "dimensions": meta["dimensions"],
             "model": self.name,
             "fingerprint": meta["fingerprint"],
-            "search": self.method(),
+            "search": self._database.method(),
             "bytes": sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
         }
 
     def method(self) -> str:
-        """How it is searched by vectors: exact."""
-        return "exact"
+        """How it is searched by vectors: "exact", or "approximate, ..." with the recall that was measured."""
+        with self._database.reading():
+            return self._database.method()
 
     def search(self, questions: Sequence[str], k: int = 10, legs: str = "both") -> list[list[Hit]]:
         """The k best questions of the archive for each question, the best first.
@@ -253,17 +258,17 @@ class Archive:
             raise UserError(f"legs {legs!r}: expected one of {', '.join(LEGS)}")
         found: list[list[Hit]] = []
         for start in range(0, len(questions), BLOCK):
-            with self._database.reading():
-                found += self._search(questions[start : start + BLOCK], k, legs)
+            with self._database.reading() as meta:
+                found += self._search(questions[start : start + BLOCK], k, legs, meta["questions"])
         return found
 
-    def _search(self, questions: Sequence[str], k: int, legs: str) -> list[list[Hit]]:
+    def _search(self, questions: Sequence[str], k: int, legs: str, n: int) -> list[list[Hit]]:
         data, queries = self._database, self.model.encode(questions)
         candidates = k if legs == "vectors" else max(k, ranking.CANDIDATES)
         near = [np.zeros(0, np.int64)] * len(questions)
         if legs != "words":
             known = np.flatnonzero(queries.any(axis=1))  # the others have no direction
-            for i, rows in zip(known, nearest.exact(data.vectors, data.blank, queries[known], candidates)[1]):
+            for i, rows in zip(known, data.nearest(queries[known], candidates)):
                 near[i] = rows[rows >= 0]
         found = []
         for question, query, rows in zip(questions, queries, near):
@@ -271,7 +276,7 @@ class Archive:
             if legs != "vectors":
                 rows, bm25 = ranking.join(rows, *data.words.scores(question), candidates)
             similarity = cosine(np.vstack((query, data.vectors[rows])), [0] * len(rows), 1 + np.arange(len(rows)))
-            score = {"vectors": similarity, "words": bm25, "both": ranking.combined(similarity, bm25)}[legs]
+            score = {"vectors": similarity, "words": bm25, "both": ranking.combined(similarity, bm25, n)}[legs]
             best = np.lexsort((rows, -score))[:k]
             found.append(self._hits(rows[best], similarity[best]))
         return found

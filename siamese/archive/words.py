@@ -13,7 +13,7 @@ from siamese.errors import UserError
 
 LETTERS = 10_000  # of a question that are looked at
 MOST_WORDS = 64  # of a question that are looked up, the rarest
-BUDGET = 20_000  # questions that hold one of the words, counted for each word: what a query's time goes by
+BUDGET = 5_000  # questions that hold a rare word, counted for each word; on Quora's more find nothing better
 FREQUENT = 1_000  # questions: counting them takes so long that it is remembered
 
 _PLAIN = "unicode61 remove_diacritics 2 categories ''L* M* N* Co''"
@@ -69,27 +69,35 @@ class Words:
         self.counts.clear()
 
     def scores(self, question: str) -> tuple[np.ndarray, np.ndarray]:
-        """The questions that share one of the words looked up, as rows (m,) int64, and their BM25 (m,) float64, ≥ 0."""
-        words = self.words(question)
-        found: list[tuple[int, float]] = []
-        if words:
-            query = " OR ".join(f'"{word}"' for word in words)  # what FTS5 takes for a word holds no quotes
-            found = self.connection.execute(
-                "SELECT rowid, -bm25(words) FROM words WHERE words MATCH ? ORDER BY rowid", (query,)
-            ).fetchall()
-        table = np.array(found, np.float64).reshape(-1, 2)
-        return table[:, 0].astype(np.int64), table[:, 1]
+        """The questions that share a rare word with this one, by BM25 over all of its words.
 
-    def words(self, question: str) -> list[str]:
-        """The words of a question that are looked up: the rarest, while few enough questions hold them.
+        To look at all that share any word takes a hundred times as long: "what" alone is in a large part of them.
 
-        Rare words decide the order, and frequent ones the time that it takes. At
-        least one word of the archive's is looked up, where the question has one.
+        Returns:
+            (m,) int64 rows, in order, and (m,) float64 scores, above 0.
+        """
+        rare, frequent = self.words(question)
+        rows, scores = self._match(_any(rare))
+        if frequent and len(rows):
+            # FTS5 scores what it matches by all the words of the query, so that the rare ones count twice.
+            scores = self._match(f"({_any(rare)}) AND ({_any(rare + frequent)})")[1] - scores
+        return rows, scores
+
+    def _match(self, query: str) -> tuple[np.ndarray, np.ndarray]:
+        sql = "SELECT rowid, -bm25(words) FROM words WHERE words MATCH ? ORDER BY rowid"
+        found = np.array(self.connection.execute(sql, (query,)).fetchall() if query else [], np.float64).reshape(-1, 2)
+        return found[:, 0].astype(np.int64), found[:, 1]
+
+    def words(self, question: str) -> tuple[list[str], list[str]]:
+        """A question's words that the archive has, rare and frequent ones, the rarest first.
+
+        The rare ones are those that few enough questions hold, BUDGET in all; at least one word is.
         """
         counts = sorted((self._count(stem), word) for stem, word in self._cut(question).items())
         counts = [(count, word) for count, word in counts if count][:MOST_WORDS]
-        within = np.cumsum([count for count, _ in counts]) <= BUDGET
-        return [word for i, (_, word) in enumerate(counts) if i == 0 or within[i]]
+        words = [word for _, word in counts]
+        rare = max(1, int((np.cumsum([count for count, _ in counts]) <= BUDGET).sum()))
+        return words[:rare], words[rare:]
 
     def _cut(self, question: str) -> dict[str, str]:
         """Each distinct stem of the question, and the word it is of."""
@@ -111,3 +119,7 @@ class Words:
         if count >= FREQUENT:
             self.counts[stem] = count
         return count
+
+
+def _any(words: list[str]) -> str:
+    return " OR ".join(f'"{word}"' for word in words)  # what FTS5 takes for a word holds no quotes
