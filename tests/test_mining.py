@@ -97,6 +97,7 @@ def test_the_pairs_of_brute_force(dtype: torch.dtype, threshold: float) -> None:
 def test_a_threshold_of_zero_and_of_one(tmp_path: Path) -> None:
     vectors = groups(60)
     assert ranked(run(vectors, Settings(0.0), tmp_path / "0")) == naive(vectors, 0.0)
+    assert ranked(run(vectors, Settings(0.0, approximate=True), tmp_path / "cells")) == naive(vectors, 0.0)
     assert ranked(run(vectors, Settings(1.0), tmp_path / "1")) == []
     assert ranked(run(vectors, Settings(0.999999), tmp_path / "2")) == [(1_000_000, 3, 5)]
 

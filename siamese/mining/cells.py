@@ -24,6 +24,7 @@ from siamese.mining.found import Wanted
 RECALL = 0.99  # of the pairs above the threshold that shall be found
 MOST_CELLS = 32  # that a vector may belong to
 CELLS = 2.0  # of n vectors there are CELLS · √n cells: finding them and joining them then cost about as much
+SHAPE = 256  # a cell's vectors are filled up to a multiple of it
 LEARNED_ON = 64  # vectors a cell, to learn its centre
 ROUNDS = 8  # of k-means
 SAMPLE = 4_096  # questions, at least, whose pairs are found exactly
@@ -69,12 +70,15 @@ class Cells:
     def join(self, vectors: Vectors, cell: int, wanted: Wanted) -> np.ndarray:
         """Every pair that is wanted and belongs to a cell; found.PAIR, ordered by first and second."""
         members = self.members[self.starts[cell] : self.starts[cell + 1]]
-        rounded = vectors.rounded[torch.from_numpy(members).long()]
-        found = candidates(rounded, 0, len(members), lambda: vectors.level(wanted.lowest))
+        # Filled up with zeros: for products of each new shape torch takes time, and memory that it keeps.
+        rounded = vectors.rounded.new_zeros(-(-len(members) // SHAPE) * SHAPE, vectors.rounded.shape[1])
+        rounded[: len(members)] = vectors.rounded[torch.from_numpy(members).long()]
+        found = candidates(rounded, 0, len(rounded), lambda: vectors.level(wanted.lowest))
 
         def own() -> Iterator[tuple[np.ndarray, np.ndarray]]:
             for i, j in found:
-                first, second = members[i], members[j]
+                inside = j < len(members)  # and i < j
+                first, second = members[i[inside]], members[j[inside]]
                 belongs = first_shared(self.of[first], self.of[second]) == cell
                 yield first[belongs], second[belongs]
 
