@@ -83,9 +83,8 @@ def quality(shared: Path) -> Figures:
     from siamese.teacher import load_encoder
 
     files = [read_pairs(shared / f"{name}.csv") for name in ("train", "validation", "test")]
-    first, second = (
-        chain.from_iterable(getattr(pairs, side) for pairs in files) for side in ("question1", "question2")
-    )
+    first = chain.from_iterable(pairs.question1 for pairs in files)
+    second = chain.from_iterable(pairs.question2 for pairs in files)
     clusters = Clusters(Pairs.of(first, second, chain.from_iterable(pairs.labels.tolist() for pairs in files)))
     test = files[-1]
     assert test.unseen is not None
