@@ -118,7 +118,7 @@ class Kept:
 
     def remove(self) -> None:
         """Remove everything: the pairs have been written where they belong."""
-        for path in (*self.folder.glob("sorted-*.bin"), self.path, self.folder / IDENTITY):
+        for path in (self.folder / IDENTITY, self.path, *self.folder.glob("sorted-*.bin")):
             path.unlink(missing_ok=True)
 
 

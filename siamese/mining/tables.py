@@ -91,6 +91,8 @@ def read_pairs(path: str | Path, known: Questions | None) -> tuple[Questions, np
                 questions.texts.append(str(row[text]))
                 questions.ids += [key] if by_id else []
             ends.append(number[key])
+        if ends[0] == ends[1]:
+            raise DataError(f"{where}: a question with itself; expected two questions")
         millionths = round(_number(row, "similarity", where) * MILLION)
         probabilities[millionths] = _number(row, "probability", where)
         if pairs and millionths > pairs[-1][0]:
