@@ -212,7 +212,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_pairs(
     units = whole.kept.units
     assert units > 4
     data = (tmp_path / "whole" / kept.PAIRS).read_bytes()
-    for cut in np.linspace(0, len(data), 5 if approximate else 9).astype(int):  # what a crash leaves, at any byte
+    for cut in np.linspace(0, len(data) - 1, 3 if approximate else 9).astype(int):  # what a crash leaves, at any byte
         folder = tmp_path / f"cut-{cut}"
         shutil.copytree(tmp_path / "whole", folder)
         (folder / kept.PAIRS).write_bytes(data[:cut])
