@@ -95,24 +95,25 @@ def first_shared(cells1: np.ndarray, cells2: np.ndarray) -> np.ndarray:
 
 
 def learn(vectors: Tensor, count: int, seed: int) -> Tensor:
-    """The centres of cells, by k-means on the sphere (Dhillon and Modha 2001); (count, d), rows of length 1."""
+    """The centres of cells, by k-means on the sphere (Dhillon and Modha 2001); (count, d) float32, of length 1."""
     random = np.random.default_rng(seed)
     chosen = random.permutation(len(vectors))[: count * LEARNED_ON]
     x = vectors[torch.from_numpy(chosen)].float()
     centres = x[:count].clone()
     for _ in range(ROUNDS):
-        cell = torch.from_numpy(nearest(x.to(vectors.dtype), centres.to(vectors.dtype), 1)[:, 0]).long()
-        sums = torch.zeros_like(centres).index_add_(0, cell, x)
+        sums = torch.zeros_like(centres).index_add_(0, torch.from_numpy(nearest(x, centres, 1)[:, 0]).long(), x)
         # A cell that has lost all its vectors keeps its centre.
         centres = torch.where(sums.norm(dim=1, keepdim=True) > 0, torch.nn.functional.normalize(sums, dim=1), centres)
-    return centres.to(vectors.dtype)
+    return centres
 
 
 def nearest(vectors: Tensor, centres: Tensor, p: int) -> np.ndarray:
-    """The p cells with the nearest centres, nearest first; (n, p) int32."""
+    """The p cells with the nearest of the centres, (k, d) float32, nearest first; (n, p) int32."""
     parts = [np.empty((0, p), np.int32)]
     for part in vectors.split(4 * TILE):
-        products = (part @ centres.T).float()
+        products = (
+            part.float() @ centres.T
+        )  # in bfloat16 many would be equal, and which of them come first depends on p
         cells = products.argmax(1, keepdim=True) if p == 1 else products.topk(p, dim=1).indices
         parts.append(cells.int().numpy())
     return np.concatenate(parts)
