@@ -278,6 +278,7 @@ def main() -> None:
     parser.add_argument("--out", default="reports/archive", type=Path, metavar="DIR")
     parser.add_argument("--quick", action="store_true", help="small, to see that it works")
     options = parser.parse_args()
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does, before torch is loaded
     path = options.out / "mining.json"
     figures = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     measures: dict[str, Callable[[], Any]] = {
