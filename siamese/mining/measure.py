@@ -5,6 +5,7 @@ Each part keeps its figures in mining.json, so that parts can be measured at dif
 
 import argparse
 import json
+import os
 import platform
 import resource
 import subprocess
