@@ -14,6 +14,7 @@ from siamese.config import CHOICES, PRESETS, PRETRAINED
 from siamese.errors import UserError
 from siamese.experiment.variants import BASE, STUDIES, against_first, parse_all
 from siamese.losses.registry import LOSSES
+from siamese.mining.commands import add_commands as add_mining_commands
 from siamese.options import (
     FILES,
     MODEL,
@@ -128,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     add_model(sub)
 
     add_archive_commands(commands)
+    add_mining_commands(commands)
 
     sub = command("losses", losses, "List the losses.")
     sub.add_argument("--json", action="store_true", help="print JSON")

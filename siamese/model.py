@@ -235,13 +235,20 @@ def first_word(config: Config) -> int:
     return RULES[config.tokens].first_word + config.buckets
 
 
-def cosine(vectors: np.ndarray, first: Sequence[int] | np.ndarray, second: Sequence[int] | np.ndarray) -> np.ndarray:
+def cosine(
+    vectors: np.ndarray,
+    first: Sequence[int] | np.ndarray,
+    second: Sequence[int] | np.ndarray,
+    squares: np.ndarray | None = None,
+) -> np.ndarray:
     """The cosines of vectors[first[i]] and vectors[second[i]]; (n,) float64.
 
-    Exactly 1 for a vector and itself, 0 for the zero vector.
+    Exactly 1 for a vector and itself, 0 for the zero vector. `squares` are the
+    squared lengths of all vectors, for a caller that has them.
     """
     first, second = np.asarray(first, np.int64), np.asarray(second, np.int64)
-    squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
+    if squares is None:
+        squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
     dots = np.empty(len(first))
     for part in np.array_split(np.arange(len(first)), len(first) // 8_192 + 1):  # bounds the memory
         a, b = vectors[first[part]], vectors[second[part]]

@@ -134,7 +134,7 @@ def _from_pairs(file: File, faults: Faults, columns: Columns, labelled: bool) ->
 
     def check(record: Record) -> str | None:
         reason = _question_fault(record, columns.question1) or _question_fault(record, columns.question2)
-        if not reason and labelled and _label(record.get(columns.label)) is None:
+        if not reason and labelled and label_of(record.get(columns.label)) is None:
             reason = f"{columns.label} is {repr(record.get(columns.label))[:40]}, expected 0 or 1"
         return reason
 
@@ -143,7 +143,7 @@ def _from_pairs(file: File, faults: Faults, columns: Columns, labelled: bool) ->
 
     def texts() -> Iterator[str]:
         for record in faults.without(file.records, check):
-            label = _label(record[columns.label]) if labelled else None
+            label = label_of(record[columns.label]) if labelled else None
             labels.append(-1 if label is None else label)
             for name, values in kept.items():
                 values.append(record.get(name))
@@ -160,7 +160,7 @@ def _from_pairs(file: File, faults: Faults, columns: Columns, labelled: bool) ->
         all_texts.take(first),
         all_texts.take(first + 1),
         np.array(labels, np.int8),
-        np.array([_label(value) == 1 for value in kept["unseen"]], bool) if "unseen" in kept else None,
+        np.array([label_of(value) == 1 for value in kept["unseen"]], bool) if "unseen" in kept else None,
         np.array([value if value in PARTS else "" for value in kept["split"]], "U10") if "split" in kept else None,
         all_texts.take(first + 2) if has_id else None,
     )
@@ -193,7 +193,8 @@ def _question_fault(record: Record, name: str) -> str | None:
     return None
 
 
-def _label(value: Any) -> int | None:
+def label_of(value: Any) -> int | None:
+    """0 or 1 as files write it, or None where it is neither."""
     if isinstance(value, str):
         value = value.strip()
     return {"0": 0, "1": 1, "0.0": 0, "1.0": 1}.get(str(int(value) if isinstance(value, bool) else value))
