@@ -69,7 +69,7 @@ def connection(short: Any) -> Iterator[socket.socket]:
         yield one
 
 
-def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -153,16 +153,19 @@ def test_a_client_that_does_not_take_its_answer_is_cut(short: Any, connection: s
     assert not rest(connection).endswith(b"}")
 
 
-def test_more_connections_than_allowed_are_told_to_come_again(short: Any) -> None:
-    until(lambda: not short.server_state.connections)
-    many = [socket.create_connection(("127.0.0.1", short.port)) for _ in range(SHORT.connections)]
-    until(lambda: len(short.server_state.connections) == SHORT.connections)
-    with socket.create_connection(("127.0.0.1", short.port)) as one:
-        answer = rest(one)
-    assert answer.startswith(b"HTTP/1.1 503 ")
-    assert b"Retry-After: 1\r\n" in answer
-    for one in many:
-        one.close()
+def test_more_connections_than_allowed_are_told_to_come_again() -> None:
+    with running(None, Limits(connections=3)) as server:
+        many = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(3)]
+        until(lambda: len(server.server_state.connections) == 3)
+        with socket.create_connection(("127.0.0.1", server.port)) as one:
+            answer = rest(one)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: 1\r\n" in answer
+        many[0].close()
+        until(lambda: len(server.server_state.connections) == 2)
+        assert ask(server.port, "GET", "/health")[0] == 200
+        for one in many:
+            one.close()
 
 
 # Clients that send too much, or something else
@@ -276,7 +279,7 @@ def test_asked_to_end_it_answers_what_it_was_asked_before(number: int, code: int
         head, _, body = rest(one).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 ")
     assert len(json.loads(body)["vectors"]) == 300
-    assert process.wait(5) == code
+    assert process.wait(20) == code
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
     assert process.stderr
@@ -294,7 +297,7 @@ def test_it_ends_while_clients_hold_connections_open(tmp_path: Path) -> None:
         half.sendall(HEAD[:20])
         assert ask(port, "GET", "/health")[0] == 200
         process.terminate()
-        assert process.wait(5) == 143
+        assert process.wait(20) == 143
         assert rest(silent) == b""
 
 
@@ -318,7 +321,7 @@ def test_work_that_does_not_end_does_not_keep_it_from_ending() -> None:
     port = port_of(process)
     assert ask(port, "POST", "/predict", json.loads(BODY))[0] == 504
     process.terminate()
-    assert process.wait(5) == 143
+    assert process.wait(20) == 143
 
 
 @posix
@@ -361,7 +364,7 @@ def test_beyond_the_loopback_it_warns_and_answers_to_any_name() -> None:
         one.request("GET", "/health", headers={"Host": "questions.example"})
         assert one.getresponse().status == 200
     process.terminate()
-    assert process.wait(5) == 143
+    assert process.wait(20) == 143
     assert process.stderr
     assert process.stderr.readline().startswith("using the pretrained model")
     assert process.stderr.readline() == (
