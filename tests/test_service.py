@@ -4,9 +4,11 @@ import asyncio
 import json
 import logging
 import os
+import sqlite3
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +136,14 @@ def test_while_another_process_writes_a_client_shall_come_again(writing: TestCli
         answer = writing.post("/questions", json={"questions": ["one"]})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert writing.post("/questions", json={"questions": ["one"]}).status_code == 201
+
+
+def test_a_damaged_archive_is_an_error_of_the_service(writing: TestClient, memory: Path) -> None:
+    with closing(sqlite3.connect(memory / "archive" / "archive.sqlite")) as connection:
+        connection.execute("DROP TABLE questions")
+    assert writing.post("/questions", json={"questions": ["one"]}).status_code == 500
+    assert writing.post("/search", json={"questions": ["one"]}).status_code == 200  # there is nothing to be found
+    assert writing.delete("/questions/1").status_code == 500
 
 
 def test_an_archive_of_another_model_is_refused(tmp_path: Path, tiny_model: Path) -> None:
