@@ -30,6 +30,7 @@ from siamese.options import (
     load_model,
     recipe,
 )
+from siamese.service.commands import add_commands as add_service_commands
 from siamese.stopping import Stopped, stopping_at_once
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_archive_commands(commands)
     add_mining_commands(commands)
+    add_service_commands(commands)
 
     sub = command("losses", losses, "List the losses.")
     sub.add_argument("--json", action="store_true", help="print JSON")

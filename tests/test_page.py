@@ -1,0 +1,352 @@
+"""The page of the service in a real browser, headless; skipped where there is no Chromium."""
+
+import json
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from siamese import SiameseModel
+from siamese.archive.store import Archive
+from siamese.service.app import make_app
+from siamese.service.connections import listen, make_server
+from siamese.service.limits import Limits
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)")
+
+MODEL = SiameseModel.pretrained()
+FIRST, SECOND = "How can I lose weight in Zzyzxville?", "What is the fastest way to lose weight?"
+HTML = '<img src=x onerror="window.broken=1"> <script>window.broken=1</script> &amp; <b>How old are you?</b>'
+LIST = ["How do I reset my password?", "How can I reset my password?", "Where is my invoice?", HTML]
+STORED = {"1": "How do I reset my password?", "2": "Where is my invoice?", HTML: HTML}
+
+
+@pytest.fixture(scope="module")
+def addresses() -> Iterator[dict[str, str]]:
+    """Of a service with an archive and of one without."""
+    running, found = [], {}
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
+        with Archive.create(Path(folder) / "archive", MODEL, "pretrained") as archive:
+            archive.add(list(STORED.values()), list(STORED))
+        for name, archive_folder in (("archive", Path(folder) / "archive"), ("plain", None)):
+            listening = listen("127.0.0.1", 0)
+            server = make_server(make_app(MODEL, archive_folder), Limits())
+            found[name] = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+            thread = threading.Thread(target=server.run, args=([listening],))
+            thread.start()
+            running.append((server, thread))
+        yield found
+        for server, thread in running:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        one = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # it has none for root
+        yield one
+        one.close()
+
+
+@pytest.fixture()
+def page(browser: Any, addresses: dict[str, str], request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A page with an archive, desktop and light; indirect parameters change that. It may not complain of anything."""
+    width, scheme, name = getattr(request, "param", (1000, "light", "archive"))
+    context = browser.new_context(viewport={"width": width, "height": 740}, color_scheme=scheme)
+    one, complaints = context.new_page(), list[str]()
+    one.on("console", lambda message: complaints.append(message.text))
+    one.on("pageerror", lambda error: complaints.append(str(error)))
+    one.on("dialog", lambda dialog: complaints.append(dialog.message))
+    one.on("request", lambda asked: asked.url.startswith(addresses[name]) or complaints.append(asked.url))
+    one.goto(addresses[name])
+    yield one
+    context.close()
+    assert complaints == []
+
+
+def text(page: Any, selector: str) -> str:
+    return page.inner_text(selector)
+
+
+def type_pair(page: Any, first: str, second: str) -> None:
+    page.fill("#question1", first)
+    page.fill("#question2", second)
+
+
+def shown(page: Any, selector: str, expected: str) -> None:
+    """Wait until the element shows this text."""
+    page.wait_for_function("([s, t]) => document.querySelector(s).textContent.includes(t)", arg=[selector, expected])
+
+
+def middle(page: Any, selector: str) -> float:
+    """Where the middle of an element is on the scale, 0 to 1."""
+    track, box = page.locator("#track").bounding_box(), page.locator(selector).bounding_box()
+    return float((box["x"] + box["width"] / 2 - track["x"]) / track["width"])
+
+
+# Two questions
+
+
+def test_the_verdict_comes_as_one_types(page: Any) -> None:
+    assert text(page, "#verdict") == "Type two questions."
+    assert page.is_hidden("#explanation")
+    type_pair(page, FIRST, SECOND)
+    expected = MODEL.predict(FIRST, SECOND)
+    verdict = "Duplicates" if expected.is_duplicate else "Not duplicates"
+    shown(page, "#verdict", f"{verdict}: probability {round(100 * expected.probability)} %")
+    assert text(page, "#similarity") == f"similarity {expected.similarity:.3f}"
+    assert text(page, "#threshold") == f"threshold {expected.threshold:.3f}"
+    page.wait_for_timeout(200)  # the needle moves
+    assert middle(page, "#needle") == pytest.approx(expected.similarity, abs=0.01)
+    # From the threshold to the end of the scale: its middle is half way.
+    assert middle(page, "#above") == pytest.approx((1 + expected.threshold) / 2, abs=0.01)
+    page.fill("#question2", " ")
+    shown(page, "#verdict", "Type two questions.")
+    assert page.is_hidden("#explanation")
+
+
+def test_words_their_shares_and_what_is_not_known(page: Any) -> None:
+    type_pair(page, FIRST, SECOND)
+    shown(page, "#verdict", "probability")
+    words = page.eval_on_selector_all("#words1 li", "all => all.map(li => li.firstChild.textContent)")
+    assert words == ["how", "can", "i", "lose", "weight", "in", "zzyzxville", "?"]
+    assert page.eval_on_selector_all("#words1 .unknown", "all => all.map(e => e.textContent)") == ["zzyzxville"]
+    assert "not in the vocabulary" in page.inner_text("#words1 li:nth-child(7)")
+    without = MODEL.predict("how can i weight in zzyzxville ?", SECOND).similarity
+    share = MODEL.predict(FIRST, SECOND).similarity - without
+    assert page.inner_text("#words1 li:nth-child(4) small") == f"{share:+.3f}"
+    page.fill("#question1", "How old are you\u202e?")
+    shown(page, "#words1 .unknown", "U+202E")
+
+
+def test_an_older_answer_never_overwrites_a_newer(page: Any) -> None:
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        if json.loads(route.request.post_data)["question2"] == "old":
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/explain", hold)
+    type_pair(page, "new", "old")
+    page.wait_for_timeout(300)
+    assert len(held) == 1
+    page.fill("#question2", "new")
+    shown(page, "#similarity", "similarity 1.000")
+    try:
+        held[0].fulfill(json={"is_duplicate": False, "similarity": 0.1, "threshold": 0.5, "probability": 0,
+                              "words1": [], "words2": []})  # fmt: skip
+    except Exception as error:
+        assert "canceled" in str(error) or "already" in str(error) or "closed" in str(error), error
+    page.wait_for_timeout(200)
+    assert text(page, "#similarity") == "similarity 1.000"
+
+
+def test_typing_asks_once(page: Any) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/explain") else None)
+    page.fill("#question1", "How old are you?")
+    page.type("#question2", "How old is he?", delay=10)
+    shown(page, "#verdict", "probability")
+    assert len(asked) == 1
+
+
+def test_a_busy_service_is_asked_again_and_a_dead_one_is_told_of(browser: Any, addresses: dict[str, str]) -> None:
+    page = browser.new_page()  # not the fixture's: the browser complains of such answers in its console
+    page.goto(addresses["plain"])
+    answers = iter([503])
+    page.route(
+        "**/explain", lambda route: route.fulfill(status=status) if (status := next(answers, 0)) else route.continue_()
+    )
+    type_pair(page, "How are you?", "How are you?")
+    shown(page, "#similarity", "similarity 1.000")
+    page.unroute("**/explain")
+    page.route("**/explain", lambda route: route.abort())
+    page.fill("#question2", "How are they?")
+    shown(page, "#verdict", "The service does not answer.")
+    assert page.is_hidden("#explanation")
+    page.unroute("**/explain")
+    page.route("**/explain", lambda route: route.fulfill(status=504, json={"detail": "too slow"}))
+    page.fill("#question2", "How are we?")
+    shown(page, "#verdict", "Not answered: too slow")
+    page.close()
+
+
+def test_half_a_character_is_asked_as_a_whole_one(page: Any) -> None:
+    page.fill("#question1", "How are you?")
+    page.evaluate("question2.value = 'How are you? \\ud83d'; question2.dispatchEvent(new Event('input'))")
+    shown(page, "#verdict", "probability")
+
+
+# The archive, and the heat map
+
+
+def test_the_archive_is_searched_as_one_types(page: Any) -> None:
+    assert "3 questions" in text(page, "label[for=search]")
+    page.fill("#search", "reset my password")
+    shown(page, "#hits", "How do I reset my password?")
+    found = MODEL.predict("reset my password", "How do I reset my password?")
+    assert f"similarity {found.similarity:.3f}, id 1" in text(page, "#hits li:first-child")
+    page.fill("#search", "")
+    page.wait_for_function("hits.children.length === 0")
+
+
+@pytest.mark.parametrize("page", [(1000, "light", "plain")], indirect=True)
+def test_without_an_archive_there_is_no_search(page: Any) -> None:
+    page.wait_for_load_state("networkidle")
+    assert page.is_hidden("#archive")
+
+
+def test_the_heat_map_is_s(page: Any) -> None:
+    page.fill("#questions", "\n".join(["", *LIST, "  "]))
+    page.wait_for_selector("#matrix:not([hidden])")
+    cells = page.eval_on_selector_all("#rows tr", "all => all.map(r => [...r.cells].slice(1).map(c => c.textContent))")
+    for i, row in enumerate(cells):
+        for j, cell in enumerate(row):
+            expected = f"{MODEL.similarity([LIST[i]], [LIST[j]])[0]:.2f}".replace("-", "−")
+            assert cell == ("·" if i == j else expected)
+    framed = page.eval_on_selector_all("td.duplicate", "all => all.map(c => [c.parentNode.rowIndex, c.cellIndex])")
+    assert framed == [[1, 2], [2, 1]]
+    assert text(page, "#matrix-status").startswith("1 of 6 pairs are duplicates")
+    page.fill("#questions", "\n".join(f"Question {i}?" for i in range(25)))
+    shown(page, "#matrix-status", "25 questions: 24 is the most.")
+    assert page.is_hidden("#matrix")
+
+
+# Other people's text, and the policy
+
+
+def fill_all(page: Any, question: str) -> None:
+    with page.expect_response("**/explain"), page.expect_response("**/search"), page.expect_response("**/similarity"):
+        type_pair(page, question, SECOND)
+        page.fill("#search", question)
+        page.fill("#questions", "\n".join([*LIST, question]))
+    page.wait_for_timeout(100)  # until it is drawn
+    assert "probability" in text(page, "#verdict")
+    assert page.is_visible("#hits li")
+    assert page.is_visible("#matrix")
+
+
+def test_a_question_full_of_html_stays_text(page: Any) -> None:
+    before = page.evaluate("document.scripts.length")
+    fill_all(page, HTML)
+    assert f"id {HTML}" in text(page, "#hits")
+    assert HTML in page.text_content("#rows")
+    assert page.evaluate("[window.broken, document.images.length, document.scripts.length]") == [None, 0, before]
+
+
+def test_the_policy_lets_nothing_else_in(browser: Any, addresses: dict[str, str]) -> None:
+    page = browser.new_page()
+    page.goto(addresses["plain"])
+    page.evaluate(
+        """() => {
+            window.refused = [];
+            addEventListener("securitypolicyviolation", (event) => refused.push(event.effectiveDirective));
+            const script = document.createElement("script");
+            script.textContent = "window.broken = 1";
+            const image = document.createElement("img");
+            image.src = "http://192.0.2.1/x.png";
+            const style = document.createElement("style");
+            style.textContent = "body { color: red }";
+            document.body.append(script, image, style);
+            document.body.setAttribute("onclick", "window.broken = 1");
+            document.body.click();
+            fetch("http://192.0.2.1/").catch(() => {});
+        }"""
+    )
+    page.wait_for_function("refused.length >= 5")
+    assert sorted(page.evaluate("refused")) == [
+        "connect-src", "img-src", "script-src-attr", "script-src-elem", "style-src-elem",
+    ]  # fmt: skip
+    assert page.evaluate("window.broken") is None
+    page.close()
+
+
+# Telephones, the dark, and the keyboard
+
+CONTRASTS = """() => {
+    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const rgba = (color) => {
+        canvas.clearRect(0, 0, 1, 1);
+        canvas.fillStyle = color;
+        canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data];
+    };
+    const luminance = (color) => {
+        const [r, g, b] = rgba(color).map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = (element) => {
+        const color = getComputedStyle(element).backgroundColor;
+        return rgba(color)[3] ? color : behind(element.parentElement);
+    };
+    const low = [];
+    for (const element of document.querySelectorAll("body *")) {
+        const text = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()) || element.value;
+        if (!text || !element.checkVisibility()) continue;
+        const [light, dark] = [getComputedStyle(element).color, behind(element)].map(luminance).sort((a, b) => b - a);
+        const contrast = (light + 0.05) / (dark + 0.05);
+        if (contrast < 4.5) low.push([element.tagName, element.className, element.textContent, contrast]);
+    }
+    return low;
+}"""
+
+
+@pytest.mark.parametrize(
+    "page", [(w, scheme, "archive") for w in (360, 1000) for scheme in ("light", "dark")], indirect=True
+)
+def test_it_fits_and_can_be_read(page: Any) -> None:
+    # Contrast of 4.5 to 1 is what WCAG 2.2 asks of text (1.4.3, AA).
+    for number, question in enumerate(
+        (
+            "",
+            FIRST,
+            HTML,
+            "weight " * 100,
+            "weight " + "a" * 500,
+            "How can I lose weight?\u202e \N{GRINNING FACE} 日本語",
+        )
+    ):
+        if question:
+            fill_all(page, question)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), question
+        assert page.evaluate(CONTRASTS) == [], question
+        if folder := os.environ.get("SCREENSHOTS"):  # for a person to look at
+            size = page.viewport_size["width"]
+            dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+            page.screenshot(path=f"{folder}/{size}-{'dark' if dark else 'light'}-{number}.png", full_page=True)
+
+
+def test_by_keyboard_alone(page: Any) -> None:
+    page.wait_for_selector("#archive:not([hidden])")
+    keys, visited = page.keyboard, []
+    for words in ("How old are you?", "How old are you?", "password", "One?\nTwo?"):
+        keys.press("Tab")
+        keys.type(words)
+        visited.append(page.evaluate("document.activeElement.id"))
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    assert visited == ["question1", "question2", "search", "questions"]
+    page.wait_for_selector("#matrix:not([hidden])")
+    keys.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "matrix"  # arrows scroll it
+    shown(page, "#verdict", "Duplicates: probability")
+
+
+def test_what_a_screen_reader_is_told(page: Any) -> None:
+    for field in page.query_selector_all("textarea, input"):
+        assert field.evaluate("field => field.labels.length") == 1
+    fill_all(page, FIRST)
+    assert page.get_attribute("#verdict", "aria-live") == "polite"
+    assert page.get_by_role("region", name="Similarities of all pairs").is_visible()
+    assert page.get_by_role("rowheader").count() == page.get_by_role("columnheader").count() == 5
+    assert page.get_by_role("list", name="First question").get_by_role("listitem").count() == 8
