@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,10 @@ QUESTIONS = Path(__file__).parents[1] / "data" / "questions.csv"
 # Read when torch is first loaded: where others use the cores too, the threads of small
 # steps would wait for each other in loops, two seconds a step instead of ten milliseconds.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# A shell begins jobs in the background with Ctrl-C ignored, which the programs that tests begin would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("ci")
