@@ -125,7 +125,7 @@ more than {_BUDGET} s are extrapolated from units of the work drawn at random.
 {_table(named, joins)}"""
 
 
-_BUDGET = 600
+_BUDGET = 240
 
 
 def _large(found: Figures) -> str:
