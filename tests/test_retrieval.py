@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from siamese.archive import retrieval
-from siamese.archive.retrieval import ALL_WORDS, Query, judged, measure, scores
+from siamese.archive.retrieval import ALL_WORDS, BOTH_TOO, PLAIN, Query, judged, measure, plain_bm25, scores
 
 HEADER = "question1,question2,is_duplicate\n"
 
@@ -68,4 +68,13 @@ def test_the_command(
         "| vectors",
         "| both",
         "| " + ALL_WORDS,
+        "| " + PLAIN,
+        "| " + BOTH_TOO,
     ]
+
+
+def test_plain_bm25_has_no_stems_and_stumbles_over_no_sign() -> None:
+    rank = plain_bm25(['Old "cars" OR NOT', "my OLD car", "cars", "?!", "a bike"])
+    assert list(rank(0, 10)) == [0, 2, 1]  # "cars" stands in two of them as "old" does, and one of these is shorter
+    assert list(rank(1, 10)) == [1, 0]  # "car" is not "cars"
+    assert list(rank(3, 10)) == []
