@@ -457,6 +457,6 @@ class Dictionary(RuleBasedStateMachine):
 
 def test_a_thousand_operations_as_on_a_dictionary(memory: Path) -> None:
     Dictionary.operations, Dictionary.folder = 0, memory
-    some = settings(max_examples=25, stateful_step_count=45, suppress_health_check=list(HealthCheck))
+    some = settings(max_examples=30, stateful_step_count=45, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Dictionary, settings=some)
     assert Dictionary.operations >= 1_000
