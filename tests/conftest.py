@@ -20,6 +20,10 @@ QUESTIONS = Path(__file__).parents[1] / "data" / "questions.csv"
 # steps would wait for each other in loops, two seconds a step instead of ten milliseconds.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# Where the test files share the cores, each has one.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A shell begins jobs in the background with Ctrl-C ignored, which the programs that tests begin would inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -192,7 +192,7 @@ def test_half_a_character_is_asked_as_a_whole_one(page: Any) -> None:
 
 
 def test_the_archive_is_searched_as_one_types(page: Any) -> None:
-    assert "3 questions" in text(page, "label[for=search]")
+    shown(page, "label[for=search]", "3 questions")  # once the service has told
     page.fill("#search", "reset my password")
     shown(page, "#hits", "How do I reset my password?")
     found = MODEL.predict("reset my password", "How do I reset my password?")
