@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+Command = Callable[..., tuple[int, str, str]]
+
 SHARED = Path(__file__).parents[2] / "shared"
 QUESTIONS = Path(__file__).parents[1] / "data" / "questions.csv"
 
@@ -135,3 +137,21 @@ def room(tmp_path: Path) -> Iterator[Room]:
         pytest.skip(f"needs to mount a small disk: {done.stderr.strip()}")
     yield Room(folder)
     subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture()
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command in this process; its exit code, and what it printed to stdout and stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        from siamese import cli
+
+        code = 0
+        try:
+            cli.main([str(word) for word in words])
+        except SystemExit as stop:
+            assert isinstance(stop.code, int)
+            code = stop.code
+        return (code, *capsys.readouterr())
+
+    return run

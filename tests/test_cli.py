@@ -14,6 +14,7 @@ from typing import Any
 
 import matplotlib.image
 import pytest
+from conftest import Command
 from sklearn.metrics import average_precision_score, confusion_matrix, f1_score, precision_score, roc_auc_score
 
 from siamese import SiameseModel, cli, datasets, options
@@ -29,24 +30,6 @@ METRICS = {"accuracy", "precision", "recall", "f1", "average_precision", "roc_au
 METRICS |= {"calibration_error", "precision_at_recall"}
 BASELINES = {"majority", "tf-idf", "mean of embeddings", "look-up in training clusters"}
 PAIR = ("What makes my bike chain skip?", "Why does the chain of my bike skip?")
-
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture()
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command in this process; its exit code, and what it printed to stdout and stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        code = 0
-        try:
-            cli.main([str(word) for word in words])
-        except SystemExit as stop:
-            assert isinstance(stop.code, int)
-            code = stop.code
-        return (code, *capsys.readouterr())
-
-    return run
 
 
 def start(*words: object, **options: Any) -> subprocess.Popen[str]:

@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Command
 
-from siamese import SiameseModel, cli
+from siamese import SiameseModel
 from siamese.mining.clusters import Cluster, Member
 from siamese.mining.found import PAIR
 from siamese.mining.kept import HEADER
@@ -21,7 +21,6 @@ from siamese.mining.questions import Questions
 from siamese.mining.report import write as write_report
 
 ROOT = Path(__file__).parents[1]
-Command = Callable[..., tuple[int, str, str]]
 
 QUESTIONS = [
     "How do I lose weight?",
@@ -35,22 +34,6 @@ QUESTIONS = [
     "How do I gain weight?",  # a copy
     "=1+1, says \"he\"\r <b>&amp;",
 ]  # fmt: skip
-
-
-@pytest.fixture()
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command in this process; its exit code, and what it printed to stdout and stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        code = 0
-        try:
-            cli.main([str(word) for word in words])
-        except SystemExit as stop:
-            assert isinstance(stop.code, int)
-            code = stop.code
-        return (code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture()
