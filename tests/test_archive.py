@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Command
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from siamese import SiameseModel, cli
+from siamese import SiameseModel
 from siamese.archive import database, ranking
 from siamese.archive.database import DATABASE, LISTS, VECTORS
 from siamese.archive.store import Archive
@@ -452,67 +453,55 @@ def test_damaged_archives(archive: Archive, tmp_path: Path) -> None:
 # As it is typed
 
 
-def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    code = 0
-    try:
-        cli.main([str(word) for word in words])
-    except SystemExit as stop:
-        assert isinstance(stop.code, int)
-        code = stop.code
-    return (code, *capsys.readouterr())
-
-
-def test_commands(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands(tiny_model: Path, tmp_path: Path, command: Command) -> None:
     first, folder = tmp_path / "first.csv", tmp_path / "faq"
     first.write_text('key,text\na,How do I take luggage?\n"b ""x""","",\n', encoding="utf-8")
     build = ("archive", "build", first, "--out", folder, "--model", tiny_model, "--question", "text", "--id", "key")
     assert (
-        run(capsys, *build)[2]
+        command(*build)[2]
         == f"error: {first}, line 3: 3 fields, expected 2; every row is needed, so mend or remove it\n"
     )
     assert not folder.exists()
     first.write_text('key,text\na,How do I take luggage?\n"b ""x""",\nc,"Two\nlines"\n', encoding="utf-8")
-    assert run(capsys, *build)[:2] == (0, f"{folder}: 2 questions, search exact; 1 empty rows left out\n")
-    code, _, err = run(capsys, *build)
+    assert command(*build)[:2] == (0, f"{folder}: 2 questions, search exact; 1 empty rows left out\n")
+    code, _, err = command(*build)
     assert (code, err) == (2, f"error: {folder}: an archive is there already; `archive add` adds to it\n")
 
     more = tmp_path / "more.jsonl"
     more.write_text('{"id": 7, "question": "flight"}\n\n{"id": "c", "question": "ticket"}\n', encoding="utf-8")
     add = ("archive", "add", more, "--archive", folder)
-    assert run(capsys, *add) == (2, "", f"error: {more}, line 3: the id 'c' is there already\n")
+    assert command(*add) == (2, "", f"error: {more}, line 3: the id 'c' is there already\n")
     more.write_text('{"id": 7, "question": "flight"}\n{"question": "ticket"}\n', encoding="utf-8")
-    assert run(capsys, *add) == (2, "", f"error: {more}, line 2: no id; expected one in all rows or in none\n")
+    assert command(*add) == (2, "", f"error: {more}, line 2: no id; expected one in all rows or in none\n")
     more.write_text('{"id": 7, "question": "flight"}\n{"id": "7", "question": "ticket"}\n', encoding="utf-8")
-    assert run(capsys, *add) == (2, "", f"error: {more}, line 2: the id '7' is there already\n")
+    assert command(*add) == (2, "", f"error: {more}, line 2: the id '7' is there already\n")
     more.write_text('{"id": 7, "question": "flight"}\n{"id": "\\ud800", "question": "ticket"}\n', encoding="utf-8")
-    assert run(capsys, *add)[2].startswith(f"error: {more}, line 2: the id '\\ud800': expected a text")
+    assert command(*add)[2].startswith(f"error: {more}, line 2: the id '\\ud800': expected a text")
     more.write_text('{"id": 7, "question": "\\ud800"}\n', encoding="utf-8")
-    assert run(capsys, *add)[2] == f"error: {more}, line 1: '\\ud800' has half a character\n"
+    assert command(*add)[2] == f"error: {more}, line 1: '\\ud800' has half a character\n"
     more.write_text('{"id": 7, "question": "flight"}\n{"id": "8", "question": "ticket"}\n', encoding="utf-8")
-    assert run(capsys, *add) == (0, f"{folder}: 2 added, 4 questions\n", "")
+    assert command(*add) == (0, f"{folder}: 2 added, 4 questions\n", "")
     lines = tmp_path / "lines.txt"
     lines.write_text("seat\n\npassport\n", encoding="utf-8")
-    assert run(capsys, *add[:2], lines, *add[3:]) == (0, f"{folder}: 2 added, 6 questions; 1 empty rows left out\n", "")
+    assert command(*add[:2], lines, *add[3:]) == (0, f"{folder}: 2 added, 6 questions; 1 empty rows left out\n", "")
 
     remove = ("archive", "remove", "--archive", folder)
-    assert run(capsys, *remove, "7", "none")[2] == "error: no question has the id 'none'\n"
+    assert command(*remove, "7", "none")[2] == "error: no question has the id 'none'\n"
     gone = tmp_path / "gone.txt"
     gone.write_text("7\nnone\n", encoding="utf-8")
-    assert run(capsys, *remove, "--file", gone)[2] == f"error: {gone}, line 2: no question has the id 'none'\n"
+    assert command(*remove, "--file", gone)[2] == f"error: {gone}, line 2: no question has the id 'none'\n"
     gone.write_text("7\n1\n", encoding="utf-8")
-    assert run(capsys, *remove, "--file", gone) == (0, f"{folder}: 4 questions left\n", "")
-    assert run(capsys, *remove)[2] == "error: archive remove takes ids, or --file PATH\n"
+    assert command(*remove, "--file", gone) == (0, f"{folder}: 4 questions left\n", "")
+    assert command(*remove)[2] == "error: archive remove takes ids, or --file PATH\n"
 
-    code, out, _ = run(capsys, "archive", "info", "--archive", folder, "--json")
+    code, out, _ = command("archive", "info", "--archive", folder, "--json")
     found = json.loads(out)
     assert (found["questions"], found["rows"], found["search"], found["model"]) == (4, 6, "exact", str(tiny_model))
     assert found["bytes"] == sum(path.stat().st_size for path in folder.iterdir())
-    assert re.search(r"^questions +4$", run(capsys, "archive", "info", "--archive", folder)[1], re.MULTILINE)
+    assert re.search(r"^questions +4$", command("archive", "info", "--archive", folder)[1], re.MULTILINE)
 
 
-def test_a_file_in_blocks(
-    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_in_blocks(tiny_model: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     from siamese.archive import commands
 
     monkeypatch.setattr(commands, "BLOCK", 3)
@@ -521,14 +510,13 @@ def test_a_file_in_blocks(
     frame = pandas.DataFrame({"id": names, "question": [f"luggage {i}" for i in range(8)]})
     frame.to_parquet(tmp_path / "q.parquet")
     build = ("archive", "build", tmp_path / "q.parquet", "--model", tiny_model, "--out")
-    assert run(capsys, *build, tmp_path / "a")[0] == 0
+    assert command(*build, tmp_path / "a")[0] == 0
     with Archive.open(tmp_path / "a") as archive:
         assert list(held(archive)) == names
     frame.loc[5, "id"] = "n1"  # of an earlier block
     frame.to_parquet(tmp_path / "q.parquet")
     assert (
-        run(capsys, *build, tmp_path / "b")[2]
-        == f"error: {tmp_path / 'q.parquet'}, line 6: the id 'n1' is there already\n"
+        command(*build, tmp_path / "b")[2] == f"error: {tmp_path / 'q.parquet'}, line 6: the id 'n1' is there already\n"
     )
     assert not (tmp_path / "b").exists()
 

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import Command
 
-from siamese import SiameseModel, cli, datasets, locking, training
+from siamese import SiameseModel, datasets, locking, training
 from siamese import folder as model_folder
 from siamese.checkpoints import CHECKPOINT
 from siamese.config import PRESETS, Config, preset
@@ -359,17 +360,6 @@ def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def here(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    """A command that hardly trains, in this process."""
-    code = 0
-    try:
-        cli.main([str(word) for word in words])
-    except SystemExit as stop:
-        assert isinstance(stop.code, int)
-        code = stop.code
-    return (code, *capsys.readouterr())
-
-
 def until(process: subprocess.Popen[str], start: str) -> None:
     assert process.stderr
     next(line for line in process.stderr if line.startswith(start))
@@ -385,7 +375,7 @@ def saved(folder: Path) -> list[object]:
 
 
 @posix
-def test_a_command_that_meets_it_all(small_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_command_that_meets_it_all(small_file: Path, tmp_path: Path, command: Command) -> None:
     recipe = ["--batch-size", 32, "--learning-rate", 0.02, "--epochs", 10]
     line = ["run.py", "train", "--data", small_file, *recipe, "--out"]
     folder = tmp_path / "my model"
@@ -394,7 +384,7 @@ def test_a_command_that_meets_it_all(small_file: Path, tmp_path: Path, capsys: p
     first = begin(*line, folder)
     until(first, "epoch 1")
     first.send_signal(signal.SIGSTOP)  # so that it is there for long enough
-    code, out, err = here(capsys, *line[1:], folder)
+    code, out, err = command(*line[1:], folder)
     assert (code, out) == (2, "")
     assert err.startswith(f"error: {folder}: in use by process {first.pid} on ")
     first.send_signal(signal.SIGTERM)
@@ -406,7 +396,7 @@ def test_a_command_that_meets_it_all(small_file: Path, tmp_path: Path, capsys: p
     again = shlex.split(said[1])
     assert again == [*map(str, line), str(folder), "--resume"]
 
-    code, out, err = here(capsys, *line[1:], folder)  # forgot to resume
+    code, out, err = command(*line[1:], folder)  # forgot to resume
     assert code == 2 and "this run was stopped after step" in err
 
     # Half a checkpoint fits on the disk.
@@ -433,11 +423,11 @@ def test_a_command_that_meets_it_all(small_file: Path, tmp_path: Path, capsys: p
     assert {path.name for path in folder.iterdir()} == {path.name for path in (tmp_path / "undisturbed").iterdir()}
     assert not (folder / CHECKPOINT).exists()
 
-    code, out, err = here(capsys, *again[1:])
+    code, out, err = command(*again[1:])
     assert (code, err) == (0, "")
     assert out == f"{folder}: this run is finished and its model saved; without --resume it is trained again\n"
     assert saved(folder) == saved(tmp_path / "undisturbed")
-    code, out, err = here(capsys, *again[1:], "--seed", 2)
+    code, out, err = command(*again[1:], "--seed", 2)
     assert (code, out) == (2, "")
     assert err == (
         f"error: {folder}: holds the finished model of a run that differs in seed; train without --resume, "
@@ -445,16 +435,16 @@ def test_a_command_that_meets_it_all(small_file: Path, tmp_path: Path, capsys: p
     )
 
 
-def test_a_command_whose_numbers_go_wild(small_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_command_whose_numbers_go_wild(small_file: Path, tmp_path: Path, command: Command) -> None:
     line = ["train", "--data", small_file, "--out", tmp_path / "m", "--learning-rate", "1e30"]
-    code, out, err = here(capsys, *line, "--batch-size", 32, "--epochs", 1)
+    code, out, err = command(*line, "--batch-size", 32, "--epochs", 1)
     assert (code, out) == (2, "")
     assert err == "error: step 2: the loss is nan at a learning rate of 8.57e+29; try a lower --learning-rate\n"
     assert not (tmp_path / "m").exists()
 
 
 def test_a_disk_that_is_full_at_the_very_end(
-    small_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    small_file: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "m"
     line = ["train", "--data", small_file, "--out", folder, "--batch-size", 32, "--epochs", 1]
@@ -464,12 +454,12 @@ def test_a_disk_that_is_full_at_the_very_end(
 
     with monkeypatch.context() as patch:
         patch.setattr(model_folder, "replacing", full)
-        code, out, err = here(capsys, *line)
+        code, out, err = command(*line)
     assert (code, out) == (2, "")
     error, advice = err[err.index("error: ") :].splitlines()
     assert error == f"error: {folder}: cannot be written: No space left on device"
     assert advice.startswith("all steps are kept, go on with: python ")
     assert {path.name for path in folder.iterdir()} == {CHECKPOINT}
-    code, out, err = here(capsys, *line, "--resume")
+    code, out, err = command(*line, "--resume")
     assert code == 0 and "epoch" not in err  # nothing is trained again
     SiameseModel.load(folder)
