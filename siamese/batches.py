@@ -20,27 +20,53 @@ class PairTokens:
 
 
 @dataclass(frozen=True)
+class Share:
+    """What one of `count` processes, number `rank`, has of everything that they share."""
+
+    rank: int = 0
+    count: int = 1
+
+    def of(self, n: int) -> slice:
+        """Its part of n things; the parts of all processes are those things, in order."""
+        return slice(n * self.rank // self.count, n * (self.rank + 1) // self.count)
+
+
+@dataclass(frozen=True)
 class Batch:
-    """B pairs of duplicates, b1[i] with b2[i], and M labelled non-duplicates.
+    """B pairs of duplicates, b1[i] with b2[i], and M labelled non-duplicates; or a process's share of both.
 
     `b1, b2 = batch` gives the duplicates alone.
     """
 
-    b1: Tokens  # B questions
-    b2: Tokens  # B questions
-    clusters: np.ndarray  # (B,) int64: equal numbers mean the same question
-    n1: Tokens  # M questions
-    n2: Tokens  # M questions; n1[i] and n2[i] are labelled as not duplicates
+    b1: Tokens  # B questions, or the share of them
+    b2: Tokens  # as many
+    clusters: np.ndarray  # (B,) int64, of the whole batch: equal numbers mean the same question
+    n1: Tokens  # M questions, or the share of them
+    n2: Tokens  # as many; n1[i] and n2[i] are labelled as not duplicates
     targets: np.ndarray | None = None  # (2B + 2M, d): a teacher's vectors of b1, b2, n1 and n2, one under the other
+    share: Share = Share()
+    others: int | None = None  # M of the whole batch; None: n1 has them all
 
     def __iter__(self) -> Iterator[Tokens]:
         return iter((self.b1, self.b2))
 
     @property
-    def same(self) -> np.ndarray:
-        """(B, B) bool: off the diagonal, the pairs of a row and a column known to be duplicates."""
-        same = self.clusters[:, None] == self.clusters[None, :]
-        np.fill_diagonal(same, False)
+    def sizes(self) -> tuple[int, int]:
+        """B and M of the whole batch."""
+        return len(self.clusters), len(self.n1) if self.others is None else self.others
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Where the questions of b1, b2, n1 and n2 are among those of the whole batch, one under the other."""
+        b, m = self.sizes
+        i, j = np.arange(b)[self.share.of(b)], np.arange(m)[self.share.of(m)]
+        return np.concatenate((i, b + i, 2 * b + j, 2 * b + m + j))
+
+    def same(self, rows: slice = slice(None)) -> np.ndarray:
+        """(B, B) bool, or some rows of it: off the diagonal, the rows and columns known to be duplicates."""
+        same = self.clusters[rows, None] == self.clusters[None, :]
+        i = np.arange(len(same))
+        same[i, np.arange(len(self.clusters))[rows]] = False
         return same
 
 
@@ -65,6 +91,7 @@ def data_generator(
     wrap: bool = False,
     negatives: bool = False,
     start: int = 0,
+    share: Share = Share(),
 ) -> Iterator[Batch]:
     """Yield the batches of one epoch.
 
@@ -80,6 +107,7 @@ def data_generator(
             generator; such a batch can hold a pair twice).
         negatives: spread the labelled non-duplicates evenly over the batches.
         start: leave out so many of the first batches; the others are the same.
+        share: yield a process's part of each batch alone.
     """
     random = np.random.default_rng((seed, epoch))
     duplicates, others = np.flatnonzero(pairs.labels == 1), np.flatnonzero(pairs.labels == 0)
@@ -100,25 +128,28 @@ def data_generator(
         random.random(len(duplicates[: start * batch_size]) + sum(map(len, shares[:start])))
     for i in range(start, count):
         chosen = duplicates[i * batch_size : (i + 1) * batch_size]
-        b1, b2, b_targets = sides(pairs, chosen, random if swap else None)
-        n1, n2, n_targets = sides(pairs, shares[i], random if swap else None)
+        # Drawn for the whole batch, so that it is the same batch for any number of processes.
+        swapped = [random.random(len(part)) < 0.5 if swap else None for part in (chosen, shares[i])]
+        b1, b2, b_targets = sides(pairs, chosen, swapped[0], share)
+        n1, n2, n_targets = sides(pairs, shares[i], swapped[1], share)
         targets = None if b_targets is None or n_targets is None else np.concatenate((b_targets, n_targets))
-        yield Batch(b1, b2, pairs.clusters[chosen], n1, n2, targets)
+        yield Batch(b1, b2, pairs.clusters[chosen], n1, n2, targets, share, len(shares[i]))
 
 
 def sides(
-    pairs: PairTokens, which: np.ndarray, random: "np.random.Generator | None"
+    pairs: PairTokens, which: np.ndarray, swapped: np.ndarray | None, share: Share
 ) -> tuple[Tokens, Tokens, np.ndarray | None]:
-    """The first and the second questions of some pairs, exchanged at random where `random` is given.
+    """The first and the second questions of a share of some pairs, exchanged where `swapped`, (n,), says so.
 
     After them their targets, the second under the first, where there are any.
     """
+    part = share.of(len(which))
+    which = which[part]
     b1, b2 = pairs.first.take(which), pairs.second.take(which)
     targets = None if pairs.targets is None else pairs.targets[which]
-    n = len(which)
-    if random is not None:
-        swapped = random.random(n) < 0.5
-        both, i = b1.join(b2), np.arange(n)
+    if swapped is not None:
+        swapped = swapped[part]
+        both, i, n = b1.join(b2), np.arange(len(which)), len(which)
         b1, b2 = both.take(np.where(swapped, n + i, i)), both.take(np.where(swapped, i, n + i))
         if targets is not None:
             targets = np.where(swapped[:, None, None], targets[:, ::-1], targets)

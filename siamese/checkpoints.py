@@ -53,18 +53,21 @@ def fingerprint(pairs: Pairs) -> str:
 class Checkpoint:
     """The file from which a run goes on; where there is no folder, nothing is kept."""
 
-    def __init__(self, folder: str | Path | None, identity: dict[str, Any], kept: Callable[[int], None]) -> None:
+    def __init__(
+        self, folder: str | Path | None, identity: dict[str, Any], kept: Callable[[int], None], writes: bool = True
+    ) -> None:
         """Nothing is read or written yet.
 
         Args:
             folder: of the file.
             identity: what tells this run from others: JSON, with the recipe as "config".
             kept: told the step whenever the file holds one.
+            writes: False in all but one of the processes of a run.
         """
         self.path = Path(folder) / CHECKPOINT if folder else None
-        self.identity, self.kept = identity, kept
+        self.identity, self.kept, self.writes = identity, kept, writes
         self.last = time.monotonic()
-        if self.path:
+        if self.path and writes:
             remove_leftovers(self.path)  # of a run that was killed while it wrote
 
     def load(self, run: Run) -> bool:
@@ -87,14 +90,14 @@ class Checkpoint:
             UserError: it cannot be written, such as to a full disk; the old file stays.
         """
         check_weights(run)
-        if self.path:
+        if self.path and self.writes:
             save_checkpoint(run, self.path, self.identity)
             self.kept(run.step)
         self.last = time.monotonic()
 
     def save_if_due(self, run: Run, interval: float) -> None:
         """Write the file where it is so many seconds old."""
-        if self.path and time.monotonic() - self.last >= interval:
+        if self.path and self.writes and time.monotonic() - self.last >= interval:
             self.save(run)
 
     def check_new(self) -> None:

@@ -177,27 +177,34 @@ def _report_faults(pairs: "Pairs", path: str) -> None:
 
 def train(options: argparse.Namespace) -> None:
     config = recipe(options)  # checked before anything heavy is loaded
-    from siamese import datasets, runs
+    from siamese import datasets, distributed, runs
 
-    if options.data == "quora":
-        from siamese import quora
-        from siamese.progress import CountBar
+    with distributed.processes() as processes:
+        if options.data == "quora":
+            from siamese import quora
+            from siamese.progress import CountBar
 
-        with CountBar("B") as bar:
-            options.data = str(quora.fetch(progress=bar))
-    source = datasets.Source(options.data, options.validation, options.split, column_names(options))
-    parts = datasets.load(source, warn=_report_faults)
-    start = None
-    if options.start_from:
-        start = load_model(options.start_from)
-        config = recipe(options, start.config)
-    print(runs.run(config, source, parts, options.out, options.resume, start, _command("--resume")))
+            with CountBar("B") as bar:
+                options.data = str(processes.first_of_all(lambda: quora.fetch(progress=bar)))
+        source = datasets.Source(options.data, options.validation, options.split, column_names(options))
+        parts = datasets.load(source, warn=_report_faults if processes.first else lambda pairs, path: None)
+        start = None
+        if options.start_from:
+            start = load_model(options.start_from)
+            config = recipe(options, start.config)
+        text = runs.run(config, source, parts, options.out, options.resume, start, _command("--resume"), processes)
+        if processes.first:
+            print(text)
 
 
 def _command(*more: str) -> str:
     """The command line that was given, and more words."""
     words = [word for word in sys.argv if word not in more]
-    return "python " + " ".join(f'"{word}"' if " " in word else word for word in [*words, *more])
+    if (count := os.environ.get("LOCAL_WORLD_SIZE")) is not None:
+        program = f"torchrun --nproc-per-node {count} "
+    else:
+        program = "python "
+    return program + " ".join(f'"{word}"' if " " in word else word for word in [*words, *more])
 
 
 def _setting(options: argparse.Namespace) -> "Setting":

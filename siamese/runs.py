@@ -9,6 +9,7 @@ from siamese import datasets, evaluation, report, training
 from siamese.checkpoints import CHECKPOINT, remove_checkpoint
 from siamese.config import Config
 from siamese.datasets import Datasets, Source
+from siamese.distributed import Processes
 from siamese.errors import DivergedError, UserError
 from siamese.locking import locked
 from siamese.model import SiameseModel
@@ -23,6 +24,7 @@ def run(
     resume: bool,
     start_from: SiameseModel | None,
     command: str,
+    processes: Processes,
 ) -> str:
     """Train, score and save, or go on with that.
 
@@ -34,22 +36,31 @@ def run(
         resume: go on from the checkpoint there; where there is none, begin.
         start_from: the model to start from.
         command: the line that goes on, to tell whoever stops the run.
+        processes: those that train together; the first one holds the folder, writes and tells.
 
     Returns:
-        The summary to print.
+        The summary to print; of the other processes "".
 
     Raises:
         UserError: another process uses the folder, and what `training.train` raises; with `resume`, the folder
             holds the model of another run.
     """
     folder, bar = Path(out), TrainingBar()
+    if not processes.first:
+        if not processes.largest(False):
+            training.train(
+                config, parts.training, parts.validation, folder, resume=resume, start_from=start_from,
+                processes=processes,
+            )  # fmt: skip
+        return ""
     with locked(folder):
-        if resume and _is_finished(folder, config, source):
+        if processes.largest(resume and _is_finished(folder, config, source)):
             return f"{out}: this run is finished and its model saved; without --resume it is trained again"
         try:
             model = training.train(
-                config, parts.training, parts.validation, folder, resume=resume, start_from=start_from, progress=bar
-            )
+                config, parts.training, parts.validation, folder, resume=resume, start_from=start_from, progress=bar,
+                processes=processes,
+            )  # fmt: skip
             bar.close()
             model.facts["data"] = datasets.remember(source)
             result = None

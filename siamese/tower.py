@@ -52,6 +52,8 @@ class Tower(nn.Module):
         Returns:
             (n, hidden) rows of length 1, or 0 where no word is known.
         """
+        if not len(lengths):  # gradients of 0 must reach the weights, as other processes wait for them
+            return self(ids, lengths.new_zeros(1))[:0]
         means = self._means_padded(ids, lengths) if ids.is_cuda else self._means(ids, lengths)
         known = torch.zeros_like(lengths).index_add_(
             0, torch.repeat_interleave(lengths), (ids >= self.first_word).to(lengths.dtype)
@@ -65,8 +67,6 @@ class Tower(nn.Module):
 
     def _means_padded(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """The same by nn.LSTM: the reference, and the way on a GPU."""
-        if len(lengths) == 0:
-            return self.embedding.weight.new_zeros(0, self.lstm.hidden_size)
         starts = lengths.cumsum(0) - lengths
         order = lengths.argsort(descending=True, stable=True)
         parts = []

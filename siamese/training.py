@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -14,25 +15,28 @@ import torch
 from torch import Tensor
 
 from siamese import word_vectors
-from siamese.batches import Batch, PairTokens, data_generator, number_of_batches, pad
+from siamese.batches import PairTokens, data_generator, number_of_batches
 from siamese.calibration import HIGHEST, Calibration, calibrate
-from siamese.checkpoints import INTERVAL, Checkpoint, Run, check_weights, diverged, fingerprint
+from siamese.checkpoints import INTERVAL, Checkpoint, Run, check_weights, fingerprint
 from siamese.compact import rounded
 from siamese.config import Config
+from siamese.distributed import Processes
 from siamese.errors import DataError, UserError
 from siamese.evaluation import all_scores, choose_threshold
 from siamese.files import sha256
 from siamese.model import SiameseModel, first_word
 from siamese.objective import Objective
-from siamese.optimizers import learning_rate, make_optimizer
+from siamese.optimizers import make_optimizer
 from siamese.pairs import Pairs
 from siamese.preparation import Prepared
 from siamese.progress import Progress
+from siamese.step import Step
 from siamese.stopping import Stopped, stopping_when_asked
-from siamese.text import Tokenizer, Tokens
+from siamese.text import Tokenizer
 from siamese.tower import Tower
 
 LEAST_EPOCHS, LEAST_STEPS = 4, 500  # of a run whose recipe does not say how long
+SCORES = ("average_precision", "roc_auc", "accuracy", "threshold")  # of the validation pairs, in an epoch's record
 
 
 def make_tower(config: Config, vocabulary: int) -> Tower:
@@ -52,19 +56,6 @@ def make_tower(config: Config, vocabulary: int) -> Tower:
 def planned_epochs(config: Config, batches: int) -> int:
     """How many epochs a run has; where the recipe does not say, enough for a small file's few batches to add up."""
     return config.epochs or max(LEAST_EPOCHS, -(-LEAST_STEPS // max(1, batches)))
-
-
-def encode_batch(tower: Tower, config: Config, batch: Batch, pad_id: int) -> Tensor:
-    """The vectors of b1, b2, n1 and n2, one under the other, in one call of the tower."""
-    b1, b2 = pad(batch.b1, batch.b2, config.padding, pad_id)
-    n1, n2 = pad(batch.n1, batch.n2, config.padding, pad_id)
-    return tower(*tensors(b1.join(b2).join(n1).join(n2), tower.embedding.weight.device))
-
-
-def tensors(tokens: Tokens, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Ids and lengths as the tower wants them."""
-    ids, lengths = torch.from_numpy(tokens.ids).long(), torch.from_numpy(tokens.lengths)
-    return ids.to(device), lengths.to(device)
 
 
 @contextmanager
@@ -89,6 +80,7 @@ def train(
     prepared: Prepared | None = None,
     progress: Progress | None = None,
     stop: Callable[[], bool] | None = None,
+    processes: Processes | None = None,
 ) -> SiameseModel:
     """Train a model.
 
@@ -109,6 +101,8 @@ def train(
         prepared: `Prepared.of` the recipe and the training pairs, where several trainings share it.
         progress: who is told how it goes.
         stop: asked after each step; where it says True, the run is kept and stops.
+        processes: those that train this model together, all with the same arguments; None: this one alone. The first
+            one validates and writes; the others' models have no threshold and no calibration.
 
     Raises:
         Stopped: by a signal or by `stop`, after the run was kept.
@@ -118,7 +112,9 @@ def train(
         UserError: with `resume` a checkpoint of another recipe or other data, without it one of this very run;
             a checkpoint that cannot be written; `start_from` of another shape.
     """
-    progress = progress or Progress()
+    progress, processes = progress or Progress(), processes or Processes()
+    if config.padding != "none" and processes.count > 1:
+        raise UserError("a preset of the course fills a batch up to its longest question, so one process trains it")
     if start_from:
         _check_start(config, start_from.config)
     prepared = prepared or Prepared.of(config, training, start_from)
@@ -135,8 +131,7 @@ def train(
         progress.say(f"{config.word_vectors} has {found:,} of the vocabulary's {len(tokenizer.words):,} words")
     if start_from:
         _take_over(tower, tokenizer, start_from)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tower, objective = tower.to(device), Objective(config).to(device)
+    tower, objective = tower.to(processes.device), Objective(config).to(processes.device)
     run = Run(tower, objective, make_optimizer(config, [*tower.parameters(), *objective.parameters()]))
     identity = {
         "config": dataclasses.asdict(config),
@@ -146,36 +141,45 @@ def train(
         "word vectors": sha256(config.word_vectors) if config.word_vectors else None,
         "model to start from": _fingerprint(start_from.weights) if start_from else None,
     }
-    checkpoint = Checkpoint(folder, identity, progress.kept)
+    checkpoint = Checkpoint(folder, identity, progress.kept, processes.first)
     if not resume:
         checkpoint.check_new()
     elif not checkpoint.load(run):
         progress.say("nothing to resume: the training begins")
+    processes.check_same(json.dumps([identity, run.step]))
     if config.teacher and len(run.history) < epochs:
-        pairs = dataclasses.replace(pairs, targets=prepared.targets(config, progress.encoded))
+        targets = processes.first_of_all(lambda: prepared.targets(config, progress.encoded))
+        pairs = dataclasses.replace(pairs, targets=targets)
+    step = Step(config, run, tokenizer.pad, epochs * batches, processes)
     progress.start(epochs * batches, run.step)
 
     with stopping_when_asked() as signalled:
 
         def after_step() -> None:
-            asked = signalled() or (signal.SIGINT if stop and stop() else 0)
+            asked = int(processes.largest(signalled() or (signal.SIGINT if stop and stop() else 0)))
             checkpoint.save_if_due(run, 0 if asked else INTERVAL)
             if asked:
+                processes.wait()  # torchrun ends all where one has ended
                 raise Stopped(asked)
 
         while len(run.history) < epochs and not _patience_is_over(run.history, config.patience):
-            record = _train_epoch(config, run, pairs, tokenizer.pad, epochs * batches, progress, after_step)
-            record |= validation_scores(_model(config, tokenizer, tower.state_dict()), validation)
+            record = _train_epoch(config, step, pairs, progress, after_step)
+            scores = dict.fromkeys(SCORES, 0.0)
+            if processes.first:
+                scores = validation_scores(_model(config, tokenizer, tower.state_dict()), validation)
+            record |= processes.of_first(scores)
             run.history.append(record)
             run.losses, run.seen, run.seconds = [], 0, 0.0
             if all(record["average_precision"] > r["average_precision"] for r in run.history[:-1]):
                 run.best = {name: weight.detach().cpu().clone() for name, weight in tower.state_dict().items()}
             checkpoint.save(run)
             progress.epoch(record)
-            if asked := signalled():
+            if asked := int(processes.largest(signalled())):
                 raise Stopped(asked)
 
     model = _model(config, tokenizer, run.best)
+    if not processes.first:
+        return model
     if config.compact:  # threshold and calibration hold for the model as it will be loaded
         model.weights = rounded(model.weights)
     similarity = model.similarity(validation.question1, validation.question2)
@@ -196,15 +200,10 @@ def train(
 
 
 def _train_epoch(
-    config: Config,
-    run: Run,
-    pairs: PairTokens,
-    pad_id: int,
-    steps: int,
-    progress: Progress,
-    after_step: Callable[[], None],
+    config: Config, step: Step, pairs: PairTokens, progress: Progress, after_step: Callable[[], None]
 ) -> dict[str, Any]:
     """One pass over the pairs, or what is left of it; the record of the epoch."""
+    run = step.run
     batches = data_generator(
         pairs,
         config.batch_size,
@@ -215,20 +214,12 @@ def _train_epoch(
         wrap=config.wrap,
         negatives=config.labelled != "none",
         start=len(run.losses),
+        share=step.processes,
     )
     began = time.perf_counter()
     for batch in batches:
-        for group in run.optimizer.param_groups:
-            group["lr"] = learning_rate(config, run.step + 1, steps)
-        run.optimizer.zero_grad()
-        loss = run.objective(batch, encode_batch(run.tower, config, batch, pad_id))
-        if not torch.isfinite(loss):
-            raise diverged(run, run.step + 1, f"the loss is {loss.item()}")
-        loss.backward()
-        run.optimizer.step()
-        run.step += 1
-        run.losses.append(loss.item())
-        run.seen += len(batch.b1) + len(batch.n1)
+        run.losses.append(step(batch))
+        run.seen += sum(batch.sizes)
         now = time.perf_counter()
         run.seconds, began = run.seconds + now - began, now
         progress.step(run.losses[-1])
@@ -247,7 +238,7 @@ def validation_scores(model: SiameseModel, validation: Pairs) -> dict[str, float
     """What an epoch's record says of the validation pairs; the accuracy is at the best threshold for them."""
     similarity = model.similarity(validation.question1, validation.question2)
     scores = all_scores(validation.labels, similarity, choose_threshold(validation.labels, similarity))
-    return {name: scores[name] for name in ("average_precision", "roc_auc", "accuracy", "threshold")}
+    return {name: scores[name] for name in SCORES}
 
 
 def _check_labels(config: Config, labels: np.ndarray, validation: Pairs) -> Config:

@@ -238,8 +238,8 @@ def test_same_marks_the_known_duplicates(clusters: list[int], seed: int) -> None
         for i, one in enumerate(numbers):
             for j, other in enumerate(numbers):
                 # A wrapped batch can hold a pair twice; those two are duplicates as well.
-                assert batch.same[i, j] == (i != j and clusters[one] == clusters[other])
-        assert batch.same.dtype == bool
+                assert batch.same()[i, j] == (i != j and clusters[one] == clusters[other])
+        assert batch.same().dtype == bool
 
 
 # Padding

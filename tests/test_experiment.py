@@ -17,7 +17,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from siamese import datasets, evaluation, plots, training
+from siamese import datasets, evaluation, plots, step, training
 from siamese.checkpoints import CHECKPOINT, fingerprint
 from siamese.config import Config
 from siamese.datasets import Datasets
@@ -302,13 +302,13 @@ def run_lines(data: Datasets, losses: Sequence[str], seeds: int, out: Path, jobs
 def test_the_seed_decides_weights_and_batches(data: Datasets, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every variant begins with the same weights and meets the same duplicates in the same order."""
     met: list[tuple[dict[str, torch.Tensor], Any]] = []
-    encode = training.encode_batch
+    encode = step.encode_batch
 
     def watched(tower: torch.nn.Module, config: Config, batch: Any, pad_id: int) -> torch.Tensor:
         met.append(({name: w.detach().clone() for name, w in tower.state_dict().items()}, batch))
         return encode(tower, config, batch, pad_id)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(training, "encode_batch", watched)
+    monkeypatch.setattr(step, "encode_batch", watched)
 
     def seen(text: str, seed: int) -> tuple[dict[str, torch.Tensor], list[list[frozenset[tuple[int, ...]]]], list[Any]]:
         """The first weights, and of each batch the pairs, both as they stand and without their sides."""

@@ -136,7 +136,7 @@ KILLED = """
 import itertools, os, random, signal, sys
 sys.path[:0] = sys.argv[2:]
 from test_survival import *
-from siamese import files
+from siamese import files, step
 
 parts = datasets.load(Source(sys.argv[1]))
 config = TINY.replace(epochs=24)
@@ -166,7 +166,7 @@ def attempt(seconds=0.0):
 
 files.os.fsync, files.os.replace = counted(os.fsync), counted(os.replace)
 Path.write_bytes = counted(Path.write_bytes, half=True)
-training.encode_batch = counted(training.encode_batch)
+step.encode_batch = counted(step.encode_batch)
 ends = []
 for k in range(20):
     fatal = chance.randint(1, 15) if k % 2 else 0  # by what it does, and by the clock

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from siamese import encoder
 from siamese.batches import Batch, pad
 from siamese.config import PRESETS
+from siamese.objective import Objective
+from siamese.step import encode_batch, tensors
 from siamese.text import Tokens
 from siamese.tower import ROWS, Tower
-from siamese.training import Objective, encode_batch, make_tower, tensors
+from siamese.training import make_tower
 
 VOCABULARY = 50
 

@@ -28,9 +28,10 @@ from siamese.objective import Objective
 from siamese.optimizers import make_optimizer
 from siamese.pairs import Pairs, read_pairs
 from siamese.preparation import learn_tokenizer, prepare
+from siamese.step import encode_batch, tensors
 from siamese.text import Tokenizer, Tokens
 from siamese.tower import ROWS
-from siamese.training import denormals_flushed, encode_batch, make_tower, tensors
+from siamese.training import denormals_flushed, make_tower
 
 MM, ONEDNN = "torch.mm", "oneDNN"
 PARTS = ("batch building", "forward", "loss with its gradient", "backward", "optimiser")

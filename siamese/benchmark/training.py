@@ -30,7 +30,7 @@ from siamese.benchmark.report import Section, Spread, number
 from siamese.benchmark.rivals import Step, Worker
 from siamese.config import Config
 from siamese.losses import TripletLossFn
-from siamese.training import encode_batch
+from siamese.step import encode_batch
 
 COURSE = TRIPLET.replace(padding="power-of-two", anchors="rows", leave_out_known=False)
 OURS, COURSES = "ours, float32, batch 512", "the course's way, batch 512"

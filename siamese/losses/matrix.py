@@ -82,16 +82,18 @@ class MatrixSoftmaxLoss(nn.Module):
         super().__init__()
         self.temperature, self.anchors = temperature, anchors
 
-    def forward(self, v1: Tensor, v2: Tensor, same: Tensor | None = None) -> Tensor:
-        """The loss of v1, v2 (B, d) unit vectors, B ≥ 1, and same (B, B) bool or None."""
-        scores, similar = _scores(v1, v2, same)
-        scores = scores / self.temperature
-        sides = []
-        if self.anchors != "columns":
-            sides.append(matrix_softmax(scores, similar))
-        if self.anchors != "rows":
-            sides.append(matrix_softmax(scores.T, similar.T))
-        return torch.stack(sides).mean()
+    def forward(self, v1: Tensor, v2: Tensor, same: Tensor | None = None, own: slice | None = None) -> Tensor:
+        """The loss of v1, v2 (B, d) unit vectors, B ≥ 1, and same (B, B) bool or None.
+
+        `own`: the part of the loss that these of the pairs have as anchors; `same` then has these rows of a symmetric
+        matrix. The parts of slices that make up the batch add up to its loss.
+        """
+        scores, similar = _scores(v1, v2, same, own)
+        rows = scores / self.temperature, similar
+        turned = rows[0].T if own is None else _scores(v2, v1, None, own)[0] / self.temperature
+        columns = turned, similar.T if own is None else similar
+        chosen = {"rows": (rows,), "columns": (columns,), "both": (rows, columns)}[self.anchors]
+        return torch.stack([matrix_softmax(*side) for side in chosen]).mean() * (len(scores) / len(v1))
 
 
 class MatrixBCELoss(nn.Module):
@@ -115,10 +117,11 @@ class MatrixBCELoss(nn.Module):
         return matrix_bce(self.scale * scores + self.bias, similar, self.balanced)
 
 
-def _scores(v1: Tensor, v2: Tensor, same: Tensor | None) -> tuple[Tensor, Tensor]:
-    """S and its similar entries, both (B, B)."""
-    diagonal = torch.eye(len(v1), dtype=torch.bool, device=v1.device)
-    return _wide(v1) @ _wide(v2).T, diagonal if same is None else diagonal | same
+def _scores(v1: Tensor, v2: Tensor, same: Tensor | None, own: slice | None = None) -> tuple[Tensor, Tensor]:
+    """S and its similar entries, both (B, B), or these rows of them."""
+    own = own or slice(None)
+    diagonal = torch.eye(len(v1), dtype=torch.bool, device=v1.device)[own]
+    return _wide(v1)[own] @ _wide(v2).T, diagonal if same is None else diagonal | same
 
 
 def _wide(vectors: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ class Loss:
     source: str
     home: str  # module and class, under siamese.losses
     settings: Mapping[str, str] = field(default_factory=dict)  # its argument → the recipe's field
+    parts: bool = False  # it can be told which anchors are its `own`, so that processes share its work
 
     def make(self, recipe: Any) -> "nn.Module":
         """The loss with the settings of a `Config`."""
@@ -44,14 +45,14 @@ _ALL = (
         "max(mean negative − d + margin, 0) + max(closest negative − d + margin, 0), d = S[i, i]",
         "duplicates; 2 or more a batch",
         "Quora assignment of deeplearning.ai; the columns: the course's forum",
-        "triplet.TripletLoss", _same("margin", "anchors", "closest", "combine", "reduction"),
+        "triplet.TripletLoss", _same("margin", "anchors", "closest", "combine", "reduction"), parts=True,
     ),
     Loss(
         "matrix-softmax", "in-batch",
         "−log softmax(S / temperature)[i, i]; several similar entries of a row share the probability",
         "duplicates",
         "Henderson et al. 2017 (multiple negatives ranking); the course's forum",
-        "matrix.MatrixSoftmaxLoss", _same("temperature", "anchors"),
+        "matrix.MatrixSoftmaxLoss", _same("temperature", "anchors"), parts=True,
     ),
     Loss(
         "matrix-bce", "in-batch",

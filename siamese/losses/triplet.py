@@ -26,8 +26,9 @@ def TripletLossFn(
     combine: str = "summed",
     reduction: str = "mean",
     same: Tensor | None = None,
+    own: slice | None = None,
 ) -> Tensor:
-    """The loss of a batch of duplicates.
+    """The loss of a batch of duplicates, or the part of it that some of the anchors have.
 
     Args:
         v1, v2: (B, d) floats, B ≥ 2; v1[i] and v2[i] are the vectors of a pair of
@@ -46,6 +47,9 @@ def TripletLossFn(
             they are left out of the negatives. An anchor with no negative left
             adds nothing; "pooled" needs a negative in row and column for its
             second term.
+        own: anchor only these of the pairs, against all; `same` then has these rows
+            of a symmetric matrix. The parts of slices that make up the batch add up
+            to its loss, whichever the reduction.
 
     Returns:
         A scalar; float32 where the vectors have less.
@@ -58,80 +62,86 @@ def TripletLossFn(
         >>> TripletLossFn(v, v)
         tensor(0.)
     """
-    _check(v1, v2, same, anchors=anchors, closest=closest, combine=combine, reduction=reduction)
+    _check(v1, v2, same, own, anchors=anchors, closest=closest, combine=combine, reduction=reduction)
     if v1.dtype in (torch.bfloat16, torch.float16):
         v1, v2 = v1.float(), v2.float()  # sums over a batch need more than their 8 or 11 bits
-    d = (v1 * v2).sum(1)  # (B,), the diagonal of S
-    known = None if same is None else _cells(same)
-    scores = (v1 @ v2.T).detach() if len(v1) <= BLOCK else None
+    a1, a2, first = (v1, v2, 0) if own is None else (v1[own], v2[own], own.start)  # A anchors a side
+    d = (a1 * a2).sum(1)  # (A,), the diagonal of S
+    known = None if same is None else _cells(same, first)
+    scores = (v1 @ v2.T).detach() if own is None and len(v1) <= BLOCK else None
     sides = []
     if anchors != "columns":
-        sides.append(_negatives(v1, v2, d, known, closest, scores))
+        sides.append(_negatives(a1, v2, d, first, known, closest, scores))
     if anchors != "rows":
-        turned = None if known is None else (known[1], known[0])
-        sides.append(_negatives(v2, v1, d, turned, closest, None if scores is None else scores.T.contiguous()))
+        turned = known if known is None or own is not None else (known[1], known[0])
+        scores = None if scores is None else scores.T.contiguous()
+        sides.append(_negatives(a2, v1, d, first, turned, closest, scores))
     if anchors == "both" and combine == "pooled":
         total, count, nearest = (row + column for row, column in zip(*sides))
-        per_anchor = _hinges(total, count, nearest / 2, d, margin)
+        terms = [_hinges(total, count, nearest / 2, d, margin)]
     else:
-        per_anchor = torch.cat([_hinges(*side, d, margin) for side in sides])
-    return per_anchor.mean() if reduction == "mean" else per_anchor.sum()
+        terms = [_hinges(*side, d, margin) for side in sides]
+    loss = torch.cat(terms).sum()
+    return loss / (len(terms) * len(v1)) if reduction == "mean" else loss
 
 
 Cells = tuple[Tensor, Tensor]  # the rows and the columns of some cells of S
 
 
-def _cells(same: Tensor) -> Cells:
-    """The cells off the diagonal that are true."""
+def _cells(same: Tensor, first: int) -> Cells:
+    """The cells off the diagonal that are true; the rows begin with number `first` of S, and are counted from 0."""
     i, j = same.nonzero(as_tuple=True)
-    off = i != j
+    off = i + first != j
     return i[off], j[off]
 
 
 def _negatives(
-    a: Tensor, b: Tensor, d: Tensor, known: Cells | None, closest: str, scores: Tensor | None
+    a: Tensor, b: Tensor, d: Tensor, first: int, known: Cells | None, closest: str, scores: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Each anchor's sum of negatives, their number, and the closest one; all (B,).
+    """Each anchor's sum of negatives, their number, and the closest one; all (A,).
 
     S itself is only looked at, a block at a time, to find where the closest
     negative is: what is differentiated are B dot products and two sums, since
     Σ_j a_i·b_j = a_i·Σ_j b_j. So memory and the backward pass grow with B, not B².
 
     Args:
-        a: (B, d) the anchors.
+        a: (A, d) the anchors.
         b: (B, d) the other side.
-        d: (B,) the similarities a_i·b_i.
+        d: (A,) the similarities of the anchors with their own.
+        first: where on the other side the first anchor's own is.
         known: cells off the diagonal that are no negatives.
         closest: "hardest" or "semi-hard".
-        scores: (B, B) a·bᵀ where B is a single block; cells that are left out may be overwritten.
+        scores: (A, B) a·bᵀ where A = B is a single block; cells that are left out may be overwritten.
     """
     total = a @ b.sum(0) - d
-    count = torch.full_like(d, len(a) - 1)
+    count = torch.full_like(d, len(b) - 1)
     if known is not None:
         i, j = known
         total = total.index_add(0, i, -(a[i] * b[j]).sum(1))
         count = count.index_add(0, i, -torch.ones_like(i, dtype=d.dtype))
-    where, above = _closest(a, b, known, closest, scores)
+    where, above = _closest(a, b, first, known, closest, scores)
     nearest = (a * b[where]).sum(1)
     if closest == "semi-hard":
-        own = where == torch.arange(len(a), device=a.device)  # the diagonal takes part, with −2
-        nearest = torch.where(own, -2.0, nearest - 2 * above)
+        diagonal = where == torch.arange(first, first + len(a), device=a.device)  # it takes part, with −2
+        nearest = torch.where(diagonal, -2.0, nearest - 2 * above)
     return total, count, nearest.masked_fill(count == 0, -torch.inf)
 
 
 @torch.no_grad()
-def _closest(a: Tensor, b: Tensor, known: Cells | None, closest: str, scores: Tensor | None) -> tuple[Tensor, Tensor]:
-    """(B,) the column of each anchor's closest negative, and whether the semi-hard rule moved it by −2."""
+def _closest(
+    a: Tensor, b: Tensor, first: int, known: Cells | None, closest: str, scores: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """(A,) the column of each anchor's closest negative, and whether the semi-hard rule moved it by −2."""
     where, above = [], []
-    for first in range(0, len(a), BLOCK):
-        s = a[first : first + BLOCK] @ b.T if scores is None else scores  # (block, B)
+    for start in range(0, max(1, len(a)), BLOCK):
+        s = a[start : start + BLOCK] @ b.T if scores is None else scores  # (block, B)
         if closest == "semi-hard":
-            moved = s > s.diagonal(first)[:, None]
+            moved = s > s.diagonal(first + start)[:, None]
             s = torch.where(moved, s - 2, s)
         if known is not None:
-            here = (known[0] >= first) & (known[0] < first + BLOCK)
-            s[known[0][here] - first, known[1][here]] = -torch.inf
-        s.diagonal(first).fill_(-2.0 if closest == "semi-hard" else -torch.inf)
+            here = (known[0] >= start) & (known[0] < start + BLOCK)
+            s[known[0][here] - start, known[1][here]] = -torch.inf
+        s.diagonal(first + start).fill_(-2.0 if closest == "semi-hard" else -torch.inf)
         where.append(s.argmax(1))
         if closest == "semi-hard":
             above.append(moved.gather(1, where[-1][:, None])[:, 0])
@@ -144,7 +154,7 @@ def _hinges(total: Tensor, count: Tensor, nearest: Tensor, d: Tensor, margin: fl
     return mean_term + (nearest - d + margin).clamp(min=0)
 
 
-def _check(v1: Tensor, v2: Tensor, same: Tensor | None, **choices: str) -> None:
+def _check(v1: Tensor, v2: Tensor, same: Tensor | None, own: slice | None, **choices: str) -> None:
     allowed = {
         "anchors": ("rows", "columns", "both"),
         "closest": ("hardest", "semi-hard"),
@@ -158,8 +168,9 @@ def _check(v1: Tensor, v2: Tensor, same: Tensor | None, **choices: str) -> None:
         raise ValueError(f"v1 {tuple(v1.shape)} and v2 {tuple(v2.shape)}: expected two of (batch, size)")
     if len(v1) < 2:
         raise ValueError(f"a batch of {len(v1)} pair(s) has no negatives: the triplet loss needs 2 or more")
-    if same is not None and same.shape != (len(v1), len(v1)):
-        raise ValueError(f"same {tuple(same.shape)}: expected {(len(v1), len(v1))}, one cell a pair of questions")
+    rows = len(v1) if own is None else own.stop - own.start
+    if same is not None and same.shape != (rows, len(v1)):
+        raise ValueError(f"same {tuple(same.shape)}: expected {(rows, len(v1))}, one cell a pair of questions")
 
 
 class TripletLoss(nn.Module):
@@ -178,8 +189,8 @@ class TripletLoss(nn.Module):
             "margin": margin, "anchors": anchors, "closest": closest, "combine": combine, "reduction": reduction,
         }  # fmt: skip
 
-    def forward(self, v1: Tensor, v2: Tensor, same: Tensor | None = None) -> Tensor:
-        return TripletLossFn(v1, v2, same=same, **self.options)  # type: ignore[arg-type]
+    def forward(self, v1: Tensor, v2: Tensor, same: Tensor | None = None, own: slice | None = None) -> Tensor:
+        return TripletLossFn(v1, v2, same=same, own=own, **self.options)  # type: ignore[arg-type]
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value}" for name, value in self.options.items())

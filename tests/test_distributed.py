@@ -1,0 +1,139 @@
+"""Several processes train as one with the whole batch does: losses, gradients, weights, and going on from a stop."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from twenty_steps import RECIPES
+
+from siamese import SiameseModel
+from siamese.batches import Batch, Share
+from siamese.config import Config, preset
+from siamese.distributed import Processes
+from siamese.errors import UserError
+from siamese.losses import MatrixSoftmaxLoss, TripletLoss
+from siamese.text import Tokens
+from siamese.training import make_tower, train
+
+HERE = Path(__file__).parent
+
+
+def launch(count: int, *words: object) -> None:
+    """Run the script in so many processes, connected as torchrun does it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent)}
+    environment |= {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    begun = [
+        subprocess.Popen(
+            [sys.executable, HERE / "twenty_steps.py", *map(str, words)],
+            env={**environment, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(count)
+    ]  # fmt: skip
+    for process in begun:
+        _, errors = process.communicate(timeout=100)
+        assert process.returncode == 0, errors
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory, small_file: Path) -> Mapping[tuple[int, int], Mapping]:
+    """What each process of one, two and three found, by their number and its own."""
+    out = tmp_path_factory.mktemp("steps")
+    # Two stop, and one goes on, and three do.
+    launch(2, small_file, out, out / "for one", "")
+    shutil.copytree(out / "for one", out / "for three")
+    launch(1, small_file, out, "", out / "for one")
+    launch(3, small_file, out, out / "by three", out / "for three")
+    return {(n, rank): np.load(out / f"{n}-{rank}.npz") for n in (1, 2, 3) for rank in range(n)}
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_several_processes_equal_one(found: Mapping[tuple[int, int], Mapping], recipe: str, count: int) -> None:
+    """After 20 steps in float64, uneven last batches included, whichever process is asked."""
+    alone = found[1, 0]
+    names = [name for name in alone if name.startswith(f"{recipe}: ")]
+    assert len(names) > 6
+    for name in names:
+        assert np.abs(alone[name]).max() > 1e-6, f"{name}: nothing to compare"
+        for rank in range(count):
+            np.testing.assert_allclose(found[count, rank][name], alone[name], rtol=0, atol=1e-9, err_msg=name)
+
+
+def test_a_run_goes_on_with_another_number_of_processes(found: Mapping[tuple[int, int], Mapping]) -> None:
+    """Two stop after step 7, where one of them is asked to, and one or three go on: the losses are those of one."""
+    alone = found[1, 0]["training: losses"]
+    assert len(alone) > 20
+    for count in (2, 3):
+        for rank in range(count):
+            np.testing.assert_allclose(found[count, rank]["training: stopped"], alone[:7], rtol=0, atol=1e-9)
+    for count, rank in ((1, 0), (3, 0), (3, 2)):
+        np.testing.assert_allclose(found[count, rank]["training: resumed"], alone[7:], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_shares_are_everything_once(count: int) -> None:
+    for n in (0, 1, 2, 5, 64):
+        parts = [list(range(n))[Share(rank, count).of(n)] for rank in range(count)]
+        assert sum(parts, []) == list(range(n))
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_rows_of_a_share() -> None:
+    """5 duplicates and 3 others: the second of two processes has 2, 3, 4 and 1, 2 of them."""
+    three, two = Tokens.of([[1]] * 3), Tokens.of([[1]] * 2)
+    batch = Batch(three, three, np.array([7, 7, 8, 9, 9]), two, two, share=Share(1, 2), others=3)
+    assert batch.sizes == (5, 3)
+    assert batch.rows.tolist() == [2, 3, 4, 7, 8, 9, 11, 12, 14, 15]
+    assert batch.same(slice(2, 5)).astype(int).tolist() == [[0, 0, 0, 0, 0], [0, 0, 0, 0, 1], [0, 0, 0, 1, 0]]
+
+
+@pytest.mark.parametrize("kind", [TripletLoss, MatrixSoftmaxLoss])
+def test_the_parts_of_a_loss_add_up(kind: type[torch.nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a process's anchors fill several blocks."""
+    monkeypatch.setattr("siamese.losses.triplet.BLOCK", 3)
+    torch.manual_seed(4)
+    v1, v2 = (torch.nn.functional.normalize(torch.randn(11, 4, dtype=torch.float64), dim=1) for _ in range(2))
+    clusters = torch.randint(0, 6, (11,))
+    same = (clusters[:, None] == clusters) & ~torch.eye(11, dtype=torch.bool)
+    whole = kind()(v1, v2, same)
+    parts = [kind()(v1, v2, same[own], own) for own in (slice(0, 7), slice(7, 7), slice(7, 11))]
+    assert sum(parts).item() == pytest.approx(whole.item(), abs=1e-12)
+    assert min(parts) == 0
+
+
+def test_no_questions_still_have_a_gradient() -> None:
+    """A process without a pair of the batch takes part in the sum of the gradients, with zeros."""
+    tower = make_tower(Config(embedding=4, hidden=4), 10)
+    vectors = tower(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
+    assert vectors.shape == (0, 4)
+    vectors.sum().backward()
+    for weight in tower.parameters():
+        assert weight.grad is not None
+        assert not weight.grad.any()
+
+
+def test_a_preset_of_the_course_is_for_one_process() -> None:
+    with pytest.raises(UserError, match="one process trains it"):
+        train(preset("course-trax-2020"), None, None, processes=Processes(0, 2))  # type: ignore[arg-type]
+
+
+def test_torchrun(small_file: Path, tmp_path: Path) -> None:
+    """The command itself: one report, one model, which loads."""
+    words = ["run.py", "train", "--data", small_file, "--epochs", "1", "--out", tmp_path / "model"]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *map(str, words)],
+        cwd=HERE.parent, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("model: ") == 1
+    assert done.stderr.count("epoch 1:") == 1
+    assert SiameseModel.load(tmp_path / "model").facts["history"][0]["step"] > 0

@@ -1,0 +1,118 @@
+"""Twenty steps of several recipes in float64, and a training that stops and goes on: for test_distributed.py.
+
+Run by one process, or by several that the environment connects as torchrun does.
+"""
+
+import sys
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from siamese import datasets, training
+from siamese.batches import PairTokens, data_generator
+from siamese.checkpoints import Run
+from siamese.config import Config
+from siamese.distributed import Processes, processes
+from siamese.objective import Objective
+from siamese.optimizers import make_optimizer
+from siamese.progress import Progress
+from siamese.step import Step
+from siamese.stopping import Stopped
+from siamese.text import Tokens
+
+WORDS, SIZE, STEPS = 60, 8, 20
+# 34 duplicates make batches of 8, 8, 8, 8 and 2: of three processes one has nothing of the last.
+DUPLICATES, OTHERS, BATCH = 34, 11, 8
+TINY = Config(embedding=SIZE, hidden=SIZE, batch_size=BATCH, seed=3)
+SIDES = ({"anchors": "rows"}, {"anchors": "columns"}, {"anchors": "both"}, {"anchors": "both", "combine": "pooled"})
+RECIPES = {
+    **{
+        f"triplet {' '.join(side.values())} {closest} {reduction}": TINY.replace(
+            labelled="none", closest=closest, reduction=reduction, **side
+        )
+        for side, (closest, reduction) in product(SIDES, (("hardest", "mean"), ("semi-hard", "sum")))
+    },
+    **{
+        f"matrix-softmax {anchors}": TINY.replace(loss="matrix-softmax", labelled="none", anchors=anchors)
+        for anchors in ("rows", "columns", "both")
+    },
+    "known duplicates as negatives": TINY.replace(leave_out_known=False),
+    "best": TINY,
+    "best with a teacher": TINY.replace(teacher="none that is asked"),
+    "matrix-bce and online-contrastive": TINY.replace(loss="matrix-bce", labelled="online-contrastive"),
+    "triplet-euclidean and contrastive": TINY.replace(loss="triplet-euclidean", labelled="contrastive"),
+    "labelled alone": TINY.replace(loss="none"),
+}
+
+
+def some_pairs(random: np.random.Generator, targets: bool) -> PairTokens:
+    """Pairs of made-up questions, of which some duplicates are of one cluster."""
+    n = DUPLICATES + OTHERS
+    first, second = (Tokens.of([random.integers(1, WORDS, random.integers(1, 9)).tolist() for _ in range(n)])
+                     for _ in range(2))  # fmt: skip
+    labels = np.r_[np.ones(DUPLICATES), np.zeros(OTHERS)].astype(np.int8)
+    vectors = random.normal(size=(n, 2, SIZE))
+    vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+    return PairTokens(first, second, labels, random.integers(0, 12, n), vectors if targets else None)
+
+
+def twenty_steps(config: Config, group: Processes) -> dict[str, np.ndarray]:
+    """The loss of each step, the gradients of the last, and the weights after it."""
+    pairs = some_pairs(np.random.default_rng(5), config.teacher is not None)
+    tower, objective = training.make_tower(config, WORDS), Objective(config)
+    run = Run(tower, objective, make_optimizer(config, [*tower.parameters(), *objective.parameters()]))
+    step, losses, epoch = Step(config, run, 0, STEPS, group), [], 0
+    while len(losses) < STEPS:
+        for batch in data_generator(pairs, BATCH, seed=3, epoch=epoch, negatives=True, share=group):
+            losses.append(step(batch))
+        epoch += 1
+    assert len(losses) == STEPS
+    found = {"losses": np.array(losses)}
+    for part in (tower, objective):
+        for name, weight in part.named_parameters():
+            if weight.grad is not None:
+                found[f"gradient {name}"] = weight.grad.numpy()
+            found[f"weight {name}"] = weight.detach().numpy()
+    return found
+
+
+class Losses(Progress):
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def step(self, loss: float) -> None:
+        self.seen.append(loss)
+
+
+def trained(data: str, folder: Path, group: Processes, stop_at: int = 0, resume: bool = False) -> list[float]:
+    """The losses of the steps of a training, which stops after one of them or goes on."""
+    parts = datasets.load(datasets.Source(data))
+    config = Config(embedding=SIZE, hidden=SIZE, batch_size=32, epochs=3, seed=2)
+    losses = Losses()
+    # On the last process alone: all stop where one is asked to.
+    last = group.rank == group.count - 1
+    try:
+        training.train(
+            config, parts.training, parts.validation, folder, resume=resume, progress=losses, processes=group,
+            stop=lambda: last and len(losses.seen) == stop_at,
+        )  # fmt: skip
+    except Stopped:
+        assert stop_at
+    return losses.seen
+
+
+if __name__ == "__main__":
+    data, out, stopped, resumed = sys.argv[1:]  # folders of trainings, "" for none
+    torch.set_default_dtype(torch.float64)
+    with training.denormals_flushed(), processes() as group:
+        found = {f"{name}: {what}": values for name, config in RECIPES.items()
+                 for what, values in twenty_steps(config, group).items()}  # fmt: skip
+        if not stopped:
+            found["training: losses"] = np.array(trained(data, Path(out) / "alone", group))
+        if resumed:
+            found["training: resumed"] = np.array(trained(data, Path(resumed), group, resume=True))
+        if stopped:
+            found["training: stopped"] = np.array(trained(data, Path(stopped), group, stop_at=7))
+        np.savez(Path(out) / f"{group.count}-{group.rank}.npz", **found)
