@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def test_a_run_goes_on_with_another_number_of_processes(found: Mapping[tuple[int
 def test_shares_are_everything_once(count: int) -> None:
     for n in (0, 1, 2, 5, 64):
         parts = [list(range(n))[Share(rank, count).of(n)] for rank in range(count)]
-        assert sum(parts, []) == list(range(n))
+        assert list(chain.from_iterable(parts)) == list(range(n))
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 

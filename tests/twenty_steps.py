@@ -59,23 +59,21 @@ def some_pairs(random: np.random.Generator, targets: bool) -> PairTokens:
 
 
 def twenty_steps(config: Config, group: Processes) -> dict[str, np.ndarray]:
-    """The loss of each step, the gradients of the last, and the weights after it."""
+    """The loss of each step, the sum of the steps' gradients, and the weights after the last."""
     pairs = some_pairs(np.random.default_rng(5), config.teacher is not None)
     tower, objective = training.make_tower(config, WORDS), Objective(config)
     run = Run(tower, objective, make_optimizer(config, [*tower.parameters(), *objective.parameters()]))
-    step, losses, epoch = Step(config, run, 0, STEPS, group), [], 0
+    step, weights = Step(config, run, 0, STEPS, group), dict([*tower.named_parameters(), *objective.named_parameters()])
+    losses, gradients, epoch = [], {name: np.zeros(weight.shape) for name, weight in weights.items()}, 0
     while len(losses) < STEPS:
         for batch in data_generator(pairs, BATCH, seed=3, epoch=epoch, negatives=True, share=group):
             losses.append(step(batch))
+            for name, weight in weights.items():
+                gradients[name] += weight.grad.numpy()
         epoch += 1
     assert len(losses) == STEPS
-    found = {"losses": np.array(losses)}
-    for part in (tower, objective):
-        for name, weight in part.named_parameters():
-            if weight.grad is not None:
-                found[f"gradient {name}"] = weight.grad.numpy()
-            found[f"weight {name}"] = weight.detach().numpy()
-    return found
+    found = {"losses": np.array(losses)} | {f"gradient {name}": value for name, value in gradients.items()}
+    return found | {f"weight {name}": weight.detach().numpy() for name, weight in weights.items()}
 
 
 class Losses(Progress):
