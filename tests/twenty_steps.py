@@ -1,11 +1,16 @@
 """Twenty steps of several recipes in float64, and a training that stops and goes on: for test_distributed.py.
 
-Run by one process, or by several that the environment connects as torchrun does.
+By one process, by two and by three.
 """
 
+import os
+import shutil
+import socket
 import sys
+import traceback
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +30,7 @@ from siamese.text import Tokens
 WORDS, SIZE, STEPS = 60, 8, 20
 # 34 duplicates make batches of 8, 8, 8, 8 and 2: of three processes one has nothing of the last.
 DUPLICATES, OTHERS, BATCH = 34, 11, 8
-TINY = Config(embedding=SIZE, hidden=SIZE, batch_size=BATCH, seed=3)
+TINY = Config(embedding=SIZE, hidden=SIZE, batch_size=BATCH, seed=3, buckets=0)
 SIDES = ({"anchors": "rows"}, {"anchors": "columns"}, {"anchors": "both"}, {"anchors": "both", "combine": "pooled"})
 RECIPES = {
     **{
@@ -65,11 +70,15 @@ def twenty_steps(config: Config, group: Processes) -> dict[str, np.ndarray]:
     run = Run(tower, objective, make_optimizer(config, [*tower.parameters(), *objective.parameters()]))
     step, weights = Step(config, run, 0, STEPS, group), dict([*tower.named_parameters(), *objective.named_parameters()])
     losses, gradients, epoch = [], {name: np.zeros(weight.shape) for name, weight in weights.items()}, 0
+
+    def add_gradients(*_: object) -> None:
+        for name, weight in weights.items():
+            gradients[name] += weight.grad.numpy()
+
+    run.optimizer.register_step_pre_hook(add_gradients)
     while len(losses) < STEPS:
         for batch in data_generator(pairs, BATCH, seed=3, epoch=epoch, negatives=True, share=group):
             losses.append(step(batch))
-            for name, weight in weights.items():
-                gradients[name] += weight.grad.numpy()
         epoch += 1
     assert len(losses) == STEPS
     found = {"losses": np.array(losses)} | {f"gradient {name}": value for name, value in gradients.items()}
@@ -101,16 +110,46 @@ def trained(data: str, folder: Path, group: Processes, stop_at: int = 0, resume:
     return losses.seen
 
 
-if __name__ == "__main__":
-    data, out, stopped, resumed = sys.argv[1:]  # folders of trainings, "" for none
-    torch.set_default_dtype(torch.float64)
+def take_part(data: str, out: Path, stopped: Path | None, resumed: Path | None) -> None:
+    """What one process does: the recipes, and trainings in those folders; kept in out/COUNT-RANK.npz."""
     with training.denormals_flushed(), processes() as group:
         found = {f"{name}: {what}": values for name, config in RECIPES.items()
                  for what, values in twenty_steps(config, group).items()}  # fmt: skip
-        if not stopped:
-            found["training: losses"] = np.array(trained(data, Path(out) / "alone", group))
-        if resumed:
-            found["training: resumed"] = np.array(trained(data, Path(resumed), group, resume=True))
         if stopped:
-            found["training: stopped"] = np.array(trained(data, Path(stopped), group, stop_at=7))
-        np.savez(Path(out) / f"{group.count}-{group.rank}.npz", **found)
+            found["training: stopped"] = np.array(trained(data, stopped, group, stop_at=7))
+        else:
+            found["training: losses"] = np.array(trained(data, out / "alone", group))
+        if resumed:
+            found["training: resumed"] = np.array(trained(data, resumed, group, resume=True))
+        np.savez(out / f"{group.count}-{group.rank}.npz", **found)
+
+
+def launch(count: int, *words: Any) -> None:
+    """So many processes that take part, connected as torchrun does it; forked, so that torch is loaded once."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    os.environ |= {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    begun = []
+    for rank in range(count):
+        begun.append(os.fork())
+        if not begun[-1]:
+            os.environ["RANK"] = str(rank)
+            try:
+                take_part(*words)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+    ends = [os.waitpid(process, 0)[1] for process in begun]
+    if any(ends):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    data, out = sys.argv[1], Path(sys.argv[2])
+    torch.set_default_dtype(torch.float64)
+    # Two stop, and one goes on, and three do.
+    launch(2, data, out, out / "for one", None)
+    shutil.copytree(out / "for one", out / "for three")
+    launch(1, data, out, None, out / "for one")
+    launch(3, data, out, out / "by three", out / "for three")
