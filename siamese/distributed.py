@@ -65,6 +65,18 @@ class Processes(Share):
         vectors: Tensor = _Gathered.apply(own, torch.from_numpy(rows).to(own.device), total)
         return vectors
 
+    def collected(self, own: np.ndarray) -> list[np.ndarray]:
+        if self.count == 1:
+            return [own]
+        data = torch.from_numpy(np.frombuffer(own.tobytes(), np.uint8).copy()).to(self.device)
+        sizes = [torch.zeros(1, dtype=torch.int64, device=self.device) for _ in range(self.count)]
+        dist.all_gather(sizes, torch.tensor([len(data)], device=self.device))
+        longest = data.new_zeros(max(int(size) for size in sizes))  # all must send as much
+        longest[: len(data)] = data
+        found = [torch.empty_like(longest) for _ in range(self.count)]
+        dist.all_gather(found, longest)
+        return [part[: int(size)].cpu().numpy().view(own.dtype) for part, size in zip(found, sizes)]
+
     def total(self, number: float) -> float:
         """The sum of the numbers of all processes."""
         return self._reduced(number, dist.ReduceOp.SUM)

@@ -317,11 +317,12 @@ def shared_pairs(pairs: Pairs, others: Pairs) -> int:
 class Clusters:
     """The connected components of the duplicates among some pairs."""
 
-    def __init__(self, pairs: Pairs) -> None:
+    def __init__(self, pairs: Pairs, known: tuple[np.ndarray, np.ndarray] | None = None) -> None:
+        """Of n pairs; `known` are the keys of their first and second questions, where a caller has them."""
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
-        first, second = keys(pairs.question1), keys(pairs.question2)
+        first, second = known or (keys(pairs.question1), keys(pairs.question2))
         self.keys = np.unique(np.concatenate((first, second)))  # of all the pairs' questions
         linked = pairs.labels == 1
         a, b = np.searchsorted(self.keys, first[linked]), np.searchsorted(self.keys, second[linked])
@@ -330,7 +331,10 @@ class Clusters:
 
     def of(self, questions: Iterable[str]) -> np.ndarray:
         """(n,) int64: the cluster of each question, -1 where the pairs do not have it."""
-        wanted = keys(questions)
+        return self.of_keys(keys(questions))
+
+    def of_keys(self, wanted: np.ndarray) -> np.ndarray:
+        """`of` for the questions with these keys, (n,)."""
         if not len(self.keys):
             return np.full(len(wanted), -1)
         place = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)

@@ -1,41 +1,65 @@
 """Training pairs as token ids, with the vocabulary that they give: what a training needs before its first step."""
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from siamese.batches import PairTokens
+from siamese.batches import PairTokens, Share
 from siamese.config import Config
 from siamese.model import SiameseModel
-from siamese.pairs import Clusters, Pairs
-from siamese.text import RULES, Tokenizer
+from siamese.pairs import Clusters, Pairs, keys
+from siamese.text import RULES, Tokenizer, Tokens, count_words
+
+ALONE = Share()
 
 
-def learn_tokenizer(config: Config, training: Pairs) -> Tokenizer:
-    """The vocabulary of the training questions, or of the duplicates alone, as the rule of the recipe says."""
+def learn_tokenizer(config: Config, training: Pairs, share: Share = ALONE) -> Tokenizer:
+    """The vocabulary of the training questions, or of the duplicates alone, as the rule of the recipe says.
+
+    Processes that share the work count the words of their part of the pairs.
+    """
     rule = RULES[config.tokens]
     pairs = training if rule.everything else training.take(training.labels == 1)
+    pairs = _part(pairs, share)
 
     def in_turn() -> Iterator[str]:
         for question1, question2 in zip(pairs.question1, pairs.question2):
             yield question1
             yield question2
 
-    return Tokenizer.learn(in_turn(), config.tokens, config.min_count, config.buckets)
+    counts = count_words(in_turn(), config.tokens)
+    if share.count > 1:
+        own, counts = json.dumps(counts).encode(), Counter()
+        for part in share.collected(np.frombuffer(own, np.uint8)):  # in order, so that the words keep theirs
+            counts.update(json.loads(part.tobytes()))
+    return Tokenizer.of_counts(counts, config.tokens, config.min_count, config.buckets)
 
 
 def prepare(training: Pairs, tokenizer: Tokenizer) -> PairTokens:
     """Training pairs as token ids with the duplicate cluster of each; questions without a token are left out."""
-    return _prepare(training, tokenizer)[0]
+    return _prepare(training, tokenizer, ALONE)[0]
 
 
-def _prepare(training: Pairs, tokenizer: Tokenizer) -> tuple[PairTokens, np.ndarray]:
-    """`prepare`, and which pairs were not left out."""
-    first, second = tokenizer.encode(training.question1), tokenizer.encode(training.question2)
+def _prepare(training: Pairs, tokenizer: Tokenizer, share: Share) -> tuple[PairTokens, np.ndarray]:
+    """`prepare`, and which pairs were not left out; each process cuts its part of the pairs into words."""
+    part = _part(training, share)
+    sides, found = [], []
+    for questions in (part.question1, part.question2):
+        own = tokenizer.encode(questions)
+        lengths = np.concatenate(share.collected(own.lengths))
+        sides.append(Tokens(np.concatenate(share.collected(own.ids)), np.concatenate(([0], np.cumsum(lengths)))))
+        found.append(np.concatenate(share.collected(keys(questions))))
+    first, second = sides
     which = np.flatnonzero((first.lengths > 0) & (second.lengths > 0))
-    clusters = Clusters(training).of(training.question1)
+    clusters = Clusters(training, (found[0], found[1])).of_keys(found[0])
     return PairTokens(first.take(which), second.take(which), training.labels[which], clusters[which]), which
+
+
+def _part(pairs: Pairs, share: Share) -> Pairs:
+    return pairs if share.count == 1 else pairs.take(np.arange(len(pairs))[share.of(len(pairs))])
 
 
 @dataclass(frozen=True)
@@ -53,15 +77,20 @@ class Prepared:
         return config.tokens, config.min_count, config.buckets, config.start_from, part
 
     @classmethod
-    def of(cls, config: Config, training: Pairs, start_from: SiameseModel | None = None) -> "Prepared":
-        """The training pairs as token ids; the words of a model to start from come first, and keep their ids."""
+    def of(
+        cls, config: Config, training: Pairs, start_from: SiameseModel | None = None, share: Share = ALONE
+    ) -> "Prepared":
+        """The training pairs as token ids; the words of a model to start from come first, and keep their ids.
+
+        Processes that share the work each do a part of it, and all get the whole.
+        """
         if config.training_pairs:
             order = np.random.default_rng(config.seed).permutation(len(training))
             training = training.take(np.sort(order[: config.training_pairs]))
-        tokenizer = learn_tokenizer(config, training)
+        tokenizer = learn_tokenizer(config, training, share)
         if start_from:
             tokenizer = start_from.tokenizer.extended(tokenizer.words)
-        pairs, which = _prepare(training, tokenizer)
+        pairs, which = _prepare(training, tokenizer, share)
         return cls(training.take(which), tokenizer, pairs)
 
     def targets(self, config: Config, progress: Callable[[int, int], None]) -> np.ndarray | None:

@@ -103,6 +103,11 @@ RULES = {
 }
 
 
+def count_words(questions: Iterable[str], rule: str) -> Counter[str]:
+    """How often each word occurs, in the order of first sight."""
+    return Counter(itertools.chain.from_iterable(map(RULES[rule].split(), questions)))
+
+
 class Tokenizer:
     """Text to ids by a rule ("words", "nltk", "spaces") and a vocabulary.
 
@@ -141,8 +146,11 @@ class Tokenizer:
         among equals) or by first sight. One with a NUL or half a surrogate pair
         is left out: no file of a vocabulary may hold it.
         """
-        split = RULES[rule].split()
-        counts = Counter(itertools.chain.from_iterable(map(split, questions)))
+        return cls.of_counts(count_words(questions, rule), rule, min_count, buckets)
+
+    @classmethod
+    def of_counts(cls, counts: Counter[str], rule: str, min_count: int, buckets: int) -> "Tokenizer":
+        """`learn` from how often each word occurs, in the order of first sight."""
         ranked = counts.most_common() if RULES[rule].by_frequency else counts.items()
         words = (word for word, count in ranked if count >= min_count)
         return cls([word for word in words if not _UNWRITABLE.search(word)], rule, buckets)

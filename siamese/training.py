@@ -117,7 +117,7 @@ def train(
         raise UserError("a preset of the course fills a batch up to its longest question, so one process trains it")
     if start_from:
         _check_start(config, start_from.config)
-    prepared = prepared or Prepared.of(config, training, start_from)
+    prepared = prepared or Prepared.of(config, training, start_from, processes)
     tokenizer, pairs = prepared.tokenizer, prepared.pairs
     config = _check_labels(config, pairs.labels, validation)
     batches = number_of_batches(int((pairs.labels == 1).sum()), config.batch_size, config.drop_last, config.wrap)
