@@ -1,4 +1,4 @@
-"""Twenty steps of several recipes in float64, and a training that stops and goes on: for test_distributed.py.
+"""Twenty steps of several recipes in float64, and a training that stops and goes on: for test_processes.py.
 
 By one process, by two and by three.
 """
