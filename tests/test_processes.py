@@ -61,6 +61,11 @@ def test_a_run_goes_on_with_another_number_of_processes(found: Mapping[tuple[int
         np.testing.assert_allclose(found[count, rank]["training: resumed"], alone[7:], rtol=0, atol=1e-9)
 
 
+def test_processes_that_read_other_files_are_told(found: Mapping[tuple[int, int], Mapping]) -> None:
+    """All of them are, whichever differs."""
+    assert {key: bool(found[key]["told apart"]) for key in found} == {key: key[0] > 1 for key in found}
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_shares_are_everything_once(count: int) -> None:
     for n in (0, 1, 2, 5, 64):

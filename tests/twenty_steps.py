@@ -20,6 +20,7 @@ from siamese.batches import PairTokens, data_generator
 from siamese.checkpoints import Run
 from siamese.config import Config
 from siamese.distributed import Processes, processes
+from siamese.errors import UserError
 from siamese.objective import Objective
 from siamese.optimizers import make_optimizer
 from siamese.progress import Progress
@@ -121,6 +122,12 @@ def take_part(data: str, out: Path, stopped: Path | None, resumed: Path | None) 
             found["training: losses"] = np.array(trained(data, out / "alone", group))
         if resumed:
             found["training: resumed"] = np.array(trained(data, resumed, group, resume=True))
+        group.check_same("of all")
+        try:
+            group.check_same(f"of {group.rank}")
+            found["told apart"] = np.array(False)
+        except UserError:
+            found["told apart"] = np.array(True)
         np.savez(out / f"{group.count}-{group.rank}.npz", **found)
 
 
