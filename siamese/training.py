@@ -4,21 +4,21 @@ import dataclasses
 import hashlib
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from siamese import word_vectors
 from siamese.batches import Batch, PairTokens, data_generator, number_of_batches, pad
 from siamese.calibration import HIGHEST, Calibration, calibrate
 from siamese.checkpoints import INTERVAL, Checkpoint, Run, check_weights, diverged, fingerprint
 from siamese.compact import rounded
-from siamese.config import Config
+from siamese.config import Config, encoder_of
 from siamese.errors import DataError, UserError
 from siamese.evaluation import all_scores, choose_threshold
 from siamese.files import sha256
@@ -29,6 +29,7 @@ from siamese.pairs import Pairs
 from siamese.preparation import Prepared
 from siamese.progress import Progress
 from siamese.stopping import Stopped, stopping_when_asked
+from siamese.subwords import AnyTokenizer, SubwordTokenizer
 from siamese.text import Tokenizer, Tokens
 from siamese.tower import Tower
 
@@ -45,20 +46,65 @@ def make_tower(config: Config, vocabulary: int) -> Tower:
         skip=config.skip,
         first_word=first_word(config),
         initial=config.initial,
-        products=torch.bfloat16 if config.precision == "bfloat16" else None,
+        products=_products(config),
     )
+
+
+def _products(config: Config) -> torch.dtype | None:
+    return torch.bfloat16 if config.precision == "bfloat16" else None
+
+
+def _first_tower(
+    config: Config, tokenizer: AnyTokenizer, start_from: SiameseModel | None, progress: Progress
+) -> nn.Module:
+    """The recipe's tower with what it knows already: an encoder's weights, vectors of words, a model's weights."""
+    if isinstance(tokenizer, SubwordTokenizer):
+        from siamese.transformer import load_encoder
+
+        return load_encoder(encoder_of(config)).tower(_products(config))
+    tower = make_tower(config, len(tokenizer))
+    if config.word_vectors:
+        found = word_vectors.start(tower.embedding.weight.detach().numpy(), tokenizer, config.word_vectors)
+        progress.say(f"{config.word_vectors} has {found:,} of the vocabulary's {len(tokenizer.words):,} words")
+    if start_from:
+        _take_over(tower, tokenizer, start_from)
+    return tower
 
 
 def planned_epochs(config: Config, batches: int) -> int:
     """How many epochs a run has; where the recipe does not say, enough for a small file's few batches to add up."""
-    return config.epochs or max(LEAST_EPOCHS, -(-LEAST_STEPS // max(1, batches)))
+    return max(LEAST_EPOCHS, -(-LEAST_STEPS // max(1, batches))) if config.epochs is None else config.epochs
 
 
-def encode_batch(tower: Tower, config: Config, batch: Batch, pad_id: int) -> Tensor:
+def encode_batch(tower: nn.Module, config: Config, batch: Batch, pad_id: int) -> Tensor:
     """The vectors of b1, b2, n1 and n2, one under the other, in one call of the tower."""
+    return tower(*tensors(_joined(config, batch, pad_id), next(tower.parameters()).device))
+
+
+def _joined(config: Config, batch: Batch, pad_id: int) -> Tokens:
+    """All questions of a batch: b1, b2, n1 and n2, one under the other."""
     b1, b2 = pad(batch.b1, batch.b2, config.padding, pad_id)
     n1, n2 = pad(batch.n1, batch.n2, config.padding, pad_id)
-    return tower(*tensors(b1.join(b2).join(n1).join(n2), tower.embedding.weight.device))
+    return b1.join(b2).join(n1).join(n2)
+
+
+def backward(run: Run, config: Config, batch: Batch, pad_id: int) -> Tensor:
+    """The loss of a batch, whose gradients are added to those of the weights."""
+    if config.tower != "transformer" or not config.gradient_caching:
+        loss = run.objective(batch, encode_batch(run.tower, config, batch, pad_id))
+        loss.backward()
+        return loss
+    from siamese import gradient_caching
+    from siamese.transformer import padded_parts
+
+    tokens, device = _joined(config, batch, pad_id), next(run.tower.parameters()).device
+    parts = padded_parts(tokens.lengths) or [np.zeros(0, np.int64)]  # no question is without a token here
+    place = torch.from_numpy(np.concatenate(parts).argsort()).to(device)
+    return gradient_caching.backward(
+        lambda rows: run.tower(*tensors(tokens.take(rows), device)),
+        parts,
+        lambda vectors: run.objective(batch, vectors[place]),
+    )
 
 
 def tensors(tokens: Tokens, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -129,12 +175,8 @@ def train(
         raise DataError(f"--drop-last leaves no batch: fewer than {config.batch_size} duplicates to train on")
     epochs = planned_epochs(config, batches)
 
-    tower = make_tower(config, len(tokenizer))
-    if config.word_vectors:
-        found = word_vectors.start(tower.embedding.weight.detach().numpy(), tokenizer, config.word_vectors)
-        progress.say(f"{config.word_vectors} has {found:,} of the vocabulary's {len(tokenizer.words):,} words")
-    if start_from:
-        _take_over(tower, tokenizer, start_from)
+    tower = _first_tower(config, tokenizer, start_from, progress)
+    architecture: Mapping[str, Any] | None = getattr(tower, "architecture", None)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tower, objective = tower.to(device), Objective(config).to(device)
     run = Run(tower, objective, make_optimizer(config, [*tower.parameters(), *objective.parameters()]))
@@ -142,9 +184,10 @@ def train(
         "config": dataclasses.asdict(config),
         "training pairs": fingerprint(prepared.training),
         "validation pairs": fingerprint(validation),
-        "vocabulary": hashlib.sha256("\n".join(tokenizer.words).encode("utf-8", "surrogatepass")).hexdigest(),
+        "vocabulary": hashlib.sha256(tokenizer.text().encode("utf-8", "surrogatepass")).hexdigest(),
         "word vectors": sha256(config.word_vectors) if config.word_vectors else None,
         "model to start from": _fingerprint(start_from.weights) if start_from else None,
+        "encoder": _fingerprint(_arrays(tower.state_dict())) if config.encoder else None,
     }
     checkpoint = Checkpoint(folder, identity, progress.kept)
     if not resume:
@@ -165,7 +208,7 @@ def train(
 
         while len(run.history) < epochs and not _patience_is_over(run.history, config.patience):
             record = _train_epoch(config, run, pairs, tokenizer.pad, epochs * batches, progress, after_step)
-            record |= validation_scores(_model(config, tokenizer, tower.state_dict()), validation)
+            record |= validation_scores(_model(config, tokenizer, tower.state_dict(), architecture), validation)
             run.history.append(record)
             run.losses, run.seen, run.seconds = [], 0, 0.0
             if all(record["average_precision"] > r["average_precision"] for r in run.history[:-1]):
@@ -175,7 +218,7 @@ def train(
             if asked := signalled():
                 raise Stopped(asked)
 
-    model = _model(config, tokenizer, run.best)
+    model = _model(config, tokenizer, run.best or tower.state_dict(), architecture)
     if config.compact:  # threshold and calibration hold for the model as it will be loaded
         model.weights = rounded(model.weights)
     similarity = model.similarity(validation.question1, validation.question2)
@@ -221,10 +264,9 @@ def _train_epoch(
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate(config, run.step + 1, steps)
         run.optimizer.zero_grad()
-        loss = run.objective(batch, encode_batch(run.tower, config, batch, pad_id))
+        loss = backward(run, config, batch, pad_id)
         if not torch.isfinite(loss):
             raise diverged(run, run.step + 1, f"the loss is {loss.item()}")
-        loss.backward()
         run.optimizer.step()
         run.step += 1
         run.losses.append(loss.item())
@@ -272,7 +314,7 @@ def _fingerprint(weights: dict[str, np.ndarray]) -> str:
 
 def _check_start(config: Config, start: Config) -> None:
     """Weights and vocabulary fit only a tower of the same sizes over the same kind of words."""
-    for name in ("tokens", "embedding", "hidden"):
+    for name in ("tower", "tokens", "embedding", "hidden"):
         if (wanted := getattr(config, name)) != (given := getattr(start, name)):
             raise UserError(f"--start-from: that model has {name} {given!r}, this recipe {wanted!r}; they must agree")
 
@@ -283,7 +325,7 @@ def _take_over(tower: Tower, tokenizer: Tokenizer, start: SiameseModel) -> None:
     for name, weight in tower.state_dict().items():
         weight[: len(start.weights[name])] = torch.from_numpy(np.array(start.weights[name]))
     if tokenizer.buckets:
-        new = tokenizer.words[len(start.tokenizer.words) :]
+        new = tokenizer.words[len(start.tokenizer) - tokenizer.first_word :]
         rows = tower.embedding.weight
         rows[len(start.tokenizer) :] = rows[[tokenizer.bucket(word) for word in new]]
 
@@ -293,8 +335,14 @@ def _patience_is_over(history: list[dict[str, Any]], patience: int | None) -> bo
     return patience is not None and len(scores) > patience and max(scores[-patience:]) <= max(scores[:-patience])
 
 
-def _model(config: Config, tokenizer: Tokenizer, weights: dict[str, Tensor]) -> SiameseModel:
-    arrays = {name: weight.detach().cpu().numpy() for name, weight in weights.items()}
+def _model(
+    config: Config, tokenizer: AnyTokenizer, weights: dict[str, Tensor], architecture: Mapping[str, Any] | None
+) -> SiameseModel:
     return SiameseModel(
-        config, tokenizer, arrays, threshold=config.threshold or 0.5, calibration=Calibration(1.0, 0.0, 0.5)
-    )
+        config, tokenizer, _arrays(weights), threshold=config.threshold or 0.5, calibration=Calibration(1.0, 0.0, 0.5),
+        architecture=architecture,
+    )  # fmt: skip
+
+
+def _arrays(weights: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: weight.detach().cpu().numpy() for name, weight in weights.items()}
