@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from siamese.config import PRETRAINED
+from siamese.folder import FILES, TOKENIZER
 from siamese.model import SHIPPED, cosine
 from siamese.progress import CountBar
 from siamese.scoring import Setting
@@ -17,7 +18,6 @@ from siamese.teacher import Encode, carried, load_encoder
 QUESTIONS = 400  # that both encode in a round
 ROUNDS = 5
 BLOCK = 1_024  # questions between two reports of progress
-OURS = ("config.json", "model.safetensors", "vocabulary.txt")  # the files that a model is loaded from
 # Other forms of the same weights, which lie beside them in folders of a hub.
 COPIES = {".bin", ".onnx", ".h5", ".ot", ".msgpack", ".xml", ".mlmodel"}
 
@@ -109,7 +109,7 @@ def sample(questions1: Sequence[str], questions2: Sequence[str], count: int = QU
 def model_bytes(folder: str | Path) -> int:
     """The bytes of the files that a model of ours is loaded from, given by its folder or as "pretrained"."""
     folder = SHIPPED if str(folder) == PRETRAINED else Path(folder)
-    return sum((folder / name).stat().st_size for name in OURS)
+    return sum((folder / name).stat().st_size for name in (*FILES, TOKENIZER) if (folder / name).is_file())
 
 
 def encoder_bytes(name: str) -> int | None:

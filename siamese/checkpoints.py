@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from siamese.errors import DivergedError, UserError
 from siamese.files import remove_leftovers, replacing
 from siamese.pairs import Pairs
-from siamese.tower import Tower
 
 CHECKPOINT = "checkpoint.safetensors"
 INTERVAL = 300.0  # seconds of work that a crash can cost, at most
@@ -29,7 +28,7 @@ PLAIN = ("step", "history", "losses", "seen", "seconds")  # fields of a run that
 class Run:
     """A training run between two steps: all that must be kept to go on with it."""
 
-    tower: Tower
+    tower: nn.Module
     objective: nn.Module
     optimizer: torch.optim.Optimizer
     step: int = 0  # steps done, which give the place in the schedule too

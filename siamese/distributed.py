@@ -12,7 +12,7 @@ processes, which makes the sum of it.
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -51,6 +51,12 @@ class Processes(Share):
         from torch.nn.parallel import DistributedDataParallel
 
         return DistributedDataParallel(module)
+
+    def not_yet(self, module: nn.Module) -> AbstractContextManager[None]:
+        """Within it, backward passes of a `wrapped` module add to its own gradients, and nothing is sent."""
+        no_sync = getattr(module, "no_sync", nullcontext)
+        context: AbstractContextManager[None] = no_sync()
+        return context
 
     def gathered(self, own: Tensor, rows: np.ndarray, total: int) -> Tensor:
         """The vectors of all processes, (total, d), through which gradients flow back to the process that each is of.

@@ -116,13 +116,13 @@ def encode_torch(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndar
     return vectors
 
 
-def mean_embeddings(weights: Weights, tokens: Tokens, known: np.ndarray) -> np.ndarray:
-    """The mean of each question's word vectors; (n, embedding) float32, 0 where no word is known."""
-    means = np.zeros((len(tokens), weights["embedding.weight"].shape[1]), np.float32)
+def mean_embeddings(table: np.ndarray, tokens: Tokens, known: np.ndarray) -> np.ndarray:
+    """The mean of each question's word vectors, rows of the table; (n, embedding) float32, 0 where no word is known."""
+    means = np.zeros((len(tokens), table.shape[1]), np.float32)
     rows = np.flatnonzero(known)
     for first in range(0, len(rows), ROWS):
         part = tokens.take(rows[first : first + ROWS])
-        words = weights["embedding.weight"][part.ids]
+        words = table[part.ids]
         means[rows[first : first + ROWS]] = np.add.reduceat(words, part.starts[:-1]) / part.lengths[:, None]
     return means
 

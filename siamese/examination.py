@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from siamese import evaluation
-from siamese.text import Tokenizer, composed
+from siamese.subwords import AnyTokenizer
+from siamese.text import composed
 
 if TYPE_CHECKING:
     from siamese.scoring import Setting
@@ -118,12 +119,12 @@ class Described:
     features: dict[str, np.ndarray]  # (n,) bool each
 
 
-def describe(questions1: Sequence[str], questions2: Sequence[str], tokenizer: Tokenizer) -> Described:
+def describe(questions1: Sequence[str], questions2: Sequence[str], tokenizer: AnyTokenizer) -> Described:
     """The features of n pairs."""
     cut = [(words_of(a), words_of(b)) for a, b in zip(questions1, questions2)]
     lengths = np.array([(len(a), len(b)) for a, b in cut], np.int64).reshape(-1, 2)
     shared = np.array([overlap(a, b) for a, b in cut], float)
-    unknown = unknown_words(questions1, tokenizer) + unknown_words(questions2, tokenizer)
+    unknown = tokenizer.unknown_words(questions1) + tokenizer.unknown_words(questions2)
     features = {name: np.array([holds(a, b) for a, b in cut], bool) for name, holds in FEATURES.items()}
     features |= {
         "a word that the model does not know": unknown > 0,
@@ -133,13 +134,6 @@ def describe(questions1: Sequence[str], questions2: Sequence[str], tokenizer: To
         "lengths differ by half or more": 2 * lengths.min(axis=1) <= lengths.max(axis=1),
     }
     return Described(lengths, shared, unknown, features)
-
-
-def unknown_words(questions: Sequence[str], tokenizer: Tokenizer) -> np.ndarray:
-    """(n,) int64: how many of a question's words the vocabulary lacks; one that stands twice counts twice."""
-    tokens = tokenizer.encode(questions)
-    before = np.concatenate(([0], np.cumsum(~tokenizer.in_vocabulary(tokens))))
-    return before[tokens.starts[1:]] - before[tokens.starts[:-1]]
 
 
 # Slices

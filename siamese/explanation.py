@@ -68,5 +68,5 @@ def _without_each(words: Sequence[str]) -> list[str]:
 def _with_shares(
     model: SiameseModel, question: str, words: Sequence[str], shares: Sequence[float | None]
 ) -> list[Word]:
-    known = model.tokenizer.in_vocabulary(model.tokenizer.encode([question])).tolist()
+    known = model.tokenizer.known_words(question)
     return [Word(word, is_known, share) for word, is_known, share in zip(words, known, shares or [None] * len(words))]

@@ -24,10 +24,17 @@ from siamese.files import remove_leftovers, replacing, sync_folder
 
 FORMAT = 3  # format 2 is the same without checksums
 CONFIG, VOCABULARY, WEIGHTS = FILES = ("config.json", "vocabulary.txt", "model.safetensors")
-MOST = {CONFIG: 4 << 20, VOCABULARY: 16 << 20, WEIGHTS: 2 << 30}  # bytes; a larger file is neither written nor read
+TOKENIZER = "tokenizer.json"  # of a transformer, in place of the vocabulary
+MOST = {
+    CONFIG: 4 << 20,
+    VOCABULARY: 16 << 20,
+    TOKENIZER: 16 << 20,
+    WEIGHTS: 2 << 30,
+}  # bytes; a larger file is neither written nor read
 HEADER = 1 << 16  # bytes of the header of the weights, at most
 LARGEST = 1e9  # of a weight, either way: sums of products of such numbers are finite in float32
 FIELDS = {"format", "config", "threshold", "calibration", "facts"}
+ARCHITECTURE = "architecture"  # one field more: a transformer's
 ZEROS = "0" * 64
 SHOWN = 400  # letters of a message that may quote a file
 TYPES: dict[str, np.dtype[Any]] = {
@@ -39,7 +46,7 @@ TYPES: dict[str, np.dtype[Any]] = {
 Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # of each tensor the type, a key of TYPES, and the shape
 
 
-def write(folder: Path, settings: Mapping[str, Any], words: Sequence[str], tensors: Mapping[str, np.ndarray]) -> None:
+def write(folder: Path, settings: Mapping[str, Any], words: str, tensors: Mapping[str, np.ndarray]) -> None:
     """Write a model folder; a crash at any moment leaves the old model or the new one.
 
     Vocabulary and weights are first written under names with their checksums, by which `place` finds them for the
@@ -47,21 +54,18 @@ def write(folder: Path, settings: Mapping[str, Any], words: Sequence[str], tenso
 
     Args:
         folder: made where it is not there.
-        settings: for config.json; all FIELDS but the format.
-        words: of the vocabulary.
+        settings: for config.json; all FIELDS but the format, and a transformer's ARCHITECTURE.
+        words: the text of the vocabulary, or of a transformer's tokenizer.
         tensors: what the file of weights shall hold.
 
     Raises:
-        ModelError: words, numbers or sizes that would be refused when read.
+        ModelError: numbers or sizes that would be refused when read.
     """
     from safetensors.numpy import save
 
-    vocabulary = "".join(word + "\n" for word in words)
-    if words_of(vocabulary) != list(words) or len(set(words)) != len(words):
-        raise ModelError("vocabulary: a word with white space in it, or twice")
     check_numbers(tensors)
     data = {
-        VOCABULARY: vocabulary.encode("utf-8"),
+        words_file(settings): words.encode("utf-8"),
         WEIGHTS: save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}),
     }
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in data.items()}
@@ -84,6 +88,11 @@ def write(folder: Path, settings: Mapping[str, Any], words: Sequence[str], tenso
         _settle(folder)
 
 
+def words_file(settings: Mapping[str, Any]) -> str:
+    """The name of the file with the words of a model with these settings."""
+    return TOKENIZER if ARCHITECTURE in settings else VOCABULARY
+
+
 def place(folder: Path, name: str, checksum: str | None) -> Path:
     """Where the file of a model is that has this checksum: under its own name, but for a crash."""
     waiting = _waiting(folder, name, checksum) if checksum else folder / name
@@ -103,7 +112,10 @@ def _settle(folder: Path) -> None:
         with suppress(FileNotFoundError):
             os.replace(_waiting(folder, name, checksum), folder / name)
     sync_folder(folder)  # before anything is removed: the last copy of a file may be under its other name on the disk
-    for name in FILES:
+    if sums:  # the words of a model of the other kind, which was here before
+        for name in {VOCABULARY, TOKENIZER} - sums.keys():
+            (folder / name).unlink(missing_ok=True)
+    for name in (*FILES, TOKENIZER):
         remove_leftovers(folder / name)
         remove_leftovers(folder / f".{name}")  # of a name with a checksum
 
@@ -130,6 +142,8 @@ def refusing(path: Path) -> Iterator[None]:
 def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The FIELDS of config.json, and by name the checksums of the other files (none in format 2).
 
+    A transformer's ARCHITECTURE is a field more, and needs format 3.
+
     What may be raised, here and in the functions below: UserError and what `refusing` makes one of.
     """
     data = _read(path, MOST[CONFIG])
@@ -138,26 +152,38 @@ def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         raise ModelError(f"format {settings['format']!r}; this version reads format 2 and {FORMAT}")
     sums: dict[str, str] = {}
     if settings["format"] == FORMAT:
-        sums = settings.pop("sha256")
-        if not isinstance(sums, dict) or sums.keys() != set(FILES):
-            raise ModelError(f"sha256: expected a checksum each of {', '.join(FILES)}")
+        sums, files = settings.pop("sha256"), (CONFIG, words_file(settings), WEIGHTS)
+        if not isinstance(sums, dict) or sums.keys() != set(files):
+            raise ModelError(f"sha256: expected a checksum each of {', '.join(files)}")
         for checksum in sums.values():
             if not re.fullmatch("[0-9a-f]{64}", checksum):
                 raise ModelError(f"sha256: {checksum!r} is not a checksum: expected 64 digits, 0 to 9 and a to f")
         own = sums.pop(CONFIG)
         _check_sum(own, data.replace(own.encode(), ZEROS.encode(), 1))
-    if wrong := settings.keys() ^ FIELDS:
+    allowed = FIELDS | ({ARCHITECTURE} & settings.keys() if sums else set())
+    if wrong := settings.keys() ^ allowed:
         raise ModelError(f"field {min(wrong)!r} is {'missing' if min(wrong) in FIELDS else 'not known'}")
     if not isinstance(settings["facts"], dict):
         raise ModelError(f"facts: {settings['facts']!r}: expected an object")
     return settings, sums
 
 
-def read_vocabulary(path: Path, checksum: str | None) -> str:
-    """The text of vocabulary.txt, a word a line, for `words_of`; without a checksum it is not compared."""
-    data = _read(path, MOST[VOCABULARY])
+def read_words(path: Path, most: int, checksum: str | None) -> str:
+    """The text of vocabulary.txt, a word a line, for `words_of`, or of tokenizer.json; `most` bytes.
+
+    Without a checksum it is not compared.
+    """
+    data = _read(path, most)
     _check_sum(checksum, data)
     return data.decode("utf-8")
+
+
+def lines_of(words: Sequence[str]) -> str:
+    """The text of vocabulary.txt; ModelError where it would be refused when read."""
+    text = "".join(word + "\n" for word in words)
+    if words_of(text) != list(words) or len(set(words)) != len(words):
+        raise ModelError("vocabulary: a word with white space in it, or twice")
+    return text
 
 
 def words_of(text: str) -> list[str]:

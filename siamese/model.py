@@ -4,9 +4,10 @@ import csv
 import dataclasses
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,16 @@ from siamese.compact import SCALE, TABLE, pack, unpack
 from siamese.config import PRETRAINED, Config
 from siamese.errors import ModelError, UserError
 from siamese.files import replacing
-from siamese.folder import CONFIG, VOCABULARY, WEIGHTS, refusing
+from siamese.folder import ARCHITECTURE, CONFIG, MOST, WEIGHTS, refusing, words_file
+from siamese.subwords import AnyTokenizer, SubwordTokenizer
 from siamese.text import RULES, Tokenizer, Tokens
 
 if TYPE_CHECKING:
     from siamese.pairs import Pairs
+    from siamese.transformer import TransformerTower
 
 SHIPPED = Path(__file__).parent / "pretrained"  # the model folder that comes with the package
+SUBWORD_TABLE = "model.embeddings.word_embeddings.weight"  # a transformer's vectors of its words
 COURSE_BATCH = 512  # pairs that are padded together when a course model scores them
 
 
@@ -50,11 +54,21 @@ class SiameseModel:
     """
 
     config: Config
-    tokenizer: Tokenizer
+    tokenizer: AnyTokenizer
     weights: dict[str, np.ndarray]  # of the tower, by torch's names
     threshold: float
     calibration: Calibration  # from similarity to probability
     facts: dict[str, Any] = field(default_factory=dict)  # the data it was trained on and its scores
+    architecture: Mapping[str, Any] | None = None  # of a transformer (`siamese.transformer`); None: the LSTM
+
+    @property
+    def dimensions(self) -> int:
+        """How many numbers a question's vector has."""
+        if self.architecture is None:
+            return self.config.hidden
+        from siamese import transformer
+
+        return transformer.dimensions(self.architecture)
 
     def encode(self, questions: Sequence[str]) -> np.ndarray:
         """The vectors of questions.
@@ -76,7 +90,18 @@ class SiameseModel:
         padded = (pad(tokens.take(part), empty, self.config.padding, self.tokenizer.pad)[0] for part in parts)
         return np.concatenate([np.zeros((0, self.config.hidden), np.float32), *map(self._encode, padded)])
 
+    @cached_property
+    def _transformer(self) -> "TransformerTower":
+        from siamese import transformer
+
+        assert self.architecture is not None
+        return transformer.of_weights(self.architecture, self.weights)
+
     def _encode(self, tokens: Tokens) -> np.ndarray:
+        if self.architecture is not None:
+            from siamese import transformer
+
+            return transformer.encode(self._transformer, tokens)
         known = self.tokenizer.knows(tokens)
         # Loading torch takes longer than most calls; where it is loaded already, it is the faster of the two.
         torch_is_there = "torch" in sys.modules and len(tokens) >= encoder.TORCH_ROWS
@@ -110,8 +135,12 @@ class SiameseModel:
 
     def embedding_similarity(self, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
         """The cosine of the means of the word vectors alone, a baseline; (n,) float64."""
-        tokens = self.tokenizer.encode([*questions1, *questions2])
-        vectors = encoder.mean_embeddings(self.weights, tokens, self.tokenizer.knows(tokens))
+        both = [*questions1, *questions2]
+        if isinstance(self.tokenizer, SubwordTokenizer):
+            table, tokens = self.weights[SUBWORD_TABLE], self.tokenizer.encode(both, special=False)
+        else:
+            table, tokens = self.weights[TABLE], self.tokenizer.encode(both)
+        vectors = encoder.mean_embeddings(table, tokens, self.tokenizer.knows(tokens))
         return cosine(vectors, np.arange(len(questions1)), len(questions1) + np.arange(len(questions2)))
 
     def probability(self, similarity: np.ndarray | float, prior: float | None = None) -> np.ndarray:
@@ -152,14 +181,18 @@ class SiameseModel:
         Raises:
             ModelError: the vocabulary or a weight is nothing that `load` would accept.
         """
-        settings = {
+        settings: dict[str, Any] = {
             "config": dataclasses.asdict(self.config),
             "threshold": self.threshold,
             "calibration": dataclasses.asdict(self.calibration),
             "facts": self.facts,
         }
+        if isinstance(self.tokenizer, SubwordTokenizer):
+            settings[ARCHITECTURE], words = self.architecture, self.tokenizer.text()
+        else:
+            words = model_folder.lines_of(self.tokenizer.words)
         stored = pack(self.weights) if self.config.compact else self.weights
-        model_folder.write(Path(folder), settings, self.tokenizer.words, stored)
+        model_folder.write(Path(folder), settings, words, stored)
 
     @classmethod
     def load(cls, folder: str | Path) -> "SiameseModel":
@@ -180,18 +213,32 @@ class SiameseModel:
             config = Config(**settings["config"])
             threshold, calibration = check_threshold(settings["threshold"]), Calibration(**settings["calibration"])
             check_threshold(settings["facts"].get("chosen_threshold", threshold))  # what `evaluate` puts beside it
-        place = {name: model_folder.place(folder, name, sums.get(name)) for name in (VOCABULARY, WEIGHTS)}
-        with refusing(place[VOCABULARY]):
-            vocabulary = model_folder.read_vocabulary(place[VOCABULARY], sums.get(VOCABULARY))
+            if (config.tower == "transformer") != (ARCHITECTURE in settings):
+                raise ModelError(
+                    f"a {config.tower} {'with' if ARCHITECTURE in settings else 'without'} an architecture"
+                )
+        own, architecture = words_file(settings), settings.get(ARCHITECTURE)
+        place = {name: model_folder.place(folder, name, sums.get(name)) for name in (own, WEIGHTS)}
+        with refusing(place[own]):
+            words = model_folder.read_words(place[own], MOST[own], sums.get(own))
+            subwords = None if architecture is None else SubwordTokenizer(words)
+        if subwords is None or architecture is None:
+            with refusing(place[WEIGHTS]):
+                # Before the words are taken apart, which costs thirty times their size: there must be a row for each.
+                layout = _layout(config, words.count("\n"))
+        else:
+            from siamese import transformer
+
+            with refusing(path):
+                transformer.check_architecture(architecture, subwords)
+                layout = transformer.layout(architecture)
         with refusing(place[WEIGHTS]):
-            # Before the words are taken apart, which costs thirty times their size: there must be a row for each.
-            layout = _layout(config, vocabulary.count("\n"))
             stored = model_folder.read_tensors(place[WEIGHTS], layout, sums.get(WEIGHTS))
             weights = unpack(stored) if config.compact else stored
             model_folder.check_numbers(weights)
-        with refusing(place[VOCABULARY]):
-            tokenizer = Tokenizer(model_folder.words_of(vocabulary), config.tokens, config.buckets)
-        return cls(config, tokenizer, weights, threshold, calibration, settings["facts"])
+        with refusing(place[own]):
+            tokenizer = subwords or Tokenizer(model_folder.words_of(words), config.tokens, config.buckets)
+        return cls(config, tokenizer, weights, threshold, calibration, settings["facts"], architecture)
 
     @classmethod
     def pretrained(cls) -> "SiameseModel":

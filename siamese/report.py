@@ -7,11 +7,12 @@ import numpy as np
 
 from siamese import evaluation
 from siamese.calibration import reliability
-from siamese.config import PRETRAINED, Config
+from siamese.config import PRETRAINED, Config, encoder_of
 from siamese.datasets import Datasets
 from siamese.files import write_text
 from siamese.losses.registry import LOSSES
 from siamese.model import SiameseModel
+from siamese.text import Tokenizer
 
 HEAT_MAP_PAIRS = 32
 
@@ -30,7 +31,8 @@ def write_report(model: SiameseModel, data: Datasets, result: dict[str, Any] | N
     validation = data.validation
     similarity = model.similarity(validation.question1, validation.question2)
     scores = model.facts["validation"]
-    plots.training_curve(model.facts["history"], folder / "training.png")
+    if model.facts["history"]:
+        plots.training_curve(model.facts["history"], folder / "training.png")
     plots.similarity_histogram(validation.labels, similarity, model.threshold, folder / "similarity.png")
     curves = evaluation.curves(validation.labels, similarity)
     bins = reliability(validation.labels, model.probability(similarity))
@@ -44,8 +46,7 @@ def write_report(model: SiameseModel, data: Datasets, result: dict[str, Any] | N
     about, test = card(model, data), _test_section(result)
     write_text(
         folder / "report.md",
-        f"# Training report\n\n{about}\n{test}\n## Training\n\n![loss and validation scores](training.png)\n\n"
-        f"{_epochs(model.facts['history'])}\n## Validation pairs\n\n"
+        f"# Training report\n\n{about}\n{test}\n{_training_section(model.facts['history'])}## Validation pairs\n\n"
         "![similarities of duplicates and non-duplicates](similarity.png)\n\n"
         "The further the two hills are apart, the fewer verdicts are wrong.\n\n"
         "![precision-recall and ROC](curves.png)\n\n"
@@ -68,6 +69,10 @@ def _test_section(result: dict[str, Any] | None) -> str:
     return f"## Test pairs\n\n{markdown_table(result)}\n{recall_table(result)}\n" if result else ""
 
 
+def _training_section(history: list[dict[str, Any]]) -> str:
+    return f"## Training\n\n![loss and validation scores](training.png)\n\n{_epochs(history)}\n" if history else ""
+
+
 def _prior_figure(model: SiameseModel, labels: np.ndarray, similarity: np.ndarray, path: Path) -> None:
     """Precision and recall by the share of duplicates: with the model's threshold, and with one moved by the prior."""
     from siamese import plots
@@ -84,12 +89,17 @@ def _prior_figure(model: SiameseModel, labels: np.ndarray, similarity: np.ndarra
 def card(model: SiameseModel, data: Datasets) -> str:
     """What the model is, what it learned from and how sure it may be, a line each."""
     c, scores = model.config, model.facts["validation"]
-    tower = f"Embedding {c.embedding} → LSTM {c.hidden} → mean → normalize"
+    if isinstance(model.tokenizer, Tokenizer):
+        tower = f"Embedding {c.embedding} → LSTM {c.hidden} → mean → normalize"
+        tower += f"{', each word also added to the output of its step' if c.skip else ''}; "
+        tower += f"{len(model.tokenizer.words):,} words ({c.tokens})"
+        tower += f", and {c.buckets:,} rows that all others share" if c.buckets else ""
+    else:
+        tower = f"transformer {Path(encoder_of(c)).name} → mean of {model.dimensions} numbers → normalize; "
+        tower += f"{len(model.tokenizer):,} subwords"
     losses = [] if c.loss == "none" else [_loss(c, c.loss)]
     losses += [] if c.labelled == "none" else [f"{c.labelled_weight:g} × {_loss(c, c.labelled)}"]
     losses += [f"{c.teacher_weight:g} × distance to the vectors of {Path(c.teacher).name}"] if c.teacher else []
-    words = f"{len(model.tokenizer.words):,} words ({c.tokens})"
-    words += f", and {c.buckets:,} rows that all others share" if c.buckets else ""
     drawn = f"; {c.training_pairs:,} of these, drawn by the seed" if c.training_pairs else ""
     terms = ", so for non-commercial use" if c.start_from == PRETRAINED else ""
     start = [f"- started from {Path(c.start_from).name}{terms}"] if c.start_from else []
@@ -99,8 +109,7 @@ def card(model: SiameseModel, data: Datasets) -> str:
     return "\n".join(
         (
             f"- recipe: preset `{c.preset}`, seed {c.seed}",
-            f"- tower: {tower}{', each word also added to the output of its step' if c.skip else ''}; "
-            f"{words}{'; weights of int8 and float16' if c.compact else ''}",
+            f"- tower: {tower}{'; weights of int8 and float16' if c.compact else ''}",
             *start,
             f"- losses: {' + '.join(losses)}",
             f"- trained on {len(training):,} pairs, {training.duplicates:,} of them duplicates ({data.how}){drawn}",
@@ -204,9 +213,11 @@ def note(result: dict[str, Any]) -> str:
 def summary(model: SiameseModel, result: dict[str, Any] | None, folder: str) -> str:
     """What training prints at its end: the scores, where the model is, what to try next."""
     scores = model.facts["validation"]
-    best = max(model.facts["history"], key=lambda record: record["average_precision"])
+    history = model.facts["history"]
+    best = max(history, key=lambda record: record["average_precision"])["epoch"] if history else None
     lines = [
-        f"epoch {best['epoch']} kept; validation pairs: average precision {scores['average_precision']:.3f}, "
+        f"{f'epoch {best} kept' if best else 'not trained'}; "
+        f"validation pairs: average precision {scores['average_precision']:.3f}, "
         f"accuracy {scores['accuracy']:.3f} at threshold {model.threshold:.3f}"
     ]
     if result:

@@ -1,7 +1,9 @@
 """One step of training: the loss of a batch, its gradients, and the weights a little better."""
 
 import math
+from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -44,22 +46,48 @@ class Step:
 
     def backward(self, batch: Batch) -> float:
         """Give the weights the gradients of the whole batch; its loss."""
-        own = encode_batch(self.tower, self.config, batch, self.pad_id)
-        part = self.objective(batch, self.processes.gathered(own, batch.rows, 2 * sum(batch.sizes)))
-        loss = self.processes.total(part.item())
-        if not math.isfinite(loss):
-            raise diverged(self.run, self.run.step + 1, f"the loss is {loss}")
-        (part * self.processes.count).backward()
+        loss = 0.0
+
+        def part_of_loss(own: Tensor) -> Tensor:
+            nonlocal loss
+            part: Tensor = self.objective(batch, self.processes.gathered(own, batch.rows, 2 * sum(batch.sizes)))
+            loss = self.processes.total(part.item())
+            if not math.isfinite(loss):
+                raise diverged(self.run, self.run.step + 1, f"the loss is {loss}")
+            return part * self.processes.count  # of whose gradients the processes take the mean
+
+        if self.config.tower == "transformer" and self.config.gradient_caching:
+            self._backward_in_parts(batch, part_of_loss)
+        else:
+            part_of_loss(encode_batch(self.tower, self.config, batch, self.pad_id)).backward()
         return loss
+
+    def _backward_in_parts(self, batch: Batch, loss_of: Callable[[Tensor], Tensor]) -> None:
+        from siamese import gradient_caching
+        from siamese.transformer import padded_parts
+
+        tokens, device = questions(batch, self.config, self.pad_id), self.processes.device
+        parts = padded_parts(tokens.lengths) or [np.zeros(0, np.int64)]  # a share of a batch may have no question
+        place = torch.from_numpy(np.concatenate(parts).argsort()).to(device)
+        gradient_caching.backward(
+            lambda rows: self.tower(*tensors(tokens.take(rows), device)),
+            parts,
+            lambda vectors: loss_of(vectors[place]),
+            partly=lambda: self.processes.not_yet(self.tower),
+        )
 
 
 def encode_batch(tower: nn.Module, config: Config, batch: Batch, pad_id: int) -> Tensor:
     """The vectors of b1, b2, n1 and n2, one under the other, in one call of the tower."""
+    vectors: Tensor = tower(*tensors(questions(batch, config, pad_id), next(tower.parameters()).device))
+    return vectors
+
+
+def questions(batch: Batch, config: Config, pad_id: int) -> Tokens:
+    """All questions of a batch: b1, b2, n1 and n2, one under the other."""
     b1, b2 = pad(batch.b1, batch.b2, config.padding, pad_id)
     n1, n2 = pad(batch.n1, batch.n2, config.padding, pad_id)
-    device = next(tower.parameters()).device
-    vectors: Tensor = tower(*tensors(b1.join(b2).join(n1).join(n2), device))
-    return vectors
+    return b1.join(b2).join(n1).join(n2)
 
 
 def tensors(tokens: Tokens, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -76,7 +76,7 @@ def encode_file(
     questions, done = read_questions(path, column), 0
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False}
     with replacing(out) as temporary, open(temporary, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, header | {"shape": (total, model.config.hidden)})
+        np.lib.format.write_array_header_1_0(file, header | {"shape": (total, model.dimensions)})
         while block := list(islice(questions, BLOCK)):
             file.write(model.encode(block).astype(np.float32, copy=False).tobytes())
             done += len(block)

@@ -175,6 +175,20 @@ class Tokenizer:
         """(total,) bool: which of the tokens are words of the vocabulary."""
         return tokens.ids >= self.first_word
 
+    def known_words(self, question: str) -> list[bool]:
+        """Of each word of `split`, as far as they are read, whether it is in the vocabulary."""
+        return self.in_vocabulary(self.encode([question])).tolist()
+
+    def unknown_words(self, questions: Iterable[str]) -> np.ndarray:
+        """(n,) int64: how many of a question's words the vocabulary lacks; one that stands twice counts twice."""
+        tokens = self.encode(questions)
+        before = np.concatenate(([0], np.cumsum(~self.in_vocabulary(tokens))))
+        return before[tokens.starts[1:]] - before[tokens.starts[:-1]]
+
+    def text(self) -> str:
+        """The vocabulary, a word a line; with the rule and the buckets it decides the ids of any question."""
+        return "\n".join(self.words)
+
     def knows(self, tokens: Tokens) -> np.ndarray:
         """(n,) bool: whether a question has at least one word of the vocabulary."""
         known = np.concatenate(([0], np.cumsum(self.in_vocabulary(tokens))))

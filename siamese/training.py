@@ -5,21 +5,21 @@ import hashlib
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from siamese import word_vectors
 from siamese.batches import PairTokens, data_generator, number_of_batches
 from siamese.calibration import HIGHEST, Calibration, calibrate
 from siamese.checkpoints import INTERVAL, Checkpoint, Run, check_weights, fingerprint
 from siamese.compact import rounded
-from siamese.config import Config
+from siamese.config import Config, encoder_of
 from siamese.distributed import Processes
 from siamese.errors import DataError, UserError
 from siamese.evaluation import all_scores, choose_threshold
@@ -32,6 +32,7 @@ from siamese.preparation import Prepared
 from siamese.progress import Progress
 from siamese.step import Step
 from siamese.stopping import Stopped, stopping_when_asked
+from siamese.subwords import AnyTokenizer, SubwordTokenizer
 from siamese.text import Tokenizer
 from siamese.tower import Tower
 
@@ -49,13 +50,34 @@ def make_tower(config: Config, vocabulary: int) -> Tower:
         skip=config.skip,
         first_word=first_word(config),
         initial=config.initial,
-        products=torch.bfloat16 if config.precision == "bfloat16" else None,
+        products=_products(config),
     )
+
+
+def _products(config: Config) -> torch.dtype | None:
+    return torch.bfloat16 if config.precision == "bfloat16" else None
+
+
+def _first_tower(
+    config: Config, tokenizer: AnyTokenizer, start_from: SiameseModel | None, progress: Progress
+) -> nn.Module:
+    """The recipe's tower with what it knows already: an encoder's weights, vectors of words, a model's weights."""
+    if isinstance(tokenizer, SubwordTokenizer):
+        from siamese.transformer import load_encoder
+
+        return load_encoder(encoder_of(config)).tower(_products(config))
+    tower = make_tower(config, len(tokenizer))
+    if config.word_vectors:
+        found = word_vectors.start(tower.embedding.weight.detach().numpy(), tokenizer, config.word_vectors)
+        progress.say(f"{config.word_vectors} has {found:,} of the vocabulary's {len(tokenizer.words):,} words")
+    if start_from:
+        _take_over(tower, tokenizer, start_from)
+    return tower
 
 
 def planned_epochs(config: Config, batches: int) -> int:
     """How many epochs a run has; where the recipe does not say, enough for a small file's few batches to add up."""
-    return config.epochs or max(LEAST_EPOCHS, -(-LEAST_STEPS // max(1, batches)))
+    return max(LEAST_EPOCHS, -(-LEAST_STEPS // max(1, batches))) if config.epochs is None else config.epochs
 
 
 @contextmanager
@@ -125,21 +147,18 @@ def train(
         raise DataError(f"--drop-last leaves no batch: fewer than {config.batch_size} duplicates to train on")
     epochs = planned_epochs(config, batches)
 
-    tower = make_tower(config, len(tokenizer))
-    if config.word_vectors:
-        found = word_vectors.start(tower.embedding.weight.detach().numpy(), tokenizer, config.word_vectors)
-        progress.say(f"{config.word_vectors} has {found:,} of the vocabulary's {len(tokenizer.words):,} words")
-    if start_from:
-        _take_over(tower, tokenizer, start_from)
+    tower = _first_tower(config, tokenizer, start_from, progress)
+    architecture: Mapping[str, Any] | None = getattr(tower, "architecture", None)
     tower, objective = tower.to(processes.device), Objective(config).to(processes.device)
     run = Run(tower, objective, make_optimizer(config, [*tower.parameters(), *objective.parameters()]))
     identity = {
         "config": dataclasses.asdict(config),
         "training pairs": fingerprint(prepared.training),
         "validation pairs": fingerprint(validation),
-        "vocabulary": hashlib.sha256("\n".join(tokenizer.words).encode("utf-8", "surrogatepass")).hexdigest(),
+        "vocabulary": hashlib.sha256(tokenizer.text().encode("utf-8", "surrogatepass")).hexdigest(),
         "word vectors": sha256(config.word_vectors) if config.word_vectors else None,
         "model to start from": _fingerprint(start_from.weights) if start_from else None,
+        "encoder": _fingerprint(_arrays(tower.state_dict())) if config.encoder else None,
     }
     checkpoint = Checkpoint(folder, identity, progress.kept, processes.first)
     if not resume:
@@ -166,7 +185,7 @@ def train(
             record = _train_epoch(config, step, pairs, progress, after_step)
             scores = dict.fromkeys(SCORES, 0.0)
             if processes.first:
-                scores = validation_scores(_model(config, tokenizer, tower.state_dict()), validation)
+                scores = validation_scores(_model(config, tokenizer, tower.state_dict(), architecture), validation)
             record |= processes.of_first(scores)
             run.history.append(record)
             run.losses, run.seen, run.seconds = [], 0, 0.0
@@ -177,7 +196,7 @@ def train(
             if asked := int(processes.largest(signalled())):
                 raise Stopped(asked)
 
-    model = _model(config, tokenizer, run.best)
+    model = _model(config, tokenizer, run.best or tower.state_dict(), architecture)
     if not processes.first:
         return model
     if config.compact:  # threshold and calibration hold for the model as it will be loaded
@@ -263,7 +282,7 @@ def _fingerprint(weights: dict[str, np.ndarray]) -> str:
 
 def _check_start(config: Config, start: Config) -> None:
     """Weights and vocabulary fit only a tower of the same sizes over the same kind of words."""
-    for name in ("tokens", "embedding", "hidden"):
+    for name in ("tower", "tokens", "embedding", "hidden"):
         if (wanted := getattr(config, name)) != (given := getattr(start, name)):
             raise UserError(f"--start-from: that model has {name} {given!r}, this recipe {wanted!r}; they must agree")
 
@@ -274,7 +293,7 @@ def _take_over(tower: Tower, tokenizer: Tokenizer, start: SiameseModel) -> None:
     for name, weight in tower.state_dict().items():
         weight[: len(start.weights[name])] = torch.from_numpy(np.array(start.weights[name]))
     if tokenizer.buckets:
-        new = tokenizer.words[len(start.tokenizer.words) :]
+        new = tokenizer.words[len(start.tokenizer) - tokenizer.first_word :]
         rows = tower.embedding.weight
         rows[len(start.tokenizer) :] = rows[[tokenizer.bucket(word) for word in new]]
 
@@ -284,8 +303,14 @@ def _patience_is_over(history: list[dict[str, Any]], patience: int | None) -> bo
     return patience is not None and len(scores) > patience and max(scores[-patience:]) <= max(scores[:-patience])
 
 
-def _model(config: Config, tokenizer: Tokenizer, weights: dict[str, Tensor]) -> SiameseModel:
-    arrays = {name: weight.detach().cpu().numpy() for name, weight in weights.items()}
+def _model(
+    config: Config, tokenizer: AnyTokenizer, weights: dict[str, Tensor], architecture: Mapping[str, Any] | None
+) -> SiameseModel:
     return SiameseModel(
-        config, tokenizer, arrays, threshold=config.threshold or 0.5, calibration=Calibration(1.0, 0.0, 0.5)
-    )
+        config, tokenizer, _arrays(weights), threshold=config.threshold or 0.5, calibration=Calibration(1.0, 0.0, 0.5),
+        architecture=architecture,
+    )  # fmt: skip
+
+
+def _arrays(weights: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: weight.detach().cpu().numpy() for name, weight in weights.items()}

