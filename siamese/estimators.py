@@ -7,6 +7,7 @@
 [1, 0]
 """
 
+import math
 import warnings
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
@@ -17,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from siamese.calibration import HIGHEST, calibrate
@@ -24,7 +26,7 @@ from siamese.config import PRETRAINED, Config, bound, preset
 from siamese.errors import DataError, UserError
 from siamese.evaluation import choose_threshold
 from siamese.model import SiameseModel
-from siamese.pairs import Pairs, random_split
+from siamese.pairs import Pairs, pair_keys
 from siamese.progress import Progress, TrainingBar
 
 COLUMNS = ["question1", "question2"]
@@ -117,10 +119,10 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _calibrated(self, pairs: Pairs) -> SiameseModel:
-        given = sorted(self._recipe().keys() - {"goal"})
-        if given or self.start_from is not None or self.preset != Config.preset:
-            given += [name for name in ("start_from", "preset") if getattr(self, name) not in (None, Config.preset)]
-            raise UserError(f"model={self.model!r} is only calibrated, so {', '.join(given)} cannot be heeded; "
+        given = self._recipe().keys() - {"goal"}
+        given |= {name for name in ("start_from", "preset") if getattr(self, name) != getattr(Config, name)}
+        if given:
+            raise UserError(f"model={self.model!r} is only calibrated, so {', '.join(sorted(given))} cannot be heeded; "
                             "to train that model further, give it as start_from")  # fmt: skip
         model = SiameseModel.load(self.model)  # type: ignore[arg-type]
         similarity = model.similarity(pairs.question1, pairs.question2)
@@ -140,13 +142,7 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
         share = self.validation_fraction
         if not (isinstance(share, Real) and 0 < share < 1):
             raise UserError(f"validation_fraction: {share!r} is not a number between 0 and 1")
-        training, validation = random_split(pairs, config.seed, share)
-        if len(np.unique(validation.labels)) < 2:
-            raise DataError(
-                f"{len(validation)} of the {len(pairs)} pairs are kept for validation, and they need duplicates and "
-                "non-duplicates: give more pairs or a larger validation_fraction, or calibrate a model with few pairs "
-                "by model='pretrained'"
-            )
+        training, validation = _parted(pairs, float(share), config.seed)
         with closing(TrainingBar()) if self.verbose else nullcontext(_Warnings()) as progress:
             return train(config, training, validation, start_from=start, progress=progress)
 
@@ -178,11 +174,13 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The label of each pair; (n,) of `classes_`."""
-        return self.classes_[(self.decision_function(X) > 0).astype(int)]
+        duplicates = self.decision_function(X) > 0
+        return self.classes_[duplicates.astype(int)]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probabilities of the two labels, as frequent as they were in `fit`; (n, 2) float64."""
-        duplicate = self.model_.probability(self.similarity(X))
+        similarity = self.similarity(X)
+        duplicate = self.model_.probability(similarity)
         return np.stack((1 - duplicate, duplicate), axis=1)
 
     def __sklearn_tags__(self) -> Any:
@@ -225,8 +223,23 @@ class QuestionVectors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.one_d_array = True
+        tags.transformer_tags.preserves_dtype = []
         tags.input_tags.string = True
         return tags
+
+
+def _parted(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
+    """Keep a share of each label's pairs, one at least, for validation; a pair that stands twice stays together.
+
+    Among a few dozen pairs, a share of all of them would often miss a label.
+    """
+    pair = np.unique(pair_keys(pairs), axis=0, return_inverse=True)[1].ravel()
+    chance = np.random.default_rng(seed).random(pair.max() + 1)
+    held = np.zeros(len(chance), bool)
+    for label in (0, 1):
+        own = np.unique(pair[pairs.labels == label])
+        held[own[np.argsort(chance[own])[: math.ceil(share * len(own))]]] = True
+    return pairs.take(~held[pair]), pairs.take(held[pair])
 
 
 class _Warnings(Progress):
@@ -264,7 +277,7 @@ def _questions(X: Any) -> list[str]:
 
 
 def _rows(X: Any) -> list[Any]:
-    if isinstance(X, str | bytes | dict) or not hasattr(X, "__iter__") or np.ndim(X) == 0:
+    if isinstance(X, str | bytes | dict) or not hasattr(X, "__iter__") or getattr(X, "ndim", 1) == 0:
         raise InputError(f"X: {_shown(X)}; expected a list, an array or a DataFrame")
     return list(X)
 
@@ -284,9 +297,12 @@ def _labels(y: Any, pairs: int) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"y: {_shown(values[:1].tolist())} is no number; expected 1 for duplicates and 0 for others")
     if len(values) != pairs:
         raise InputError(f"y: {len(values)} labels for {pairs} pairs")
+    check_classification_targets(values)
     classes, labels = np.unique(values, return_inverse=True)
-    if len(classes) != 2 or not np.isfinite(classes).all():
-        raise InputError(f"y: the labels {_shown(classes.tolist())}; expected both of two, such as 0 and 1")
+    if len(classes) > 2:
+        raise InputError("y: Only binary classification is supported. The type of the target is multiclass.")
+    if len(classes) < 2:
+        raise InputError(f"y: labels of one class only, {_shown(classes.tolist())}; expected two, such as 0 and 1")
     return classes, labels.astype(np.int8)
 
 

@@ -90,35 +90,34 @@ def build(model: SiameseModel, about: str = "") -> Any:
         "[-1]": np.array([-1]),
         "tiny": np.array(1e-12),
         "nothing": np.array(0, np.float32),
-        "row and column": np.array([0, 0, 1, 1]),
-        "row": np.array([0, 1]),
+        "a row": np.array([0, 0, 1, 0]),
+        "a length": np.array([0, 1]),
     }
 
     def step(kind: str, inputs: list[str], output: str, **attributes: Any) -> Any:
         return helper.make_node(kind, inputs, [output], **attributes)
 
     nodes = [
-        # One question and one step more than there are: an LSTM of none ends the process of onnxruntime.
-        step("Pad", ["ids", "row and column"], "padded"),
-        step("Pad", ["lengths", "row"], "all lengths"),
+        # One empty question more than there are: an LSTM of none at all ends the process of onnxruntime.
+        step("Pad", ["ids", "a row"], "padded"),
+        step("Pad", ["lengths", "a length"], "all lengths"),
         # Time first, as LSTM wants it.
-        step("Transpose", ["padded"], "words", perm=[1, 0]),  # (length + 1, batch + 1)
-        step("Gather", ["table", "words"], "x"),  # (length + 1, batch + 1, embedding)
-        step("Max", ["all lengths", "one"], "at least 1"),
-        step("Cast", ["at least 1"], "steps", to=TensorProto.INT32),
-        step("LSTM", ["x", "W", "R", "B", "steps"], "y", hidden_size=H),  # (length + 1, 1, batch + 1, hidden)
+        step("Transpose", ["padded"], "words", perm=[1, 0]),  # (length, batch + 1)
+        step("Gather", ["table", "words"], "x"),  # (length, batch + 1, embedding)
+        step("Cast", ["all lengths"], "steps", to=TensorProto.INT32),
+        step("LSTM", ["x", "W", "R", "B", "steps"], "y", hidden_size=H),  # (length, 1, batch + 1, hidden)
         step("Squeeze", ["y", "[1]"], "h"),
         step("Add", ["h", "x"], "outputs") if model.config.skip else step("Identity", ["h"], "outputs"),
         # Which of the tokens are those of the question, and whether one of them is a word of the vocabulary.
-        step("Shape", ["words"], "T + 1", start=0, end=1),
-        step("Squeeze", ["T + 1"], "end"),
+        step("Shape", ["words"], "shape", start=0, end=1),
+        step("Squeeze", ["shape"], "end"),
         step("Range", ["zero", "end", "one"], "t"),
         step("Unsqueeze", ["t", "[1]"], "t as a column"),
-        step("Less", ["t as a column", "all lengths"], "real"),  # (length + 1, batch + 1)
+        step("Less", ["t as a column", "all lengths"], "real"),  # (length, batch + 1)
         step("GreaterOrEqual", ["words", "first word"], "in vocabulary"),
         step("And", ["real", "in vocabulary"], "known words"),
         step("Cast", ["known words"], "known as numbers", to=TensorProto.INT32),
-        step("ReduceMax", ["known as numbers"], "known", axes=[0], keepdims=0),  # (batch + 1,)
+        step("ReduceSum", ["known as numbers", "[0]"], "known", keepdims=0),  # (batch + 1,)
         # The sum of the real outputs, of length 1.
         step("Unsqueeze", ["real", "[-1]"], "real ones"),
         step("Where", ["real ones", "outputs", "nothing"], "real outputs"),
