@@ -1,21 +1,8 @@
 """A model as one ONNX file, its tokenizer, threshold and calibration included.
 
-The graph takes token ids, padded with anything, and gives the vectors of `SiameseModel.encode`. These lines run it on
-questions, with onnxruntime and no PyTorch:
-
-    import json, numpy, onnxruntime
-    from siamese.text import Tokenizer
-
-    session = onnxruntime.InferenceSession("questions.onnx")
-    about = session.get_modelmeta().custom_metadata_map
-    tokenizer = Tokenizer(**json.loads(about["tokenizer"]))
-
-    tokens = tokenizer.encode(["How old are you?", "What is your age?"])
-    ids = tokens.padded(int(tokens.lengths.max(initial=0)), tokenizer.pad).ids.reshape(len(tokens), -1)
-    vectors, = session.run(None, {"ids": ids.astype(numpy.int64), "lengths": tokens.lengths})
-
-    vectors[0] @ vectors[1] > float(about["threshold"])  # duplicates?
-    # sigmoid(slope * cosine + intercept) of json.loads(about["calibration"]) is the probability
+The graph takes token ids and gives the vectors of `SiameseModel.encode`; the lines that run it, with onnxruntime and
+no PyTorch, are in README.md under "Export". The metadata, all of them JSON: `tokenizer`, the arguments of
+`siamese.text.Tokenizer`; `threshold`; `calibration`, the fields of `siamese.calibration.Calibration`.
 """
 
 import dataclasses
@@ -55,7 +42,7 @@ def write_onnx(model: SiameseModel, path: Path, about: str) -> None:
     built = build(model, about)
     onnx.checker.check_model(built, full_check=True)
     with replacing(path) as temporary:
-        onnx.save_model(built, temporary)
+        temporary.write_bytes(built.SerializeToString())
 
 
 def build(model: SiameseModel, about: str = "") -> Any:
@@ -152,7 +139,7 @@ def build(model: SiameseModel, about: str = "") -> Any:
             "tokenizer": json.dumps(
                 {"words": tokenizer.words, "rule": tokenizer.rule, "buckets": tokenizer.buckets}, ensure_ascii=False
             ),
-            "threshold": repr(model.threshold),
+            "threshold": json.dumps(model.threshold),
             "calibration": json.dumps(dataclasses.asdict(model.calibration)),
         },
     )
