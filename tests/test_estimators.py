@@ -94,9 +94,12 @@ def test_a_model_is_only_calibrated(calibrated: DuplicateClassifier, rows: pd.Da
 
 
 def test_a_training_that_starts_from_a_model(tiny_model: Path, rows: pd.DataFrame) -> None:
-    started = DuplicateClassifier(start_from=tiny_model, **TINY).fit(rows, rows.is_duplicate)
-    assert started.model_.config.hidden == SiameseModel.load(tiny_model).config.hidden == 16
-    assert started.model_.config.start_from == str(tiny_model)
+    start = SiameseModel.load(tiny_model)
+    still = DuplicateClassifier(start_from=tiny_model, learning_rate=0.0, **TINY).fit(rows, rows.is_duplicate)
+    assert still.model_.config.hidden == start.config.hidden == 16
+    assert still.model_.config.start_from == str(tiny_model)
+    assert still.model_.tokenizer.words[: len(start.tokenizer.words)] == start.tokenizer.words
+    assert still.similarity(rows) == pytest.approx(start.similarity(rows.question1, rows.question2), abs=1e-6)
 
 
 def test_an_unreachable_precision_is_told_of(rows: pd.DataFrame) -> None:
@@ -121,6 +124,9 @@ def test_verdicts_scores_and_probabilities_agree(calibrated: DuplicateClassifier
     assert verdicts.tolist() == (probability[:, 1] > 0.5).astype(int).tolist()
     assert calibrated.score(rows, rows.is_duplicate) == (verdicts == rows.is_duplicate).mean()
     assert calibrated.n_features_in_ == 2
+    other = clone(calibrated).fit(rows, rows.is_duplicate)
+    other.model_.threshold = float(np.median(similarity))
+    assert other.predict(rows).tolist() == (similarity > np.median(similarity)).astype(int).tolist()
 
 
 def test_forms_of_pairs(calibrated: DuplicateClassifier, rows: pd.DataFrame, pairs: list[tuple[str, str]]) -> None:
@@ -144,9 +150,10 @@ def test_forms_of_pairs(calibrated: DuplicateClassifier, rows: pd.DataFrame, pai
 @pytest.mark.parametrize("labels", [(-1, 1), (False, True), (1.0, 2.0)])
 def test_labels(calibrated: DuplicateClassifier, rows: pd.DataFrame, labels: tuple) -> None:
     y = np.array(labels)[rows.is_duplicate]
-    fitted = clone(calibrated).fit(rows, pd.Series(y).convert_dtypes())
-    assert fitted.classes_.tolist() == list(labels)
-    assert fitted.predict(rows).tolist() == np.array(labels)[calibrated.predict(rows)].tolist()
+    for form in (y, y.tolist(), y.astype(object), pd.Series(y).convert_dtypes()):
+        fitted = clone(calibrated).fit(rows, form)
+        assert fitted.classes_.tolist() == list(labels)
+        assert fitted.predict(rows).tolist() == np.array(labels)[calibrated.predict(rows)].tolist()
 
 
 # Where scikit-learn puts it

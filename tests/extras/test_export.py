@@ -137,6 +137,7 @@ def test_a_folder_of_sentence_transformers(exported: Path, tmp_path: Path) -> No
     assert "for non-commercial use" in (tmp_path / "again" / "README.md").read_text("utf-8")
     # It is a model folder as well, in full numbers.
     kept = SiameseModel.load(tmp_path / "again")
+    assert model.config.compact and not kept.config.compact
     assert (kept.threshold, kept.calibration) == (model.threshold, model.calibration)
     assert all((kept.weights[name] == weight).all() for name, weight in model.weights.items())
 
