@@ -49,7 +49,7 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
 
     `predict` says duplicates where the similarity is above the threshold, and so where `decision_function` is above 0.
     With the goal "probability", the default, that is where `predict_proba` crosses one half, where it does so between
-    the similarities 0 and 1. With another goal the two cross at different points.
+    the similarities 0 and 1. With another goal, and a preset of the course, the two cross at different points.
 
     Args:
         model: a model folder or "pretrained", to be calibrated instead of training one; no other parameter but `goal`
@@ -109,13 +109,13 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
             ValueError: pairs, labels or parameters that cannot be used.
         """
         question1, question2 = _questions_of_pairs(X)
-        self.classes_, labels = _labels(y, len(question1))
+        classes, labels = _labels(y, len(question1))
         pairs = Pairs.of(question1, question2, labels)
         try:
             self.model_ = self._trained(pairs) if self.model is None else self._calibrated(pairs)
         except UserError as error:
             raise InputError(str(error)) from error
-        self.n_features_in_ = 2
+        self.classes_, self.n_features_in_ = classes, 2
         return self
 
     def _calibrated(self, pairs: Pairs) -> SiameseModel:
@@ -223,8 +223,8 @@ class QuestionVectors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.one_d_array = True
-        tags.transformer_tags.preserves_dtype = []
         tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = []
         return tags
 
 
@@ -292,7 +292,7 @@ def _labels(y: Any, pairs: int) -> tuple[np.ndarray, np.ndarray]:
     """The two classes, and for each pair whether it is of the greater one; (2,) and (n,) int8."""
     values = column_or_1d(y, warn=True)
     if values.dtype == object and all(isinstance(value, Real) for value in values):
-        values = np.array(values.tolist())  # whole numbers of pandas
+        values = np.array(values.tolist())  # as of a column in an array of objects
     if values.dtype.kind not in "biuf":
         raise InputError(f"y: {_shown(values[:1].tolist())} is no number; expected 1 for duplicates and 0 for others")
     if len(values) != pairs:

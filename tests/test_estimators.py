@@ -81,6 +81,12 @@ def test_a_part_is_kept_for_validation(rows: pd.DataFrame) -> None:
         assert shared_pairs(held, kept) == 0
 
 
+def test_a_training_may_show_its_progress(rows: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
+    for verbose in (False, True):
+        DuplicateClassifier(**TINY, verbose=verbose).fit(rows, rows.is_duplicate)
+        assert ("epoch 1: loss" in capsys.readouterr().err) == verbose
+
+
 def test_a_model_is_only_calibrated(calibrated: DuplicateClassifier, rows: pd.DataFrame) -> None:
     given = SiameseModel.pretrained()
     similarity = given.similarity(rows.question1, rows.question2)
@@ -288,6 +294,11 @@ def test_nothing_is_fitted_yet() -> None:
     for run in ("predict", "predict_proba", "decision_function"):
         with pytest.raises(NotFittedError):
             getattr(DuplicateClassifier(), run)([("a", "b")])
+    failed = DuplicateClassifier()
+    with pytest.raises(ValueError, match="fewer than two"):
+        failed.fit([("a", "b"), ("c", "d")], [0, 1])
+    with pytest.raises(NotFittedError):
+        failed.predict([("a", "b")])
     with pytest.raises(NotFittedError):
         QuestionVectors().transform(["a"])
     with pytest.raises(ValueError, match="X, row 1: 3 is no text"):
