@@ -213,7 +213,7 @@ def test_vectors(rows: pd.DataFrame, tiny_model: Path) -> None:
     for X in forms:
         assert vectors.fit_transform(X).tolist() == expected.tolist()
     assert vectors.get_feature_names_out().tolist() == [f"questionvectors{i}" for i in range(16)]
-    frame = clone(vectors).set_output(transform="pandas").fit_transform(rows.question1.set_axis(rows.index + 9))
+    frame = clone(vectors).set_output(transform="pandas").fit_transform(rows[["question1"]].set_index(rows.index + 9))
     assert frame.index.tolist() == (rows.index + 9).tolist()
     assert frame.columns.tolist() == vectors.get_feature_names_out().tolist()
 
