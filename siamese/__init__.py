@@ -10,16 +10,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from siamese.estimators import DuplicateClassifier, QuestionVectors
     from siamese.losses import TripletLoss, TripletLossFn
     from siamese.model import Prediction, SiameseModel
     from siamese.pairs import Pairs, read_pairs
 
 __version__ = "0.1.0"
-__all__ = ["Pairs", "Prediction", "SiameseModel", "TripletLoss", "TripletLossFn", "read_pairs"]
+__all__ = [
+    "DuplicateClassifier",
+    "Pairs",
+    "Prediction",
+    "QuestionVectors",
+    "SiameseModel",
+    "TripletLoss",
+    "TripletLossFn",
+    "read_pairs",
+]
 
 _HOME = {
+    "DuplicateClassifier": "estimators",
     "Pairs": "pairs",
     "Prediction": "model",
+    "QuestionVectors": "estimators",
     "SiameseModel": "model",
     "TripletLoss": "losses",
     "TripletLossFn": "losses",

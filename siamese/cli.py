@@ -13,6 +13,7 @@ from siamese.archive.commands import add_commands as add_archive_commands
 from siamese.config import CHOICES, PRESETS, PRETRAINED
 from siamese.errors import UserError
 from siamese.experiment.variants import BASE, STUDIES, against_first, parse_all
+from siamese.export.commands import add_commands as add_export_commands
 from siamese.losses.registry import LOSSES
 from siamese.mining.commands import add_commands as add_mining_commands
 from siamese.options import (
@@ -132,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     add_archive_commands(commands)
     add_mining_commands(commands)
     add_service_commands(commands)
+    add_export_commands(commands)
 
     sub = command("losses", losses, "List the losses.")
     sub.add_argument("--json", action="store_true", help="print JSON")

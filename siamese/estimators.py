@@ -1,0 +1,311 @@
+"""The detector and its vectors as estimators of scikit-learn.
+
+>>> from siamese import DuplicateClassifier
+>>> pairs = [("How old are you?", "What is your age?"), ("How old are you?", "Where do you live?")]
+>>> classifier = DuplicateClassifier(model="pretrained").fit(pairs, [1, 0])
+>>> classifier.predict(pairs).tolist()
+[1, 0]
+"""
+
+import math
+import warnings
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from siamese.calibration import HIGHEST, calibrate
+from siamese.config import PRETRAINED, Config, bound, preset
+from siamese.errors import DataError, UserError
+from siamese.evaluation import choose_threshold
+from siamese.model import SiameseModel
+from siamese.pairs import Pairs, pair_keys
+from siamese.progress import Progress, TrainingBar
+
+COLUMNS = ["question1", "question2"]
+RECIPE = ("loss", "anchors", "labelled", "margin", "epochs", "batch_size", "learning_rate", "goal")
+
+
+class InputError(DataError, ValueError):
+    """Pairs, labels or parameters that cannot be used; a ValueError too, as scikit-learn's users expect."""
+
+
+class DuplicateClassifier(ClassifierMixin, BaseEstimator):
+    """Says whether two questions are duplicates.
+
+    `X` is a list of pairs, an array (n, 2), or a DataFrame with the columns question1 and question2 (else its first two
+    columns). `y` holds two numbers, such as 0 and 1, or False and True; the greater one means duplicates.
+
+    `fit` trains a model on a part of the pairs, and chooses the epoch, the threshold and the calibration on the rest.
+    With `model`, it leaves that model's weights as they are, and chooses threshold and calibration on all pairs: a few
+    dozen are enough, and it takes no time.
+
+    `predict` says duplicates where the similarity is above the threshold, and so where `decision_function` is above 0.
+    With the goal "probability", the default, that is where `predict_proba` crosses one half, where it does so between
+    the similarities 0 and 1. With another goal, and a preset of the course, the two cross at different points.
+
+    Args:
+        model: a model folder or "pretrained", to be calibrated instead of training one; no other parameter but `goal`
+            goes with it.
+        start_from: a model folder or "pretrained", whose weights and words a training begins with.
+        preset: the recipe. The parameters up to `goal` replace what it says; None leaves it.
+        loss, anchors, labelled, margin, epochs, batch_size, learning_rate: as in `siamese.config.Config`.
+        goal: of the threshold: "probability", "accuracy", "f1" or "precision=0.95".
+        validation_fraction: the share of the pairs that a training keeps for validation, between 0 and 1.
+        random_state: of the first weights, the order of the pairs and the validation part; the same number, the same
+            model, on a CPU with as many threads. None: the seed of the recipe.
+        verbose: whether a training shows its progress on stderr.
+
+    Attributes:
+        model_: the `SiameseModel`, with the threshold and the calibration; `model_.save` writes it.
+        classes_: (2,) the labels, the one that means duplicates last.
+        n_features_in_: 2, the questions of a pair.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str | Path | None = None,
+        start_from: str | Path | None = None,
+        preset: str = Config.preset,
+        loss: str | None = None,
+        anchors: str | None = None,
+        labelled: str | None = None,
+        margin: float | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        goal: str | None = None,
+        validation_fraction: float = 0.1,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.model = model
+        self.start_from = start_from
+        self.preset = preset
+        self.loss = loss
+        self.anchors = anchors
+        self.labelled = labelled
+        self.margin = margin
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.goal = goal
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train a model, or calibrate the one that is given.
+
+        Raises:
+            ValueError: pairs, labels or parameters that cannot be used.
+        """
+        question1, question2 = _questions_of_pairs(X)
+        classes, labels = _labels(y, len(question1))
+        pairs = Pairs.of(question1, question2, labels)
+        try:
+            self.model_ = self._trained(pairs) if self.model is None else self._calibrated(pairs)
+        except UserError as error:
+            raise InputError(str(error)) from error
+        self.classes_, self.n_features_in_ = classes, 2
+        return self
+
+    def _calibrated(self, pairs: Pairs) -> SiameseModel:
+        given = self._recipe().keys() - {"goal"}
+        given |= {name for name in ("start_from", "preset") if getattr(self, name) != getattr(Config, name)}
+        if given:
+            raise UserError(f"model={self.model!r} is only calibrated, so {', '.join(sorted(given))} cannot be heeded; "
+                            "to train that model further, give it as start_from")  # fmt: skip
+        model = SiameseModel.load(self.model)  # type: ignore[arg-type]
+        similarity = model.similarity(pairs.question1, pairs.question2)
+        model.calibration = calibrate(pairs.labels, similarity)
+        model.threshold = min(choose_threshold(pairs.labels, similarity, self.goal or Config.goal), HIGHEST)
+        return model
+
+    def _trained(self, pairs: Pairs) -> SiameseModel:
+        from siamese.training import train
+
+        config, start = preset(self.preset), None
+        if self.start_from is not None:
+            start = SiameseModel.load(self.start_from)
+            shared = bound(start.config) if self.preset == Config.preset else {}
+            config = config.replace(start_from=str(self.start_from), **shared)
+        config = config.replace(**self._recipe(), **self._seed())
+        share = self.validation_fraction
+        if not (isinstance(share, Real) and 0 < share < 1):
+            raise UserError(f"validation_fraction: {share!r} is not a number between 0 and 1")
+        training, validation = _parted(pairs, float(share), config.seed)
+        with closing(TrainingBar()) if self.verbose else nullcontext(_Warnings()) as progress:
+            return train(config, training, validation, start_from=start, progress=progress)
+
+    def _recipe(self) -> dict[str, Any]:
+        """What is set of the recipe; numpy's numbers, which a search may draw, as Python's."""
+        values = {name: getattr(self, name) for name in RECIPE}
+        return {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in values.items()
+            if value is not None
+        }
+
+    def _seed(self) -> dict[str, int]:
+        if self.random_state is None:
+            return {}
+        if isinstance(self.random_state, Integral):
+            return {"seed": int(self.random_state)}
+        return {"seed": int(check_random_state(self.random_state).randint(2**31 - 1))}
+
+    def similarity(self, X: Any) -> np.ndarray:
+        """The cosine of each pair; (n,) float64."""
+        check_is_fitted(self)
+        similarity: np.ndarray = self.model_.similarity(*_questions_of_pairs(X))
+        return similarity
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """The cosine of each pair less the threshold; (n,) float64."""
+        return self.similarity(X) - self.model_.threshold
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The label of each pair; (n,) of `classes_`."""
+        duplicates = self.decision_function(X) > 0
+        return self.classes_[duplicates.astype(int)]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probabilities of the two labels, as frequent as they were in `fit`; (n, 2) float64."""
+        similarity = self.similarity(X)
+        duplicate = self.model_.probability(similarity)
+        return np.stack((1 - duplicate, duplicate), axis=1)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        tags.input_tags.string = True
+        return tags
+
+
+class QuestionVectors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Questions to the vectors of a model, before any estimator that wants numbers.
+
+    `X` is a list, an array (n,) or (n, 1), a Series, or a DataFrame with one column.
+
+    Args:
+        model: a model folder or "pretrained".
+
+    Attributes:
+        model_: the `SiameseModel`.
+    """
+
+    def __init__(self, model: str | Path = PRETRAINED) -> None:
+        self.model = model
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Load the model; neither argument is read."""
+        self.model_ = SiameseModel.load(self.model)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """The vectors; (n, d) float32, rows of length 1, or 0 where no word is known."""
+        check_is_fitted(self)
+        vectors: np.ndarray = self.model_.encode(_questions(X))
+        return vectors
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.model_.config.hidden)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = True
+        tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+def _parted(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
+    """Keep a share of each label's pairs, one at least, for validation; a pair that stands twice stays together.
+
+    Among a few dozen pairs, a share of all of them would often miss a label.
+    """
+    pair = np.unique(pair_keys(pairs), axis=0, return_inverse=True)[1].ravel()
+    chance = np.random.default_rng(seed).random(pair.max() + 1)
+    held = np.zeros(len(chance), bool)
+    for label in (0, 1):
+        own = np.unique(pair[pairs.labels == label])
+        held[own[np.argsort(chance[own])[: math.ceil(share * len(own))]]] = True
+    return pairs.take(~held[pair]), pairs.take(held[pair])
+
+
+class _Warnings(Progress):
+    def say(self, message: str) -> None:
+        warnings.warn(message, stacklevel=2)
+
+
+def _questions_of_pairs(X: Any) -> tuple[list[str], list[str]]:
+    """The first and the second questions of n pairs."""
+    if hasattr(X, "columns"):
+        names = list(X.columns)
+        if len(names) < 2:
+            raise InputError(f"X: a DataFrame with the columns {names}; expected question1 and question2")
+        chosen = [names.index(name) for name in COLUMNS] if set(COLUMNS) <= set(names) else [0, 1]
+        X = np.asarray(X, dtype=object)[:, chosen]
+    rows = _rows(X)
+    for i, row in enumerate(rows):
+        if isinstance(row, str) or not hasattr(row, "__len__") or len(row) != 2:
+            raise InputError(f"X, row {i}: {_shown(row)}; expected a pair of questions")
+    first, second = [row[0] for row in rows], [row[1] for row in rows]
+    _check_texts(first, "X, row {}, first question")
+    _check_texts(second, "X, row {}, second question")
+    return first, second
+
+
+def _questions(X: Any) -> list[str]:
+    """n questions."""
+    if hasattr(X, "columns"):
+        X = np.asarray(X, dtype=object)
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.shape[1] == 1:
+        X = X[:, 0]
+    questions = _rows(X)
+    _check_texts(questions, "X, row {}")
+    return questions
+
+
+def _rows(X: Any) -> list[Any]:
+    if isinstance(X, str | bytes | dict) or not hasattr(X, "__iter__") or getattr(X, "ndim", 1) == 0:
+        raise InputError(f"X: {_shown(X)}; expected a list, an array or a DataFrame")
+    return list(X)
+
+
+def _check_texts(questions: Sequence[Any], where: str) -> None:
+    for i, question in enumerate(questions):
+        if not isinstance(question, str):
+            raise InputError(f"{where.format(i)}: {_shown(question)} is no text")
+
+
+def _labels(y: Any, pairs: int) -> tuple[np.ndarray, np.ndarray]:
+    """The two classes, and for each pair whether it is of the greater one; (2,) and (n,) int8."""
+    values = column_or_1d(y, warn=True)
+    if values.dtype == object and all(isinstance(value, Real) for value in values):
+        values = np.array(values.tolist())  # as of a column in an array of objects
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"y: {_shown(values[:1].tolist())} is no number; expected 1 for duplicates and 0 for others")
+    if len(values) != pairs:
+        raise InputError(f"y: {len(values)} labels for {pairs} pairs")
+    check_classification_targets(values)
+    classes, labels = np.unique(values, return_inverse=True)
+    if len(classes) > 2:
+        raise InputError("y: Only binary classification is supported. The type of the target is multiclass.")
+    if len(classes) < 2:
+        raise InputError(f"y: labels of one class only, {_shown(classes.tolist())}; expected two, such as 0 and 1")
+    return classes, labels.astype(np.int8)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:60] + " …"

@@ -1,0 +1,305 @@
+"""The estimators of scikit-learn: they give what the library gives, wherever scikit-learn puts them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from siamese import DuplicateClassifier, QuestionVectors, SiameseModel, estimators, training
+from siamese.calibration import HIGHEST, calibrate
+from siamese.config import Config
+from siamese.errors import UserError
+from siamese.evaluation import choose_threshold
+from siamese.pairs import Pairs, shared_pairs
+
+TINY: dict[str, Any] = {"epochs": 1, "batch_size": 64}
+
+
+@pytest.fixture(scope="module")
+def rows(small_file: Path) -> pd.DataFrame:
+    """124 labelled pairs."""
+    found = pd.read_csv(small_file)
+    found = found[found.split == "train"].iloc[::3].reset_index(drop=True)
+    # The file's own labels are hard to tell from the questions; these go with the similarity, most of the time.
+    similarity = SiameseModel.pretrained().similarity(found.question1, found.question2)
+    noise = np.random.default_rng(0).normal(scale=0.1, size=len(found))
+    return found.assign(is_duplicate=(similarity + noise > 0.5).astype(int))
+
+
+@pytest.fixture(scope="module")
+def pairs(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(zip(rows.question1, rows.question2))
+
+
+@pytest.fixture(scope="module")
+def trained(pairs: list[tuple[str, str]], rows: pd.DataFrame) -> DuplicateClassifier:
+    return DuplicateClassifier(**TINY, random_state=7).fit(pairs, rows.is_duplicate)
+
+
+@pytest.fixture(scope="module")
+def calibrated(pairs: list[tuple[str, str]], rows: pd.DataFrame) -> DuplicateClassifier:
+    return DuplicateClassifier(model="pretrained").fit(pairs, rows.is_duplicate)
+
+
+# What is fitted
+
+
+def test_fit_trains_as_the_library_does(
+    trained: DuplicateClassifier, rows: pd.DataFrame, pairs: list[tuple[str, str]]
+) -> None:
+    labelled = Pairs.of(rows.question1, rows.question2, rows.is_duplicate)
+    expected = training.train(Config(**TINY, seed=7), *estimators._parted(labelled, 0.1, seed=7))
+    assert trained.model_.config == expected.config
+    assert trained.model_.threshold == expected.threshold
+    assert trained.model_.calibration == expected.calibration
+    assert trained.similarity(pairs).tolist() == expected.similarity(rows.question1, rows.question2).tolist()
+    again = clone(trained).fit(rows, rows.is_duplicate)  # of another form, with other columns beside
+    assert again.similarity(rows).tolist() == trained.similarity(pairs).tolist()
+    other = clone(trained).set_params(random_state=np.random.RandomState(7)).fit(rows, rows.is_duplicate)
+    assert other.similarity(rows).tolist() != trained.similarity(pairs).tolist()
+
+
+def test_a_part_is_kept_for_validation(rows: pd.DataFrame) -> None:
+    few = rows.iloc[:60]
+    twice = pd.concat([few, few.rename(columns={"question1": "question2", "question2": "question1"})])
+    labelled = Pairs.of(twice.question1, twice.question2, twice.is_duplicate)
+    for seed in range(20):
+        kept, held = estimators._parted(labelled, 0.1, seed)
+        for label, count in zip((0, 1), np.bincount(few.is_duplicate)):
+            assert (held.labels == label).sum() == 2 * np.ceil(count / 10)
+        assert len(kept) + len(held) == 120
+        assert shared_pairs(held, kept) == 0
+
+
+def test_a_training_may_show_its_progress(rows: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
+    for verbose in (False, True):
+        DuplicateClassifier(**TINY, verbose=verbose).fit(rows, rows.is_duplicate)
+        assert ("epoch 1: loss" in capsys.readouterr().err) == verbose
+
+
+def test_a_model_is_only_calibrated(calibrated: DuplicateClassifier, rows: pd.DataFrame) -> None:
+    given = SiameseModel.pretrained()
+    similarity = given.similarity(rows.question1, rows.question2)
+    assert calibrated.model_.weights.keys() == given.weights.keys()
+    assert all((calibrated.model_.weights[name] == weight).all() for name, weight in given.weights.items())
+    assert calibrated.model_.calibration == calibrate(rows.is_duplicate.to_numpy(), similarity)
+    for goal in ("probability", "accuracy", "f1", "precision=0.6"):
+        chosen = choose_threshold(rows.is_duplicate.to_numpy(), similarity, goal)
+        found = clone(calibrated).set_params(goal=goal).fit(rows, rows.is_duplicate)
+        assert found.model_.threshold == min(chosen, HIGHEST)
+
+
+def test_a_training_that_starts_from_a_model(tiny_model: Path, rows: pd.DataFrame) -> None:
+    start = SiameseModel.load(tiny_model)
+    still = DuplicateClassifier(start_from=tiny_model, learning_rate=0.0, **TINY).fit(rows, rows.is_duplicate)
+    assert still.model_.config.hidden == start.config.hidden == 16
+    assert still.model_.config.start_from == str(tiny_model)
+    assert still.model_.tokenizer.words[: len(start.tokenizer.words)] == start.tokenizer.words
+    assert still.similarity(rows) == pytest.approx(start.similarity(rows.question1, rows.question2), abs=1e-6)
+
+
+def test_an_unreachable_precision_is_told_of(rows: pd.DataFrame) -> None:
+    noise = rows.is_duplicate.sample(frac=1, random_state=1).to_numpy()
+    with pytest.warns(UserWarning, match="no threshold reaches a precision of 1"):
+        DuplicateClassifier(**TINY, goal="precision=1", validation_fraction=0.5).fit(rows, noise)
+
+
+# What it answers
+
+
+def test_verdicts_scores_and_probabilities_agree(calibrated: DuplicateClassifier, rows: pd.DataFrame) -> None:
+    model = calibrated.model_
+    similarity = model.similarity(rows.question1, rows.question2)
+    decision, probability = calibrated.decision_function(rows), calibrated.predict_proba(rows)
+    assert decision.tolist() == (similarity - model.threshold).tolist()
+    assert probability[:, 1].tolist() == model.probability(similarity).tolist()
+    assert probability.sum(1) == pytest.approx(np.ones(len(rows)))
+    verdicts = calibrated.predict(rows)
+    assert 10 < verdicts.sum() < len(rows) - 10
+    assert verdicts.tolist() == (decision > 0).astype(int).tolist()
+    assert verdicts.tolist() == (probability[:, 1] > 0.5).astype(int).tolist()
+    assert calibrated.score(rows, rows.is_duplicate) == (verdicts == rows.is_duplicate).mean()
+    assert calibrated.n_features_in_ == 2
+    other = clone(calibrated).fit(rows, rows.is_duplicate)
+    other.model_.threshold = float(np.median(similarity))
+    assert other.predict(rows).tolist() == (similarity > np.median(similarity)).astype(int).tolist()
+
+
+def test_forms_of_pairs(calibrated: DuplicateClassifier, rows: pd.DataFrame, pairs: list[tuple[str, str]]) -> None:
+    expected = calibrated.similarity(pairs).tolist()
+    turned = rows[["is_duplicate", "question2", "question1"]].set_index(rows.index + 5)
+    renamed = rows[["question1", "question2", "id"]].set_axis(["a", "b", "question1"], axis=1)
+    for X in (
+        rows,
+        turned,
+        renamed,
+        np.array(pairs),
+        np.array(pairs, object),
+        list(map(list, pairs)),
+        pd.Series(pairs),
+    ):
+        assert calibrated.similarity(X).tolist() == expected
+    assert calibrated.predict([]).shape == (0,)
+    assert calibrated.predict_proba([]).shape == (0, 2)
+
+
+@pytest.mark.parametrize("labels", [(-1, 1), (False, True), (1.0, 2.0)])
+def test_labels(calibrated: DuplicateClassifier, rows: pd.DataFrame, labels: tuple) -> None:
+    y = np.array(labels)[rows.is_duplicate]
+    for form in (y, y.tolist(), y.astype(object), pd.Series(y).convert_dtypes()):
+        fitted = clone(calibrated).fit(rows, form)
+        assert fitted.classes_.tolist() == list(labels)
+        assert fitted.predict(rows).tolist() == np.array(labels)[calibrated.predict(rows)].tolist()
+
+
+# Where scikit-learn puts it
+
+
+def test_parameters() -> None:
+    given = DuplicateClassifier(margin=0.1, random_state=3)
+    assert given.get_params()["margin"] == 0.1
+    assert clone(given).set_params(margin=0.2).get_params() == {**given.get_params(), "margin": 0.2}
+    assert repr(given) == "DuplicateClassifier(margin=0.1, random_state=3)"
+
+
+def test_pipeline_search_and_cross_validation(rows: pd.DataFrame, pairs: list[tuple[str, str]]) -> None:
+    y = rows.is_duplicate
+    apart = make_pipeline(FunctionTransformer(with_how), DuplicateClassifier(model="pretrained"))
+    spaced = rows[["question1", "question2"]].apply(lambda column: "how " + column)
+    expected = DuplicateClassifier(model="pretrained").fit(spaced, y).predict_proba(spaced)
+    assert apart.fit(rows, y).predict_proba(rows).tolist() == expected.tolist()
+    scores = cross_val_score(DuplicateClassifier(model="pretrained"), pairs, y, cv=3, scoring="roc_auc")
+    assert scores.tolist() == cross_val_score(DuplicateClassifier(model="pretrained"), rows, y, cv=3,
+                                              scoring="roc_auc").tolist()  # fmt: skip
+    assert scores.min() > 0.8
+    search = GridSearchCV(
+        DuplicateClassifier(model="pretrained"), {"goal": ["f1", "precision=0.6"]}, cv=3, scoring="f1"
+    )
+    assert search.fit(rows, y).best_params_ == {"goal": "f1"}
+    assert search.predict(pairs).tolist() == search.best_estimator_.predict(rows).tolist()
+
+
+def with_how(X: pd.DataFrame) -> pd.DataFrame:
+    return X[["question1", "question2"]].apply(lambda column: "how " + column)
+
+
+def test_a_search_over_a_training(rows: pd.DataFrame) -> None:
+    # A grid of numpy's numbers, which are not Python's.
+    grid = {"batch_size": np.array([64]), "margin": np.array([0.1], np.float32)}
+    search = GridSearchCV(DuplicateClassifier(epochs=1), grid, cv=2, error_score="raise").fit(rows, rows.is_duplicate)
+    assert search.best_estimator_.model_.config.batch_size == 64
+    assert search.best_estimator_.model_.config.margin == pytest.approx(0.1)
+
+
+# Vectors
+
+
+def test_vectors(rows: pd.DataFrame, tiny_model: Path) -> None:
+    questions = [*rows.question1, "", "zzzq"]
+    expected = SiameseModel.load(tiny_model).encode(questions)
+    vectors = QuestionVectors(tiny_model)
+    forms = (questions, np.array(questions), np.array(questions)[:, None], pd.Series(questions),
+             pd.DataFrame({"q": questions}))  # fmt: skip
+    for X in forms:
+        assert vectors.fit_transform(X).tolist() == expected.tolist()
+    assert vectors.get_feature_names_out().tolist() == [f"questionvectors{i}" for i in range(16)]
+    frame = clone(vectors).set_output(transform="pandas").fit_transform(rows[["question1"]].set_index(rows.index + 9))
+    assert frame.index.tolist() == (rows.index + 9).tolist()
+    assert frame.columns.tolist() == vectors.get_feature_names_out().tolist()
+
+
+def test_vectors_before_other_estimators(rows: pd.DataFrame, tiny_model: Path) -> None:
+    both = ColumnTransformer([(name, QuestionVectors(tiny_model), name) for name in ("question1", "question2")])
+    assert both.fit_transform(rows).shape == (len(rows), 32)
+    intent = (rows.qid1 - 1) // 9
+    regression = make_pipeline(QuestionVectors(), LogisticRegression())
+    assert cross_val_score(regression, rows.question1, intent, cv=3).mean() > 0.5
+    near = make_pipeline(QuestionVectors(), NearestNeighbors(n_neighbors=1, metric="cosine")).fit(rows.question1)
+    distance, row = near[-1].kneighbors(near[:-1].transform(["How old are you?", rows.question1[5]]))
+    assert rows.question1[row[1, 0]] == rows.question1[5]
+    assert distance[1, 0] == pytest.approx(0, abs=1e-6)
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (["How old are you?", "What is your age?"], "X, row 0: 'How old are you.'; expected a pair of questions"),
+        ([("a", "b"), ("a",)], r"X, row 1: \('a',\); expected a pair"),
+        ([("a", "b"), ("a", None)], "X, row 1, second question: None is no text"),
+        (pd.DataFrame({"question1": ["a", np.nan], "question2": "b"}), "X, row 1, first question: nan is no text"),
+        (np.zeros((2, 2)), "X, row 0, first question: .*0.0.* is no text"),
+        (
+            pd.DataFrame({"text": ["a"]}),
+            r"X: a DataFrame with the columns \['text'\]; expected question1 and question2",
+        ),
+        ("How old are you?", "X: 'How old are you.'; expected a list"),
+        (None, "X: None; expected a list"),
+    ],
+)
+def test_pairs_that_cannot_be_used(calibrated: DuplicateClassifier, X: Any, message: str) -> None:
+    for run in (calibrated.predict, lambda X: clone(calibrated).fit(X, [0, 1])):
+        with pytest.raises(ValueError, match=message) as caught:
+            run(X)
+        assert isinstance(caught.value, UserError)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ([0, 1, 1], "3 labels for 4 pairs"),
+        ([1, 1, 1, 1], r"labels of one class only, \[1\]"),
+        ([0, 1, 2, 0], "binary classification"),
+        ([0.1, 0.2, 0.3, 0.4], "Unknown label type"),
+        (["no", "yes", "no", "yes"], "'no'. is no number; expected 1 for duplicates and 0 for others"),
+        (None, "1d array"),
+    ],
+)
+def test_labels_that_cannot_be_used(y: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DuplicateClassifier(model="pretrained").fit([("a", "b")] * 4, y)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"model": "nowhere"}, "nowhere: no trained model"),
+        ({"model": "pretrained", "margin": 0.1, "start_from": "x"}, "so margin, start_from cannot be heeded"),
+        ({"model": "pretrained", "goal": "precision=1"}, "no threshold reaches"),
+        ({"preset": "worst"}, "'worst' is not one of best"),
+        ({"margin": 5}, "margin: 5 is not a number from 0 to 2"),
+        ({"validation_fraction": 1}, "validation_fraction: 1 is not a number between 0 and 1"),
+        ({}, "fewer than two duplicate pairs"),
+    ],
+)
+def test_parameters_that_cannot_be_used(parameters: dict[str, Any], message: str) -> None:
+    pairs = [("How old are you?", "What is your age?"), ("how", "why"), ("who", "where"), ("when", "what")]
+    with pytest.raises(ValueError, match=message):
+        DuplicateClassifier(**parameters).fit(pairs, [0, 1, 0, 1])
+
+
+def test_nothing_is_fitted_yet() -> None:
+    for run in ("predict", "predict_proba", "decision_function"):
+        with pytest.raises(NotFittedError):
+            getattr(DuplicateClassifier(), run)([("a", "b")])
+    failed = DuplicateClassifier()
+    with pytest.raises(ValueError, match="fewer than two"):
+        failed.fit([("a", "b"), ("c", "d")], [0, 1])
+    with pytest.raises(NotFittedError):
+        failed.predict([("a", "b")])
+    with pytest.raises(NotFittedError):
+        QuestionVectors().transform(["a"])
+    with pytest.raises(ValueError, match="X, row 1: 3 is no text"):
+        QuestionVectors().fit([]).transform(["a", 3])
