@@ -97,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     sub.add_argument("--start-from", metavar="DIR", help="begin with the weights and vocabulary of this model folder, "
                      f"or of '{PRETRAINED}', the model that comes with the package")  # fmt: skip
+    sub.add_argument("--log", choices=["tensorboard"], help="write curves too, into DIR/tensorboard")
     sub.add_argument("--preset", default="best", choices=list(PRESETS), help="the recipe (default best)")
     add_recipe(sub)
     add_columns(sub)
@@ -177,8 +178,10 @@ def _report_faults(pairs: "Pairs", path: str) -> None:
 
 def train(options: argparse.Namespace) -> None:
     config = recipe(options)  # checked before anything heavy is loaded
-    from siamese import datasets, runs
+    from siamese import datasets, metrics, runs
 
+    if options.log == "tensorboard":
+        metrics.require_tensorboard()
     if options.data == "quora":
         from siamese import quora
         from siamese.progress import CountBar
@@ -191,7 +194,7 @@ def train(options: argparse.Namespace) -> None:
     if options.start_from:
         start = load_model(options.start_from)
         config = recipe(options, start.config)
-    print(runs.run(config, source, parts, options.out, options.resume, start, _command("--resume")))
+    print(runs.run(config, source, parts, options.out, options.resume, start, _command("--resume"), options.log))
 
 
 def _command(*more: str) -> str:

@@ -11,8 +11,9 @@ from siamese.config import Config
 from siamese.datasets import Datasets, Source
 from siamese.errors import DivergedError, UserError
 from siamese.locking import locked
+from siamese.metrics import MetricsFile, TensorBoard
 from siamese.model import SiameseModel
-from siamese.progress import TrainingBar
+from siamese.progress import Listeners, TrainingBar
 
 
 def run(
@@ -23,6 +24,7 @@ def run(
     resume: bool,
     start_from: SiameseModel | None,
     command: str,
+    log: str | None = None,
 ) -> str:
     """Train, score and save, or go on with that.
 
@@ -34,6 +36,7 @@ def run(
         resume: go on from the checkpoint there; where there is none, begin.
         start_from: the model to start from.
         command: the line that goes on, to tell whoever stops the run.
+        log: "tensorboard" writes its event files beside metrics.csv, which is always written.
 
     Returns:
         The summary to print.
@@ -46,11 +49,14 @@ def run(
     with locked(folder):
         if resume and _is_finished(folder, config, source):
             return f"{out}: this run is finished and its model saved; without --resume it is trained again"
+        logs = [TensorBoard(folder, config)] if log == "tensorboard" else []
+        progress = Listeners(MetricsFile(folder), *logs, bar)
         try:
             model = training.train(
-                config, parts.training, parts.validation, folder, resume=resume, start_from=start_from, progress=bar
-            )
-            bar.close()
+                config, parts.training, parts.validation, folder,
+                resume=resume, start_from=start_from, progress=progress,
+            )  # fmt: skip
+            progress.close()
             model.facts["data"] = datasets.remember(source)
             result = None
             if parts.test is not None:
@@ -59,7 +65,7 @@ def run(
             report.write_report(model, parts, result, folder)
             report.write_card(model, parts, result, folder, "# A detector of duplicate questions\n")
         except KeyboardInterrupt:
-            bar.close()
+            progress.close()
             if bar.step_kept is None:
                 print(f"\nstopped before the first checkpoint; begin with: {command}", file=sys.stderr)
             else:
@@ -75,7 +81,7 @@ def run(
             raise UserError(f"{error.filename2 or error.filename}: cannot be written: {error.strerror}\n"
                             f"all steps are kept, go on with: {command}") from error  # fmt: skip
         finally:
-            bar.close()
+            progress.close()
         remove_checkpoint(folder)
         return report.summary(model, result, out)
 

@@ -149,7 +149,9 @@ def train(
     checkpoint = Checkpoint(folder, identity, progress.kept)
     if not resume:
         checkpoint.check_new()
-    elif not checkpoint.load(run):
+    elif checkpoint.load(run):
+        progress.resumed(run.history)
+    else:
         progress.say("nothing to resume: the training begins")
     if config.teacher and len(run.history) < epochs:
         pairs = dataclasses.replace(pairs, targets=prepared.targets(config, progress.encoded))
@@ -238,6 +240,7 @@ def _train_epoch(
         "epoch": len(run.history) + 1,
         "step": run.step,
         "loss": float(np.mean(run.losses)),
+        "learning_rate": learning_rate(config, run.step, steps),
         "seconds": run.seconds,
         "pairs_per_second": run.seen / run.seconds,
     }
