@@ -1,13 +1,18 @@
 """What a training run leaves for whoever plots it: metrics.csv, a row an epoch, and event files for TensorBoard."""
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from siamese.config import Config
 from siamese.errors import UserError
 from siamese.files import remove_leftovers, replacing
 from siamese.progress import Progress
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 METRICS = "metrics.csv"
 TENSORBOARD = "tensorboard"  # the folder of its event files, in the model folder
@@ -59,28 +64,43 @@ class TensorBoard(Progress):
     def __init__(self, folder: Path, config: Config) -> None:
         require_tensorboard()
         self.folder, self.config = folder / TENSORBOARD, config
+        self.writer: SummaryWriter | None = None
 
     def start(self, steps: int, done: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer, self.steps, self.done = SummaryWriter(str(self.folder), purge_step=done + 1), steps, done
+        with self._refusing():
+            self.writer = SummaryWriter(str(self.folder), purge_step=done + 1)
+        self.steps, self.done = steps, done
 
     def step(self, loss: float) -> None:
         from siamese.optimizers import learning_rate
 
         self.done += 1
-        self.writer.add_scalar("training/loss", loss, self.done)
-        self.writer.add_scalar("training/learning_rate", learning_rate(self.config, self.done, self.steps), self.done)
-        self.writer.flush()  # so that no step is missing that a checkpoint counts as done
+        rate = learning_rate(self.config, self.done, self.steps)
+        self._write(self.done, {"training/loss": loss, "training/learning_rate": rate})
 
     def epoch(self, record: dict[str, Any]) -> None:
-        for name in VALIDATION:
-            self.writer.add_scalar(f"validation/{name}", record[name], record["step"])
-        self.writer.flush()
+        self._write(record["step"], {f"validation/{name}": record[name] for name in VALIDATION})
 
     def close(self) -> None:
-        if hasattr(self, "writer"):
-            self.writer.close()
+        if self.writer:
+            with suppress(OSError):  # told of by the write before
+                self.writer.close()
+
+    def _write(self, step: int, values: dict[str, float]) -> None:
+        assert self.writer is not None
+        with self._refusing():
+            for tag, value in values.items():
+                self.writer.add_scalar(tag, value, step)
+            self.writer.flush()  # so that no step is missing that a checkpoint counts as done
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(f"{self.folder}: cannot be written: {error.strerror}") from error
 
 
 def require_tensorboard() -> None:

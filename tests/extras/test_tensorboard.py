@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Room
 
 pytest.importorskip("tensorboard", reason="needs tensorboard: pip install -r tests/extras/requirements.txt")
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -16,6 +17,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from siamese import datasets, runs
 from siamese.config import Config
 from siamese.datasets import Datasets, Source
+from siamese.errors import UserError
+from siamese.metrics import TensorBoard
 
 ROOT = Path(__file__).parents[2]
 TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.02)  # 7 steps an epoch
@@ -100,3 +103,14 @@ def test_a_killed_run_goes_on_without_double_points(source: Source, parts: Datas
     assert len(list((folder / "tensorboard").iterdir())) == 2
     train(source, parts, tmp_path / "undisturbed")
     assert check(folder, epochs=3, steps=7) == check(tmp_path / "undisturbed", epochs=3, steps=7)
+
+
+def test_a_full_disk_is_told(room: Room) -> None:
+    logs = TensorBoard(room.folder, TINY)
+    logs.start(steps=1000, done=0)
+    logs.step(0.5)
+    room.fill()
+    with pytest.raises(UserError, match=f"^{room.folder / 'tensorboard'}: cannot be written: No space left on device$"):
+        for _ in range(999):
+            logs.step(0.5)
+    logs.close()
