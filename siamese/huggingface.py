@@ -30,6 +30,7 @@ PREFIX = "hf:"
 PARTS = ("train", "validation", "test")  # the splits that are read where none is named
 FORM = "hf:NAME, hf:NAME:CONFIG or hf:NAME:CONFIG:SPLIT (CONFIG may be empty)"
 NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+SHOWN = 300  # letters of a reason
 DUPLICATE = {"1", "duplicate", "duplicates", "equivalent", "paraphrase", "same", "true", "yes"}  # names of a class
 
 _cache_only = ContextVar("cache_only", default=False)
@@ -196,8 +197,8 @@ def _refusing(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = error.__cause__ if type(error).__name__ == "DatasetGenerationError" and error.__cause__ else error
-        text = (str(reason).strip() or type(reason).__name__).splitlines()[0]
-        raise DataError(f"{name}: cannot be read: {text}") from error
+        text = " ".join(str(reason).split()) or type(reason).__name__
+        raise DataError(f"{name}: cannot be read: {text[:SHOWN]}") from error
 
 
 @contextmanager
