@@ -16,7 +16,7 @@ from siamese.ragged import Texts
 class Source:
     """Where the pairs of a training run come from."""
 
-    data: str  # a file of pairs
+    data: str  # a file of pairs, or a data set: hf:NAME
     validation: str | None = None  # another one to choose the epoch and the threshold on
     split: str | None = None  # "course": the published assignment's cut of `data`
     columns: Columns = field(default_factory=Columns)
@@ -76,7 +76,12 @@ def _parted(source: Source, warn: Callable[[Pairs, str], None]) -> Datasets:
         warn(validation, source.validation)
         return Datasets(training, validation, own["test"], f"validation pairs from {source.validation}")
     if own["validation"]:
-        return Datasets(training, own["validation"], own["test"], "parted by the file itself, question by question")
+        how = (
+            "the data set itself"
+            if huggingface.names_data_set(source.data)
+            else "the file itself, question by question"
+        )
+        return Datasets(training, own["validation"], own["test"], f"parted by {how}")
     training, validation = random_split(training)
     return Datasets(training, validation, own["test"], "one pair in ten, by chance, kept for validation")
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MODEL = "models/latest"
 SHOWN = 400  # letters of a message that may quote an argument
-FILES = ".csv, .tsv, .jsonl or .parquet, with Quora's columns"
+FILES = ".csv, .tsv, .jsonl or .parquet, with Quora's columns; hf:NAME[:CONFIG[:SPLIT]] of Hugging Face"
 
 
 class Parser(argparse.ArgumentParser):

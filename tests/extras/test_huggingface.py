@@ -80,6 +80,7 @@ def test_the_splits_are_the_parts(small_file: Path, rows: list[dict[str, str]], 
     parts = {part: Dataset.from_list([w for w, row in zip(without, rows) if row["split"] == part]) for part in PARTS}
     name = save(tmp_path / "folder", form, parts)
     found, expected = sources.load(sources.Source(name)), sources.load(sources.Source(str(small_file)))
+    assert found.how == "parted by the data set itself"
     for part in ("training", "validation", "test"):
         assert same(getattr(found, part), getattr(expected, part)), part
     assert same(sources.to_score(name, Columns()), expected.test)
@@ -156,6 +157,20 @@ def test_commands_that_read_questions(tmp_path: Path, command: Command) -> None:
     assert (code, out) == (0, f"3 vectors of 128 numbers written to {tmp_path / 'v.npy'}\n"), err
 
 
+def test_a_folder_that_has_the_name_of_a_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "json", "jsonl", {"train": of(ROWS)})
+    of(ROWS[:2]).to_json(tmp_path / "train.jsonl")
+    monkeypatch.chdir(tmp_path)
+    assert same(read_pairs("hf:json"), Pairs.of(*zip(*ROWS)))
+
+
+def test_a_folder_that_wants_files_of_the_hub_gets_none(tmp_path: Path) -> None:
+    files = "configs:\n- config_name: default\n  data_files: hf://datasets/me/pairs/train.csv\n"
+    (tmp_path / "README.md").write_text(f"---\n{files}---\n")
+    with pytest.raises(DataError, match="cannot be read: "):
+        read_pairs(f"hf:{tmp_path}")
+
+
 # What cannot be read
 
 
@@ -192,7 +207,7 @@ def test_recall(rows: list[dict[str, str]], tmp_path: Path) -> None:
     assert found is not None and same(found.training, expected.training) and same(found.validation, expected.validation)
     # The same rows kept in another way are the same data, and other rows are not.
     os.rename(tmp_path / "folder", tmp_path / "first")
-    save(tmp_path / "folder", "parquet", {"train": Dataset.from_list(rows)})
+    save(tmp_path / "folder", "parquet", {"train": Dataset.from_list(rows).select_columns(list(rows[0])[::-1])})
     assert sources.recall(facts) is not None
     os.rename(tmp_path / "folder", tmp_path / "second")
     assert sources.recall(facts) is None
