@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PREFIX = "hf:"
 PARTS = ("train", "validation", "test")  # the splits that are read where none is named
 FORM = "hf:NAME, hf:NAME:CONFIG or hf:NAME:CONFIG:SPLIT (CONFIG may be empty)"
-NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 SHOWN = 300  # letters of a reason
 DUPLICATE = {"1", "duplicate", "duplicates", "equivalent", "paraphrase", "same", "true", "yes"}  # names of a class
 
