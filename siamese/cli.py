@@ -16,20 +16,22 @@ from siamese.experiment.variants import BASE, STUDIES, against_first, parse_all
 from siamese.losses.registry import LOSSES
 from siamese.mining.commands import add_commands as add_mining_commands
 from siamese.options import (
-    FILES,
     MODEL,
     Parser,
     add_columns,
+    add_data,
     add_model,
     add_recipe,
     add_scored,
     changed_fields,
     check_not_empty,
     column_names,
+    data_path,
     default_model,
     load_model,
     recipe,
 )
+from siamese.program import program
 from siamese.service.commands import add_commands as add_service_commands
 from siamese.stopping import Stopped, stopping_at_once
 
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
     from siamese.pairs import Pairs
     from siamese.scoring import Setting
 
-DATA = "data/questions.csv"
 MOST = 1_000  # seeds and jobs of `compare`
 EXIT_CODES = "Exit code: 0 done, 2 an error of yours, 130 stopped by Ctrl-C, 143 by SIGTERM."
 
@@ -80,7 +81,7 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="run.py", description="Finds duplicate questions.", epilog=EXIT_CODES)
+    parser = Parser(prog=program(), description="Finds duplicate questions.", epilog=EXIT_CODES)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -90,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     sub = command("train", train, "Train a model on pairs of questions.")
-    sub.add_argument("--data", default=DATA, metavar="PATH", help=f"{FILES}; or 'quora' (default {DATA})")
+    add_data(sub, "; or 'quora'")
     sub.add_argument("--validation", metavar="PATH", help="pairs to choose the epoch and the threshold on")
     sub.add_argument("--split", choices=["course"], help="cut --data as the published assignment did")
     sub.add_argument("--out", default=MODEL, metavar="DIR", help=f"the model folder (default {MODEL})")
@@ -138,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = command("compare", compare, "Train variants of the loss with several seeds, and report what differs.")
-    sub.add_argument("--data", default=DATA, metavar="PATH", help=f"{FILES} (default {DATA})")
+    add_data(sub)
     sub.add_argument("--validation", metavar="PATH", help="pairs to choose epoch, settings and threshold on")
     sub.add_argument("--test", metavar="PATH", help="pairs to score, where --data has no test part")
     sub.add_argument(
@@ -159,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     add_columns(sub)
 
     sub = command("benchmark", benchmark, "Measure this machine: training, encoding, cold start, and the limit.")
-    sub.add_argument("--data", default=DATA, metavar="PATH", help=f"{FILES} (default {DATA})")
+    add_data(sub)
     sub.add_argument("--out", default="reports/performance", metavar="DIR", help="the report's folder")
     sub.add_argument("--against", choices=["all"], help="beside other libraries, where they are installed")
     sub.add_argument("--quick", action="store_true", help="in under two minutes")
@@ -177,18 +178,18 @@ def _report_faults(pairs: "Pairs", path: str) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    config = recipe(options)  # checked before anything heavy is loaded
+    config, path = recipe(options), data_path(options)  # checked before anything heavy is loaded
     from siamese import datasets, metrics, runs
 
     if options.log == "tensorboard":
         metrics.require_tensorboard()
-    if options.data == "quora":
+    if path == "quora":
         from siamese import quora
         from siamese.progress import CountBar
 
         with CountBar("B") as bar:
-            options.data = str(quora.fetch(progress=bar))
-    source = datasets.Source(options.data, options.validation, options.split, column_names(options))
+            path = str(quora.fetch(progress=bar))
+    source = datasets.Source(path, options.validation, options.split, column_names(options))
     parts = datasets.load(source, warn=_report_faults)
     start = None
     if options.start_from:
@@ -199,8 +200,9 @@ def train(options: argparse.Namespace) -> None:
 
 def _command(*more: str) -> str:
     """The command line that was given, and more words."""
-    words = [word for word in sys.argv if word not in more]
-    return "python " + " ".join(f'"{word}"' if " " in word else word for word in [*words, *more])
+    words = [word for word in sys.argv if word not in more] + list(more)
+    words = ["siamese", *words[1:]] if program() == "siamese" else ["python", *words]
+    return " ".join(f'"{word}"' if " " in word else word for word in words)
 
 
 def _setting(options: argparse.Namespace) -> "Setting":
@@ -316,7 +318,7 @@ def compare(options: argparse.Namespace) -> None:
     from siamese import datasets
     from siamese.experiment import report, run
 
-    source = datasets.Source(options.data, options.validation, columns=column_names(options))
+    source = datasets.Source(data_path(options), options.validation, columns=column_names(options))
     data = datasets.load(source, warn=_report_faults)
     if options.test:
         data = dataclasses.replace(data, test=datasets.to_score(options.test, source.columns))
@@ -336,5 +338,6 @@ def benchmark(options: argparse.Namespace) -> None:
     from siamese.benchmark.run import run
     from siamese.locking import locked
 
+    data = data_path(options)
     with locked(options.out):  # a place that cannot be written is told of at once
-        run(options.data, Path(options.out), options.against == "all", options.quick)
+        run(data, Path(options.out), options.against == "all", options.quick)

@@ -21,6 +21,7 @@ from siamese.config import PRETRAINED, Config
 from siamese.errors import ModelError, UserError
 from siamese.files import replacing
 from siamese.folder import CONFIG, VOCABULARY, WEIGHTS, refusing
+from siamese.program import program
 from siamese.text import RULES, Tokenizer, Tokens
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ class SiameseModel:
         folder = SHIPPED if str(folder) == PRETRAINED else Path(folder)
         path = folder / CONFIG
         if not os.path.lexists(path):
-            raise ModelError(f"{folder}: no trained model there (no config.json); `python run.py train` makes one")
+            raise ModelError(f"{folder}: no trained model there (no config.json); `{program()} train` makes one")
         with refusing(path):
             settings, sums = model_folder.read_settings(path)
             config = Config(**settings["config"])
