@@ -105,6 +105,7 @@ def test_a_killed_run_goes_on_without_double_points(source: Source, parts: Datas
     assert check(folder, epochs=3, steps=7) == check(tmp_path / "undisturbed", epochs=3, steps=7)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # of TensorBoard's own thread
 def test_a_full_disk_is_told(room: Room) -> None:
     logs = TensorBoard(room.folder, TINY)
     logs.start(steps=1000, done=0)
