@@ -17,20 +17,22 @@ from siamese.export.commands import add_commands as add_export_commands
 from siamese.losses.registry import LOSSES
 from siamese.mining.commands import add_commands as add_mining_commands
 from siamese.options import (
-    FILES,
     MODEL,
     Parser,
     add_columns,
+    add_data,
     add_model,
     add_recipe,
     add_scored,
     changed_fields,
     check_not_empty,
     column_names,
+    data_path,
     default_model,
     load_model,
     recipe,
 )
+from siamese.program import command_line, program
 from siamese.service.commands import add_commands as add_service_commands
 from siamese.stopping import Stopped, stopping_at_once
 
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from siamese.pairs import Pairs
     from siamese.scoring import Setting
 
-DATA = "data/questions.csv"
 MOST = 1_000  # seeds and jobs of `compare`
 EXIT_CODES = "Exit code: 0 done, 2 an error of yours, 130 stopped by Ctrl-C, 143 by SIGTERM."
 
@@ -81,7 +82,7 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="run.py", description="Finds duplicate questions.", epilog=EXIT_CODES)
+    parser = Parser(prog=program(), description="Finds duplicate questions.", epilog=EXIT_CODES)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -91,13 +92,14 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     sub = command("train", train, "Train a model on pairs of questions.")
-    sub.add_argument("--data", default=DATA, metavar="PATH", help=f"{FILES}; or 'quora' (default {DATA})")
+    add_data(sub, "; or 'quora'")
     sub.add_argument("--validation", metavar="PATH", help="pairs to choose the epoch and the threshold on")
     sub.add_argument("--split", choices=["course"], help="cut --data as the published assignment did")
     sub.add_argument("--out", default=MODEL, metavar="DIR", help=f"the model folder (default {MODEL})")
     sub.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     sub.add_argument("--start-from", metavar="DIR", help="begin with the weights and vocabulary of this model folder, "
                      f"or of '{PRETRAINED}', the model that comes with the package")  # fmt: skip
+    sub.add_argument("--log", choices=["tensorboard"], help="write curves too, into DIR/tensorboard")
     sub.add_argument("--preset", choices=list(PRESETS), help="the recipe (default best; transformer, with that tower)")
     add_recipe(sub)
     add_columns(sub)
@@ -139,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = command("compare", compare, "Train variants of the loss with several seeds, and report what differs.")
-    sub.add_argument("--data", default=DATA, metavar="PATH", help=f"{FILES} (default {DATA})")
+    add_data(sub)
     sub.add_argument("--validation", metavar="PATH", help="pairs to choose epoch, settings and threshold on")
     sub.add_argument("--test", metavar="PATH", help="pairs to score, where --data has no test part")
     sub.add_argument(
@@ -160,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     add_columns(sub)
 
     sub = command("benchmark", benchmark, "Measure this machine: training, encoding, cold start, and the limit.")
-    sub.add_argument("--data", default=DATA, metavar="PATH", help=f"{FILES} (default {DATA})")
+    add_data(sub)
     sub.add_argument("--out", default="reports/performance", metavar="DIR", help="the report's folder")
     sub.add_argument("--against", choices=["all"], help="beside other libraries, where they are installed")
     sub.add_argument("--quick", action="store_true", help="in under two minutes")
@@ -178,35 +180,28 @@ def _report_faults(pairs: "Pairs", path: str) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    config = recipe(options)  # checked before anything heavy is loaded
-    from siamese import datasets, distributed, runs
+    config, path = recipe(options), data_path(options)  # checked before anything heavy is loaded
+    from siamese import datasets, distributed, metrics, runs
 
+    if options.log == "tensorboard":
+        metrics.require_tensorboard()
     with distributed.processes() as processes:
-        if options.data == "quora":
+        if path == "quora":
             from siamese import quora
             from siamese.progress import CountBar
 
             with CountBar("B") as bar:
-                options.data = str(processes.first_of_all(lambda: quora.fetch(progress=bar)))
-        source = datasets.Source(options.data, options.validation, options.split, column_names(options))
+                path = str(processes.first_of_all(lambda: quora.fetch(progress=bar)))
+        source = datasets.Source(path, options.validation, options.split, column_names(options))
         parts = datasets.load(source, warn=_report_faults if processes.first else lambda pairs, path: None)
         start = None
         if options.start_from:
             start = load_model(options.start_from)
             config = recipe(options, start.config)
-        text = runs.run(config, source, parts, options.out, options.resume, start, _command("--resume"), processes)
+        line = command_line("--resume")
+        text = runs.run(config, source, parts, options.out, options.resume, start, line, options.log, processes)
         if processes.first:
             print(text)
-
-
-def _command(*more: str) -> str:
-    """The command line that was given, and more words."""
-    words = [word for word in sys.argv if word not in more]
-    if (count := os.environ.get("LOCAL_WORLD_SIZE")) is not None:
-        program = f"torchrun --nproc-per-node {count} "
-    else:
-        program = "python "
-    return program + " ".join(f'"{word}"' if " " in word else word for word in [*words, *more])
 
 
 def _setting(options: argparse.Namespace) -> "Setting":
@@ -251,7 +246,7 @@ def examine(options: argparse.Namespace) -> None:
     found, verdicts = examination.examine(setting, others, text=options.show_text)
     if encoder:
         found["encoder"] = encoder.beside(setting, name)
-    examination_report.write(found, verdicts, Path(options.out), name, options.data, _command())
+    examination_report.write(found, verdicts, Path(options.out), name, options.data, command_line())
     print(examination_report.summary(found, Path(options.out)))
 
 
@@ -322,7 +317,7 @@ def compare(options: argparse.Namespace) -> None:
     from siamese import datasets
     from siamese.experiment import report, run
 
-    source = datasets.Source(options.data, options.validation, columns=column_names(options))
+    source = datasets.Source(data_path(options), options.validation, columns=column_names(options))
     data = datasets.load(source, warn=_report_faults)
     if options.test:
         data = dataclasses.replace(data, test=datasets.to_score(options.test, source.columns))
@@ -332,7 +327,7 @@ def compare(options: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on", file=sys.stderr)
         raise
-    report.write(comparison, data, out, _command())
+    report.write(comparison, data, out, command_line())
     print(f"{report.conclusion(comparison)}\n\n{out}/report.md written")
 
 
@@ -342,5 +337,6 @@ def benchmark(options: argparse.Namespace) -> None:
     from siamese.benchmark.run import run
     from siamese.locking import locked
 
+    data = data_path(options)
     with locked(options.out):  # a place that cannot be written is told of at once
-        run(options.data, Path(options.out), options.against == "all", options.quick)
+        run(data, Path(options.out), options.against == "all", options.quick)

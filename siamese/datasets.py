@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from siamese import huggingface
 from siamese.errors import DataError, UserError
 from siamese.files import sha256
 from siamese.pairs import Columns, Pairs, course_split, random_split, read_pairs
@@ -15,7 +16,7 @@ from siamese.ragged import Texts
 class Source:
     """Where the pairs of a training run come from."""
 
-    data: str  # a file of pairs
+    data: str  # a file of pairs, or a data set: hf:NAME
     validation: str | None = None  # another one to choose the epoch and the threshold on
     split: str | None = None  # "course": the published assignment's cut of `data`
     columns: Columns = field(default_factory=Columns)
@@ -75,7 +76,12 @@ def _parted(source: Source, warn: Callable[[Pairs, str], None]) -> Datasets:
         warn(validation, source.validation)
         return Datasets(training, validation, own["test"], f"validation pairs from {source.validation}")
     if own["validation"]:
-        return Datasets(training, own["validation"], own["test"], "parted by the file itself, question by question")
+        how = (
+            "the data set itself"
+            if huggingface.names_data_set(source.data)
+            else "the file itself, question by question"
+        )
+        return Datasets(training, own["validation"], own["test"], f"parted by {how}")
     training, validation = random_split(training)
     return Datasets(training, validation, own["test"], "one pair in ten, by chance, kept for validation")
 
@@ -83,17 +89,31 @@ def _parted(source: Source, warn: Callable[[Pairs, str], None]) -> Datasets:
 def remember(source: Source) -> dict[str, Any]:
     """What a model keeps of its source, as JSON; the checksums tell whether the files are still the same."""
     files = [source.data, *([source.validation] if source.validation else [])]
-    return {"source": asdict(source), "sha256": {name: sha256(name) for name in files}}
+    return {"source": asdict(source), "sha256": {name: _checksum(name) for name in files}}
+
+
+def _checksum(name: str) -> str:
+    """Of a file's bytes, or of a data set's rows."""
+    return huggingface.checksum(name) if huggingface.names_data_set(name) else sha256(name)
+
+
+def _is_there(name: str) -> bool:
+    return huggingface.names_data_set(name) or Path(name).is_file()
 
 
 def recall(facts: dict[str, Any]) -> Datasets | None:
-    """The pairs that a model was trained on, or None where the files are gone or changed."""
+    """The pairs that a model was trained on, or None where the files are gone or changed.
+
+    A data set of a hub is looked for among what was downloaded before: what a
+    model says of itself makes nobody download anything.
+    """
     try:
         saved = facts["data"]
         source = Source(**{**saved["source"], "columns": Columns(**saved["source"]["columns"])})
         digests = {name: saved["sha256"][name] for name in (source.data, source.validation) if name is not None}
-        if all(Path(name).is_file() and sha256(name) == digest for name, digest in digests.items()):
-            return load(source)
+        with huggingface.from_cache():
+            if all(_is_there(name) and _checksum(name) == digest for name, digest in digests.items()):
+                return load(source)
     except (KeyError, TypeError, ValueError, OSError, UserError):  # what a model says of itself may be anything
         pass
     return None

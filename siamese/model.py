@@ -22,6 +22,7 @@ from siamese.config import PRETRAINED, Config
 from siamese.errors import ModelError, UserError
 from siamese.files import replacing
 from siamese.folder import ARCHITECTURE, CONFIG, MOST, WEIGHTS, refusing, words_file
+from siamese.program import program
 from siamese.subwords import AnyTokenizer, SubwordTokenizer
 from siamese.text import RULES, Tokenizer, Tokens
 
@@ -207,7 +208,7 @@ class SiameseModel:
         folder = SHIPPED if str(folder) == PRETRAINED else Path(folder)
         path = folder / CONFIG
         if not os.path.lexists(path):
-            raise ModelError(f"{folder}: no trained model there (no config.json); `python run.py train` makes one")
+            raise ModelError(f"{folder}: no trained model there (no config.json); `{program()} train` makes one")
         with refusing(path):
             settings, sums = model_folder.read_settings(path)
             config = Config(**settings["config"])

@@ -14,17 +14,16 @@ if TYPE_CHECKING:
     from siamese.pairs import Columns
 
 MODEL = "models/latest"
+DATA = "data/questions.csv"  # comes with the source
 SHOWN = 400  # letters of a message that may quote an argument
-FILES = ".csv, .tsv, .jsonl or .parquet, with Quora's columns"
+FILES = ".csv, .tsv, .jsonl or .parquet, with Quora's columns; hf:NAME[:CONFIG[:SPLIT]] of Hugging Face"
 
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are told like all others, and whose help is told of when it cannot be written."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(
-            f"{message if len(message) <= SHOWN else message[:SHOWN] + ' …'}\nsee: python {self.prog} --help"
-        )
+        raise UserError(f"{message if len(message) <= SHOWN else message[:SHOWN] + ' …'}\nsee: {self.prog} --help")
 
     def print_help(self, file: Any = None) -> None:
         print(self.format_help(), end="", file=file, flush=True)
@@ -36,6 +35,20 @@ def check_not_empty(options: argparse.Namespace) -> None:
         if value == "":
             shown = name.removesuffix("_column").replace("_", "-")
             raise UserError(f"argument {shown}: empty; expected a value, or none of it")
+
+
+def add_data(sub: argparse.ArgumentParser, more: str = "") -> None:
+    """The pairs that a command works on; in the project's folder there are some."""
+    sub.add_argument("--data", default=DATA if os.path.isfile(DATA) else None, metavar="PATH",
+                     help=f"{FILES}{more} (default {DATA}, where it is there)")  # fmt: skip
+
+
+def data_path(options: argparse.Namespace) -> str:
+    """What --data says; UserError where nothing was given and the questions of the source are not there."""
+    if options.data is None:
+        raise UserError(f"--data PATH is needed: {DATA}, which comes with the source, is not in this folder. "
+                        f"PATH is {FILES}")  # fmt: skip
+    return str(options.data)
 
 
 def add_recipe(sub: argparse.ArgumentParser) -> None:

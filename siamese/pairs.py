@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from siamese.errors import DataError
+from siamese.huggingface import open_rows
 from siamese.ragged import Texts
-from siamese.reading import Faults, File, Record, open_file
+from siamese.reading import Faults, File, Record
 from siamese.text import composed
 
 PARTS = ("train", "validation", "test")  # the values of a column `split`
@@ -88,13 +89,13 @@ def read_pairs(
     labelled: bool = True,
     need: tuple[int, ...] = (0, 1),
 ) -> Pairs:
-    """Read a file of pairs: CSV, TSV, JSON lines or Parquet, UTF-8.
+    """Read a file of pairs: CSV, TSV, JSON lines or Parquet, UTF-8; or a data set, hf:NAME.
 
     A file with the columns `question` and `group` instead holds questions; those
     of one group are duplicates, and pairs are made from them (`from_groups`).
 
     Args:
-        path: the file; its ending says the format.
+        path: the file; its ending says the format. Or a data set, as `huggingface` names it.
         columns: how its columns are named. Others are ignored, but for
             `unseen`, `split` and `id`, which are kept where they are there.
         labelled: False where no label is needed.
@@ -104,7 +105,7 @@ def read_pairs(
         DataError: no such file, not this format or encoding, a column missing,
             more than 1 % (and more than two) faulty rows, no pair of a needed label.
     """
-    file, faults = open_file(path), Faults(str(path))
+    file, faults = open_rows(path), Faults(str(path))
     if not file.names:
         raise DataError(f"{path}: empty; expected columns {_expected(columns, labelled)}")
     if {columns.question, columns.group} <= set(file.names) and columns.question1 not in file.names:

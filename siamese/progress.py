@@ -12,6 +12,9 @@ EVERY = 30.0  # seconds between plain lines
 class Progress:
     """What the loop tells whoever watches it; here nobody does."""
 
+    def resumed(self, history: list[dict[str, Any]]) -> None:
+        """The run goes on after these epochs; told before `start`."""
+
     def start(self, steps: int, done: int) -> None:
         """Training begins; so many steps in all, so many done before."""
 
@@ -29,6 +32,48 @@ class Progress:
 
     def say(self, message: str) -> None:
         """Something a person should know."""
+
+    def close(self) -> None:
+        """Nothing more will be told, whether all went well or not; may come twice."""
+
+
+class Listeners(Progress):
+    """Several that are told the same, one after the other."""
+
+    def __init__(self, *listeners: Progress) -> None:
+        self.listeners = listeners
+
+    def resumed(self, history: list[dict[str, Any]]) -> None:
+        for listener in self.listeners:
+            listener.resumed(history)
+
+    def start(self, steps: int, done: int) -> None:
+        for listener in self.listeners:
+            listener.start(steps, done)
+
+    def step(self, loss: float) -> None:
+        for listener in self.listeners:
+            listener.step(loss)
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        for listener in self.listeners:
+            listener.epoch(record)
+
+    def kept(self, step: int) -> None:
+        for listener in self.listeners:
+            listener.kept(step)
+
+    def encoded(self, done: int, total: int) -> None:
+        for listener in self.listeners:
+            listener.encoded(done, total)
+
+    def say(self, message: str) -> None:
+        for listener in self.listeners:
+            listener.say(message)
+
+    def close(self) -> None:
+        for listener in self.listeners:
+            listener.close()
 
 
 class TrainingBar(Progress):

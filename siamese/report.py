@@ -12,6 +12,7 @@ from siamese.datasets import Datasets
 from siamese.files import write_text
 from siamese.losses.registry import LOSSES
 from siamese.model import SiameseModel
+from siamese.program import program
 from siamese.text import Tokenizer
 
 HEAT_MAP_PAIRS = 32
@@ -227,6 +228,6 @@ def summary(model: SiameseModel, result: dict[str, Any] | None, folder: str) -> 
     lines += [
         "",
         f"model: {folder}, with report.md and its figures",
-        f'try:   python run.py predict "How old are you?" "What is your age?"{model_option}',
+        f'try:   {program()} predict "How old are you?" "What is your age?"{model_option}',
     ]
     return "\n".join(lines)

@@ -12,8 +12,9 @@ from siamese.datasets import Datasets, Source
 from siamese.distributed import Processes
 from siamese.errors import DivergedError, UserError
 from siamese.locking import locked
+from siamese.metrics import MetricsFile, TensorBoard
 from siamese.model import SiameseModel
-from siamese.progress import TrainingBar
+from siamese.progress import Listeners, TrainingBar
 
 
 def run(
@@ -24,6 +25,7 @@ def run(
     resume: bool,
     start_from: SiameseModel | None,
     command: str,
+    log: str | None,
     processes: Processes,
 ) -> str:
     """Train, score and save, or go on with that.
@@ -36,6 +38,7 @@ def run(
         resume: go on from the checkpoint there; where there is none, begin.
         start_from: the model to start from.
         command: the line that goes on, to tell whoever stops the run.
+        log: "tensorboard" writes its event files beside metrics.csv, which is always written.
         processes: those that train together; the first one holds the folder, writes and tells.
 
     Returns:
@@ -56,12 +59,14 @@ def run(
     with locked(folder):
         if processes.largest(resume and _is_finished(folder, config, source)):
             return f"{out}: this run is finished and its model saved; without --resume it is trained again"
+        logs = [TensorBoard(folder, config)] if log == "tensorboard" else []
+        progress = Listeners(MetricsFile(folder), *logs, bar)
         try:
             model = training.train(
-                config, parts.training, parts.validation, folder, resume=resume, start_from=start_from, progress=bar,
-                processes=processes,
+                config, parts.training, parts.validation, folder, resume=resume, start_from=start_from,
+                progress=progress, processes=processes,
             )  # fmt: skip
-            bar.close()
+            progress.close()
             model.facts["data"] = datasets.remember(source)
             result = None
             if parts.test is not None:
@@ -70,7 +75,7 @@ def run(
             report.write_report(model, parts, result, folder)
             report.write_card(model, parts, result, folder, "# A detector of duplicate questions\n")
         except KeyboardInterrupt:
-            bar.close()
+            progress.close()
             if bar.step_kept is None:
                 print(f"\nstopped before the first checkpoint; begin with: {command}", file=sys.stderr)
             else:
@@ -86,7 +91,7 @@ def run(
             raise UserError(f"{error.filename2 or error.filename}: cannot be written: {error.strerror}\n"
                             f"all steps are kept, go on with: {command}") from error  # fmt: skip
         finally:
-            bar.close()
+            progress.close()
         remove_checkpoint(folder)
         return report.summary(model, result, out)
 

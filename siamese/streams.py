@@ -9,8 +9,9 @@ import numpy as np
 
 from siamese.errors import DataError
 from siamese.files import replacing
+from siamese.huggingface import open_rows
 from siamese.model import SiameseModel
-from siamese.reading import open_file, text_lines
+from siamese.reading import text_lines
 
 BLOCK = 65_536  # questions that are held at a time
 
@@ -50,7 +51,7 @@ def read_records(path: str | Path, column: str = "question", id_column: str | No
         for line, text in enumerate(text_lines(path), 1):
             yield Record(line, None, text.rstrip("\r\n"))
         return
-    file = open_file(path)
+    file = open_rows(path)
     for name in (column, *([id_column] if id_column is not None else [])):
         if name not in file.names:
             raise DataError(f"{path}, line 1: no column {name!r}; it has {', '.join(map(repr, file.names[:20]))}")

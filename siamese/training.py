@@ -26,7 +26,7 @@ from siamese.evaluation import all_scores, choose_threshold
 from siamese.files import sha256
 from siamese.model import SiameseModel, first_word
 from siamese.objective import Objective
-from siamese.optimizers import make_optimizer
+from siamese.optimizers import learning_rate, make_optimizer
 from siamese.pairs import Pairs
 from siamese.preparation import Prepared
 from siamese.progress import Progress
@@ -163,7 +163,9 @@ def train(
     checkpoint = Checkpoint(folder, identity, progress.kept, processes.first)
     if not resume:
         checkpoint.check_new()
-    elif not checkpoint.load(run):
+    elif checkpoint.load(run):
+        progress.resumed(run.history)
+    else:
         progress.say("nothing to resume: the training begins")
     processes.check_same(json.dumps([identity, run.step]))
     if config.teacher and len(run.history) < epochs:
@@ -248,6 +250,7 @@ def _train_epoch(
         "epoch": len(run.history) + 1,
         "step": run.step,
         "loss": float(np.mean(run.losses)),
+        "learning_rate": learning_rate(config, run.step, step.steps),
         "seconds": run.seconds,
         "pairs_per_second": run.seen / run.seconds,
     }

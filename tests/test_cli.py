@@ -85,7 +85,7 @@ def trained(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 def test_train_makes_a_model_folder(trained: tuple[Path, str, str]) -> None:
     folder, _, _ = trained
     figures = {"training.png", "similarity.png", "curves.png", "reliability.png", "prior.png", "heat-map.png"}
-    model = {"config.json", "model.safetensors", "vocabulary.txt", "README.md", "report.md"}
+    model = {"config.json", "model.safetensors", "vocabulary.txt", "README.md", "report.md", "metrics.csv"}
     assert {path.name for path in folder.iterdir()} == model | figures
     report = (folder / "report.md").read_text(encoding="utf-8")
     assert set(re.findall(r"!\[[^\]]+\]\((.+?)\)", report)) == figures

@@ -25,6 +25,7 @@ from siamese.config import Config
 from siamese.datasets import Source
 from siamese.errors import ModelError
 from siamese.folder import FILES
+from siamese.metrics import METRICS
 from siamese.progress import TrainingBar
 
 OLD, NEW = b"old and whole", b"new and whole, and longer"
@@ -226,13 +227,13 @@ def test_a_disk_that_is_full_again_and_again(
 
     # At the second checkpoint.
     with monkeypatch.context() as patch:
-        kept = TrainingBar.kept
-        patch.setattr(TrainingBar, "kept", lambda bar, step: (kept(bar, step), room.fill()))
+        epoch = TrainingBar.epoch
+        patch.setattr(TrainingBar, "epoch", lambda bar, record: (epoch(bar, record), room.fill()))
         code, said = train(folder)
     assert code == 2 and len(said) == 2, said
     assert said[0] == f"error: {folder / CHECKPOINT}: cannot be written: {full}"
     assert re.match(r"the checkpoint of step \d+ is kept, go on with: ", said[1])
-    assert {path.name for path in folder.iterdir()} == {CHECKPOINT}
+    assert {path.name for path in folder.iterdir()} == {CHECKPOINT, METRICS}
     room.make()
 
     # When the model is saved: nothing fits; its words do, and its weights do not.
@@ -249,7 +250,7 @@ def test_a_disk_that_is_full_again_and_again(
         assert code == 2 and len(said) == 2, said
         assert said[0] == f"error: {folder}: cannot be written: {full}"
         assert said[1].startswith("all steps are kept, go on with: ")
-        assert {path.name for path in folder.iterdir()} == {CHECKPOINT}
+        assert {path.name for path in folder.iterdir()} == {CHECKPOINT, METRICS}
         room.make()
 
     assert train(folder, "--resume") == (0, [])

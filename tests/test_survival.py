@@ -31,6 +31,7 @@ from siamese.errors import DivergedError, UserError
 from siamese.experiment import run as comparison
 from siamese.experiment.variants import against_first, parse_all
 from siamese.locking import LOCK, locked
+from siamese.metrics import METRICS
 from siamese.progress import Progress
 from siamese.stopping import Stopped, stopping_at_once, stopping_when_asked
 
@@ -407,7 +408,7 @@ def test_a_command_that_meets_it_all(small_file: Path, tmp_path: Path, command: 
     assert error.startswith(f"error: {folder / CHECKPOINT}: cannot be written: ") and "File too large" in error
     assert re.fullmatch(r"the checkpoint of step [\d,]+ is kept, go on with: python .* --resume", advice)
     assert (folder / CHECKPOINT).read_bytes() == kept
-    assert {path.name for path in folder.iterdir()} == {CHECKPOINT}
+    assert {path.name for path in folder.iterdir()} == {CHECKPOINT, METRICS}
 
     killed = begin(*again)
     until(killed, "epoch ")
@@ -459,7 +460,7 @@ def test_a_disk_that_is_full_at_the_very_end(
     error, advice = err[err.index("error: ") :].splitlines()
     assert error == f"error: {folder}: cannot be written: No space left on device"
     assert advice.startswith("all steps are kept, go on with: python ")
-    assert {path.name for path in folder.iterdir()} == {CHECKPOINT}
+    assert {path.name for path in folder.iterdir()} == {CHECKPOINT, METRICS}
     code, out, err = command(*line, "--resume")
     assert code == 0 and "epoch" not in err  # nothing is trained again
     SiameseModel.load(folder)

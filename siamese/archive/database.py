@@ -17,6 +17,7 @@ import numpy as np
 from siamese.archive import nearest, words
 from siamese.errors import ArchiveError
 from siamese.files import sync_file
+from siamese.program import program
 
 FORMAT = 1
 DATABASE, VECTORS, LISTS = "archive.sqlite", "vectors.f32", "lists.npz"
@@ -52,7 +53,7 @@ class Database:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         if not (folder / DATABASE).is_file():
-            raise ArchiveError(f"{folder}: no archive there (no {DATABASE}); `python run.py archive build` makes one")
+            raise ArchiveError(f"{folder}: no archive there (no {DATABASE}); `{program()} archive build` makes one")
         with self.refusing():
             self.connection = _connect(folder / DATABASE)
             self.execute = self.connection.execute

@@ -10,6 +10,7 @@ import numpy as np
 
 from siamese import plots
 from siamese.files import write_text
+from siamese.program import program
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def write(folder: Path, machine: Mapping[str, Any], sections: Sequence[Section],
 
 def markdown(machine: Mapping[str, Any], sections: Sequence[Section], skipped: Mapping[str, str]) -> str:
     """The report as Markdown."""
-    lines = ["# Performance", "", "Written by `python run.py benchmark`. Ratios within one run are what counts; a "
+    lines = ["# Performance", "", f"Written by `{program()} benchmark`. Ratios within one run are what counts; a "
              "figure is a median, in brackets the 10th and the 90th percentile.", ""]  # fmt: skip
     lines += [f"- {name}: {value}" for name, value in machine.items()]
     lines += [f"- skipped: {name}, {why}" for name, why in skipped.items()]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from siamese.errors import UserError
 from siamese.options import add_model, load_model
+from siamese.program import program
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,7 +111,7 @@ def _from_questions(options: argparse.Namespace) -> None:
             f"note: the threshold {threshold:.3f} was chosen on labelled pairs, {model.calibration.prior:.0%} of them "
             f"duplicates. Of the {n * (n - 1) // 2:,} pairs of these questions far fewer are, so it says little about "
             f"how many of the {count:,} above it are right. To find out:\n"
-            f"  python run.py mine --from {shlex.quote(options.out)} --label-sample 200 --out to_label.csv",
+            f"  {program()} mine --from {shlex.quote(options.out)} --label-sample 200 --out to_label.csv",
             file=sys.stderr,
         )
 
@@ -208,7 +209,7 @@ def _write_sample(options: argparse.Namespace, questions: "Questions", ranked: R
     print(
         f"{len(pairs):,} of {start:,} pairs, in random order: {options.out}\n"
         "Fill its column is_duplicate with 1 or 0, all of it or from the top as far as you like; then\n"
-        f"  python run.py mine --labels {shlex.quote(options.out)} --precision 0.95"
+        f"  {program()} mine --labels {shlex.quote(options.out)} --precision 0.95"
     )
     return start
 
@@ -224,5 +225,5 @@ def _threshold(options: argparse.Namespace) -> None:
     print(
         f"\nthreshold {chosen.threshold}: of the {chosen.pairs:,} pairs above it {chosen.precision:.1%} are duplicates "
         f"(95 % interval {chosen.low:.1%} to {chosen.high:.1%})\n"
-        f"  python run.py mine --from DUPLICATES --threshold {chosen.threshold} --out surer.csv"
+        f"  {program()} mine --from DUPLICATES --threshold {chosen.threshold} --out surer.csv"
     )

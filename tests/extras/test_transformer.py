@@ -12,7 +12,7 @@ sentence_transformers = pytest.importorskip(
     "sentence_transformers", reason="needs sentence-transformers: pip install -r tests/extras/requirements.txt"
 )
 
-from siamese.transformer import encode, load_encoder  # noqa: E402
+from siamese.transformer import encode, load_encoder
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789?.,'-"
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *("##" + letter for letter in LETTERS),

@@ -1,0 +1,117 @@
+"""`train --log tensorboard`: the event files hold what metrics.csv says, and no step twice."""
+
+import csv
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Room
+
+pytest.importorskip("tensorboard", reason="needs tensorboard: pip install -r tests/extras/requirements.txt")
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from siamese import datasets, runs
+from siamese.config import Config
+from siamese.datasets import Datasets, Source
+from siamese.errors import UserError
+from siamese.metrics import TensorBoard
+
+ROOT = Path(__file__).parents[2]
+TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.02)  # 7 steps an epoch
+VALIDATION = ("average_precision", "roc_auc", "accuracy", "threshold")
+TAGS = {"training/loss", "training/learning_rate", *(f"validation/{name}" for name in VALIDATION)}
+
+
+@pytest.fixture(scope="module")
+def source(small_file: Path) -> Source:
+    return Source(str(small_file))
+
+
+@pytest.fixture(scope="module")
+def parts(source: Source) -> Datasets:
+    return datasets.load(source)
+
+
+def train(source: Source, parts: Datasets, folder: Path, config: Config = TINY, resume: bool = False) -> None:
+    runs.run(config, source, parts, str(folder), resume, None, "", "tensorboard")
+
+
+def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Each curve as TensorBoard shows it: steps and values."""
+    read = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0})
+    read.Reload()
+    return {tag: [(event.step, event.value) for event in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
+
+
+def check(folder: Path, epochs: int, steps: int) -> dict[str, list[tuple[int, float]]]:
+    """The curves are whole, have each step once, and agree with metrics.csv."""
+    found = curves(folder)
+    with open(folder / "metrics.csv", encoding="utf-8", newline="") as file:
+        rows: list[dict[str, Any]] = list(csv.DictReader(file))
+    assert set(found) == TAGS and len(rows) == epochs
+    for tag in ("training/loss", "training/learning_rate"):
+        assert [step for step, _ in found[tag]] == list(range(1, epochs * steps + 1)), tag
+    losses, rates = dict(found["training/loss"]), dict(found["training/learning_rate"])
+    for row in rows:
+        last = int(row["step"])
+        mean = sum(losses[step] for step in range(last - steps + 1, last + 1)) / steps
+        assert mean == pytest.approx(float(row["loss"]), rel=1e-6)  # event files hold float32
+        assert rates[last] == pytest.approx(float(row["learning_rate"]), rel=1e-6)
+    for name in VALIDATION:
+        expected = [(int(row["step"]), pytest.approx(float(row[f"validation_{name}"]), rel=1e-6)) for row in rows]
+        assert found[f"validation/{name}"] == expected, name
+    return found
+
+
+def test_the_curves_are_those_of_metrics_csv(source: Source, parts: Datasets, tmp_path: Path) -> None:
+    train(source, parts, tmp_path)
+    first = check(tmp_path, epochs=3, steps=7)
+    # Another run in the same folder: its curves alone, also where they are shorter.
+    train(source, parts, tmp_path, TINY.replace(seed=9, epochs=2))
+    assert check(tmp_path, epochs=2, steps=7)["training/loss"][0] != first["training/loss"][0]
+
+
+KILLED = """
+import os, signal, sys
+sys.path[:0] = sys.argv[3:]
+from test_tensorboard import *
+from siamese.progress import TrainingBar
+
+def step(bar, loss, steps=iter(range(1, 18))):
+    if next(steps) == 17:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+TrainingBar.step = step
+source = Source(sys.argv[1])
+train(source, datasets.load(source), Path(sys.argv[2]))
+"""
+
+
+def test_a_killed_run_goes_on_without_double_points(source: Source, parts: Datasets, tmp_path: Path) -> None:
+    folder = tmp_path / "killed"
+    paths = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
+    done = subprocess.run([sys.executable, "-c", KILLED, source.data, folder, *paths], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    # Step 17 was told to TensorBoard; the checkpoint is that of step 14, from which 15 to 17 are made again.
+    assert [step for step, _ in curves(folder)["training/loss"]] == list(range(1, 18))
+    time.sleep(1)  # the names of event files have the second, by which they are read in order
+    train(source, parts, folder, resume=True)
+    assert len(list((folder / "tensorboard").iterdir())) == 2
+    train(source, parts, tmp_path / "undisturbed")
+    assert check(folder, epochs=3, steps=7) == check(tmp_path / "undisturbed", epochs=3, steps=7)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # of TensorBoard's own thread
+def test_a_full_disk_is_told(room: Room) -> None:
+    logs = TensorBoard(room.folder, TINY)
+    logs.start(steps=1000, done=0)
+    logs.step(0.5)
+    room.fill()
+    with pytest.raises(UserError, match=f"^{room.folder / 'tensorboard'}: cannot be written: No space left on device$"):
+        for _ in range(999):
+            logs.step(0.5)
+    logs.close()
