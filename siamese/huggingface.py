@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +123,7 @@ Splits = dict[str, "datasets.Dataset | datasets.IterableDataset"]
 
 def _load(name: str) -> Splits:
     """All splits; those of a folder are read as a stream, so that no copy of them is made."""
-    data, config, split = parse(name)
+    data, config, _ = parse(name)
     try:
         import datasets
     except ImportError:
@@ -136,8 +137,10 @@ def _load(name: str) -> Splits:
     data = os.path.abspath(data)  # a relative one may be the name of a format, too
     with _offline(True):
         if any(os.path.isfile(os.path.join(data, file)) for file in ("state.json", "dataset_dict.json")):
+            if config:
+                raise DataError(f"{name}: what save_to_disk wrote has no configurations, such as {config!r}")
             saved = datasets.load_from_disk(data)
-            return dict(saved) if isinstance(saved, dict) else {split or "train": saved}
+            return dict(saved) if isinstance(saved, dict) else {"train": saved}
         return dict(datasets.load_dataset(data, config, streaming=True))
 
 
@@ -155,8 +158,14 @@ def _chosen(name: str, splits: Splits) -> Splits:
     if not chosen:
         raise DataError(f"{name}: its splits are {shown}; name the one to read, as hf:NAME:CONFIG:SPLIT")
     if left := [part for part in splits if part not in chosen]:
-        print(f"note: {name}: left out of it {', '.join(left)} (no labels, or another name)", file=sys.stderr)
+        _note(f"{name}: left out of it {', '.join(left)} (no labels, or another name)")
     return chosen
+
+
+@cache
+def _note(text: str) -> None:
+    """Told once, however often the data set is read."""
+    print(f"note: {text}", file=sys.stderr)
 
 
 def _classes(rows: "datasets.Dataset | datasets.IterableDataset") -> dict[str, list[str]]:

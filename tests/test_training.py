@@ -23,7 +23,7 @@ from siamese.config import PRESETS, Config, preset
 from siamese.datasets import Datasets, Source
 from siamese.errors import DataError, DivergedError, UserError
 from siamese.pairs import Columns
-from siamese.progress import Progress
+from siamese.progress import Listeners, Progress
 from siamese.text import Tokenizer
 from siamese.training import LEAST_EPOCHS, LEAST_STEPS
 
@@ -124,25 +124,10 @@ def test_the_threshold_is_chosen_for_the_goal(parts: Datasets, goal: str) -> Non
 def test_length_of_a_run_that_the_recipe_leaves_open(parts: Datasets) -> None:
     notes = Notes()
     with pytest.raises(KeyboardInterrupt):
-        fit(TINY.replace(epochs=None), parts, progress=Both(notes, Stop(1)))
+        fit(TINY.replace(epochs=None), parts, progress=Listeners(notes, Stop(1)))
     # 7 steps an epoch: 500 steps are 71.4 epochs, so 72
     assert (LEAST_EPOCHS, LEAST_STEPS) == (4, 500)
     assert notes.started == [(7 * 72, 0)]
-
-
-class Both(Progress):
-    """Tells two."""
-
-    def __init__(self, *others: Progress) -> None:
-        self.others = others
-
-    def start(self, steps: int, done: int) -> None:
-        for other in self.others:
-            other.start(steps, done)
-
-    def epoch(self, record: dict[str, Any]) -> None:
-        for other in self.others:
-            other.epoch(record)
 
 
 def test_the_best_epoch_is_kept(parts: Datasets, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

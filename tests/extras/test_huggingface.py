@@ -132,6 +132,8 @@ def test_a_part_whose_labels_are_kept_secret_is_left_out(tmp_path: Path, capsys:
     name = save(tmp_path / "folder", "saved", {"train": of(ROWS, label), "test": secret, "more": of(ROWS, label)})
     assert same(read_pairs(name), Pairs.of(*zip(*ROWS)))
     assert capsys.readouterr().err == f"note: {name}: left out of it test, more (no labels, or another name)\n"
+    checksum(name)
+    assert capsys.readouterr().err == ""  # told once
     assert read_pairs(f"{name}::test", labelled=False).labels.tolist() == [-1, -1, -1]
     with pytest.raises(DataError, match="is_duplicate is -1, expected 0 or 1"):
         read_pairs(f"{name}::test")
@@ -176,12 +178,16 @@ def test_a_folder_that_wants_files_of_the_hub_gets_none(tmp_path: Path) -> None:
 
 def test_what_is_missing_is_named_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = save(tmp_path / "folder", "saved", {"de": of(ROWS), "en": of(ROWS)})
+    of(ROWS).save_to_disk(tmp_path / "alone")
+    alone = f"hf:{tmp_path / 'alone'}"
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "train.parquet").write_text("no Parquet")
     (tmp_path / "empty").mkdir()
     for data, said in {
         name: f"{name}: its splits are de, en; name the one to read, as hf:NAME:CONFIG:SPLIT",
         f"{name}::fr": f"{name}::fr: no split 'fr'; it has de, en",
+        f"{alone}::fr": f"{alone}::fr: no split 'fr'; it has train",
+        f"{alone}:x": "what save_to_disk wrote has no configurations, such as 'x'",
         f"{name}:x:de:y": "more than a configuration and a split; expected hf:NAME",
         f"hf:{tmp_path / 'empty'}": "cannot be read: ",
         f"hf:{tmp_path / 'broken'}": "cannot be read: ",
