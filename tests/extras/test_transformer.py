@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from tests.conftest import Command
 
 sentence_transformers = pytest.importorskip(
@@ -22,8 +23,7 @@ from siamese.checkpoints import CHECKPOINT  # noqa: E402
 from siamese.config import Config, preset  # noqa: E402
 from siamese.errors import ModelError, UserError  # noqa: E402
 from siamese.stopping import Stopped  # noqa: E402
-from siamese.subwords import SubwordTokenizer  # noqa: E402
-from siamese.transformer import TransformerTower, encode, layout, load_encoder, padded_parts  # noqa: E402
+from siamese.transformer import encode, layout, load_encoder, padded_parts  # noqa: E402
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789?.,'-"
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *("##" + letter for letter in LETTERS),
@@ -515,7 +515,7 @@ ENCODER = ["--tower", "transformer", "--encoder", "ENCODER"]
         (["--tower", "gru"], "invalid choice: 'gru'"),
         (
             [*ENCODER, "--preset", "course-trax-2020"],
-            "--tokens: goes with the LSTM tower, not with --tower transformer",
+            "--tokens: goes with the LSTM tower, not with",
         ),
         ([*ENCODER, "--compact"], "--compact: goes with the LSTM tower"),
         ([*ENCODER, "--word-vectors", "x.txt"], "--word-vectors: goes with the LSTM tower"),
@@ -543,7 +543,7 @@ def test_wrong_options_are_told_in_a_line(
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: make_encoder(folder, "bert", pooling="cls"), r"\(cls\); accepted is Transformer → Pooling \(mean\)"),
+        (lambda folder: make_encoder(folder, "bert", pooling="cls"), r"\(cls\); accepted is .* Pooling \(mean\)"),
         (lambda folder: make_encoder(folder, "bert", hidden_act="tanh"), "hidden_act 'tanh'; accepted are gelu"),
         (lambda folder: with_prompt(make_encoder(folder, "bert")), "it has a setting that is not accepted"),
     ],
