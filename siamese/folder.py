@@ -1,6 +1,6 @@
 """The model folder: three files that are written together, and read as what a stranger may have sent.
 
-`config.json` holds the format's version, the settings, and the SHA-256 of each file: its own is over its bytes with the
+An LSTM's words are in vocabulary.txt, a transformer's in tokenizer.json. `config.json` holds the format's version, the settings, and the SHA-256 of each file: its own is over its bytes with the
 64 digits of that checksum replaced by zeros. Nothing in a file makes the reader open another one or import a name, and
 the memory that it takes goes by the files' own sizes, each of which has a limit.
 """
@@ -25,12 +25,8 @@ from siamese.files import remove_leftovers, replacing, sync_folder
 FORMAT = 3  # format 2 is the same without checksums
 CONFIG, VOCABULARY, WEIGHTS = FILES = ("config.json", "vocabulary.txt", "model.safetensors")
 TOKENIZER = "tokenizer.json"  # of a transformer, in place of the vocabulary
-MOST = {
-    CONFIG: 4 << 20,
-    VOCABULARY: 16 << 20,
-    TOKENIZER: 16 << 20,
-    WEIGHTS: 2 << 30,
-}  # bytes; a larger file is neither written nor read
+# Bytes; a larger file is neither written nor read.
+MOST = {CONFIG: 4 << 20, VOCABULARY: 16 << 20, TOKENIZER: 16 << 20, WEIGHTS: 2 << 30}
 HEADER = 1 << 16  # bytes of the header of the weights, at most
 LARGEST = 1e9  # of a weight, either way: sums of products of such numbers are finite in float32
 FIELDS = {"format", "config", "threshold", "calibration", "facts"}
@@ -171,7 +167,7 @@ def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 def read_words(path: Path, most: int, checksum: str | None) -> str:
     """The text of vocabulary.txt, a word a line, for `words_of`, or of tokenizer.json; `most` bytes.
 
-    Without a checksum it is not compared.
+    Without a checksum nothing is compared.
     """
     data = _read(path, most)
     _check_sum(checksum, data)

@@ -214,11 +214,9 @@ class SiameseModel:
             config = Config(**settings["config"])
             threshold, calibration = check_threshold(settings["threshold"]), Calibration(**settings["calibration"])
             check_threshold(settings["facts"].get("chosen_threshold", threshold))  # what `evaluate` puts beside it
-            if (config.tower == "transformer") != (ARCHITECTURE in settings):
-                raise ModelError(
-                    f"a {config.tower} {'with' if ARCHITECTURE in settings else 'without'} an architecture"
-                )
-        own, architecture = words_file(settings), settings.get(ARCHITECTURE)
+            own, architecture = words_file(settings), settings.get(ARCHITECTURE)
+            if (config.tower == "transformer") != (architecture is not None):
+                raise ModelError(f"tower {config.tower!r} beside the architecture {architecture!r}")
         place = {name: model_folder.place(folder, name, sums.get(name)) for name in (own, WEIGHTS)}
         with refusing(place[own]):
             words = model_folder.read_words(place[own], MOST[own], sums.get(own))
@@ -237,8 +235,10 @@ class SiameseModel:
             stored = model_folder.read_tensors(place[WEIGHTS], layout, sums.get(WEIGHTS))
             weights = unpack(stored) if config.compact else stored
             model_folder.check_numbers(weights)
-        with refusing(place[own]):
-            tokenizer = subwords or Tokenizer(model_folder.words_of(words), config.tokens, config.buckets)
+        tokenizer: AnyTokenizer | None = subwords
+        if tokenizer is None:
+            with refusing(place[own]):
+                tokenizer = Tokenizer(model_folder.words_of(words), config.tokens, config.buckets)
         return cls(config, tokenizer, weights, threshold, calibration, settings["facts"], architecture)
 
     @classmethod

@@ -54,7 +54,6 @@ class SubwordTokenizer:
         try:
             # Not the text itself, which may be read otherwise there, such as where a field stands twice.
             self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(settings))
-            self._tokenizer.encode_special_tokens = False
             special = self._tokenizer.encode("").ids
         except (KeyboardInterrupt, SystemExit):
             raise

@@ -83,7 +83,7 @@ def seal() -> Callable[[Path], None]:
 
     Format 2 has none; what is no settings stays as it is.
     """
-    from siamese.folder import VOCABULARY, WEIGHTS, sealed
+    from siamese.folder import WEIGHTS, sealed, words_file
 
     def seal(folder: Path) -> None:
         try:
@@ -93,7 +93,8 @@ def seal() -> Callable[[Path], None]:
         if not isinstance(settings, dict) or settings.get("format") != 3:
             return
         settings.pop("sha256", None)
-        sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (VOCABULARY, WEIGHTS)}
+        names = (words_file(settings), WEIGHTS)
+        sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
         (folder / "config.json").write_bytes(sealed(settings, sums))
 
     return seal
