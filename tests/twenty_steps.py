@@ -18,7 +18,7 @@ import torch
 from siamese import datasets, training
 from siamese.batches import PairTokens, data_generator
 from siamese.checkpoints import Run
-from siamese.config import Config
+from siamese.config import Config, preset
 from siamese.distributed import Processes, processes
 from siamese.errors import UserError
 from siamese.objective import Objective
@@ -68,6 +68,8 @@ def twenty_steps(config: Config, group: Processes) -> dict[str, np.ndarray]:
     """The loss of each step, the sum of the steps' gradients, and the weights after the last."""
     pairs = some_pairs(np.random.default_rng(5), config.teacher is not None)
     tower, objective = training.make_tower(config, WORDS), Objective(config)
+    if config.encoder:
+        tower = transformer.load_encoder(config.encoder).tower().double()
     run = Run(tower, objective, make_optimizer(config, [*tower.parameters(), *objective.parameters()]))
     step, weights = Step(config, run, 0, STEPS, group), dict([*tower.named_parameters(), *objective.named_parameters()])
     losses, gradients, epoch = [], {name: np.zeros(weight.shape) for name, weight in weights.items()}, 0
@@ -111,14 +113,16 @@ def trained(data: str, folder: Path, group: Processes, stop_at: int = 0, resume:
     return losses.seen
 
 
-def take_part(data: str, out: Path, stopped: Path | None, resumed: Path | None) -> None:
+def take_part(
+    recipes: dict[str, Config], out: Path, data: str = "", stopped: Path | None = None, resumed: Path | None = None
+) -> None:
     """What one process does: the recipes, and trainings in those folders; kept in out/COUNT-RANK.npz."""
     with training.denormals_flushed(), processes() as group:
-        found = {f"{name}: {what}": values for name, config in RECIPES.items()
+        found = {f"{name}: {what}": values for name, config in recipes.items()
                  for what, values in twenty_steps(config, group).items()}  # fmt: skip
         if stopped:
             found["training: stopped"] = np.array(trained(data, stopped, group, stop_at=7))
-        else:
+        elif resumed:
             found["training: losses"] = np.array(trained(data, out / "alone", group))
         if resumed:
             found["training: resumed"] = np.array(trained(data, resumed, group, resume=True))
@@ -153,10 +157,17 @@ def launch(count: int, *words: Any) -> None:
 
 
 if __name__ == "__main__":
-    data, out = sys.argv[1], Path(sys.argv[2])
+    data, out = sys.argv[1], Path(sys.argv[2])  # a file of pairs, or an encoder's folder
     torch.set_default_dtype(torch.float64)
-    # Two stop, and one goes on, and three do.
-    launch(2, data, out, out / "for one", None)
-    shutil.copytree(out / "for one", out / "for three")
-    launch(1, data, out, None, out / "for one")
-    launch(3, data, out, out / "by three", out / "for three")
+    if Path(data).is_dir():
+        from siamese import transformer
+
+        transformer.TOKENS = 20  # so that a batch has several parts
+        config = preset("transformer").replace(encoder=data, batch_size=BATCH, learning_rate=0.001)
+        for count in (1, 2, 3):
+            launch(count, {"in parts": config, "at once": config.replace(gradient_caching=False)}, out)
+    else:  # two stop, and one goes on, and three do
+        launch(2, RECIPES, out, data, out / "for one", None)
+        shutil.copytree(out / "for one", out / "for three")
+        launch(1, RECIPES, out, data, None, out / "for one")
+        launch(3, RECIPES, out, data, out / "by three", out / "for three")

@@ -1,0 +1,40 @@
+"""Several processes train a transformer as one does, its gradients cached or not. Needs sentence-transformers."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip(
+    "sentence_transformers", reason="needs sentence-transformers: pip install -r tests/extras/requirements.txt"
+)
+
+from test_transformer import make_encoder
+
+TESTS = Path(__file__).parents[1]
+
+
+def test_several_processes_equal_one(tmp_path: Path) -> None:
+    """After 20 steps in float64: losses, gradients, weights; a process without a pair of the last batch included."""
+    encoder = make_encoder(tmp_path / "encoder", "bert")
+    done = subprocess.run(
+        [sys.executable, TESTS / "twenty_steps.py", encoder, tmp_path],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS.parent)}, capture_output=True, text=True,
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = {(n, rank): np.load(tmp_path / f"{n}-{rank}.npz") for n in (1, 2, 3) for rank in range(n)}
+    alone = found[1, 0]
+    names = [name for name in alone if ": " in name]
+    assert len(names) > 60
+    for name in names:
+        for process in found.values():
+            np.testing.assert_allclose(process[name], alone[name], rtol=0, atol=1e-9, err_msg=name)
+    for name in names:  # and in parts is as at once
+        if name.startswith("in parts"):
+            other = alone[name.replace("in parts", "at once")]
+            np.testing.assert_allclose(alone[name], other, rtol=0, atol=1e-9, err_msg=name)
+    assert max(np.abs(alone[name]).max() for name in names if "gradient model" in name) > 0.01
