@@ -181,6 +181,8 @@ def _report_faults(pairs: "Pairs", path: str) -> None:
 
 def train(options: argparse.Namespace) -> None:
     config, path = recipe(options), data_path(options)  # checked before anything heavy is loaded
+    if config.encoder and os.path.realpath(config.encoder) == os.path.realpath(options.out):
+        raise UserError(f"--out: {options.out} is the encoder's folder, which stays as it is; choose another")
     from siamese import datasets, distributed, metrics, runs
 
     if options.log == "tensorboard":

@@ -1,9 +1,9 @@
 """The model folder: three files that are written together, and read as what a stranger may have sent.
 
-An LSTM's words are in vocabulary.txt, a transformer's in tokenizer.json. `config.json` holds the format's version, the
-settings, and the SHA-256 of each file: its own is over its bytes with the 64 digits of that checksum replaced by zeros.
-Nothing in a file makes the reader open another one or import a name, and the memory that it takes goes by the files' own
-sizes, each of which has a limit.
+`config.json` holds the format's version, the settings, and the SHA-256 of each file: its own is over its bytes with the
+64 digits of that checksum replaced by zeros. The words are in `vocabulary.txt`, those of a transformer in
+`tokenizer.json`. Nothing in a file makes the reader open another one or import a name, and the memory that it takes
+goes by the files' own sizes, each of which has a limit.
 """
 
 import hashlib

@@ -61,6 +61,7 @@ class SiameseModel:
     calibration: Calibration  # from similarity to probability
     facts: dict[str, Any] = field(default_factory=dict)  # the data it was trained on and its scores
     architecture: Mapping[str, Any] | None = None  # of a transformer (`siamese.transformer`); None: the LSTM
+    _last: tuple[list[str], np.ndarray] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def dimensions(self) -> int:
@@ -121,7 +122,12 @@ class SiameseModel:
         # side it stands on: so the result is the same to the bit for (b, a).
         distinct = sorted({*questions1, *questions2})
         number = {question: i for i, question in enumerate(distinct)}
-        vectors = self.encode(distinct)
+        if self.architecture is None:
+            vectors = self.encode(distinct)
+        else:  # takes minutes for some thousand questions, and reports and examinations ask twice
+            if self._last is None or self._last[0] != distinct:
+                self._last = distinct, self.encode(distinct)
+            vectors = self._last[1]
         return cosine(vectors, [number[q] for q in questions1], [number[q] for q in questions2])
 
     def _course_similarity(self, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:

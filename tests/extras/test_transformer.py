@@ -523,6 +523,7 @@ ENCODER = ["--tower", "transformer", "--encoder", "ENCODER"]
         ([*ENCODER, "--word-vectors", "x.txt"], "--word-vectors: goes with the LSTM tower"),
         ([*ENCODER, "--teacher", "ENCODER"], "--teacher: goes with the LSTM tower"),
         ([*ENCODER, "--start-from", "pretrained"], "--start-from: goes with the LSTM tower"),
+        ([*ENCODER, "--out", "ENCODER"], "is the encoder's folder, which stays as it is"),
         (["--start-from", "TRAINED"], "--start-from: that model has tower 'transformer', this recipe 'lstm'"),
         (["--epochs", "0"], "--epochs: 0 is not a whole number of 1 or more"),
         (["--tower", "transformer", "--encoder", "no/such"], "--encoder: no/such: no sentence encoder"),
