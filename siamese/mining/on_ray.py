@@ -1,0 +1,134 @@
+"""Units of work on Ray: a laptop's cores or a cluster's, by Ray Data.
+
+Ray Data hands the units out, one at a time to each worker, and begins one again whose worker died. Ray sends functions
+and what they share from process to process in a form of its own; nothing of that is written to a file.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import siamese
+from siamese.errors import UserError
+from siamese.mining import store
+from siamese.mining.distributed import Runner, Unit
+from siamese.mining.shards import Summary
+
+STORE = 512 << 20  # bytes that a local Ray's processes share: a model, centres of cells, a sample
+
+
+@contextmanager
+def started(address: str | None, memory: int, workers: int | None = None) -> Iterator[Runner]:
+    """Ray for the length of the block.
+
+    Args:
+        address: of a cluster; None: this machine alone.
+        memory: MB of a worker, which the machine that it runs on must have free.
+        workers: of this machine; None: one a core.
+
+    Raises:
+        UserError: Ray is not installed, the cluster does not answer, or no machine of it has so much memory.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # a person can do nothing about what it says
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise UserError(f"--engine ray needs Ray ({error}): pip install 'ray[data]'") from None
+    package = Path(siamese.__file__).parent
+    try:
+        if address:
+            ray.init(
+                address, runtime_env={"py_modules": [str(package)]}, log_to_driver=False, logging_level=logging.ERROR
+            )
+        else:
+            ray.init(
+                num_cpus=workers or os.cpu_count(), object_store_memory=STORE, include_dashboard=False,
+                log_to_driver=False, logging_level=logging.ERROR,
+            )  # fmt: skip
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UserError(f"--address {address}: no Ray there: {str(error).splitlines()[0]}") from None
+    try:
+        largest = max(node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"])
+        if memory << 20 > largest:
+            raise UserError(f"--memory {memory}: a worker's share; no machine has more than {int(largest) >> 20} (MB)")
+        yield _runner(memory)
+    finally:
+        ray.shutdown()
+
+
+def _runner(memory: int) -> Runner:
+    import ray
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+
+    def run(
+        function: Callable[[Any, Unit], Summary], shared: Any, units: Sequence[Unit], loads: bool
+    ) -> Iterator[tuple[int, Summary]]:
+        held = ray.put((function, shared, list(units)))
+        cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        how: dict[str, Any] = {"num_cpus": 1, "memory": memory << 20, "batch_size": 1}
+        source = ray.data.from_items(list(range(len(units))), override_num_blocks=len(units))
+        if loads:
+            pool = ray.data.ActorPoolStrategy(min_size=1, max_size=min(cores, len(units)))
+            done = source.map_batches(Worker, fn_constructor_args=(held,), compute=pool, **how)
+        else:
+            done = source.map_batches(work, fn_args=(held,), compute=ray.data.TaskPoolStrategy(), **how)
+        try:
+            for row in done.iter_rows():
+                yield int(row["unit"]), json.loads(row["summary"])
+        except ray.exceptions.RayError as error:
+            raise _cause(error) from None
+
+    return run
+
+
+def check_reachable(file: str) -> None:
+    """UserError where a machine of the cluster does not see a file."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    seen = ray.remote(store.exists)
+    nodes = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in ray.nodes() if node["Alive"]]
+    found = ray.get([seen.options(scheduling_strategy=node).remote(file) for node in nodes])
+    if not all(found):
+        raise UserError(
+            f"{file}: {found.count(False)} of the {len(nodes)} machines do not see it; give --out a path or an address "
+            "that all of them reach, such as s3://…"
+        )
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The error of ours that Ray's wraps, or Ray's where there is none."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, UserError):
+            return inner
+        inner = getattr(inner, "cause", None) or inner.__cause__
+    return error
+
+
+def work(batch: Any, held: Any) -> Any:
+    """Do a unit of work in any process of Ray's."""
+    return Worker(held)(batch)
+
+
+class Worker:
+    """Does units of work in a process of Ray's that stays for all of them."""
+
+    def __init__(self, held: Any) -> None:
+        import ray
+
+        self.function, self.shared, self.units = ray.get(held)
+
+    def __call__(self, batch: Any) -> Any:
+        units = [int(unit) for unit in batch["item"]]
+        return {"unit": units, "summary": [json.dumps(self.function(self.shared, self.units[unit])) for unit in units]}
