@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def _runner(memory: int) -> Runner:
             pool = ray.data.ActorPoolStrategy(min_size=1, max_size=min(cores, len(units)))
             done = source.map_batches(Worker, fn_constructor_args=(held,), compute=pool, **how)
         else:
-            done = source.map_batches(work, fn_args=(held,), compute=ray.data.TaskPoolStrategy(), **how)
+            done = source.map_batches(partial(work, held), compute=ray.data.TaskPoolStrategy(), **how)
         try:
             for row in done.iter_rows():
                 yield int(row["unit"]), json.loads(row["summary"])
@@ -116,7 +117,7 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
-def work(batch: Any, held: Any) -> Any:
+def work(held: Any, batch: Any) -> Any:
     """Do a unit of work in any process of Ray's."""
     return Worker(held)(batch)
 

@@ -7,6 +7,7 @@ much as its pairs do, the forests together give the components, and a worker mak
 
 import csv
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -127,10 +128,8 @@ def cluster(job: Job, shared: None, group: int, ranges: Sequence[str], pieces: S
     numbers = [column.to_numpy() for column in (table["first"], table["second"], copied["first"])]
     number, place, dense = np.unique(np.concatenate(numbers), return_index=True, return_inverse=True)
     at = pa.array(place)
-    texts, names = (
-        pa.chunked_array([*table[f"{name}1"].chunks, *table[f"{name}2"].chunks, *copied[name].chunks], pa.large_string())
-        .take(at).to_pylist() for name in ("question", "id")
-    )  # fmt: skip
+    columns = ([*table[f"{of}1"].chunks, *table[f"{of}2"].chunks, *copied[of].chunks] for of in ("question", "id"))
+    texts, names = (pa.chunked_array(column, pa.large_string()).take(at).to_pylist() for column in columns)
     pairs = np.empty(len(table), PAIR)
     pairs["millionths"] = table["millionths"].to_numpy()
     pairs["first"], pairs["second"] = dense[: len(table)], dense[len(table) : 2 * len(table)]
@@ -139,17 +138,12 @@ def cluster(job: Job, shared: None, group: int, ranges: Sequence[str], pieces: S
     ]
     questions = Questions(texts, names if ids else [], copies)
     found = clusters(len(number), pairs, job.linkage, questions.copies_of())
-    rows = [
-        (-len(one.members), int(number[min(m.question for m in one.members)]), row)
-        for one, of_one in zip(found, cluster_rows(questions, found)) for row in of_one
-    ]  # fmt: skip
-    columns = {
-        "size": pa.array([row[0] for row in rows], pa.int64()),
-        "lowest": pa.array([row[1] for row in rows], pa.int64()),
-    }
-    for i, name in enumerate(("representative", "question", *(["id"] if ids else []), "neighbour",
-                              *(["neighbour_id"] if ids else []), "similarity")):  # fmt: skip
-        kind = {"representative": pa.int64(), "similarity": pa.float64()}.get(name, pa.large_string())
-        columns[name] = pa.array([row[2][i] for row in rows], kind)
-    store.write_table(job.at("clusters", f"{group:06}"), pa.table(columns))
+    rows: list[list[Any]] = []
+    for one, of_one in zip(found, cluster_rows(questions, found)):
+        lowest = int(number[min(member.question for member in one.members)])
+        rows += [[-len(one.members), lowest, *row] for row in of_one]
+    text, whole = pa.large_string(), pa.int64()
+    kinds = [whole, whole, whole, *[text] * (4 if ids else 2), pa.float64()]
+    made = [pa.array([row[i] for row in rows], kind) for i, kind in enumerate(kinds)]
+    store.write_table(job.at("clusters", f"{group:06}"), pa.table(made, [f"{i}" for i in range(len(kinds))]))
     return {"clusters": len(found), "members": sum(len(one.members) for one in found)}

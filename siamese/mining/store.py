@@ -8,6 +8,7 @@ holds more than its own part, and what is written stays when a worker dies.
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -136,7 +137,7 @@ def write_groups(address: str, table: pa.Table, group: np.ndarray, groups: int, 
     ends = np.searchsorted(group[order], np.arange(groups + 1))
     taken = order if rows is None else rows[order]
     with writing(address) as path, pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        for start, stop in zip(ends, ends[1:]):  # one at a time, as a row may go to many
+        for start, stop in pairwise(ends):  # one at a time, as a row may go to many
             part = table.take(pa.array(taken[start:stop])).combine_chunks()
             writer.write_batch(part.to_batches()[0] if stop > start else _nothing(table.schema))
 

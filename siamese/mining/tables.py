@@ -125,7 +125,7 @@ def write_clusters(path: str | Path, questions: Questions, clusters: Sequence[Cl
 
 
 def cluster_rows(questions: Questions, clusters: Iterable[Cluster]) -> Iterator[list[list[Any]]]:
-    """The rows of each cluster: representative, question, its id, neighbour, its id, similarity; ids where there are."""
+    """Of each cluster its rows: representative, question, id, neighbour, its id, similarity; ids where there are."""
     texts, ids, copies = questions.texts, questions.ids, questions.copies_of()
 
     def named(question: int, id: str | None = None) -> list[str]:
