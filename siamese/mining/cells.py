@@ -67,21 +67,21 @@ class Cells:
         starts = np.searchsorted(of.ravel()[order], np.arange(first, stop + 1))
         return cls(of, (order // of.shape[1]).astype(np.int32), starts, first)
 
-    def join(self, vectors: Vectors, cell: int, wanted: Wanted, split: int = 0) -> np.ndarray:
+    def join(self, vectors: Vectors, cell: int, wanted: Wanted, split: int | None = None) -> np.ndarray:
         """Every pair that is wanted and belongs to a cell; found.PAIR, ordered by first and second.
 
         Args:
             vectors: the n vectors.
             cell: from `first` on.
             wanted: which pairs are.
-            split: where it is not 0, only pairs of one of the first `split` vectors with one of the others.
+            split: where it is given, only pairs of one of the first `split` vectors with one of the others.
         """
         members = self.members[self.starts[cell - self.first] : self.starts[cell - self.first + 1]]
         # Filled up with zeros: for products of each new shape torch takes time, and memory that it keeps.
         rounded = vectors.rounded.new_zeros(-(-len(members) // SHAPE) * SHAPE, vectors.rounded.shape[1])
         rounded[: len(members)] = vectors.rounded[torch.from_numpy(members).long()]
-        left = int(np.searchsorted(members, split)) if split else 0
-        found = candidates(rounded, 0, left or len(rounded), lambda: vectors.level(wanted.lowest), left)
+        left, right = (len(rounded), 0) if split is None else (int(np.searchsorted(members, split)),) * 2
+        found = candidates(rounded, 0, left, lambda: vectors.level(wanted.lowest), right)
 
         def own() -> Iterator[tuple[np.ndarray, np.ndarray]]:
             for i, j in found:

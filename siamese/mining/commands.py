@@ -107,13 +107,14 @@ def _on_ray(options: argparse.Namespace) -> None:
         with store.held(job.work), on_ray.started(options.address, job.memory) as run, StageBar() as told:
             distributed.begin(job, identity, options.resume)
             on_ray.check_reachable(f"{job.work}/{distributed.IDENTITY}")
-            found = distributed.mine(distributed.Stages(job, run, told), [address for address, _ in shards], model,
-                                     settings.seed, out, groups)  # fmt: skip
+            stages = distributed.Stages(job, run, told)
+            encoded, copies, blank = distributed.encode(stages, [address for address, _ in shards], model)
+            found = distributed.find(stages, encoded, model, settings.seed, out, groups)
             store.clear(job.work)
     except KeyboardInterrupt:
         print("\nstopped; the same command with --resume goes on", file=sys.stderr)
         raise
-    _say_questions(found.questions, found.copies, found.blank)
+    _say_questions(found.questions, copies, blank)
     if found.recall:
         print(f"{found.cells:,} cells, each question in {found.p}: recall {found.recall}")
     _say_pairs(found.pairs, found.last, options.out)

@@ -105,8 +105,6 @@ class Found:
     """What was found."""
 
     questions: int
-    copies: int
-    blank: int
     pairs: int
     last: float | None  # the similarity of the last pair
     recall: cells.Recall | None
@@ -166,6 +164,8 @@ def encode(stages: Stages, addresses: Sequence[str], model: SiameseModel) -> tup
     if len(ids) > 1:
         without = next(shard["address"] for shard in read if shard["rows"] and not shard["ids"])
         raise DataError(f"{without}: no ids, unlike other shards; expected all or none")
+    if not any(shard["rows"] for shard in read):
+        return Encoded([], [], False), 0, sum(shard["blank"] for shard in read)
     copies = stages("copies", shards.find_copies, [{"group": group} for group in range(groups)], read)
     pieces = [(shard["shard"], piece) for shard in read for piece in range(shard["pieces"])]
     encoded = stages("encode", shards.encode, [
@@ -194,7 +194,7 @@ def choose_cells(stages: Stages, encoded: Encoded, seed: int) -> tuple[np.ndarra
     x = made_ready(_take(stages, encoded, cells.learned_on(n, count, seed), "learned-on"), job.lowest).rounded.float()
     centres = cells.learn(x, count).numpy()
     del x
-    order, found, start, most = np.random.default_rng(seed).permutation(n), [], 0, min(cells.MOST_CELLS, count)
+    order, found, start, most = np.random.default_rng(seed).permutation(n), [], 0, min(cells.MOST_CELLS, len(centres))
     stop = min(cells.SAMPLE, n)
     while True:
         name = f"sample-{start}"
@@ -280,7 +280,7 @@ def write_pairs(
     for part, count in enumerate(np.sum([one["ranges"] for one in ranked], axis=0).tolist() if ranked else []):
         limit = count if left is None else min(count, left)
         left = None if left is None else left - limit
-        if limit:
+        if limit or not units:
             units.append({"files": files, "part": part, "limit": limit, "ids": ids})
     written = stages("write", ranks.write_range, units, model.calibration)
     with store.writing(out) as path, open(path, "wb") as target:
@@ -306,7 +306,7 @@ def write_clusters(stages: Stages, encoded: Encoded, parts: int, out: str) -> tu
     ]
     number, root = ranks.components(*edges)
     room = (job.memory << 20) // A_LINK
-    groups = max(1, -(-2 * parts * joins.pairs_at_once(job) // room))
+    groups = max(1, -(-2 * parts * joins.pairs_at_once(job) // room)) if encoded.names else 0
     # Of components that lie one after the other, as they are about equally many questions to a group.
     order = np.argsort(root, kind="stable")
     _, starts, which = np.unique(root, return_index=True, return_inverse=True)
@@ -378,11 +378,8 @@ def fingerprint(model: SiameseModel) -> str:
     return digest.hexdigest()
 
 
-def mine(
-    stages: Stages, addresses: Sequence[str], model: SiameseModel, seed: int, out: str, clusters_out: str | None
-) -> Found:
-    """Find all pairs of the questions of shards, but for the few that the cells lose, and write them."""
-    encoded, copies, blank = encode(stages, addresses, model)
+def find(stages: Stages, encoded: Encoded, model: SiameseModel, seed: int, out: str, clusters_out: str | None) -> Found:
+    """Find all pairs of questions whose vectors are in the work folder, but for the few that the cells lose."""
     n, recall, count, p = int(encoded.starts[-1]), None, 0, 0
     joined: list[Summary] = []
     if n:
@@ -391,4 +388,4 @@ def mine(
         joined = join(stages, encoded, centres, p)
     pairs, last, parts = write_pairs(stages, joined, model, encoded.ids, out)
     made = write_clusters(stages, encoded, parts, clusters_out) if clusters_out else (0, 0)
-    return Found(n, copies, blank, pairs, last, recall, count, p, *made)
+    return Found(n, pairs, last, recall, count, p, *made)

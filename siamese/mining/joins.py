@@ -114,7 +114,7 @@ def join(
     def write(texts: pa.Table) -> None:
         pairs = np.concatenate(found)
         found.clear()
-        for start in range(0, len(pairs), room):
+        for start in range(0, len(pairs) or 1, room):
             part = in_order(pairs[start : start + room])[: job.max_pairs]  # numbers are in the order of the rows
             table = _with_texts(texts, part)
             files.append(f"{group:06}-{block:04}-{len(files):04}")
@@ -129,7 +129,7 @@ def join(
         texts = table.drop_columns(["vector", "cells"]).combine_chunks()
         del table
         for cell in range(first, stop):
-            found.append(these.join(vectors, cell, wanted, 0 if other == block else len(own)))
+            found.append(these.join(vectors, cell, wanted, None if other == block else len(own)))
             count += len(found[-1])
             if sum(map(len, found)) >= room:
                 write(texts)

@@ -153,7 +153,7 @@ def read_group(address: str, group: int) -> pa.RecordBatch:
         with pa.memory_map(path) as source:
             return pa.ipc.open_file(source).get_batch(group)
     with files.open(path, "rb") as remote:
-        return pa.ipc.open_file(pa.PythonFile(remote)).get_batch(group)
+        return pa.ipc.open_file(pa.PythonFile(remote, "r")).get_batch(group)
 
 
 def read_groups(addresses: Sequence[str], group: int) -> pa.Table:
