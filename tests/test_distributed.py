@@ -21,7 +21,7 @@ from siamese.errors import DataError, UserError
 from siamese.mining import cells, distributed, joins, ranks, store
 from siamese.mining.distributed import Found, Stages, Unit, one_by_one
 from siamese.mining.exact import made_ready
-from siamese.mining.found import LONG_PAIR, Wanted, lowest_above
+from siamese.mining.found import LONG_PAIR, Wanted, in_order, lowest_above
 from siamese.mining.shards import Job, Summary
 
 THRESHOLD = 0.4
@@ -29,7 +29,7 @@ THRESHOLD = 0.4
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a few hundred questions are many pieces of work, with cells of several blocks and ranges of a few pairs."""
+    """So that a few hundred questions are many pieces of work, cells of several blocks, and ranges of a few pairs."""
     monkeypatch.setattr(Job, "piece", 37)
     monkeypatch.setattr(Job, "block", 60)
     monkeypatch.setattr(joins, "pairs_at_once", lambda job: 60)
@@ -43,7 +43,7 @@ VECTORS: dict[str, np.ndarray] = {}
 
 @pytest.fixture(autouse=True)
 def encoding_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Products of other shapes are rounded otherwise, which can change the sixth decimal; here it would hide the rest."""
+    """Products of other shapes are rounded otherwise, which can change the sixth decimal, and would hide the rest."""
     together = SiameseModel.encode
 
     def encode(model: SiameseModel, questions: Sequence[str]) -> np.ndarray:
@@ -246,8 +246,8 @@ def test_ranges_cut_the_order(seed: int, count: int) -> None:
     cut = ranks.cuts(pairs[random.integers(0, 200, 50)], count)
     assert len(cut) <= count - 1
     place = ranks.range_of(pairs, cut)
-    parts = [sorted(pairs[place == i].tolist(), key=lambda pair: (-pair[0], *pair[1:])) for i in range(len(cut) + 1)]
-    assert sum(parts, []) == sorted(pairs.tolist(), key=lambda pair: (-pair[0], *pair[1:]))
+    parts = [in_order(pairs[place == i]) for i in range(len(cut) + 1)]
+    assert np.concatenate(parts).tolist() == in_order(pairs).tolist()
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=30), st.integers(0, 30))

@@ -22,7 +22,7 @@ from siamese.files import write_text
 from siamese.mining import cells, distributed, exact, store
 from siamese.mining.distributed import Encoded, Runner, Stages, Unit
 from siamese.mining.found import PAIR, Wanted, lowest_above
-from siamese.mining.measure import THRESHOLD, machine, quiet, texts
+from siamese.mining.measure import THRESHOLD, machine, texts
 from siamese.mining.on_ray import started
 from siamese.mining.shards import Job, Summary, name_of
 
@@ -133,9 +133,9 @@ def growth(shared: Path, sizes: Sequence[int], memory: int) -> list[Figures]:
             began = time.perf_counter()
             found = distributed.find(stages, encoded, model, 0, f"{folder}/out.csv", f"{folder}/clusters.csv")
             row = {
-                "vectors": count, "seconds": time.perf_counter() - began, "load": os.getloadavg()[0], "cells": found.cells,
-                "p": found.p, "pairs": found.pairs, "recall": str(found.recall), "clusters": found.clusters,
-                "stages": watched.end(),
+                "vectors": count, "seconds": time.perf_counter() - began, "load": os.getloadavg()[0],
+                "cells": found.cells, "p": found.p, "pairs": found.pairs, "recall": str(found.recall),
+                "clusters": found.clusters, "stages": watched.end(),
             }  # fmt: skip
         rows.append(row)
         print(json.dumps(row), file=sys.stderr)
@@ -172,11 +172,12 @@ def recall(shared: Path, memory: int) -> Figures:
         main(["mine", f"{folder}/all.txt", "--out", f"{folder}/exact.csv", *same])
         main(["mine", f"{folder}/all.txt", "--approximate", "--out", f"{folder}/one.csv", *same])
         by_ray, by_all, by_one = (_rows(Path(folder) / f"{name}.csv") for name in ("ray", "exact", "one"))
+    both = by_all.keys() & by_ray.keys()
     return {
         "questions": len(questions), "seconds": seconds, "exact pairs": len(by_all), "pairs": len(by_ray),
-        "recall": len(by_all.keys() & by_ray.keys()) / len(by_all), "not among the exact": len(by_ray.keys() - by_all.keys()),
+        "recall": len(both) / len(by_all), "not among the exact": len(by_ray) - len(both),
         "not as --approximate": len(by_ray.keys() ^ by_one.keys()),
-        "largest difference": max(abs(by_all[pair] - similarity) for pair, similarity in by_ray.items() if pair in by_all),
+        "largest difference": max(abs(by_all[pair] - by_ray[pair]) for pair in both),
     }  # fmt: skip
 
 
@@ -196,7 +197,7 @@ def faiss_way(shared: Path, sizes: Sequence[int]) -> list[Figures]:
         lowest = lowest_above(THRESHOLD)
         began = time.perf_counter()
         ready = exact.made_ready(vectors, lowest)
-        made, found = cells.make_cells(ready, lowest, 0)
+        made, _ = cells.make_cells(ready, lowest, 0)
         chosen = time.perf_counter()
         pairs = np.concatenate([made.join(ready, cell, Wanted(lowest)) for cell in range(len(made))])
         row: Figures = {

@@ -56,9 +56,7 @@ def started(address: str | None, memory: int, workers: int | None = None) -> Ite
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(f"--address {address}: no Ray there: {str(error).splitlines()[0]}") from None
     try:
-        largest = max(node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"])
-        if memory << 20 > largest:
-            raise UserError(f"--memory {memory}: a worker's share; no machine has more than {int(largest) >> 20} (MB)")
+        check_memory(memory)
         yield _runner(memory)
     finally:
         ray.shutdown()
@@ -90,6 +88,15 @@ def _runner(memory: int) -> Runner:
             raise _cause(error) from None
 
     return run
+
+
+def check_memory(memory: int) -> None:
+    """UserError where no machine of the cluster has so many MB for a worker."""
+    import ray
+
+    largest = int(max(node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]))
+    if memory << 20 > largest:
+        raise UserError(f"--memory {memory}: what a worker has; no machine has more than {largest >> 20} (MB)")
 
 
 def check_reachable(file: str) -> None:

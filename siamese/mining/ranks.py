@@ -15,7 +15,7 @@ import pyarrow as pa
 from siamese.calibration import Calibration
 from siamese.mining import store
 from siamese.mining.clusters import clusters, connected
-from siamese.mining.found import MILLION, PAIR
+from siamese.mining.found import MILLION, PAIR, in_order
 from siamese.mining.joins import pairs_of
 from siamese.mining.questions import Questions
 from siamese.mining.shards import Job, Summary
@@ -24,12 +24,9 @@ from siamese.mining.tables import cluster_rows
 
 def cuts(samples: np.ndarray, ranges: int) -> np.ndarray:
     """Where to cut the order of all pairs into ranges: up to ranges − 1 of the sampled ones; found.LONG_PAIR."""
-    samples = samples[_order(samples)]
-    return (
-        samples[np.unique(np.arange(1, ranges) * len(samples) // ranges)]
-        if len(samples) and ranges > 1
-        else samples[:0]
-    )
+    if ranges <= 1 or not len(samples):
+        return samples[:0]
+    return in_order(samples)[np.unique(np.arange(1, ranges) * len(samples) // ranges)]
 
 
 def _order(pairs: np.ndarray) -> np.ndarray:
