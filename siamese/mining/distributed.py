@@ -276,7 +276,8 @@ def write_pairs(
     ranges = -(-sum(one["pairs"] for one in joined) // joins.pairs_at_once(job))
     cut = ranks.cuts(np.array(samples, LONG_PAIR), ranges)
     ranked = stages("rank", ranks.rank, [{"file": name} for name in files], cut)
-    left, units = job.max_pairs, []
+    left = job.max_pairs
+    units: list[Unit] = []
     for part, count in enumerate(np.sum([one["ranges"] for one in ranked], axis=0).tolist() if ranked else []):
         limit = count if left is None else min(count, left)
         left = None if left is None else left - limit

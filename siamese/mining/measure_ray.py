@@ -218,7 +218,7 @@ def faiss_way(shared: Path, sizes: Sequence[int]) -> list[Figures]:
             began = time.perf_counter()
             limits, _, other = index.range_search(vectors, lowest / 1e6 - 1e-6)
             seconds = time.perf_counter() - began
-            first = np.repeat(np.arange(count), np.diff(limits.astype(np.int64)))
+            first = np.repeat(np.arange(count), (limits[1:] - limits[:-1]).astype(int))
             both = np.zeros(len(first), PAIR)
             both["first"], both["second"] = np.minimum(first, other), np.maximum(first, other)
             keys = np.unique(_keys(both[first != other]))

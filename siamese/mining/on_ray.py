@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import siamese
-from siamese.errors import UserError
+from siamese.errors import DataError, UserError
 from siamese.mining import store
 from siamese.mining.distributed import Runner, Unit
 from siamese.mining.shards import Summary
@@ -81,11 +81,10 @@ def _runner(memory: int) -> Runner:
             done = source.map_batches(Worker, fn_constructor_args=(held,), compute=pool, **how)
         else:
             done = source.map_batches(partial(work, held), compute=ray.data.TaskPoolStrategy(), **how)
-        try:
-            for row in done.iter_rows():
-                yield int(row["unit"]), json.loads(row["summary"])
-        except ray.exceptions.RayError as error:
-            raise _cause(error) from None
+        for row in done.iter_rows():
+            if row["error"]:
+                _raise(*json.loads(row["error"]))
+            yield int(row["unit"]), json.loads(row["summary"])
 
     return run
 
@@ -114,16 +113,6 @@ def check_reachable(file: str) -> None:
         )
 
 
-def _cause(error: BaseException) -> BaseException:
-    """The error of ours that Ray's wraps, or Ray's where there is none."""
-    inner: BaseException | None = error
-    while inner is not None:
-        if isinstance(inner, UserError):
-            return inner
-        inner = getattr(inner, "cause", None) or inner.__cause__
-    return error
-
-
 def work(held: Any, batch: Any) -> Any:
     """Do a unit of work in any process of Ray's."""
     return Worker(held)(batch)
@@ -138,5 +127,17 @@ class Worker:
         self.function, self.shared, self.units = ray.get(held)
 
     def __call__(self, batch: Any) -> Any:
-        units = [int(unit) for unit in batch["item"]]
-        return {"unit": units, "summary": [json.dumps(self.function(self.shared, self.units[unit])) for unit in units]}
+        (unit,) = map(int, batch["item"])
+        summary, error = {}, ""
+        try:
+            summary = self.function(self.shared, self.units[unit])
+        except UserError as fault:  # told as a result: of exceptions Ray keeps the text only, and a traceback
+            error = json.dumps([type(fault).__name__, str(fault)])
+        except OSError as fault:
+            error = json.dumps(["OSError", fault.errno, fault.strerror or str(fault), fault.filename])
+        return {"unit": [unit], "summary": [json.dumps(summary)], "error": [error]}
+
+
+def _raise(name: str, *arguments: Any) -> NoReturn:
+    """Raise an error of a worker's here."""
+    raise {"OSError": OSError, "DataError": DataError}.get(name, UserError)(*arguments)

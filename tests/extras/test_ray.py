@@ -1,6 +1,7 @@
 """Mining on Ray: its workers give what one process gives, however many they are, and whichever of them die."""
 
 import csv
+import errno
 import os
 import re
 import signal
@@ -99,6 +100,13 @@ def test_an_error_of_a_worker_is_told_as_ours(tmp_path: Path, runner: distribute
     with pytest.raises(DataError, match=r"1\.csv, line 3: .*every row is needed"):
         mined(f"{tmp_path}/*.csv", tmp_path, runner)
 
+    def full(shared: None, unit: Unit) -> Summary:
+        raise OSError(errno.ENOSPC, "No space left on device", "/there")
+
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        list(runner(full, None, [{}], False))
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, "/there")
+
 
 def test_more_memory_than_any_machine_has(runner: distributed.Runner) -> None:
     with pytest.raises(UserError, match="no machine has more than"):
@@ -123,7 +131,7 @@ def test_the_command_on_a_cluster_writes_the_same(
             "--clusters", groups]  # fmt: skip
     done = subprocess.run([str(word) for word in line], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"600 different questions\n\d+ cells, each question in \d+: recall [\d.]+ \(95 %", done.stdout)
+    assert re.search(r"529 different questions\n\d+ cells, each question in \d+: recall [\d.]+ \(95 %", done.stdout)
     assert "clusters of" in done.stdout
     assert (out.read_bytes(), groups.read_bytes()) == killed
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clusters.csv", "out.csv"]
