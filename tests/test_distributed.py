@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from siamese import SiameseModel
 from siamese.errors import DataError, UserError
-from siamese.mining import cells, distributed, joins, ranks, store
+from siamese.mining import cells, components, distributed, joins, ranks, store
 from siamese.mining.distributed import Found, Stages, Unit, one_by_one
 from siamese.mining.exact import made_ready
 from siamese.mining.found import LONG_PAIR, Wanted, in_order, lowest_above
@@ -35,6 +35,8 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joins, "pairs_at_once", lambda job: 60)
     monkeypatch.setattr(joins, "EVERY", 4)
     monkeypatch.setattr(distributed, "LEAST_GROUPS", 5)
+    monkeypatch.setattr(distributed, "A_LINK", 4 << 20)
+    monkeypatch.setattr(distributed, "A_MEMBER", 8 << 20)
     monkeypatch.setattr(os, "fsync", lambda file: None)  # which takes longer than all the rest
 
 
@@ -257,8 +259,8 @@ def test_forests_of_parts_give_the_components_of_all(edges: list[tuple[int, int]
         for a, b in edges:
             lowest[a] = lowest[b] = min(lowest[a], lowest[b])
     parts = [np.array(part, np.int64).reshape(-1, 2) << 41 for part in (edges[:split], edges[split:])]
-    forests = [np.stack(ranks.components(*part.T)) for part in parts]
-    number, root = ranks.components(*np.concatenate(forests, axis=1))
+    forests = [np.stack(components.components(*part.T)) for part in parts]
+    number, root = components.components(*np.concatenate(forests, axis=1))
     assert {a >> 41: b >> 41 for a, b in zip(number.tolist(), root.tolist())} == lowest
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import torch
 
 from siamese.errors import DataError, UserError
-from siamese.mining import cells, joins, ranks, shards, store, tables
+from siamese.mining import cells, components, joins, ranks, shards, store, tables
 from siamese.mining.exact import TILE, made_ready
 from siamese.mining.found import LONG_PAIR
 from siamese.mining.shards import Job, Summary
@@ -29,7 +29,9 @@ FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".txt")
 A_TEXT = 16  # bytes of a file, at least, that a question takes, to guess how many there are
 A_DIGEST = 400  # bytes that a text takes while copies are looked for
 LEAST_GROUPS = 16  # of cells, so that a few workers have all something to do, and little is lost with one
-A_LINK = 600  # bytes that a pair takes while clusters are made, about
+A_LINK = 600  # bytes that a pair takes while clusters are made by complete linkage, about
+A_MEMBER = 600  # bytes that a question of a cluster takes while its row is made
+CHUNK = 4_096  # rows of clusters that are held of each group
 
 Unit = dict[str, Any]  # the arguments of a function, after the job and what all units share
 Function = Callable[..., Summary]
@@ -297,56 +299,78 @@ def write_clusters(stages: Stages, encoded: Encoded, parts: int, out: str) -> tu
     """Write the clusters of all pairs as CSV; how many, and of how many questions.
 
     Raises:
-        UserError: a component of too many pairs for a worker's memory.
+        UserError: a component is too large for a worker's memory.
     """
-    job = stages.job
-    names = [f"{part:06}" for part in range(parts)]
+    job, names = stages.job, [f"{part:06}" for part in range(parts)]
+    if not names:  # no questions
+        with store.writing(out) as path:
+            tables.write_cluster_rows(path, (), encoded.ids)
+        return 0, 0
+    stages("forest", components.forest, [{"file": name} for name in names])
     forests = [store.read_table(job.at("forest", name)) for name in names]
     edges = [
         np.concatenate([np.empty(0, np.int64), *(f[end].to_numpy() for f in forests)]) for end in ("number", "root")
     ]
-    number, root = ranks.components(*edges)
-    room = (job.memory << 20) // A_LINK
-    groups = max(1, -(-2 * parts * joins.pairs_at_once(job) // room)) if encoded.names else 0
-    # Of components that lie one after the other, as they are about equally many questions to a group.
+    number, root = components.components(*edges)
+    a_row, rows = (A_LINK, parts * joins.pairs_at_once(job)) if job.linkage == "complete" else (A_MEMBER, len(number))
+    room = (job.memory << 20) // a_row
+    groups = -(-2 * max(rows, 1) // room)
+    # Components that lie one after the other, of about as many questions in each group.
     order = np.argsort(root, kind="stable")
-    _, starts, which = np.unique(root, return_index=True, return_inverse=True)
-    first = np.searchsorted(root[order], root[order[np.searchsorted(root[order], root)]])
-    group = first * groups // max(len(number), 1)
-    del order, starts, which
-    gathered = stages("gather", ranks.gather, [{"source": "final", "file": name, "groups": groups} for name in names],
-                      (number, group))  # fmt: skip
-    stages("gather-copies", ranks.gather, [
+    group = np.empty(len(root), np.int64)
+    group[order] = np.searchsorted(root[order], root[order]) * groups // max(len(root), 1)
+    shared = components.Components(number, root, group)
+    stages("gather-copies", components.gather, [
         {"source": "copied", "file": name, "groups": groups} for name in encoded.names
-    ], (number, group))  # fmt: skip
-    most = int(np.sum([one["groups"] for one in gathered], axis=0).max()) if gathered else 0
-    if most > room:
-        raise UserError(
-            f"--memory {job.memory}: too little for clusters of {most:,} pairs that chains join; give "
-            f"{most * A_LINK >> 20}, or a higher --threshold"
-        )
-    made = stages("cluster", ranks.cluster, [
-        {"group": i, "ranges": names, "pieces": encoded.names, "ids": encoded.ids} for i in range(groups)
+    ], shared)  # fmt: skip
+    if job.linkage == "complete":
+        sent = stages("gather", components.gather, [
+            {"source": "final", "file": name, "groups": groups} for name in names
+        ], shared)  # fmt: skip
+        _check_room(job, sent, a_row, "pairs")
+        stages("link", components.complete_linkage, [{"ranges": names, "group": i} for i in range(groups)])
+        files = [[job.at("sides", f"{i:06}")] for i in range(groups)]
+    else:
+        stages("sides", components.sides, [{"file": name, "groups": parts} for name in names], shared)
+        sent = stages("members", components.members, [
+            {"ranges": names, "side": i, "groups": groups} for i in range(parts)
+        ], shared)  # fmt: skip
+        _check_room(job, sent, a_row, "questions")
+        files = [[job.at("members", name) for name in names]] * groups
+    made = stages("cluster", components.cluster, [
+        {"files": files[i], "part": i if job.linkage == "connected" else 0, "pieces": encoded.names, "group": i,
+         "ids": encoded.ids} for i in range(groups)
     ])  # fmt: skip
-    ordered = heapq.merge(*(_clusters(job.at("clusters", f"{i:06}")) for i in range(groups)), key=lambda one: one[0])
+    ordered = heapq.merge(*(_rows(job.at("clusters", f"{i:06}")) for i in range(len(made))), key=lambda row: row[:2])
     with store.writing(out) as path:
-        tables.write_cluster_rows(path, (rows for _, rows in ordered), encoded.ids)
+        tables.write_cluster_rows(path, _numbered(ordered), encoded.ids)
     return sum(one["clusters"] for one in made), sum(one["members"] for one in made)
 
 
-def _clusters(address: str) -> Iterator[tuple[tuple[int, int], list[list[Any]]]]:
-    """The clusters of a group: what orders them, and their rows."""
+def _check_room(job: Job, sent: Sequence[Summary], a_row: int, rows: str) -> None:
+    most = int(np.sum([one["groups"] for one in sent], axis=0).max()) if sent else 0
+    if most * a_row > job.memory << 20:
+        raise UserError(
+            f"--memory {job.memory}: too little for clusters of {most:,} {rows} that chains join; give "
+            f"{(most * a_row >> 20) + 1}, or a higher --threshold"
+            + (", or --linkage connected" if job.linkage == "complete" else "")
+        )
+
+
+def _rows(address: str) -> Iterator[list[Any]]:
+    """The rows of the clusters of a group: what orders the clusters, then what is written."""
     with store.local_copy(address) as path, pa.memory_map(str(path)) as source:
-        table, rows, last = pa.ipc.open_file(source).get_batch(0), [], None
-        for start in range(0, len(table), 1_024):
-            for size, lowest, *row in zip(*(column.to_pylist() for column in table.slice(start, 1_024).columns)):
-                if last is not None and (size, lowest) != last:
-                    yield last, rows
-                    rows = []
-                last = (size, lowest)
-                rows.append(row)
-        if last is not None:
-            yield last, rows
+        table = pa.ipc.open_file(source).get_batch(0)
+        for start in range(0, len(table), CHUNK):
+            yield from map(list, zip(*(column.to_pylist() for column in table.slice(start, CHUNK).columns)))
+
+
+def _numbered(rows: Iterator[list[Any]]) -> Iterator[list[Any]]:
+    number, last = 0, None
+    for size, lowest, *row in rows:
+        number += (size, lowest) != last
+        last = size, lowest
+        yield [number, *row]
 
 
 def begin(job: Job, identity: dict[str, Any], resume: bool) -> None:

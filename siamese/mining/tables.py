@@ -121,7 +121,8 @@ def write_clusters(path: str | Path, questions: Questions, clusters: Sequence[Cl
 
     An exact copy stands after the question that it is a copy of, which is its neighbour.
     """
-    write_cluster_rows(path, cluster_rows(questions, clusters), bool(questions.ids))
+    numbered = enumerate(cluster_rows(questions, clusters), 1)
+    write_cluster_rows(path, ([number, *row] for number, rows in numbered for row in rows), bool(questions.ids))
 
 
 def cluster_rows(questions: Questions, clusters: Iterable[Cluster]) -> Iterator[list[list[Any]]]:
@@ -139,14 +140,11 @@ def cluster_rows(questions: Questions, clusters: Iterable[Cluster]) -> Iterator[
         yield rows
 
 
-def write_cluster_rows(path: str | Path, clusters: Iterable[list[list[Any]]], ids: bool) -> int:
-    """Write the rows of clusters, numbered from 1; how many there are."""
-    number = 0
+def write_cluster_rows(path: str | Path, rows: Iterable[Sequence[Any]], ids: bool) -> None:
+    """Write the rows of clusters, each with the number of its cluster before it."""
     names = ["cluster", "representative", "question", "id", "neighbour", "neighbour_id", "similarity"]
     with _writing(path, [name for name in names if ids or not name.endswith("id")]) as writer:
-        for number, rows in enumerate(clusters, 1):
-            writer.writerows([number, *row] for row in rows)
-    return number
+        writer.writerows(rows)
 
 
 def write_sample(
