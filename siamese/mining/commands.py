@@ -105,11 +105,15 @@ def _on_ray(options: argparse.Namespace) -> None:
     identity = {"questions": shards, "model": distributed.fingerprint(model), "seed": settings.seed, **vars(job)}
     try:
         with store.held(job.work), on_ray.started(options.address, job.memory) as run, StageBar() as told:
+            on_ray.check_reachable(job.work)
             distributed.begin(job, identity, options.resume)
-            on_ray.check_reachable(f"{job.work}/{distributed.IDENTITY}")
-            stages = distributed.Stages(job, run, told)
-            encoded, copies, blank = distributed.encode(stages, [address for address, _ in shards], model)
-            found = distributed.find(stages, encoded, model, settings.seed, out, groups)
+            try:
+                stages = distributed.Stages(job, run, told)
+                encoded, copies, blank = distributed.encode(stages, [address for address, _ in shards], model)
+                found = distributed.find(stages, encoded, model, settings.seed, out, groups)
+            except UserError:  # going on would fail again
+                store.clear(job.work)
+                raise
             store.clear(job.work)
     except KeyboardInterrupt:
         print("\nstopped; the same command with --resume goes on", file=sys.stderr)

@@ -61,7 +61,7 @@ def gather(job: Job, shared: Components, source: str, file: str, groups: int) ->
     return {"groups": np.bincount(to, minlength=groups).tolist()}
 
 
-def complete_linkage(job: Job, shared: None, ranges: Sequence[str], group: int) -> Summary:
+def complete_linkage(job: Job, ranges: Sequence[str], group: int) -> Summary:
     """Cut the pairs of a group of components down to those within clusters by complete linkage."""
     table = store.read_groups([job.at("final-gathered", name) for name in ranges], group)  # most similar first
     pairs = pairs_of(table)
@@ -101,31 +101,32 @@ def _write_sides(job: Job, file: str, table: pa.Table, cluster: np.ndarray, grou
     store.write_groups(job.at("sides", file), pa.table(columns | texts), number % groups, groups)
 
 
-def members(job: Job, shared: Components, ranges: Sequence[str], side: int, groups: int) -> Summary:
+def members(job: Job, shared: tuple[Components, Sequence[str]], side: int, groups: int) -> Summary:
     """Put together what ranges say of a group of questions, and send these to the groups of their components."""
+    all_components, ranges = shared
     table = store.read_groups([job.at("sides", name) for name in ranges], side)  # nearest first
     number, place, which = np.unique(table["number"].to_numpy(), return_index=True, return_inverse=True)
     total = np.bincount(which, table["total"].to_numpy(), len(number)).astype(np.int64)
     one_each = table.take(pa.array(place)).drop_columns(["total"]).append_column("total", pa.array(total))
-    to = shared.of(number, groups)
+    to = all_components.of(number, groups)
     store.write_groups(job.at("members", f"{side:06}"), one_each.select(table.column_names), to, groups)
     return {"groups": np.bincount(to, minlength=groups).tolist()}
 
 
-def cluster(
-    job: Job, shared: None, files: Sequence[str], part: int, pieces: Sequence[str], group: int, ids: bool
-) -> Summary:
+def cluster(job: Job, shared: tuple[Sequence[str], Sequence[str]], group: int, ids: bool) -> Summary:
     """Write the clusters of a group of components, as rows in the order of the file of all clusters.
 
     Args:
         job: what is wanted.
-        files: of members, or of sides that are whole.
-        part: which group of the rows in these.
-        pieces: the files of copies.
+        shared: the files of copies; those of `members`, where there are any, else `complete_linkage` has written one.
         group: which.
         ids: whether the questions have any.
     """
-    table = store.read_groups([*files], part)
+    pieces, files = shared
+    if files:
+        table = store.read_groups([job.at("members", name) for name in files], group)
+    else:
+        table = store.read_groups([job.at("sides", f"{group:06}")], 0)
     copied = store.read_groups([job.at("copied-gathered", name) for name in pieces], group)
     number, first = table["number"].to_numpy(), copied["first"].to_numpy()
     alone = np.flatnonzero(~np.isin(first, number) & np.append(True, first[1:] != first[:-1])[: len(first)])

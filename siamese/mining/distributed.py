@@ -252,17 +252,16 @@ def join(stages: Stages, encoded: Encoded, centres: np.ndarray, p: int) -> list[
     )
     units = []
     for group in range(groups):
-        blocks: list[list[str]] = [[]]
-        rows = 0
-        for piece in put:
-            if blocks[-1] and rows + piece["groups"][group] > job.block:
-                blocks.append([])
+        blocks, rows = [[0, 0]], 0
+        for i, piece in enumerate(put):
+            if rows and rows + piece["groups"][group] > job.block:
+                blocks.append([i, i])
                 rows = 0
-            blocks[-1].append(piece["name"])
+            blocks[-1][1] = i + 1
             rows += piece["groups"][group]
         cells_of = {"first": bounds[group], "stop": bounds[group + 1]}
         units += [{"group": group, "block": i, "blocks": blocks, **cells_of} for i in range(len(blocks))]
-    joined = stages("join", joins.join, units)
+    joined = stages("join", joins.join, units, encoded.names)
     store.remove(f"{job.work}/cells")
     store.remove(f"{job.work}/vectors")
     return joined
@@ -284,8 +283,8 @@ def write_pairs(
         limit = count if left is None else min(count, left)
         left = None if left is None else left - limit
         if limit or not units:
-            units.append({"files": files, "part": part, "limit": limit, "ids": ids})
-    written = stages("write", ranks.write_range, units, model.calibration)
+            units.append({"part": part, "limit": limit, "ids": ids})
+    written = stages("write", ranks.write_range, units, (model.calibration, files))
     with store.writing(out) as path, open(path, "wb") as target:
         target.write(tables.header(ids))
         for unit in units:
@@ -328,19 +327,15 @@ def write_clusters(stages: Stages, encoded: Encoded, parts: int, out: str) -> tu
             {"source": "final", "file": name, "groups": groups} for name in names
         ], shared)  # fmt: skip
         _check_room(job, sent, a_row, "pairs")
-        stages("link", components.complete_linkage, [{"ranges": names, "group": i} for i in range(groups)])
-        files = [[job.at("sides", f"{i:06}")] for i in range(groups)]
+        stages("link", components.complete_linkage, [{"group": i} for i in range(groups)], names)
     else:
         stages("sides", components.sides, [{"file": name, "groups": parts} for name in names], shared)
         sent = stages("members", components.members, [
-            {"ranges": names, "side": i, "groups": groups} for i in range(parts)
-        ], shared)  # fmt: skip
+            {"side": i, "groups": groups} for i in range(parts)
+        ], (shared, names))  # fmt: skip
         _check_room(job, sent, a_row, "questions")
-        files = [[job.at("members", name) for name in names]] * groups
-    made = stages("cluster", components.cluster, [
-        {"files": files[i], "part": i if job.linkage == "connected" else 0, "pieces": encoded.names, "group": i,
-         "ids": encoded.ids} for i in range(groups)
-    ])  # fmt: skip
+    made = stages("cluster", components.cluster, [{"group": i, "ids": encoded.ids} for i in range(groups)],
+                  (encoded.names, names if job.linkage == "connected" else []))  # fmt: skip
     ordered = heapq.merge(*(_rows(job.at("clusters", f"{i:06}")) for i in range(len(made))), key=lambda row: row[:2])
     with store.writing(out) as path:
         tables.write_cluster_rows(path, _numbered(ordered), encoded.ids)

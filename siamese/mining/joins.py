@@ -93,7 +93,7 @@ def put_into_cells(job: Job, centres: np.ndarray, name: str, p: int, bounds: Seq
 
 
 def join(
-    job: Job, shared: None, group: int, block: int, blocks: Sequence[Sequence[str]], first: int, stop: int
+    job: Job, names: Sequence[str], group: int, block: int, blocks: Sequence[tuple[int, int]], first: int, stop: int
 ) -> Summary:
     """The pairs of the cells of a group of which the first question is in one block.
 
@@ -101,8 +101,9 @@ def join(
 
     Args:
         job: what is wanted.
+        names: of all pieces.
         group, block: which.
-        blocks: the pieces whose vectors each block has.
+        blocks: of each the pieces whose vectors it has, from and up to which.
         first, stop: the cells of the group.
     """
     room = pairs_at_once(job)
@@ -121,9 +122,9 @@ def join(
             store.write_table(job.at("pairs", files[-1]), table)
             samples.extend(pairs_of(table)[EVERY - 1 :: EVERY].tolist())
 
-    own, count = _block(job, group, blocks[block]), 0
+    own, count = _block(job, group, names, *blocks[block]), 0
     for other in range(block, len(blocks)):
-        table = own if other == block else pa.concat_tables((own, _block(job, group, blocks[other])))
+        table = own if other == block else pa.concat_tables((own, _block(job, group, names, *blocks[other])))
         vectors = made_ready(store.matrix(table["vector"]), job.lowest)
         these = cells.Cells.between(store.matrix(table["cells"]), first, stop)
         texts = table.drop_columns(["vector", "cells"]).combine_chunks()
@@ -138,8 +139,8 @@ def join(
     return {"files": files, "pairs": count, "samples": samples}
 
 
-def _block(job: Job, group: int, names: Sequence[str]) -> pa.Table:
-    return store.read_groups([job.at("cells", name) for name in names], group)
+def _block(job: Job, group: int, names: Sequence[str], start: int, stop: int) -> pa.Table:
+    return store.read_groups([job.at("cells", name) for name in names[start:stop]], group)
 
 
 def _with_texts(table: pa.Table, pairs: np.ndarray) -> pa.Table:

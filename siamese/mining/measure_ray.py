@@ -34,7 +34,7 @@ Figures = dict[str, Any]
 
 
 class Measured:
-    """A runner that notes of each stage its seconds, and the most memory that a worker took in one of its units."""
+    """A runner that notes of each stage its seconds, the bytes written, and the most memory of a worker in a unit."""
 
     def __init__(self, run: Runner) -> None:
         self.run, self.stages, self.stage = run, dict[str, Figures](), ""
@@ -44,12 +44,13 @@ class Measured:
         """What `Stages` tells."""
         if stage != self.stage:
             self._end()
-            self.stage, self.began = stage, time.perf_counter()
-            self.stages[stage] = {"units": total, "worker seconds": 0.0, "megabytes": 0.0}
+            self.stage, self.began, self.own = stage, time.perf_counter(), time.process_time()
+            self.stages[stage] = {"units": total, "core seconds": 0.0, "megabytes": 0.0, "bytes": 0}
 
     def _end(self) -> None:
         if self.stage:
-            self.stages[self.stage]["seconds"] = time.perf_counter() - self.began
+            own = time.process_time() - self.own
+            self.stages[self.stage] |= {"seconds": time.perf_counter() - self.began, "driver's core seconds": own}
 
     def end(self) -> dict[str, Figures]:
         """The figures of all stages."""
@@ -61,9 +62,9 @@ class Measured:
     ) -> Iterator[tuple[int, Summary]]:
         for i, found in self.run(_Watched(function), shared, units, loads):
             figures = self.stages[self.stage]
-            figures["worker seconds"] += found["seconds"]
+            figures["core seconds"] += found["seconds"]
+            figures["bytes"] += found["bytes"]
             figures["megabytes"] = max(figures["megabytes"], found["megabytes"])
-            figures["bytes"] = figures.get("bytes", 0) + found["bytes"]
             yield i, found["summary"]
 
 
@@ -75,9 +76,9 @@ class _Watched:
 
     def __call__(self, shared: Any, unit: Unit) -> Summary:
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-        began, before = time.perf_counter(), _written()
+        began, before = time.process_time(), _written()
         summary = self.function(shared, unit)
-        seconds = time.perf_counter() - began
+        seconds = time.process_time() - began  # of a core, whoever else uses it
         peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
         megabytes = int(peak.split()[1]) / 1024
         return {"summary": summary, "seconds": seconds, "megabytes": megabytes, "bytes": _written() - before}

@@ -7,6 +7,7 @@ and what they share from process to process in a form of its own; nothing of tha
 import json
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -42,17 +43,14 @@ def started(address: str | None, memory: int, workers: int | None = None) -> Ite
         import ray.data
     except ImportError as error:
         raise UserError(f"--engine ray needs Ray ({error}): pip install 'ray[data]'") from None
-    package = Path(siamese.__file__).parent
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address:  # the package goes to the machines of the cluster, with this run only
+        options |= {"address": address, "runtime_env": {"py_modules": [str(Path(siamese.__file__).parent)]}}
+    else:
+        options |= {"num_cpus": workers or os.cpu_count(), "object_store_memory": STORE, "include_dashboard": False}
     try:
-        if address:
-            ray.init(
-                address, runtime_env={"py_modules": [str(package)]}, log_to_driver=False, logging_level=logging.ERROR
-            )
-        else:
-            ray.init(
-                num_cpus=workers or os.cpu_count(), object_store_memory=STORE, include_dashboard=False,
-                log_to_driver=False, logging_level=logging.ERROR,
-            )  # fmt: skip
+        with _silent():
+            ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(f"--address {address}: no Ray there: {str(error).splitlines()[0]}") from None
     try:
@@ -60,6 +58,20 @@ def started(address: str | None, memory: int, workers: int | None = None) -> Ite
         yield _runner(memory)
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep from the terminal what Ray's own code tells it while it starts; errors come as exceptions."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
 
 
 def _runner(memory: int) -> Runner:
@@ -98,18 +110,21 @@ def check_memory(memory: int) -> None:
         raise UserError(f"--memory {memory}: what a worker has; no machine has more than {largest >> 20} (MB)")
 
 
-def check_reachable(file: str) -> None:
-    """UserError where a machine of the cluster does not see a file."""
+def check_reachable(folder: str) -> None:
+    """UserError where a machine of the cluster does not see what this one writes into a folder."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    file = f"{folder}/seen.json"
+    store.write_json(file, True)
     seen = ray.remote(store.exists)
     nodes = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in ray.nodes() if node["Alive"]]
     found = ray.get([seen.options(scheduling_strategy=node).remote(file) for node in nodes])
+    store.remove(file)
     if not all(found):
         raise UserError(
-            f"{file}: {found.count(False)} of the {len(nodes)} machines do not see it; give --out a path or an address "
-            "that all of them reach, such as s3://…"
+            f"{folder}: {found.count(False)} of the {len(nodes)} machines do not see it; give --out a path or an "
+            "address that all of them reach, such as s3://…"
         )
 
 

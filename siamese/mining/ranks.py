@@ -44,17 +44,17 @@ def rank(job: Job, cut: np.ndarray, file: str) -> Summary:
     return {"ranges": np.bincount(to, minlength=len(cut) + 1).tolist()}
 
 
-def write_range(job: Job, calibration: Calibration, files: Sequence[str], part: int, limit: int, ids: bool) -> Summary:
+def write_range(job: Job, shared: tuple[Calibration, Sequence[str]], part: int, limit: int, ids: bool) -> Summary:
     """Write the pairs of a range as rows of CSV, most similar first, and where clusters are wanted as a table.
 
     Args:
         job: what is wanted.
-        calibration: from similarity to probability.
-        files: of pairs that were ranked.
+        shared: from similarity to probability; the files of pairs that were ranked.
         part: which range.
         limit: how many pairs of it are wanted.
         ids: whether the questions have any.
     """
+    calibration, files = shared
     table = store.read_groups([job.at("ranges", file) for file in files], part)
     pairs = pairs_of(table)
     order = _order(pairs)[:limit]

@@ -114,10 +114,10 @@ def test_more_memory_than_any_machine_has(runner: distributed.Runner) -> None:
 
 
 def test_a_folder_that_a_machine_does_not_see(tmp_path: Path, runner: distributed.Runner) -> None:
-    store.write_json(f"{tmp_path}/there", 1)
-    on_ray.check_reachable(f"{tmp_path}/there")
-    with pytest.raises(UserError, match="1 of the 1 machines do not see it"):
-        on_ray.check_reachable(f"{tmp_path}/nowhere")
+    on_ray.check_reachable(str(tmp_path))
+    with pytest.raises(UserError, match="memory://here: 1 of the 1 machines do not see it"):
+        on_ray.check_reachable("memory://here")
+    assert not store.names(str(tmp_path)) + store.names("memory://here")
 
 
 def test_the_command_on_a_cluster_writes_the_same(
