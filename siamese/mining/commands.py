@@ -111,6 +111,8 @@ def _on_ray(options: argparse.Namespace) -> None:
                 stages = distributed.Stages(job, run, told)
                 encoded, copies, blank = distributed.encode(stages, [address for address, _ in shards], model)
                 found = distributed.find(stages, encoded, model, settings.seed, out, groups)
+            except on_ray.Lost:
+                raise
             except UserError:  # going on would fail again
                 store.clear(job.work)
                 raise

@@ -20,7 +20,12 @@ from siamese.mining import store
 from siamese.mining.distributed import Runner, Unit
 from siamese.mining.shards import Summary
 
+DEATHS = 20  # of workers one after the other before they were ready, after which something else is wrong
 STORE = 512 << 20  # bytes that a local Ray's processes share: a model, centres of cells, a sample
+
+
+class Lost(UserError):
+    """More than a worker died, such as the cluster; what was done is still there."""
 
 
 @contextmanager
@@ -77,9 +82,10 @@ def _silent() -> Iterator[None]:
 def _runner(memory: int) -> Runner:
     import ray
 
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
+    context.max_consecutive_actor_init_deaths = DEATHS
 
     def run(
         function: Callable[[Any, Unit], Summary], shared: Any, units: Sequence[Unit], loads: bool
@@ -93,10 +99,15 @@ def _runner(memory: int) -> Runner:
             done = source.map_batches(Worker, fn_constructor_args=(held,), compute=pool, **how)
         else:
             done = source.map_batches(partial(work, held), compute=ray.data.TaskPoolStrategy(), **how)
-        for row in done.iter_rows():
-            if row["error"]:
-                _raise(*json.loads(row["error"]))
-            yield int(row["unit"]), json.loads(row["summary"])
+        try:
+            for row in done.iter_rows():
+                if row["error"]:
+                    _raise(*json.loads(row["error"]))
+                yield int(row["unit"]), json.loads(row["summary"])
+        except ray.exceptions.RayTaskError:  # a fault of ours
+            raise
+        except ray.exceptions.RayError as error:
+            raise Lost(f"Ray: {str(error).splitlines()[0]}; the same command with --resume goes on") from error
 
     return run
 
