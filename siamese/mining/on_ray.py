@@ -7,9 +7,10 @@ and what they share from process to process in a form of its own; nothing of tha
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -67,9 +68,9 @@ def started(address: str | None, memory: int, workers: int | None = None) -> Ite
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep from the terminal what Ray's own code tells it while it starts; errors come as exceptions."""
+    """Keep from the terminal what Ray tells it while it starts, and SIGTERM from Ray; errors come as exceptions."""
     sys.stderr.flush()
-    before = os.dup(2)
+    before, handler = os.dup(2), signal.getsignal(signal.SIGTERM)
     try:
         with open(os.devnull, "wb") as nothing:
             os.dup2(nothing.fileno(), 2)
@@ -77,6 +78,8 @@ def _silent() -> Iterator[None]:
     finally:
         os.dup2(before, 2)
         os.close(before)
+        with suppress(ValueError):  # in another thread than the first nobody handles signals
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _runner(memory: int) -> Runner:

@@ -7,7 +7,7 @@ holds more than its own part, and what is written stays when a worker dies.
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,10 +43,18 @@ def absolute(address: str) -> str:
 
 @contextmanager
 def held(folder: str) -> Iterator[None]:
-    """Hold a folder for the length of the block, where it is this machine's: other file systems know no locks."""
+    """Hold a folder for the length of the block, where it is this machine's: other file systems know no locks.
+
+    An empty one is removed in the end, who ever made it.
+    """
     files, path = connect(folder)
-    with locked(path) if isinstance(files, LocalFileSystem) else nullcontext():
+    if not isinstance(files, LocalFileSystem):
         yield
+        return
+    with locked(path):
+        yield
+    with suppress(OSError):
+        Path(path).rmdir()
 
 
 def clear(folder: str) -> None:
