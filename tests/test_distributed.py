@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from siamese import SiameseModel
 from siamese.errors import DataError, UserError
 from siamese.mining import cells, components, distributed, joins, ranks, store
-from siamese.mining.distributed import Found, Stages, Unit, one_by_one
+from siamese.mining.distributed import Found
 from siamese.mining.exact import made_ready
 from siamese.mining.found import LONG_PAIR, Wanted, in_order, lowest_above
 from siamese.mining.shards import Job, Summary
+from siamese.mining.stages import Runner, Stages, Unit, begin, one_by_one
 
 THRESHOLD = 0.4
 
@@ -92,7 +93,7 @@ def folder(questions: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFa
 
 
 def run(
-    source: str, out: Path | str, runner: distributed.Runner = one_by_one, linkage: str = "complete",
+    source: str, out: Path | str, runner: Runner = one_by_one, linkage: str = "complete",
     max_pairs: int | None = None, work: str | None = None,
 ) -> Found:  # fmt: skip
     job = Job(work or f"{out}.unfinished", "question", None, lowest_above(THRESHOLD), max_pairs, 2_048, linkage)
@@ -154,7 +155,7 @@ def test_units_in_any_order_and_done_again(folder: Path, tmp_path: Path, expecte
 def test_a_run_that_was_stopped_goes_on_with_what_is_left(folder: Path, tmp_path: Path, expected: Any) -> None:
     done: list[Unit] = []
 
-    def stopping(after: int) -> distributed.Runner:
+    def stopping(after: int) -> Runner:
         def runner(
             function: Callable[[Any, Unit], Summary], shared: Any, units: Sequence[Unit], loads: bool
         ) -> Iterator[tuple[int, Summary]]:
@@ -276,12 +277,12 @@ def test_groups_of_a_table(tmp_path: Path) -> None:
 
 def test_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
     job = Job(f"{tmp_path}/w", "question", None, 700_000, None, 2_048)
-    distributed.begin(job, {"seed": 0, "questions": [("a", "1")]}, False)
-    distributed.begin(job, {"seed": 0, "questions": [("a", "1")]}, True)
+    begin(job, {"seed": 0, "questions": [("a", "1")]}, False)
+    begin(job, {"seed": 0, "questions": [("a", "1")]}, True)
     with pytest.raises(UserError, match="go on with --resume"):
-        distributed.begin(job, {"seed": 0, "questions": [("a", "1")]}, False)
+        begin(job, {"seed": 0, "questions": [("a", "1")]}, False)
     with pytest.raises(UserError, match=r"of another run \(questions differ\)"):
-        distributed.begin(job, {"seed": 0, "questions": [("a", "2")]}, True)
+        begin(job, {"seed": 0, "questions": [("a", "2")]}, True)
 
 
 @pytest.mark.parametrize(

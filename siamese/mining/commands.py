@@ -91,7 +91,7 @@ def _on_ray(options: argparse.Namespace) -> None:
     for name, value in (("from", options.mined), ("report", options.report), ("label-sample", options.label_sample)):
         if value:
             raise UserError(f"--{name} needs no Ray: leave --engine ray out, and give the pairs by --from PATH")
-    from siamese.mining import distributed, on_ray, store
+    from siamese.mining import distributed, on_ray, stages, store
     from siamese.mining.found import lowest_above
     from siamese.mining.mine import Settings
     from siamese.mining.shards import Job
@@ -106,11 +106,11 @@ def _on_ray(options: argparse.Namespace) -> None:
     try:
         with store.held(job.work), on_ray.started(options.address, job.memory) as run, StageBar() as told:
             on_ray.check_reachable(job.work)
-            distributed.begin(job, identity, options.resume)
+            stages.begin(job, identity, options.resume)
             try:
-                stages = distributed.Stages(job, run, told)
-                encoded, copies, blank = distributed.encode(stages, [address for address, _ in shards], model)
-                found = distributed.find(stages, encoded, model, settings.seed, out, groups)
+                work = stages.Stages(job, run, told)
+                encoded, copies, blank = distributed.encode(work, [address for address, _ in shards], model)
+                found = distributed.find(work, encoded, model, settings.seed, out, groups)
             except on_ray.Lost:
                 raise
             except UserError:  # going on would fail again

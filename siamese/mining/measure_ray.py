@@ -20,11 +20,12 @@ import pyarrow as pa
 from siamese import SiameseModel
 from siamese.files import write_text
 from siamese.mining import cells, distributed, exact, store
-from siamese.mining.distributed import Encoded, Runner, Stages, Unit
+from siamese.mining.distributed import Encoded
 from siamese.mining.found import PAIR, Wanted, lowest_above
 from siamese.mining.measure import THRESHOLD, machine, texts
 from siamese.mining.on_ray import started
 from siamese.mining.shards import Job, Summary, name_of
+from siamese.mining.stages import Runner, Stages, Unit
 
 SIZES = (312_500, 625_000, 1_250_000, 2_500_000, 5_000_000)
 SHARDS = 8  # that the shared questions are cut into

@@ -18,8 +18,8 @@ from typing import Any, NoReturn
 import siamese
 from siamese.errors import DataError, UserError
 from siamese.mining import store
-from siamese.mining.distributed import Runner, Unit
 from siamese.mining.shards import Summary
+from siamese.mining.stages import Runner, Unit
 
 DEATHS = 20  # of workers one after the other before they were ready, after which something else is wrong
 STORE = 512 << 20  # bytes that a local Ray's processes share: a model, centres of cells, a sample

@@ -19,9 +19,9 @@ pytest.importorskip("ray", reason="needs ray: pip install -r tests/extras/requir
 from siamese import SiameseModel
 from siamese.errors import DataError, UserError
 from siamese.mining import distributed, on_ray, store
-from siamese.mining.distributed import Stages, Unit, one_by_one
 from siamese.mining.found import lowest_above
 from siamese.mining.shards import Job, Summary
+from siamese.mining.stages import Runner, Stages, Unit, one_by_one
 
 ROOT = Path(__file__).parents[2]
 MEMORY = 512  # MB a worker
@@ -39,7 +39,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def runner() -> Iterator[distributed.Runner]:
+def runner() -> Iterator[Runner]:
     """Ray with two workers; groups of cells are few, as a unit of work takes Ray longer than it takes a worker here."""
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setattr(distributed, "LEAST_GROUPS", 4)
@@ -47,7 +47,7 @@ def runner() -> Iterator[distributed.Runner]:
         yield run
 
 
-def mined(shards: str, folder: Path, run: distributed.Runner) -> tuple[bytes, bytes]:
+def mined(shards: str, folder: Path, run: Runner) -> tuple[bytes, bytes]:
     job = Job(f"{folder}/work", "question", None, lowest_above(0.4), None, MEMORY, "complete")
     model = SiameseModel.pretrained()
     stages = Stages(job, run, lambda stage, done, total: None)
@@ -62,7 +62,7 @@ def similarities(pairs: bytes) -> dict[tuple[str, ...], float]:
 
 
 @pytest.fixture(scope="module")
-def killed(shards: str, tmp_path_factory: pytest.TempPathFactory, runner: distributed.Runner) -> tuple[bytes, bytes]:
+def killed(shards: str, tmp_path_factory: pytest.TempPathFactory, runner: Runner) -> tuple[bytes, bytes]:
     """What is written where in three stages, one of them in actors, a worker is killed."""
     folder = tmp_path_factory.mktemp("killed")
 
@@ -94,7 +94,7 @@ def test_killed_workers_cost_no_pairs(shards: str, tmp_path: Path, killed: tuple
     assert len(alone) > 300
 
 
-def test_an_error_of_a_worker_is_told_as_ours(tmp_path: Path, runner: distributed.Runner) -> None:
+def test_an_error_of_a_worker_is_told_as_ours(tmp_path: Path, runner: Runner) -> None:
     (tmp_path / "0.csv").write_text("question\nfine\n")
     (tmp_path / "1.csv").write_text('question\nfine\n"not" fine\n')
     with pytest.raises(DataError, match=r"1\.csv, line 3: .*every row is needed"):
@@ -108,12 +108,12 @@ def test_an_error_of_a_worker_is_told_as_ours(tmp_path: Path, runner: distribute
     assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, "/there")
 
 
-def test_more_memory_than_any_machine_has(runner: distributed.Runner) -> None:
+def test_more_memory_than_any_machine_has(runner: Runner) -> None:
     with pytest.raises(UserError, match="no machine has more than"):
         on_ray.check_memory(1 << 30)
 
 
-def test_a_folder_that_a_machine_does_not_see(tmp_path: Path, runner: distributed.Runner) -> None:
+def test_a_folder_that_a_machine_does_not_see(tmp_path: Path, runner: Runner) -> None:
     on_ray.check_reachable(str(tmp_path))
     with pytest.raises(UserError, match="memory://here: 1 of the 1 machines do not see it"):
         on_ray.check_reachable("memory://here")
@@ -121,7 +121,7 @@ def test_a_folder_that_a_machine_does_not_see(tmp_path: Path, runner: distribute
 
 
 def test_the_command_on_a_cluster_writes_the_same(
-    shards: str, tmp_path: Path, runner: distributed.Runner, killed: tuple[bytes, bytes]
+    shards: str, tmp_path: Path, runner: Runner, killed: tuple[bytes, bytes]
 ) -> None:
     import ray
 
