@@ -1,6 +1,7 @@
-"""Measures mining on Ray: `python -m siamese.mining.measure_ray recall growth faiss` writes reports/scale/mining.json.
+"""Measures mining on Ray: `python -m siamese.mining.measure_ray recall growth faiss paper`.
 
-Each part keeps its figures there and prints them; growth also draws reports/scale/growth.png.
+Each part prints its figures and keeps them in reports/scale/mining.json; growth also draws growth.png there. `paper` is
+computed from what the others measured.
 """
 
 import argparse
@@ -145,41 +146,35 @@ def growth(shared: Path, sizes: Sequence[int], memory: int) -> list[Figures]:
 
 
 def recall(shared: Path, memory: int) -> Figures:
-    """The pairs that the command finds on Ray, of those that the exact join finds, on all shared questions."""
+    """Of all shared questions, the exact pairs that two workers find, and what that took."""
     from siamese.cli import main
 
-    with tempfile.TemporaryDirectory() as folder:
+    model = SiameseModel.pretrained()
+    with tempfile.TemporaryDirectory() as folder, started(None, memory, WORKERS) as run:
         questions = list(texts(shared, None))
         step = -(-len(questions) // SHARDS)
         for i in range(SHARDS):
             with open(f"{folder}/all-{i}.csv", "w", encoding="utf-8", newline="") as file:
                 csv.writer(file).writerows([["question"], *([text] for text in questions[i * step : (i + 1) * step])])
         Path(f"{folder}/all.txt").write_text("".join(f"{text}\n" for text in questions), encoding="utf-8")
-        same = ["--model", "pretrained", "--threshold", str(THRESHOLD)]
+        job = Job(f"{folder}/work", "question", None, lowest_above(THRESHOLD), None, memory, "complete")
+        watched = Measured(run)
+        stages = Stages(job, watched, watched.told)
+        shards = [address for address, _ in distributed.list_shards(f"{folder}/all-*.csv")]
         began = time.perf_counter()
-        main(
-            [
-                "mine",
-                f"{folder}/all-*.csv",
-                "--engine",
-                "ray",
-                "--memory",
-                str(memory),
-                "--out",
-                f"{folder}/ray.csv",
-                *same,
-            ]
-        )
+        encoded, _, _ = distributed.encode(stages, shards, model)
+        found = distributed.find(stages, encoded, model, 0, f"{folder}/ray.csv", f"{folder}/clusters.csv")
         seconds = time.perf_counter() - began
-        main(["mine", f"{folder}/all.txt", "--out", f"{folder}/exact.csv", *same])
-        main(["mine", f"{folder}/all.txt", "--approximate", "--out", f"{folder}/one.csv", *same])
+        same = ["mine", f"{folder}/all.txt", "--model", "pretrained", "--threshold", str(THRESHOLD)]
+        main([*same, "--out", f"{folder}/exact.csv"])
+        main([*same, "--approximate", "--out", f"{folder}/one.csv"])
         by_ray, by_all, by_one = (_rows(Path(folder) / f"{name}.csv") for name in ("ray", "exact", "one"))
     both = by_all.keys() & by_ray.keys()
     return {
-        "questions": len(questions), "seconds": seconds, "exact pairs": len(by_all), "pairs": len(by_ray),
-        "recall": len(both) / len(by_all), "not among the exact": len(by_ray) - len(both),
-        "not as --approximate": len(by_ray.keys() ^ by_one.keys()),
-        "largest difference": max(abs(by_all[pair] - by_ray[pair]) for pair in both),
+        "questions": len(questions), "seconds": seconds, "load": os.getloadavg()[0], "exact pairs": len(by_all),
+        "pairs": len(by_ray), "recall": len(both) / len(by_all), "as measured in the run": str(found.recall),
+        "not among the exact": len(by_ray) - len(both), "not as --approximate": len(by_ray.keys() ^ by_one.keys()),
+        "largest difference": max(abs(by_all[pair] - by_ray[pair]) for pair in both), "stages": watched.end(),
     }  # fmt: skip
 
 
@@ -238,10 +233,61 @@ def _keys(pairs: np.ndarray) -> np.ndarray:
     return pairs["first"].astype(np.int64) << 32 | pairs["second"]
 
 
+BILLION = 1_000_000_000
+QUADRATIC = ("cells", "join")  # of n vectors with √n cells: in part n, in part n^1.5
+PRICE = 0.05  # dollars a core hour: what a general-purpose machine costs by the hour at the large clouds, about
+
+
+def projected(figures: Figures, n: int) -> Figures:
+    """Core hours of each stage for n questions, from those that were measured, and their price.
+
+    The products of vectors with centres and within cells grow as n^1.5, where there are √n cells; the rest of these two
+    stages and the other stages as n. Both shares of the two are fitted to the measured sizes, by least squares of the
+    relative error. Cells a question and pairs a question are taken to be as in the largest size.
+    """
+    from scipy.optimize import nnls
+
+    rows = figures["growth"]["found"]
+    sizes = np.array([row["vectors"] for row in rows], float)
+    hours, own = {}, 0.0
+    for stage in rows[-1]["stages"]:
+        if stage == "generate":
+            continue
+        seconds = np.array([row["stages"][stage]["core seconds"] for row in rows])
+        own += rows[-1]["stages"][stage]["driver's core seconds"] / sizes[-1] * n / 3600
+        if stage in QUADRATIC:
+            terms = np.stack((sizes, sizes**1.5), axis=1) / seconds[:, None]
+            linear, steep = nnls(terms, np.ones(len(rows)))[0]
+            hours[stage] = (linear * n + steep * n**1.5) / 3600
+        else:
+            hours[stage] = seconds[-1] / sizes[-1] * n / 3600
+    read = figures["recall"]["found"]
+    for stage in ("read", "copies", "encode"):
+        hours[stage] = read["stages"][stage]["core seconds"] / read["questions"] * n / 3600
+    total = sum(hours.values()) + own
+    sent = rows[-1]["stages"]["cells"]["bytes"] / sizes[-1] * n
+    return {
+        "questions": n, "core hours": {stage: round(value, 1) for stage, value in hours.items()}, "in all": total,
+        "of the first process": own, "hours on 256 cores": total / 256, "dollars": total * PRICE,
+        "terabytes sent to cells": sent / 1e12,
+    }  # fmt: skip
+
+
+def draw(rows: Sequence[Figures], path: Path) -> None:
+    """Core seconds and memory by the number of vectors."""
+    from siamese import plots
+
+    work = [{name: one for name, one in row["stages"].items() if name != "generate"} for row in rows]
+    seconds = [sum(one["core seconds"] + one["driver's core seconds"] for one in stages.values()) for stages in work]
+    memory = [max(one["megabytes"] for one in stages.values()) for stages in work]
+    names = ("vectors", "core seconds of all stages", "MB of a worker at most")
+    plots.growth(np.array([row["vectors"] for row in rows]), np.array(seconds), np.array(memory), names, path)
+
+
 def main() -> None:
     """Measure the parts that are named."""
     parser = argparse.ArgumentParser(prog="python -m siamese.mining.measure_ray", description=__doc__)
-    parser.add_argument("parts", nargs="+", choices=["recall", "growth", "faiss"])
+    parser.add_argument("parts", nargs="+", choices=["recall", "growth", "faiss", "paper"])
     parser.add_argument("--shared", default="../shared/quora", type=Path, metavar="DIR", help="Quora's pairs")
     parser.add_argument("--out", default="reports/scale", type=Path, metavar="DIR")
     parser.add_argument("--memory", default=2_048, type=int, metavar="MB", help="of a worker (default %(default)s)")
@@ -255,11 +301,13 @@ def main() -> None:
         "faiss": lambda: faiss_way(options.shared, (20_000,) if options.quick else (100_000, 262_819)),
     }
     for part in options.parts:
-        found = measures[part]()
         figures = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        found: Any = projected(figures, BILLION) if part == "paper" else measures[part]()
         figures[part] = {"machine": machine(), "found": found}
         write_text(path, json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
         print(json.dumps(figures[part], indent=2, ensure_ascii=False))
+        if part == "growth":
+            draw(found, options.out / "growth.png")
 
 
 if __name__ == "__main__":
