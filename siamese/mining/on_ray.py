@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from siamese.mining.shards import Summary
 from siamese.mining.stages import Runner, Unit
 
 DEATHS = 20  # of workers one after the other before they were ready, after which something else is wrong
+ANSWER = 10  # seconds that a cluster has to answer
 STORE = 512 << 20  # bytes that a local Ray's processes share: a model, centres of cells, a sample
 
 
@@ -49,6 +51,8 @@ def started(address: str | None, memory: int, workers: int | None = None) -> Ite
         import ray.data
     except ImportError as error:
         raise UserError(f"--engine ray needs Ray ({error}): pip install 'ray[data]'") from None
+    if address and address != "auto":
+        _check_answers(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address:  # the package goes to the machines of the cluster, with this run only
         options |= {"address": address, "runtime_env": {"py_modules": [str(Path(siamese.__file__).parent)]}}
@@ -64,6 +68,15 @@ def started(address: str | None, memory: int, workers: int | None = None) -> Ite
         yield _runner(memory)
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """UserError where nobody listens at an address; Ray would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), ANSWER).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise UserError(f"--address {address}: {error}; expected auto, HOST:PORT or ray://HOST:PORT") from None
 
 
 @contextmanager

@@ -113,6 +113,12 @@ def test_more_memory_than_any_machine_has(runner: Runner) -> None:
         on_ray.check_memory(1 << 30)
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nowhere", "127.0.0.1:many"])
+def test_nobody_at_an_address(address: str) -> None:
+    with pytest.raises(UserError, match=f"--address {address}: .*expected auto"), on_ray.started(address, MEMORY):
+        pass
+
+
 def test_a_folder_that_a_machine_does_not_see(tmp_path: Path, runner: Runner) -> None:
     on_ray.check_reachable(str(tmp_path))
     with pytest.raises(UserError, match="memory://here: 1 of the 1 machines do not see it"):
