@@ -195,6 +195,11 @@ def test_hardly_any_questions(tmp_path: Path) -> None:
         found = run(f"{tmp_path}/{count}.txt", tmp_path / f"{count}.csv")
         assert (found.questions, found.pairs) == (count, int(count == 2))
         assert len((tmp_path / f"{count}.csv").read_text().splitlines()) == 1 + found.pairs
+    (tmp_path / "copies").mkdir()
+    for i in range(3):
+        (tmp_path / "copies" / f"{i}.txt").write_text("How are you?\n", encoding="utf-8")
+    assert run(f"{tmp_path}/copies", tmp_path / "copies.csv").questions == 1
+    assert len((tmp_path / "copies.csv.clusters").read_text().splitlines()) == 4
 
 
 @pytest.mark.parametrize(

@@ -63,10 +63,10 @@ def list_shards(address: str) -> list[tuple[str, str]]:
         DataError: there is none.
     """
     files, path = store.connect(address)
-    found = files.glob(path) if any(sign in path for sign in "*?[") else [path]
-    found = [name for one in found for name in (sorted(files.find(one)) if files.isdir(one) else [one])]
+    found = [path] if files.exists(path) else files.glob(path)
+    found = [name for one in found for name in (files.find(one) if files.isdir(one) else [one])]
     found = sorted(name for name in found if name.lower().endswith(FORMATS) and "/." not in name)
-    if not found or not files.exists(found[0]):
+    if not found:
         raise DataError(f"{address}: no questions there; expected a file, folder or glob of {', '.join(FORMATS)}")
     shown = []
     for name in found:
@@ -83,7 +83,7 @@ def encode(stages: Stages, addresses: Sequence[str], model: SiameseModel) -> tup
         DataError: a shard that cannot be used.
     """
     job = stages.job
-    sizes = [store.connect(address)[0].size(store.connect(address)[1]) for address in addresses]
+    sizes = [files.size(path) for files, path in map(store.connect, addresses)]
     groups = 1 + sum(sizes) // A_TEXT * A_DIGEST // (job.memory << 20)
     read = stages("read", shards.read_shard, [
         {"shard": i, "address": address, "groups": groups} for i, address in enumerate(addresses)
