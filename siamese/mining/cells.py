@@ -50,30 +50,38 @@ class Recall:
 
 @dataclass(frozen=True)
 class Cells:
-    """Which vectors lie in which cells."""
+    """Which of n vectors lie in which of the cells from `first` on: all cells, or those that one worker joins."""
 
     of: np.ndarray  # (n, p) int32, the cells of each vector
-    members: np.ndarray  # (n · p,) the vectors of cell 0, of cell 1, …, each in ascending order
-    starts: np.ndarray  # (k + 1,) where they begin
+    members: np.ndarray  # the vectors of each cell, in ascending order
+    starts: np.ndarray  # (cells + 1,) where those of a cell begin
+    first: int = 0
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
     @classmethod
-    def assign(cls, vectors: Tensor, centres: Tensor, p: int) -> "Cells":
-        """Put each of n vectors, (n, d), into the p cells with the nearest of the centres, (k, d)."""
-        of = nearest(vectors, centres, p)
+    def between(cls, of: np.ndarray, first: int, stop: int) -> "Cells":
+        """The cells from `first` up to `stop`, by the p cells of each vector, (n, p) int32."""
         order = np.argsort(of.ravel(), kind="stable")
-        starts = np.searchsorted(of.ravel()[order], np.arange(len(centres) + 1))
-        return cls(of, (order // p).astype(np.int32), starts)
+        starts = np.searchsorted(of.ravel()[order], np.arange(first, stop + 1))
+        return cls(of, (order // of.shape[1]).astype(np.int32), starts, first)
 
-    def join(self, vectors: Vectors, cell: int, wanted: Wanted) -> np.ndarray:
-        """Every pair that is wanted and belongs to a cell; found.PAIR, ordered by first and second."""
-        members = self.members[self.starts[cell] : self.starts[cell + 1]]
+    def join(self, vectors: Vectors, cell: int, wanted: Wanted, split: int | None = None) -> np.ndarray:
+        """Every pair that is wanted and belongs to a cell; found.PAIR, ordered by first and second.
+
+        Args:
+            vectors: the n vectors.
+            cell: from `first` on.
+            wanted: which pairs are.
+            split: where it is given, only pairs of one of the first `split` vectors with one of the others.
+        """
+        members = self.members[self.starts[cell - self.first] : self.starts[cell - self.first + 1]]
         # Filled up with zeros: for products of each new shape torch takes time, and memory that it keeps.
         rounded = vectors.rounded.new_zeros(-(-len(members) // SHAPE) * SHAPE, vectors.rounded.shape[1])
         rounded[: len(members)] = vectors.rounded[torch.from_numpy(members).long()]
-        found = candidates(rounded, 0, len(rounded), lambda: vectors.level(wanted.lowest))
+        left, right = (len(rounded), 0) if split is None else (int(np.searchsorted(members, split)),) * 2
+        found = candidates(rounded, 0, left, lambda: vectors.level(wanted.lowest), right)
 
         def own() -> Iterator[tuple[np.ndarray, np.ndarray]]:
             for i, j in found:
@@ -94,11 +102,23 @@ def first_shared(cells1: np.ndarray, cells2: np.ndarray) -> np.ndarray:
     return shared
 
 
-def learn(vectors: Tensor, count: int, seed: int) -> Tensor:
-    """The centres of cells, by k-means on the sphere (Dhillon and Modha 2001); (count, d) float32, of length 1."""
-    random = np.random.default_rng(seed)
-    chosen = random.permutation(len(vectors))[: count * LEARNED_ON]
-    x = vectors[torch.from_numpy(chosen)].float()
+def cells_for(n: int) -> int:
+    """How many cells n vectors have."""
+    return max(1, int(CELLS * n**0.5))
+
+
+def learned_on(n: int, count: int, seed: int) -> np.ndarray:
+    """Which of n vectors the centres of `count` cells are learned on."""
+    return np.random.default_rng(seed).permutation(n)[: count * LEARNED_ON]
+
+
+def learn(x: Tensor, count: int) -> Tensor:
+    """The centres of cells, by k-means on the sphere (Dhillon and Modha 2001); (count, d) float32, of length 1.
+
+    Args:
+        x: (m, d) float32, vectors in random order.
+        count: of cells, m at most.
+    """
     centres = x[:count].clone()
     for _ in range(ROUNDS):
         sums = torch.zeros_like(centres).index_add_(0, torch.from_numpy(nearest(x, centres, 1)[:, 0]).long(), x)
@@ -125,15 +145,32 @@ def make_cells(vectors: Vectors, lowest: int, seed: int) -> tuple[Cells, Recall]
     Raises:
         UserError: MOST_CELLS cells a vector are not enough.
     """
-    centres = learn(vectors.rounded, max(1, int(CELLS * len(vectors) ** 0.5)), seed)
+    n, count = len(vectors), cells_for(len(vectors))
+    centres = learn(vectors.rounded[torch.from_numpy(learned_on(n, count, seed))].float(), count)
     first, second = sampled_pairs(vectors, lowest, seed)
     most = min(MOST_CELLS, len(centres))
     near1, near2 = (nearest(vectors.rounded[torch.from_numpy(rows)], centres, most) for rows in (first, second))
-    needed = cells_needed(near1, near2)
-    half = np.random.default_rng(seed).permutation(len(vectors)) % 2 == 0
+    p, found = choose(first, cells_needed(near1, near2), n, most, seed)
+    return Cells.between(nearest(vectors.rounded, centres, p), 0, len(centres)), found
+
+
+def choose(first: np.ndarray, needed: np.ndarray, n: int, most: int, seed: int) -> tuple[int, Recall]:
+    """The cells a vector that one half of a sample shows to be enough, and the recall that the other half shows.
+
+    Args:
+        first: (m,) which of the n vectors was sampled, of each of its pairs.
+        needed: (m,) the cells a vector that it takes to find the pair.
+        n: vectors.
+        most: cells a vector.
+        seed: of the halves.
+
+    Raises:
+        UserError: `most` are not enough.
+    """
+    half = np.random.default_rng(seed).permutation(n) % 2 == 0
     choosing = half[first]
     p = fewest_cells(first[choosing], needed[choosing], most)
-    return Cells.assign(vectors.rounded, centres, p), recall(first[~choosing], needed[~choosing] <= p)
+    return p, recall(first[~choosing], needed[~choosing] <= p)
 
 
 def fewest_cells(question: np.ndarray, needed: np.ndarray, most: int) -> int:
@@ -166,7 +203,7 @@ def sampled_pairs(vectors: Vectors, lowest: int, seed: int) -> tuple[np.ndarray,
     rows, level = np.random.default_rng(seed).permutation(len(vectors)), vectors.level(lowest)
     found, having = [(np.empty(0, np.int64),) * 2], 0
     for start in range(0, len(rows), TILE):
-        if start >= SAMPLE and (having >= ENOUGH or start >= SHARE * len(rows)):
+        if sampled_enough(start, having, len(rows)):
             break
         part = rows[start : start + TILE]
         for i, j in cells_above(vectors.rounded[torch.from_numpy(part)], vectors.rounded, lambda: level):
@@ -175,6 +212,11 @@ def sampled_pairs(vectors: Vectors, lowest: int, seed: int) -> tuple[np.ndarray,
         having = len(np.unique(np.concatenate([first for first, _ in found])))
     first, second = (np.concatenate(column) for column in zip(*found))
     return first, second
+
+
+def sampled_enough(sampled: int, having: int, n: int) -> bool:
+    """Whether so many of n vectors are sample enough, where `having` of them have pairs."""
+    return sampled >= SAMPLE and (having >= ENOUGH or sampled >= SHARE * n)
 
 
 def cells_needed(near1: np.ndarray, near2: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
     from siamese.mining.questions import Questions
     from siamese.mining.tables import Probability
+    from siamese.model import SiameseModel
 
+ENGINES = ("process", "ray")
 LINKAGES = ("complete", "connected")  # the first is the default; why: reports/archive/mining.md
 MEMORY = 2_048  # MB
 A_LINK = 300  # bytes a pair that complete linkage takes, about
@@ -30,8 +33,8 @@ def add_commands(commands: Any) -> None:
     sub: argparse.ArgumentParser = commands.add_parser("mine", help=text, description=text)
     sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
     sub.set_defaults(run=mine)
-    sub.add_argument("file", nargs="?", metavar="QUESTIONS",
-                     help=".txt with a question a line, or .csv, .tsv, .jsonl, .parquet")  # fmt: skip
+    sub.add_argument("file", nargs="?", metavar="QUESTIONS", help=".txt with a question a line, or .csv, .tsv, .jsonl, "
+                     ".parquet; with --engine ray also a folder or glob of them, at any fsspec address")  # fmt: skip
     sub.add_argument("--out", metavar="PATH", help="the CSV to write: pairs, most similar first")
     sub.add_argument("--threshold", type=float, metavar="T", help="0 to 1, instead of the model's")
     sub.add_argument("--max-pairs", type=int, metavar="N", help="only the N most similar pairs")
@@ -50,6 +53,10 @@ def add_commands(commands: Any) -> None:
     group.add_argument("--approximate", action="store_true", help="faster on more than about 200,000 questions, and "
                        "finds 99 %% of the pairs or more; the recall is measured and printed")  # fmt: skip
     group.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    group.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="ray: more questions than this machine "
+                       "holds, on its cores or a cluster, by cells as --approximate; --memory is a worker's "
+                       "(pip install 'ray[data]')")  # fmt: skip
+    group.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT")
     group = sub.add_argument_group("a threshold from labels")
     group.add_argument("--label-sample", type=int, metavar="N", help="write N of the pairs to --out, for a person to "
                        "label: 1 or 0 in the column is_duplicate")  # fmt: skip
@@ -72,9 +79,77 @@ def mine(options: argparse.Namespace) -> None:
         raise UserError("mine needs --out PATH, the CSV to write")
     if not options.file and not options.mined:
         raise UserError("mine needs a file of questions, or --from PATH with pairs that were mined before")
+    if options.engine == "ray":
+        return _on_ray(options)
+    if options.address:
+        raise UserError("--address is a Ray cluster's; it needs --engine ray")
     if options.mined:
         return _from_pairs(options)
     _from_questions(options)
+
+
+def _on_ray(options: argparse.Namespace) -> None:
+    for name, value in (("from", options.mined), ("report", options.report), ("label-sample", options.label_sample)):
+        if value:
+            raise UserError(f"--{name} needs no Ray: leave --engine ray out, and give the pairs by --from PATH")
+    from siamese.mining import distributed, on_ray, stages, store
+    from siamese.mining.found import lowest_above
+    from siamese.mining.mine import Settings
+    from siamese.mining.shards import Job
+
+    shards = distributed.list_shards(options.file)
+    model = load_model(options.model)
+    settings = Settings(model.threshold_for(options.threshold), options.max_pairs, True, options.memory, options.seed)
+    out, groups = store.absolute(options.out), options.clusters and store.absolute(options.clusters)
+    job = Job(f"{out}.unfinished", options.question_column, options.id_column, lowest_above(settings.threshold),
+              settings.max_pairs, settings.memory, options.linkage if groups else "")  # fmt: skip
+    identity = {"questions": shards, "model": distributed.fingerprint(model), "seed": settings.seed, **vars(job)}
+    try:
+        with store.held(job.work), on_ray.started(options.address, job.memory) as run, StageBar() as told:
+            on_ray.check_reachable(job.work)
+            stages.begin(job, identity, options.resume)
+            try:
+                work = stages.Stages(job, run, told)
+                encoded, copies, blank = distributed.encode(work, [address for address, _ in shards], model)
+                found = distributed.find(work, encoded, model, settings.seed, out, groups)
+            except on_ray.Lost:
+                raise
+            except UserError:  # going on would fail again
+                store.clear(job.work)
+                raise
+            store.clear(job.work)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command with --resume goes on", file=sys.stderr)
+        raise
+    _say_questions(found.questions, copies, blank)
+    if found.recall:
+        print(f"{found.cells:,} cells, each question in {found.p}: recall {found.recall}")
+    _say_pairs(found.pairs, found.last, options.out)
+    if groups:
+        _say_clusters(found.clusters, found.members, options.linkage, options.clusters)
+    if options.threshold is None:
+        _note(options, model, found.questions, found.pairs)
+
+
+class StageBar:
+    """Shows how far each stage is."""
+
+    def __init__(self) -> None:
+        self.stage, self.bars = "", ExitStack()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        from siamese.progress import CountBar
+
+        if stage != self.stage:
+            self.bars.close()
+            self.stage, self.bar = stage, self.bars.enter_context(CountBar(f"units of the stage {stage}"))
+        self.bar(done, total)
+
+    def __enter__(self) -> "StageBar":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bars.close()
 
 
 def _from_questions(options: argparse.Namespace) -> None:
@@ -106,14 +181,18 @@ def _from_questions(options: argparse.Namespace) -> None:
         print("\nstopped; the same command with --resume goes on", file=sys.stderr)
         raise
     if options.threshold is None and not options.label_sample:
-        n = len(questions)
-        print(
-            f"note: the threshold {threshold:.3f} was chosen on labelled pairs, {model.calibration.prior:.0%} of them "
-            f"duplicates. Of the {n * (n - 1) // 2:,} pairs of these questions far fewer are, so it says little about "
-            f"how many of the {count:,} above it are right. To find out:\n"
-            f"  {program()} mine --from {shlex.quote(options.out)} --label-sample 200 --out to_label.csv",
-            file=sys.stderr,
-        )
+        _note(options, model, len(questions), count)
+
+
+def _note(options: argparse.Namespace, model: "SiameseModel", n: int, count: int) -> None:
+    """That the model's own threshold says little here."""
+    print(
+        f"note: the threshold {model.threshold:.3f} was chosen on labelled pairs, {model.calibration.prior:.0%} of "
+        f"them duplicates. Of the {n * (n - 1) // 2:,} pairs of these questions far fewer are, so it says little "
+        f"about how many of the {count:,} above it are right. To find out:\n"
+        f"  {program()} mine --from {shlex.quote(options.out)} --label-sample 200 --out to_label.csv",
+        file=sys.stderr,
+    )
 
 
 def _from_pairs(options: argparse.Namespace) -> None:
@@ -143,10 +222,22 @@ def _read(options: argparse.Namespace) -> "Questions":
     from siamese.mining.questions import Questions
 
     questions = Questions.read(options.file, options.question_column, options.id_column)
-    more = [f"{len(questions.copies):,} exact copies collapsed"] if questions.copies else []
-    more += [f"{questions.blank:,} blank ones left out"] if questions.blank else []
-    print(f"{len(questions):,} different questions{''.join(f', {text}' for text in more)}")
+    _say_questions(len(questions), len(questions.copies), questions.blank)
     return questions
+
+
+def _say_questions(count: int, copies: int, blank: int) -> None:
+    more = [f"{copies:,} exact copies collapsed"] if copies else []
+    more += [f"{blank:,} blank ones left out"] if blank else []
+    print(f"{count:,} different questions{''.join(f', {text}' for text in more)}")
+
+
+def _say_pairs(count: int, last: float | None, out: str) -> None:
+    print(f"{count:,} pairs{'' if last is None else f', down to a similarity of {last}'}: {out}")
+
+
+def _say_clusters(count: int, members: int, linkage: str, out: str) -> None:
+    print(f"{count:,} clusters of {members:,} different questions, {linkage} linkage: {out}")
 
 
 def _write(options: argparse.Namespace, questions: "Questions", ranked: Ranking, probability: "Probability") -> int:
@@ -158,7 +249,7 @@ def _write(options: argparse.Namespace, questions: "Questions", ranked: Ranking,
     from siamese.mining import tables
 
     count, last = tables.write_pairs(options.out, questions, ranked(), probability)
-    print(f"{count:,} pairs{'' if last is None else f', down to a similarity of {last}'}: {options.out}")
+    _say_pairs(count, last, options.out)
     if not options.clusters and not options.report:
         return count
     if options.linkage == "complete" and count * A_LINK > options.memory << 20:
@@ -174,8 +265,7 @@ def _write(options: argparse.Namespace, questions: "Questions", ranked: Ranking,
     members = sum(len(cluster.members) for cluster in found)
     if options.clusters:
         tables.write_clusters(options.clusters, questions, found)
-        how = f"{options.linkage} linkage"
-        print(f"{len(found):,} clusters of {members:,} different questions, {how}: {options.clusters}")
+        _say_clusters(len(found), members, options.linkage, options.clusters)
     if options.report:
         from siamese.mining import report
 

@@ -116,14 +116,14 @@ def cells_above(left: Tensor, right: Tensor, level: Callable[[], float]) -> Iter
 
 
 def candidates(
-    rounded: Tensor, start: int, stop: int, level: Callable[[], float]
+    rounded: Tensor, start: int, stop: int, level: Callable[[], float], others: int = 0
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows of one matrix whose products reach a level: pairs with start ≤ first < stop and first < second."""
+    """Rows of one matrix whose products reach a level: pairs with start ≤ first < stop, first < second ≥ others."""
     for tile in range(start, stop, TILE):
-        left = rounded[tile : min(tile + TILE, stop)]
-        for i, j in cells_above(left, rounded[tile:], level):
-            upper = i < j
-            yield i[upper] + tile, j[upper] + tile
+        left, right = rounded[tile : min(tile + TILE, stop)], max(tile, others)
+        for i, j in cells_above(left, rounded[right:], level):
+            upper = i + tile < j + right
+            yield i[upper] + tile, j[upper] + right
 
 
 def scored(vectors: Vectors, found: Iterator[tuple[np.ndarray, np.ndarray]], wanted: Wanted) -> np.ndarray:

@@ -8,6 +8,8 @@ MILLION = 1_000_000
 
 # A pair: its similarity in millionths, and the numbers of its questions, first < second.
 PAIR = np.dtype([("millionths", "<i4"), ("first", "<i4"), ("second", "<i4")])
+# The same of more questions than one machine holds, whose numbers say where they stand.
+LONG_PAIR = np.dtype([("millionths", "<i4"), ("first", "<i8"), ("second", "<i8")])
 
 
 def lowest_above(threshold: float) -> int:

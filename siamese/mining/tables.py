@@ -25,6 +25,11 @@ OF_THESE = "the pairs that were mined from these questions"
 Probability = Callable[[np.ndarray], np.ndarray]  # of similarities
 
 
+def header(ids: bool) -> bytes:
+    """The first line of a file of pairs."""
+    return (",".join(f'"{name}"' for name in [*PAIRS, *(["id1", "id2"] if ids else [])]) + "\n").encode()
+
+
 @contextmanager
 def _writing(path: str | Path, names: list[str]) -> Iterator[Any]:
     """A writer of CSV rows; the file is written whole or not at all."""
@@ -116,18 +121,30 @@ def write_clusters(path: str | Path, questions: Questions, clusters: Sequence[Cl
 
     An exact copy stands after the question that it is a copy of, which is its neighbour.
     """
+    numbered = enumerate(cluster_rows(questions, clusters), 1)
+    write_cluster_rows(path, ([number, *row] for number, rows in numbered for row in rows), bool(questions.ids))
+
+
+def cluster_rows(questions: Questions, clusters: Iterable[Cluster]) -> Iterator[list[list[Any]]]:
+    """Of each cluster its rows: representative, question, id, neighbour, its id, similarity; ids where there are."""
     texts, ids, copies = questions.texts, questions.ids, questions.copies_of()
 
     def named(question: int, id: str | None = None) -> list[str]:
         return [texts[question], *([ids[question] if id is None else id] if ids else [])]
 
+    for cluster in clusters:
+        rows: list[list[Any]] = []
+        for place, (question, neighbour, similarity) in enumerate(cluster.members):
+            rows.append([int(place == 0), *named(question), *named(neighbour), similarity])
+            rows += [[0, *named(question, id), *named(question), 1.0] for id in copies.get(question, ())]
+        yield rows
+
+
+def write_cluster_rows(path: str | Path, rows: Iterable[Sequence[Any]], ids: bool) -> None:
+    """Write the rows of clusters, each with the number of its cluster before it."""
     names = ["cluster", "representative", "question", "id", "neighbour", "neighbour_id", "similarity"]
     with _writing(path, [name for name in names if ids or not name.endswith("id")]) as writer:
-        for number, cluster in enumerate(clusters, 1):
-            for place, (question, neighbour, similarity) in enumerate(cluster.members):
-                writer.writerow([number, int(place == 0), *named(question), *named(neighbour), similarity])
-                for id in copies.get(question, ()):
-                    writer.writerow([number, 0, *named(question, id), *named(question), 1.0])
+        writer.writerows(rows)
 
 
 def write_sample(
