@@ -1,7 +1,5 @@
 """An archive of questions: adding, removing, and searching by meaning and by words."""
 
-import hashlib
-import json
 import os
 import shutil
 import sqlite3
@@ -19,6 +17,7 @@ from siamese.archive.database import DATABASE, LISTS, VECTORS, Database, Meta
 from siamese.config import PRETRAINED
 from siamese.errors import ArchiveError, UserError
 from siamese.files import sync_folder
+from siamese.fingerprint import fingerprint
 from siamese.locking import locked
 from siamese.model import SiameseModel, cosine
 
@@ -293,19 +292,6 @@ class Archive:
             id, question = self._database.execute("SELECT id, question FROM questions WHERE row = ?", (row,)).fetchone()
             hits.append(Hit(id, question, s, p, s > self.model.threshold))
         return hits
-
-
-def fingerprint(model: SiameseModel) -> str:
-    """SHA-256 of all that decides a model's vectors: its weights, its words and how it cuts and joins them."""
-    config = model.config
-    digest = hashlib.sha256(repr((config.tokens, config.buckets, config.skip, config.padding)).encode())
-    if model.architecture is not None:
-        digest.update(json.dumps(model.architecture, sort_keys=True).encode())
-    digest.update(model.tokenizer.text().encode("utf-8", "surrogatepass"))
-    for name, weight in sorted(model.weights.items()):
-        digest.update(f"{name} {weight.dtype} {weight.shape}".encode())
-        digest.update(np.ascontiguousarray(weight).data)
-    return digest.hexdigest()
 
 
 def _id(value: str, position: int | None = None) -> str:

@@ -92,6 +92,7 @@ def _on_ray(options: argparse.Namespace) -> None:
     for name, value in (("from", options.mined), ("report", options.report), ("label-sample", options.label_sample)):
         if value:
             raise UserError(f"--{name} needs no Ray: leave --engine ray out, and give the pairs by --from PATH")
+    from siamese.fingerprint import fingerprint
     from siamese.mining import distributed, on_ray, stages, store
     from siamese.mining.found import lowest_above
     from siamese.mining.mine import Settings
@@ -103,7 +104,7 @@ def _on_ray(options: argparse.Namespace) -> None:
     out, groups = store.absolute(options.out), options.clusters and store.absolute(options.clusters)
     job = Job(f"{out}.unfinished", options.question_column, options.id_column, lowest_above(settings.threshold),
               settings.max_pairs, settings.memory, options.linkage if groups else "")  # fmt: skip
-    identity = {"questions": shards, "model": distributed.fingerprint(model), "seed": settings.seed, **vars(job)}
+    identity = {"questions": shards, "model": fingerprint(model), "seed": settings.seed, **vars(job)}
     try:
         with store.held(job.work), on_ray.started(options.address, job.memory) as run, StageBar() as told:
             on_ray.check_reachable(job.work)

@@ -1,6 +1,5 @@
 """Mining by many workers: from shards of questions to ranked pairs and clusters, stage by stage."""
 
-import hashlib
 import heapq
 import shutil
 from collections.abc import Iterator, Sequence
@@ -292,15 +291,6 @@ def _numbered(rows: Iterator[list[Any]]) -> Iterator[list[Any]]:
         number += (size, lowest) != last
         last = size, lowest
         yield [number, *row]
-
-
-def fingerprint(model: SiameseModel) -> str:
-    """What tells whether two models make the same vectors."""
-    digest = hashlib.sha256(repr(model.config).encode())
-    digest.update("\n".join(model.tokenizer.words).encode("utf-8", "surrogatepass"))
-    for name in sorted(model.weights):
-        digest.update(np.ascontiguousarray(model.weights[name]).data)
-    return digest.hexdigest()
 
 
 def find(stages: Stages, encoded: Encoded, model: SiameseModel, seed: int, out: str, clusters_out: str | None) -> Found:
