@@ -238,40 +238,43 @@ def _keys(pairs: np.ndarray) -> np.ndarray:
 
 
 BILLION = 1_000_000_000
-QUADRATIC = ("cells", "join")  # of n vectors with √n cells: in part n, in part n^1.5
+POWERS = {"cells": 0, "join": 2}  # of p, where the stage grows as n^1.5
 PRICE = 0.05  # dollars a core hour: what a general-purpose machine costs by the hour at the large clouds, about
 
 
 def projected(figures: Figures, n: int) -> Figures:
     """Core hours of each stage for n questions, from those that were measured, and their price.
 
-    The products of vectors with centres and within cells grow as n^1.5, where there are √n cells; the rest of these two
-    stages and the other stages as n. Both shares of the two are fitted to the measured sizes, by least squares of the
-    relative error. Cells a question and pairs a question are taken to be as in the largest size.
+    With √n cells, products of n vectors with the centres grow as n^1.5, and those within cells, where a vector is in p
+    of them, as p² n^1.5. The rest of these two stages grows as p n, all other stages as n. The shares of the two are
+    fitted to the measured sizes, by least squares of the relative error; p is taken to be the largest that was chosen,
+    and the pairs a question as many as of the largest size.
     """
     from scipy.optimize import nnls
 
     rows = figures["growth"]["found"]
-    sizes = np.array([row["vectors"] for row in rows], float)
+    sizes, p = (np.array([row[name] for row in rows], float) for name in ("vectors", "p"))
+    most = p.max()
     hours, own = {}, 0.0
     for stage in rows[-1]["stages"]:
         if stage == "generate":
             continue
         seconds = np.array([row["stages"][stage]["core seconds"] for row in rows])
         own += rows[-1]["stages"][stage]["driver's core seconds"] / sizes[-1] * n / 3600
-        if stage in QUADRATIC:
-            terms = np.stack((sizes, sizes**1.5), axis=1) / seconds[:, None]
+        if stage in POWERS:
+            terms = np.stack((p * sizes, p ** POWERS[stage] * sizes**1.5), axis=1) / seconds[:, None]
             linear, steep = nnls(terms, np.ones(len(rows)))[0]
-            hours[stage] = (linear * n + steep * n**1.5) / 3600
+            hours[stage] = (linear * most * n + steep * most ** POWERS[stage] * n**1.5) / 3600
         else:
             hours[stage] = seconds[-1] / sizes[-1] * n / 3600
     read = figures["recall"]["found"]
     for stage in ("read", "copies", "encode"):
         hours[stage] = read["stages"][stage]["core seconds"] / read["questions"] * n / 3600
     total = sum(hours.values()) + own
-    sent = rows[-1]["stages"]["cells"]["bytes"] / sizes[-1] * n
+    sent = rows[-1]["stages"]["cells"]["bytes"] / sizes[-1] / p[-1] * most * n
     return {
-        "questions": n, "core hours": {stage: round(value, 1) for stage, value in hours.items()}, "in all": total,
+        "questions": n, "p": int(most), "in all": total,
+        "core hours": {stage: round(value, 1) for stage, value in hours.items()},
         "of the first process": own, "hours on 256 cores": total / 256, "dollars": total * PRICE,
         "terabytes sent to cells": sent / 1e12,
     }  # fmt: skip
