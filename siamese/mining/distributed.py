@@ -207,8 +207,9 @@ def write_pairs(
     for part, count in enumerate(np.sum([one["ranges"] for one in ranked], axis=0).tolist() if ranked else []):
         limit = count if left is None else min(count, left)
         left = None if left is None else left - limit
-        if limit or not units:
-            units.append({"part": part, "limit": limit, "ids": ids})
+        if count and not limit:
+            break
+        units.append({"part": part, "limit": limit, "ids": ids})
     written = stages("write", ranks.write_range, units, (model.calibration, files))
     with store.writing(out) as path, open(path, "wb") as target:
         target.write(tables.header(ids))
@@ -216,7 +217,8 @@ def write_pairs(
             files_there, source = store.connect(f"{job.work}/written/{unit['part']:06}.csv")
             with files_there.open(source, "rb") as opened:
                 shutil.copyfileobj(opened, target)
-    return sum(one["pairs"] for one in written), written[-1]["last"] if written else None, len(units)
+    last = [one["last"] for one in written if one["pairs"]]
+    return sum(one["pairs"] for one in written), last[-1] if last else None, len(units)
 
 
 def write_clusters(stages: Stages, encoded: Encoded, parts: int, out: str) -> tuple[int, int]:

@@ -174,7 +174,8 @@ def recall(shared: Path, memory: int) -> Figures:
         "questions": len(questions), "seconds": seconds, "load": os.getloadavg()[0], "exact pairs": len(by_all),
         "pairs": len(by_ray), "recall": len(both) / len(by_all), "as measured in the run": str(found.recall),
         "not among the exact": len(by_ray) - len(both), "not as --approximate": len(by_ray.keys() ^ by_one.keys()),
-        "largest difference": max(abs(by_all[pair] - by_ray[pair]) for pair in both), "stages": watched.end(),
+        "largest difference": max(abs(by_all[pair] - by_ray[pair]) for pair in both),
+        "stages": {name: watched.stages[name] for name in ("read", "copies", "encode")},
     }  # fmt: skip
 
 
@@ -184,7 +185,10 @@ def _rows(path: Path) -> dict[tuple[str, str], float]:
 
 
 def faiss_way(shared: Path, sizes: Sequence[int]) -> list[Figures]:
-    """Our cell join beside faiss's own: an IVF index of as many cells, searched for all its vectors within a range."""
+    """Our cell join beside faiss's own: an IVF index of as many cells, searched for all its vectors within a range.
+
+    In seconds of a core, whoever else uses the machine.
+    """
     import faiss
     import torch
 
@@ -192,29 +196,29 @@ def faiss_way(shared: Path, sizes: Sequence[int]) -> list[Figures]:
     for count in sizes:
         vectors = known[np.random.default_rng(0).permutation(len(known))[:count]]
         lowest = lowest_above(THRESHOLD)
-        began = time.perf_counter()
+        began = time.process_time()
         ready = exact.made_ready(vectors, lowest)
         made, _ = cells.make_cells(ready, lowest, 0)
-        chosen = time.perf_counter()
+        chosen = time.process_time()
         pairs = np.concatenate([made.join(ready, cell, Wanted(lowest)) for cell in range(len(made))])
         row: Figures = {
             "vectors": count, "cells": len(made), "p": made.of.shape[1], "choosing": chosen - began,
-            "joining": time.perf_counter() - chosen, "pairs": len(pairs), "faiss": [],
+            "joining": time.process_time() - chosen, "pairs": len(pairs), "faiss": [],
         }  # fmt: skip
         all_pairs = exact.join_rows(ready, 0, count, Wanted(lowest))
         row["recall"] = len(np.intersect1d(_keys(pairs), _keys(all_pairs))) / len(all_pairs)
-        began = time.perf_counter()
+        began = time.process_time()
         index = faiss.IndexIVFFlat(
             faiss.IndexFlatIP(vectors.shape[1]), vectors.shape[1], len(made), faiss.METRIC_INNER_PRODUCT
         )
         index.train(vectors[: len(made) * cells.LEARNED_ON])
         index.add(vectors)
-        row["faiss made"] = time.perf_counter() - began
+        row["faiss made"] = time.process_time() - began
         for probes in (4, 8, 16):
             index.nprobe = probes
-            began = time.perf_counter()
+            began = time.process_time()
             limits, _, other = index.range_search(vectors, lowest / 1e6 - 1e-6)
-            seconds = time.perf_counter() - began
+            seconds = time.process_time() - began
             first = np.repeat(np.arange(count), (limits[1:] - limits[:-1]).astype(int))
             both = np.zeros(len(first), PAIR)
             both["first"], both["second"] = np.minimum(first, other), np.maximum(first, other)
@@ -234,40 +238,43 @@ def _keys(pairs: np.ndarray) -> np.ndarray:
 
 
 BILLION = 1_000_000_000
-QUADRATIC = ("cells", "join")  # of n vectors with √n cells: in part n, in part n^1.5
+POWERS = {"cells": 0, "join": 2}  # of p, where the stage grows as n^1.5
 PRICE = 0.05  # dollars a core hour: what a general-purpose machine costs by the hour at the large clouds, about
 
 
 def projected(figures: Figures, n: int) -> Figures:
     """Core hours of each stage for n questions, from those that were measured, and their price.
 
-    The products of vectors with centres and within cells grow as n^1.5, where there are √n cells; the rest of these two
-    stages and the other stages as n. Both shares of the two are fitted to the measured sizes, by least squares of the
-    relative error. Cells a question and pairs a question are taken to be as in the largest size.
+    With √n cells, products of n vectors with the centres grow as n^1.5, and those within cells, where a vector is in p
+    of them, as p² n^1.5. The rest of these two stages grows as p n, all other stages as n. The shares of the two are
+    fitted to the measured sizes, by least squares of the relative error; p is taken to be the largest that was chosen,
+    and the pairs a question as many as of the largest size.
     """
     from scipy.optimize import nnls
 
     rows = figures["growth"]["found"]
-    sizes = np.array([row["vectors"] for row in rows], float)
+    sizes, p = (np.array([row[name] for row in rows], float) for name in ("vectors", "p"))
+    most = p.max()
     hours, own = {}, 0.0
     for stage in rows[-1]["stages"]:
         if stage == "generate":
             continue
         seconds = np.array([row["stages"][stage]["core seconds"] for row in rows])
         own += rows[-1]["stages"][stage]["driver's core seconds"] / sizes[-1] * n / 3600
-        if stage in QUADRATIC:
-            terms = np.stack((sizes, sizes**1.5), axis=1) / seconds[:, None]
+        if stage in POWERS:
+            terms = np.stack((p * sizes, p ** POWERS[stage] * sizes**1.5), axis=1) / seconds[:, None]
             linear, steep = nnls(terms, np.ones(len(rows)))[0]
-            hours[stage] = (linear * n + steep * n**1.5) / 3600
+            hours[stage] = (linear * most * n + steep * most ** POWERS[stage] * n**1.5) / 3600
         else:
             hours[stage] = seconds[-1] / sizes[-1] * n / 3600
     read = figures["recall"]["found"]
     for stage in ("read", "copies", "encode"):
         hours[stage] = read["stages"][stage]["core seconds"] / read["questions"] * n / 3600
     total = sum(hours.values()) + own
-    sent = rows[-1]["stages"]["cells"]["bytes"] / sizes[-1] * n
+    sent = rows[-1]["stages"]["cells"]["bytes"] / sizes[-1] / p[-1] * most * n
     return {
-        "questions": n, "core hours": {stage: round(value, 1) for stage, value in hours.items()}, "in all": total,
+        "questions": n, "p": int(most), "in all": total,
+        "core hours": {stage: round(value, 1) for stage, value in hours.items()},
         "of the first process": own, "hours on 256 cores": total / 256, "dollars": total * PRICE,
         "terabytes sent to cells": sent / 1e12,
     }  # fmt: skip
