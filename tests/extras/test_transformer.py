@@ -392,6 +392,16 @@ def test_a_tampered_folder_is_refused(name: str, trained: Path, tmp_path: Path, 
     assert str(error.value).startswith(str(folder)) and "\n" not in str(error.value)
 
 
+def test_positions_that_are_not_counted_from_0(
+    encoders: Callable[[str], Path], parts: datasets.Datasets, tmp_path: Path, seal: Callable[[Path], None]
+) -> None:
+    fit(TINY.replace(encoder=str(encoders("roberta")), epochs=0), parts).save(tmp_path)
+    architecture(max_position_embeddings=33)(tmp_path)
+    seal(tmp_path)
+    with pytest.raises(ModelError, match="the tokenizer reads 32 tokens, the model 31"):
+        SiameseModel.load(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
 def test_a_changed_byte_is_refused(name: str, trained: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(trained, tmp_path / "model"))
