@@ -376,6 +376,10 @@ ATTACKS = {
     "not JSON": (lambda folder: (folder / "tokenizer.json").write_text("{"), "not a file of a model"),
     "lists 100,000 deep": (lambda folder: (folder / "tokenizer.json").write_text("[" * 100_000), "not a file"),
     "a vocabulary that is text": (tokenizer("model.vocab", "how"), "not a tokenizer"),
+    "a field twice": (
+        lambda folder: (folder / "tokenizer.json").write_text(
+            '{"padding": {"strategy": {"Fixed": 1000000000000}}, ' + (folder / "tokenizer.json").read_text("utf-8")[1:],
+            "utf-8"), "a field twice"),
     "another file's words": (lambda folder: (folder / "tokenizer.json").rename(folder / "vocabulary.txt"), "tokenizer"),
 }  # fmt: skip
 
