@@ -192,8 +192,8 @@ _TENSORFLOW = _TRAX_2021.replace(
     wrap=False, anchors="columns", optimizer="keras-adam", schedule="constant",
 )  # fmt: skip
 
-# A pretrained encoder knows much already: a hundredth of the learning rate, and few epochs.
-_TRANSFORMER = Config(preset="transformer", tower="transformer", learning_rate=5e-5, epochs=2)
+# An encoder knows much already: a fortieth of the learning rate, and one epoch (reports/scale/transformer.md).
+_TRANSFORMER = Config(preset="transformer", tower="transformer", learning_rate=1e-4, epochs=1)
 
 PRESETS = {config.preset: config for config in (Config(), _TRAX_2020, _TRAX_2021, _TENSORFLOW, _TRANSFORMER)}
 

@@ -144,7 +144,7 @@ def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     What may be raised, here and in the functions below: UserError and what `refusing` makes one of.
     """
     data = _read(path, MOST[CONFIG])
-    settings = _json(data)
+    settings = json_of(data)
     if type(settings["format"]) is not int or settings["format"] not in (2, FORMAT):
         raise ModelError(f"format {settings['format']!r}; this version reads format 2 and {FORMAT}")
     sums: dict[str, str] = {}
@@ -206,7 +206,7 @@ def read_tensors(path: Path, layout: Layout, checksum: str | None) -> dict[str, 
             raise ModelError(f"not a file of a model: {size:,} bytes, with a header of {length:,}")
         header = file.read(length)
         data = np.empty(size - 8 - length, np.uint8)
-        places = _places(_json(header), layout, len(data))
+        places = _places(json_of(header), layout, len(data))
         if file.readinto(data.data) != len(data):
             raise ModelError("it changed while it was read")
     _check_sum(checksum, start, header, data)
@@ -259,7 +259,9 @@ def _check_sum(checksum: str | None, *parts: Any) -> None:
             raise ModelError(f"its SHA-256 is not the one in {CONFIG}: damaged, edited, or not saved to the end")
 
 
-def _json(data: bytes) -> Any:
+def json_of(data: bytes) -> Any:
+    """What a file of JSON holds; ValueError where an object has a field twice, which readers take differently."""
+
     def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(fields := dict(pairs)) != len(pairs):
             raise ValueError("an object with a field twice")

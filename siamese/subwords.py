@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from siamese.errors import ModelError, UserError
+from siamese.folder import json_of
 from siamese.text import Tokenizer, Tokens
 
 PARTS: dict[str, tuple[str | None, ...]] = {
@@ -49,11 +50,10 @@ class SubwordTokenizer:
                 "a transformer's model needs transformers and tokenizers: pip install transformers"
             ) from error
         self._text = text
-        settings = json.loads(text)
+        settings = json_of(text.encode())
         _check(settings)
         try:
-            # Not the text itself, which may be read otherwise there, such as where a field stands twice.
-            self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(settings))
+            self._tokenizer = tokenizers.Tokenizer.from_str(text)
             special = self._tokenizer.encode("").ids
         except (KeyboardInterrupt, SystemExit):
             raise

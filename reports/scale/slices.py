@@ -47,6 +47,5 @@ def lines(labelled: list[dict[str, str]], scored: dict[str, list[dict[str, str]]
 
 if __name__ == "__main__":
     path, *named = sys.argv[1:]
-    print(
-        "\n".join(lines(rows_of(path), {name: rows_of(file) for name, file in (word.split("=", 1) for word in named)}))
-    )
+    scored = {name: rows_of(file) for name, file in (word.split("=", 1) for word in named)}
+    print("\n".join(lines(rows_of(path), scored)))

@@ -378,6 +378,10 @@ ATTACKS = {
     "not JSON": (lambda folder: (folder / "tokenizer.json").write_text("{"), "not a file of a model"),
     "lists 100,000 deep": (lambda folder: (folder / "tokenizer.json").write_text("[" * 100_000), "not a file"),
     "a vocabulary that is text": (tokenizer("model.vocab", "how"), "not a tokenizer"),
+    "a field twice": (
+        lambda folder: (folder / "tokenizer.json").write_text(
+            '{"padding": {"strategy": {"Fixed": 1000000000000}}, ' + (folder / "tokenizer.json").read_text("utf-8")[1:],
+            "utf-8"), "a field twice"),
     "another file's words": (lambda folder: (folder / "tokenizer.json").rename(folder / "vocabulary.txt"), "tokenizer"),
 }  # fmt: skip
 
@@ -392,6 +396,16 @@ def test_a_tampered_folder_is_refused(name: str, trained: Path, tmp_path: Path, 
     with pytest.raises(ModelError, match=message) as error:
         SiameseModel.load(folder)
     assert str(error.value).startswith(str(folder)) and "\n" not in str(error.value)
+
+
+def test_positions_that_are_not_counted_from_0(
+    encoders: Callable[[str], Path], parts: datasets.Datasets, tmp_path: Path, seal: Callable[[Path], None]
+) -> None:
+    fit(TINY.replace(encoder=str(encoders("roberta")), epochs=0), parts).save(tmp_path)
+    architecture(max_position_embeddings=33)(tmp_path)
+    seal(tmp_path)
+    with pytest.raises(ModelError, match="the tokenizer reads 32 tokens, the model 31"):
+        SiameseModel.load(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
