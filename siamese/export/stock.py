@@ -2,12 +2,12 @@
 
     WordEmbeddings → Pooling → LSTM → Pooling → three Dense → Normalize
 
-The first pooling means the word vectors, x̄, and a Dense keeps that where the second one, which means the LSTM's outputs,
-h̄, takes it from; the next Dense adds the two. It and the last two make zeros where no word is of the vocabulary, as
-`siamese.encoder` does.
+The first pooling gives the mean of the word vectors, x̄, which a Dense keeps where the second one finds it, to join it
+to the mean of the LSTM's outputs, h̄. The next Dense adds the two; it and the two after it make that 0 where no word is
+of the vocabulary, as `siamese.encoder` does.
 
 What no tokenizer of a file can do is number a word by a hash of its spelling. So words outside of the vocabulary share
-one row here, but for those that the folder is given: each is a row of its own, that of its bucket.
+one row here, but for those that the folder is given: each of these has a row of its own, that of its bucket.
 """
 
 import shutil
@@ -93,7 +93,7 @@ def modules(model: SiameseModel, added: Sequence[str] = ()) -> list[Any]:
     most = 2 * (1 + np.abs(table[:, :-1]).max(initial=0))
     gate = np.hstack([np.eye(2 * hidden), np.full((2 * hidden, 1), -most)])
     return [
-        WordEmbeddings(_tokenizer(tokenizer.words, added), table, max_seq_length=LONGEST),
+        WordEmbeddings(stock_tokenizer(tokenizer.words, added), table, max_seq_length=LONGEST),
         Pooling(columns, "mean"),
         # Where a pooling "cls" finds it again.
         dense(np.eye(columns), activation_function=None, module_output_name="cls_token_embeddings"),
@@ -120,13 +120,14 @@ def _table(model: SiameseModel, tokenizer: Tokenizer, added: Sequence[str]) -> n
     return table
 
 
-def _tokenizer(words: Sequence[str], added: Sequence[str]) -> Any:
+def stock_tokenizer(words: Sequence[str], added: Sequence[str]) -> Any:
     """The rule "words" and a vocabulary as a tokenizer of transformers."""
-    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+    from tokenizers import Regex, models, normalizers, pre_tokenizers
+    from tokenizers import Tokenizer as Backend
     from transformers import PreTrainedTokenizerFast
 
     vocabulary = {word: id for id, word in enumerate([PADDING, UNKNOWN, *words, *added])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, UNKNOWN))
+    tokenizer = Backend(models.WordLevel(vocabulary, UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Replace(Regex(FINAL_SIGMA), "ς"), normalizers.Lowercase(), normalizers.NFC()]
     )
