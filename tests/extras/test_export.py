@@ -169,6 +169,11 @@ def test_a_plain_folder_gives_the_same_vectors(
     assert encoder.get_embedding_dimension() == expected.shape[1]
 
 
+def test_one_known_word_among_fifty_thousand(stocks: Path, folders: dict[str, Path]) -> None:
+    texts = ["zzzq " * 50_000 + "how", "zzzq " * 50_000]
+    assert_same(plain(stocks / "tiny").encode(texts), SiameseModel.load(folders["tiny"]).encode(texts))
+
+
 def test_words_that_a_plain_folder_does_not_know(stocks: Path, tmp_path: Path) -> None:
     model, encoder = SiameseModel.pretrained(), plain(stocks / "alone")
     known = ["How old are you?", "old How? " * 5_000, "", "zzzq", "qqqz zzzq ɷɷɷ"]
