@@ -1,9 +1,9 @@
 """A model as a folder that plain `SentenceTransformer(path)` loads: modules of that library alone, none of ours.
 
-    WordEmbeddings → Pooling → LSTM → Pooling → three Dense → Normalize
+    WordEmbeddings → Pooling → Dense → LSTM → Pooling → Dense → Dense → Dense → Normalize
 
-The first pooling gives the mean of the word vectors, x̄, which a Dense keeps where the second one finds it, to join it
-to the mean of the LSTM's outputs, h̄. The next Dense adds the two; it and the two after it make that 0 where no word is
+The first pooling gives the mean of the word vectors, x̄, which the Dense after it keeps where the second pooling finds it,
+to join it to the mean of the LSTM's outputs, h̄. The next Dense adds the two; it and the two after it make that 0 where no word is
 of the vocabulary, as `siamese.encoder` does.
 
 What no tokenizer of a file can do is number a word by a hash of its spelling. So words outside of the vocabulary share
@@ -28,7 +28,7 @@ PADDING, UNKNOWN = "[PAD]", "[UNK]"  # no words: the rule takes brackets for the
 MARK = 512.0
 
 # What `siamese.text` does, for the regular expressions of the library tokenizers. Its \w has the combining marks too,
-# its \s lacks four of Python's spaces, and its lower case has no final sigma (Unicode, 3.13, table 3-17).
+# its \s lacks four of Python's spaces, and its lower case has no final sigma (Unicode, section 3.13).
 WORDS = r"[\p{L}\p{N}_]+|[^\p{L}\p{N}_\s\x1c-\x1f]"
 _CASED, _IGNORED = r"[\p{Cased}&&[^\p{Case_Ignorable}]]", r"\p{Case_Ignorable}*"
 FINAL_SIGMA = rf"(?<={_CASED}){_IGNORED}\KΣ(?!{_IGNORED}{_CASED})"

@@ -473,6 +473,15 @@ def test_what_cannot_be_exported(form: str, tmp_path: Path, command: Command) ->
     assert code == 2 and str(tmp_path / "file") in err
 
 
+def test_without_sentence_transformers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: Command) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers.sentence_transformer.modules", None)
+    code, _, err = command(
+        "export", "--to", "sentence-transformers", "--out", tmp_path / "out", "--model", "pretrained"
+    )
+    expected = "error: export --to sentence-transformers needs that library: pip install sentence-transformers"
+    assert (code, err.splitlines()[-1]) == (2, expected)
+
+
 def test_without_onnx(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: Command) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     code, _, err = command("export", "--to", "onnx", "--out", tmp_path / "out.onnx", "--model", "pretrained")
