@@ -6,6 +6,7 @@ no PyTorch, are in README.md under "Export". The metadata, all of them JSON: `to
 """
 
 import dataclasses
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from siamese.errors import UserError
 from siamese.files import replacing
 from siamese.model import SiameseModel
+from siamese.text import Tokenizer
 
 OPSET, IR = 17, 8  # of 2022: what runs it need not be the newest
 MOST = (2 << 30) - 1  # bytes of an ONNX file
@@ -32,17 +34,33 @@ def write_onnx(model: SiameseModel, path: Path, about: str) -> None:
         UserError: onnx is not installed, or the file would have more than 2 GiB.
         OSError: it cannot be written.
     """
-    try:
-        import onnx
-    except ModuleNotFoundError:
-        raise UserError("export --to onnx needs onnx: pip install onnx") from None
-    size = sum(weight.nbytes for weight in model.weights.values())
-    if size > MOST - (64 << 20):  # the vocabulary has 16 MiB at most
-        raise UserError(f"{path}: weights of {size:,} bytes, and an ONNX file has at most {MOST:,}")
+    check_size(model, path)
+    import onnx
+
     built = build(model, about)
     onnx.checker.check_model(built, full_check=True)
     with replacing(path) as temporary:
         temporary.write_bytes(built.SerializeToString())
+
+
+def check_size(model: SiameseModel, path: Path) -> None:
+    """UserError where onnx is not installed, or a file has no room for the weights."""
+    if importlib.util.find_spec("onnx") is None:
+        raise UserError("export --to onnx needs onnx: pip install onnx")
+    size = sum(weight.nbytes for weight in model.weights.values())
+    if size > MOST - (64 << 20):  # the vocabulary has 16 MiB at most
+        raise UserError(f"{path}: weights of {size:,} bytes, and an ONNX file has at most {MOST:,}")
+
+
+def finish(built: Any, model: SiameseModel, tokenizer: str, about: str) -> None:
+    """Give an onnx.ModelProto its doc_string and metadata, `tokenizer` as JSON."""
+    from onnx import helper
+
+    built.producer_name, built.doc_string, built.ir_version = "siamese", about, IR
+    calibration = json.dumps(dataclasses.asdict(model.calibration))
+    helper.set_model_props(
+        built, {"tokenizer": tokenizer, "threshold": json.dumps(model.threshold), "calibration": calibration}
+    )
 
 
 def build(model: SiameseModel, about: str = "") -> Any:
@@ -63,13 +81,15 @@ def build(model: SiameseModel, about: str = "") -> Any:
 
     H = model.config.hidden
     w = model.weights
+    tokenizer = model.tokenizer
+    assert isinstance(tokenizer, Tokenizer)
     constants = {
         "table": w["embedding.weight"],
         "W": _by_onnx(w["lstm.weight_ih_l0"])[None],
         "R": _by_onnx(w["lstm.weight_hh_l0"])[None],
         # ONNX adds both, as torch does.
         "B": np.concatenate([_by_onnx(w["lstm.bias_ih_l0"]), _by_onnx(w["lstm.bias_hh_l0"])])[None],
-        "first word": np.array(model.tokenizer.first_word),
+        "first word": np.array(tokenizer.first_word),
         "zero": np.array(0),
         "one": np.array(1),
         "[0]": np.array([0]),
@@ -129,20 +149,9 @@ def build(model: SiameseModel, about: str = "") -> Any:
         [helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["batch", H])],
         [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in constants.items()],
     )
-    built = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR, producer_name="siamese", doc_string=about
-    )
-    tokenizer = model.tokenizer
-    helper.set_model_props(
-        built,
-        {
-            "tokenizer": json.dumps(
-                {"words": tokenizer.words, "rule": tokenizer.rule, "buckets": tokenizer.buckets}, ensure_ascii=False
-            ),
-            "threshold": json.dumps(model.threshold),
-            "calibration": json.dumps(dataclasses.asdict(model.calibration)),
-        },
-    )
+    built = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
+    words = {"words": tokenizer.words, "rule": tokenizer.rule, "buckets": tokenizer.buckets}
+    finish(built, model, json.dumps(words, ensure_ascii=False), about)
     return built
 
 

@@ -1,4 +1,4 @@
-"""A model as a module of sentence-transformers; the folders that `export` writes name this class in modules.json.
+"""A model as a module of sentence-transformers, the class that --to sentence-transformers-exact names in a folder.
 
 Without such a folder, and without trusting one: `SentenceTransformer(modules=[TowerModule(model)])`.
 """

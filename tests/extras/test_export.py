@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,22 @@ pytest.importorskip("sentence_transformers", reason=f"needs sentence-transformer
 
 import torch
 from conftest import QUESTIONS, Command
+from hypothesis import given
 from sentence_transformers import SentenceTransformer
 from test_hostile_questions import QUESTIONS as HOSTILE
-from test_hostile_questions import make, model_of
+from test_hostile_questions import anything, make, model_of
+from test_transformer import KINDS as TRANSFORMERS
+from test_transformer import WORDS, make_encoder
 
 from siamese import SiameseModel
 from siamese.calibration import Calibration
-from siamese.config import Config
-from siamese.export import graph
-from siamese.export.commands import MODULE
+from siamese.config import PRESETS, Config
+from siamese.export import graph, stock
+from siamese.export.commands import FORMS, MODULE
 from siamese.export.module import TowerModule
+from siamese.subwords import SubwordTokenizer
 from siamese.text import Tokenizer
+from siamese.transformer import load_encoder
 
 ROOT = Path(__file__).parents[2]
 KINDS = ["shipped", "tiny", "plain", "wide"]
@@ -43,7 +49,16 @@ def questions() -> list[str]:
     with open(QUESTIONS, encoding="utf-8", newline="") as file:
         found = sorted({row[name] for row in csv.DictReader(file) for name in ("question1", "question2")})
     assert len(found) > 1_000
-    return [*found, *HOSTILE, "", "zzzq", "how old are you ? " * 400, " ".join(found[:200])]
+    return [
+        *found,
+        *HOSTILE,
+        "",
+        "zzzq",
+        "how [UNK] old [PAD]",
+        "[UNK]",
+        "how old are you ? " * 400,
+        " ".join(found[:200]),
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -71,13 +86,13 @@ def folders(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> dict[
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]) -> Path:
-    """A folder with the exports of each model, NAME and NAME.onnx."""
+    """A folder with the exports of each model, NAME (--to sentence-transformers-exact) and NAME.onnx."""
     from siamese import cli
 
     out = tmp_path_factory.mktemp("exported")
     for name, folder in folders.items():
-        for words in (("sentence-transformers", out / name), ("onnx", out / f"{name}.onnx")):
-            cli.main(["export", "--to", words[0], "--out", str(words[1]), "--model", str(folder)])
+        for form, path in (("sentence-transformers-exact", out / name), ("onnx", out / f"{name}.onnx")):
+            cli.main(["export", "--to", form, "--out", str(path), "--model", str(folder)])
     return out
 
 
@@ -113,7 +128,116 @@ def test_the_same_vectors(name: str, exported: Path, folders: dict[str, Path], q
     assert_same(encoder.encode(questions, batch_size=64), expected)
 
 
-# sentence-transformers
+# Plain sentence-transformers
+
+
+def spelt(question: str) -> bool:
+    """Whether the library tokenizers takes a question: half surrogate pairs are no text to it."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in question)
+
+
+@pytest.fixture(scope="session")
+def stocks(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path], questions: list[str]) -> Path:
+    """A folder with the plain form of each model, which knows the words of all questions, and of `shipped` alone."""
+    from siamese import cli
+
+    out = tmp_path_factory.mktemp("stock")
+    lines = out / "questions.jsonl"
+    lines.write_text("".join(json.dumps({"question": question}) + "\n" for question in questions))
+    words = ["export", "--to", "sentence-transformers"]
+    for name, folder in folders.items():
+        more = [] if name == "plain" else ["--questions", str(lines)]  # which has no buckets
+        cli.main([*words, "--out", str(out / name), "--model", str(folder), *more])
+    cli.main([*words, "--out", str(out / "alone"), "--model", "pretrained"])
+    return out
+
+
+def plain(folder: Path) -> SentenceTransformer:
+    return SentenceTransformer(str(folder), device="cpu", trust_remote_code=False, local_files_only=True)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_plain_folder_gives_the_same_vectors(
+    name: str, stocks: Path, folders: dict[str, Path], questions: list[str]
+) -> None:
+    texts = [*filter(spelt, questions)]
+    expected = SiameseModel.load(folders[name]).encode(texts)
+    assert 10 < (~expected.any(1)).sum() < len(texts) - 10
+    encoder = plain(stocks / name)
+    assert_same(encoder.encode(texts, batch_size=64), expected)
+    assert (encoder.max_seq_length, encoder.similarity_fn_name) == (100_000, "cosine")
+    assert encoder.get_embedding_dimension() == expected.shape[1]
+
+
+def test_one_known_word_among_fifty_thousand(stocks: Path, folders: dict[str, Path]) -> None:
+    texts = ["zzzq " * 50_000 + "how", "zzzq " * 50_000]
+    assert_same(plain(stocks / "tiny").encode(texts), SiameseModel.load(folders["tiny"]).encode(texts))
+
+
+def test_words_that_a_plain_folder_does_not_know(stocks: Path, tmp_path: Path) -> None:
+    model, encoder = SiameseModel.pretrained(), plain(stocks / "alone")
+    known = ["How old are you?", "old How? " * 5_000, "", "zzzq", "qqqz zzzq ɷɷɷ"]
+    assert_same(encoder.encode(known), model.encode(known))
+    first, second, third = encoder.encode(["how old is zzzq?", "how old is qqqz?", "how old is qqqz"])
+    assert first.tolist() == second.tolist() != third.tolist()
+    ours = model.encode(["how old is zzzq?", "how old is qqqz?"])
+    assert np.abs(ours[0] - ours[1]).max() > 1e-2
+    encoder.save(str(tmp_path))
+    assert plain(tmp_path).encode(known).tolist() == encoder.encode(known).tolist()
+
+
+def pieces(question: str) -> list[str]:
+    tokenizer = stock.stock_tokenizer(["how"], []).backend_tokenizer
+    return [
+        piece for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(question))
+    ]
+
+
+SIGMAS = ["ΣΑΣ ΌΣΟΣ Σ", "Α'Σ'Α Α'Σ'", "aʰΣ ʰΣ ΑΣʰ", "ΑΣ.Β 1Σ ΑΣ\u0301", "ΑΣΣ ΑΣ ΣΣ"]
+
+
+@pytest.mark.parametrize("text", [*filter(spelt, HOSTILE), *SIGMAS], ids=ascii)
+def test_a_plain_folder_cuts_as_we_do(text: str) -> None:
+    assert pieces(text) == Tokenizer([]).split(text)
+
+
+@given(anything.filter(spelt))
+def test_it_cuts_anything_as_we_do(text: str) -> None:
+    text = "".join(letter for letter in text if unicodedata.category(letter) != "Cn")
+    assert pieces(text) == Tokenizer([]).split(text)
+
+
+def test_it_cuts_every_letter_as_we_do() -> None:
+    # But those that Python's Unicode does not have, and one that has become a mark since.
+    letters = [chr(code) for code in range(sys.maxunicode + 1) if code != 0x1171E]
+    letters = [letter for letter in letters if unicodedata.category(letter) not in ("Cn", "Cs")]
+    assert len(letters) > 250_000
+    for first in range(0, len(letters), 5_000):
+        text = " ".join(f"{letter}a{letter} AΣ{letter}Σ" for letter in letters[first : first + 5_000])
+        assert pieces(text) == Tokenizer([]).split(text)
+
+
+def test_a_process_without_this_package(stocks: Path, folders: dict[str, Path], tmp_path: Path) -> None:
+    make_transformer(tmp_path, "bert")
+    code = (
+        "import sys\n"
+        "sys.modules['siamese'] = None\n"
+        "from sentence_transformers import SentenceTransformer\n"
+        "for path in sys.argv[1:]:\n"
+        "    print(*map(repr, SentenceTransformer(path).encode(['How old are you?'])[0].tolist()))"
+    )
+    paths = {stocks / "tiny": folders["tiny"], tmp_path / "plain": tmp_path / "model"}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code, *map(str, paths)], cwd=tmp_path, env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        capture_output=True, text=True, timeout=150,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for line, folder in zip(done.stdout.splitlines(), paths.values(), strict=True):
+        expected = SiameseModel.load(folder).encode(["How old are you?"])[0]
+        assert [float(number) for number in line.split()] == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+# A class of ours for sentence-transformers
 
 
 def test_a_folder_of_sentence_transformers(exported: Path, tmp_path: Path) -> None:
@@ -165,7 +289,7 @@ def test_a_new_process_elsewhere(exported: Path, folders: dict[str, Path], tmp_p
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=exported, env=env, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code], cwd=exported, env=env, capture_output=True, text=True, timeout=150
     )
     assert done.returncode == 0, done.stderr
     expected = SiameseModel.load(folders["tiny"]).encode(["How old are you?"])[0]
@@ -229,10 +353,113 @@ def test_a_question_of_twenty_thousand_words(exported: Path) -> None:
     assert_same(run_onnx(exported / "shipped.onnx", question), SiameseModel.pretrained().encode(question))
 
 
+# A transformer
+
+
+def make_transformer(folder: Path, kind: str) -> SiameseModel:
+    """A model of two layers with random weights, in folder/model; its exports are folder/plain and folder/file.onnx."""
+    from siamese import cli
+
+    encoder = load_encoder(str(make_encoder(folder / "encoder", kind)))
+    weights = {name: weight.numpy() for name, weight in encoder.weights.items()}
+    config = PRESETS["transformer"].replace(encoder="encoder")
+    model = SiameseModel(config, encoder.tokenizer, weights, 0.5, Calibration(6.0, -3.0, 0.4),
+                         architecture=encoder.architecture)  # fmt: skip
+    model.save(folder / "model")
+    for form, name in (("sentence-transformers", "plain"), ("onnx", "file.onnx")):
+        cli.main(["export", "--to", form, "--model", str(folder / "model"), "--out", str(folder / name)])
+    return model
+
+
+@pytest.mark.parametrize("kind", TRANSFORMERS)
+def test_a_transformer(kind: str, tmp_path: Path) -> None:
+    model = make_transformer(tmp_path, kind)
+    texts = [*HOSTILE, *WORDS, "how old are you ? " * 40, " How is my age?  "]
+    expected = model.encode(texts)
+    known = expected.any(1)
+    assert 10 < known.sum() <= len(texts) - (1 if kind == "roberta" else 10)  # whose bytes are all known
+    encoder = plain(tmp_path / "plain")
+    assert encoder.max_seq_length == 32
+    which = [i for i, text in enumerate(texts) if known[i] and spelt(text)]
+    assert_same(encoder.encode([texts[i] for i in which]), expected[which])
+
+    session = onnxruntime.InferenceSession(tmp_path / "file.onnx")
+    about = session.get_modelmeta().custom_metadata_map
+    assert (float(about["threshold"]), json.loads(about["calibration"])["slope"]) == (0.5, 6.0)
+    tokens = SubwordTokenizer(about["tokenizer"]).encode(texts)
+
+    def run(part: Any, length: int, pad: int = 0) -> np.ndarray:
+        ids = part.padded(length, pad).ids.reshape(len(part), length).astype(np.int64)
+        mask = np.arange(length) < part.lengths[:, None]
+        return session.run(None, {"ids": ids, "attention_mask": mask.astype(np.int64)})[0]
+
+    assert tokens.lengths.max() == 32
+    assert_same(run(tokens, 32), expected)
+    assert_same(run(tokens, 32, pad=7), expected)  # what stands behind a question says nothing
+    for i in range(0, len(texts), 5):
+        assert_same(run(tokens.take(np.array([i])), int(tokens.lengths[i])), expected[i : i + 1])
+    for batch, length in ((0, 0), (0, 3), (1, 0), (2, 0), (2, 3)):
+        nothing = np.zeros((batch, length), np.int64)
+        (vectors,) = session.run(None, {"ids": nothing, "attention_mask": nothing})
+        assert vectors.shape == (batch, model.dimensions)
+        assert not vectors.any()
+
+
 # The command
 
 
-@pytest.mark.parametrize("form", ["sentence-transformers", "onnx"])
+def test_what_the_command_says(folders: dict[str, Path], tmp_path: Path, command: Command) -> None:
+    export = ["export", "--to", "sentence-transformers", "--out"]
+    (tmp_path / "pairs.csv").write_text("question1,question2\nhow zzzq,qqqz\nzzzq how,xxxz\n")
+    (tmp_path / "texts.csv").write_text("text\nhow zzzq\n")
+    (tmp_path / "lines.txt").write_text("zzzq\nqqqz how\n")
+    words = len(SiameseModel.load(folders["tiny"]).tokenizer.words)
+
+    def said(name: str, *more: object) -> str:
+        code, out, err = command(*export, tmp_path / name, "--model", folders["tiny"], *more)
+        assert code == 0, err
+        assert f'read by SentenceTransformer("{tmp_path / name}")\n' in out
+        return out
+
+    out = said("a")
+    assert f"it knows {words:,} words; other words share one vector, where the model has 4,096" in out
+    assert "--questions FILE adds" in out
+    assert f"and 3 more, so all of {tmp_path / 'pairs.csv'}" in said("b", "--questions", tmp_path / "pairs.csv")
+    assert " 1 more" in said("c", "--questions", tmp_path / "texts.csv", "--question", "text")
+    assert " 2 more" in said("d", "--questions", tmp_path / "lines.txt")
+    code, out, _ = command(*export, tmp_path / "e", "--model", folders["plain"])
+    assert code == 0 and "it knows 12 words; other words share one vector, as in the model" in out
+
+
+def test_what_the_command_refuses(folders: dict[str, Path], tmp_path: Path, command: Command) -> None:
+    file = tmp_path / "texts.csv"
+    file.write_text("text\nhow zzzq\n")
+
+    def error(form: str, model: str, *more: object) -> str:
+        code, _, err = command("export", "--to", form, "--out", tmp_path / "out", "--model", folders[model], *more)
+        assert code == 2
+        assert not (tmp_path / "out").exists()
+        return err
+
+    assert "texts.csv, line 1: no column 'question'" in error("sentence-transformers", "tiny", "--questions", file)
+    assert "no.csv" in error("sentence-transformers", "tiny", "--questions", tmp_path / "no.csv")
+    for form, model in (("onnx", "tiny"), ("sentence-transformers-exact", "tiny"), ("sentence-transformers", "plain")):
+        assert "--questions: goes with --to sentence-transformers of a model" in error(form, model, "--questions", file)
+    code, _, err = command("export", "--to", "sentence-transformers", "--out", tmp_path, "--model", folders["tiny"])
+    assert code == 2 and f"{tmp_path}: there already; expected a new folder, or an empty one" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["texts.csv"]
+
+
+def test_a_model_of_another_rule(tmp_path: Path, command: Command) -> None:
+    make(Config(tokens="spaces")).save(tmp_path / "spaces")
+    export = ["--out", tmp_path / "out", "--model", tmp_path / "spaces"]
+    code, _, err = command("export", "--to", "sentence-transformers", *export)
+    assert code == 2 and "rule 'words'; --to sentence-transformers-exact writes it" in err
+    assert not (tmp_path / "out").exists()
+    assert command("export", "--to", "sentence-transformers-exact", *export)[0] == 0
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_what_cannot_be_exported(form: str, tmp_path: Path, command: Command) -> None:
     model_of("course-trax-2020").save(tmp_path / "course")
     code, out, err = command("export", "--to", form, "--out", tmp_path / "out", "--model", tmp_path / "course")
@@ -244,6 +471,15 @@ def test_what_cannot_be_exported(form: str, tmp_path: Path, command: Command) ->
     (tmp_path / "file").write_text("")
     code, _, err = command("export", "--to", form, "--out", tmp_path / "file" / "out", "--model", "pretrained")
     assert code == 2 and str(tmp_path / "file") in err
+
+
+def test_without_sentence_transformers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: Command) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers.sentence_transformer.modules", None)
+    code, _, err = command(
+        "export", "--to", "sentence-transformers", "--out", tmp_path / "out", "--model", "pretrained"
+    )
+    expected = "error: export --to sentence-transformers needs that library: pip install sentence-transformers"
+    assert (code, err.splitlines()[-1]) == (2, expected)
 
 
 def test_without_onnx(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: Command) -> None:
@@ -264,11 +500,14 @@ def test_weights_beyond_two_gigabytes(monkeypatch: pytest.MonkeyPatch, tmp_path:
 # What is written about it
 
 
-def test_the_examples_of_the_readme(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_of_the_readme(
+    exported: Path, stocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     examples = re.findall(r"^```py\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     (tmp_path / "models").mkdir()
-    os.symlink(exported / "shipped", tmp_path / "models" / "questions")
+    os.symlink(stocks / "shipped", tmp_path / "models" / "questions")
+    os.symlink(exported / "shipped", tmp_path / "models" / "exact")
     os.symlink(exported / "shipped.onnx", tmp_path / "models" / "questions.onnx")
     monkeypatch.chdir(tmp_path)
     for code in examples:

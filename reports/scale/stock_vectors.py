@@ -1,0 +1,53 @@
+"""How far the vectors of plain `SentenceTransformer(path)` are from ours, and what that does to the verdicts.
+
+    python reports/scale/stock_vectors.py data/questions.csv ../shared/quora/test.csv
+
+Each file of labelled pairs is measured with the folder of the pretrained model, without and with `--questions`.
+"""
+
+import csv
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from sentence_transformers import SentenceTransformer
+
+from siamese import SiameseModel
+from siamese.evaluation import average_precision
+from siamese.export import stock
+from siamese.model import cosine
+
+model = SiameseModel.pretrained()
+print(
+    "| questions of | folder | largest difference | above 1e-5 | verdicts that differ | accuracy | average precision |"
+)
+print("| --- | --- | --: | --: | --: | --: | --: |")
+for path in sys.argv[1:]:
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    labels = np.array([int(row["is_duplicate"]) for row in rows])
+    questions = sorted({row[name] for row in rows for name in ("question1", "question2")})
+    number = {question: i for i, question in enumerate(questions)}
+    first, second = ([number[row[name]] for row in rows] for name in ("question1", "question2"))
+
+    ours = model.encode(questions)
+    expected = cosine(ours, first, second) > model.threshold
+    found = {"(ours)": ours}
+    for name, words in (("plain", []), ("with --questions", stock.new_words(model.tokenizer, questions))):
+        with tempfile.TemporaryDirectory() as folder:
+            stock.write_folder(stock.modules(model, words), Path(folder), "")
+            found[name] = SentenceTransformer(folder, device="cpu").encode(questions)
+    for name, vectors in found.items():
+        difference = np.abs(vectors - ours).max(1)
+        scores = cosine(vectors, first, second)
+        said = scores > model.threshold
+        print(
+            f"| {Path(path).name}, {len(questions):,} | {name} "
+            f"| {difference.max():.2g} | {(difference > 1e-5).mean():.1%} "
+            f"| {(said != expected).sum():,} of {len(rows):,} | {(said == labels).mean():.4f} "
+            f"| {average_precision(labels, scores):.4f} |"
+        )
