@@ -2,9 +2,9 @@
 
     WordEmbeddings → Pooling → Dense → LSTM → Pooling → Dense → Dense → Dense → Normalize
 
-The first pooling gives the mean of the word vectors, x̄. The Dense after it keeps that where the second pooling finds it,
-to join it to the mean of the LSTM's outputs, h̄. The next Dense adds the two; it and the two after it make that 0 where
-no word is of the vocabulary, as `siamese.encoder` does.
+The first pooling gives the mean of the word vectors, x̄. The Dense after it keeps that where the second pooling finds
+it, to join it to the mean of the LSTM's outputs, h̄. The next Dense adds the two; it and the two after it make that 0
+where no word is of the vocabulary, as `siamese.encoder` does.
 
 What no tokenizer of a file can do is number a word by a hash of its spelling. So words outside of the vocabulary share
 one row here, but for those that the folder is given: each of these has a row of its own, that of its bucket.
