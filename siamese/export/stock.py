@@ -2,7 +2,7 @@
 
     WordEmbeddings → Pooling → Dense → LSTM → Pooling → Dense → Dense → Dense → Normalize
 
-The first pooling gives the mean of the word vectors, x̄. The Dense after it keeps that where the second pooling finds it,
+The first pooling gives the mean of the word vectors, x̄. The Dense after it keeps it where the second pooling finds it,
 to join it to the mean of the LSTM's outputs, h̄. The next Dense adds the two; it and the two after it make that 0 where
 no word is of the vocabulary, as `siamese.encoder` does.
 
