@@ -67,7 +67,7 @@ def questions() -> list[tuple[str, str]]:
     some = list(known.values())[:300]
     return [
         *some,
-        *((f"c{id}", f" {text} ") for id, text in some[40:60]),
+        *((f"c{id}", f" {text} ") for id, text in some[30:80]),
         ("blank", " "),
         some[7],
         ("c41again", some[41][1]),

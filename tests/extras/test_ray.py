@@ -43,6 +43,7 @@ def runner() -> Iterator[Runner]:
     """Ray with two workers; groups of cells are few, as a unit of work takes Ray longer than it takes a worker here."""
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setattr(distributed, "LEAST_GROUPS", 4)
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # Ray's 15 leaves them little where others use the cores too
     with on_ray.started(None, MEMORY, 2) as run:
         yield run
 
