@@ -124,10 +124,11 @@ class SiameseModel:
         number = {question: i for i, question in enumerate(distinct)}
         if self.architecture is None:
             vectors = self.encode(distinct)
-        else:  # takes minutes for some thousand questions, and reports and examinations ask twice
-            if self._last is None or self._last[0] != distinct:
-                self._last = distinct, self.encode(distinct)
-            vectors = self._last[1]
+        else:  # takes a minute for some thousand questions, and reports and examinations ask twice
+            last = self._last  # which another thread may replace
+            if last is None or last[0] != distinct:
+                self._last = last = distinct, self.encode(distinct)
+            vectors = last[1]
         return cosine(vectors, [number[q] for q in questions1], [number[q] for q in questions2])
 
     def _course_similarity(self, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:

@@ -63,7 +63,7 @@ class SubwordTokenizer:
         self._unknown = None if unknown is None else self._tokenizer.token_to_id(unknown)
         self._special = {*special, self._unknown}
         ids = self._tokenizer.get_vocab(with_added_tokens=True).values()
-        self._length = 1 + max(*ids, *special, 0)
+        self._length = 1 + max([*ids, *special], default=0)
         self.longest: int = settings["truncation"]["max_length"]  # tokens of a question
         if not len(special) < self.longest <= MOST_TOKENS:
             raise ModelError(f"truncation: {self.longest} tokens, expected {MOST_TOKENS:,} at most, and more than the "
@@ -87,8 +87,8 @@ class SubwordTokenizer:
 
     def encode(self, questions: Iterable[str], special: bool = True) -> Tokens:
         """The ids of each question, the last of a long one cut off; with the special tokens or without."""
-        known = self._special
-        return Tokens.of(() if known.issuperset(ids) else ids for ids in self._ids(questions, special))
+        lists = self._ids(questions, special)
+        return Tokens.of(() if self._special.issuperset(ids) else ids for ids in lists)
 
     def knows(self, tokens: Tokens) -> np.ndarray:
         """(n,) bool: whether a question has at least one known word."""

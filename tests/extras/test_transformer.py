@@ -274,6 +274,17 @@ def test_vectors_do_not_depend_on_their_company(trained: Path, monkeypatch: pyte
     assert model.encode([]).shape == (0, 16)
 
 
+def test_the_same_questions_are_encoded_once(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, fresh, asked = SiameseModel.load(trained), SiameseModel.load(trained), []
+    whole = SiameseModel.encode
+    monkeypatch.setattr(SiameseModel, "encode", lambda self, questions: asked.append(1) or whole(self, questions))
+    one, other = (["how", "what"], ["is it", "my age"]), (["how", "what"], ["the lie", "my age"])
+    first = [model.similarity(*pairs).tolist() for pairs in (one, one, one[::-1], other)]
+    assert len(asked) == 2
+    assert first[0] == first[1] == first[2] == fresh.similarity(*one).tolist()
+    assert first[3] == fresh.similarity(*other).tolist() != first[0]
+
+
 # The model folder
 
 
