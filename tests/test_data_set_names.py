@@ -33,7 +33,8 @@ def test_names(
 
 
 @pytest.mark.parametrize("name", ["hf:", "hf:a/b/c", "hf:./a", "hf:/tmp/no such folder", "hf::a", "hf:../a", "hf:a b"])
-def test_what_is_no_name(name: str) -> None:
+def test_what_is_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=r"expected hf:NAME, hf:NAME:CONFIG or hf:NAME:CONFIG:SPLIT"):
         parse(name)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import Command
 
-from siamese import datasets, training
+from siamese import datasets, step, training
 from siamese.config import Config
 from siamese.datasets import Datasets, Source
 from siamese.errors import DivergedError, UserError
@@ -111,7 +111,7 @@ def test_what_a_diverging_run_has_finished_stays(
     class Spoiling(Progress):
         def epoch(self, record: dict[str, Any]) -> None:
             if record["epoch"] == 2:
-                monkeypatch.setattr(training, "learning_rate", lambda *_: float("inf"))
+                monkeypatch.setattr(step, "learning_rate", lambda *_: float("inf"))
 
     with pytest.raises(DivergedError):
         fit(parts, tmp_path, TINY, Spoiling())

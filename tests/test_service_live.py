@@ -376,7 +376,8 @@ def test_beyond_the_loopback_it_warns_and_answers_to_any_name() -> None:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_the_readmes_requests_get_the_readmes_answers(tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    start, requests = re.findall(r"^```shell-session\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    section = readme.split("\n### A service\n")[1].split("\n### ")[0]
+    start, requests = re.findall(r"^```shell-session\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     token, options = re.match(r"\$ SIAMESE_TOKEN=(\S+) python run\.py serve --archive archive(.*)\n", start).groups()  # type: ignore[union-attr]
     assert not options
     questions = re.search(r"`faq\.csv`:\n\n```csv\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)

@@ -112,7 +112,7 @@ def test_all_else_is_the_bases() -> None:
         ("none", "'none' is not one of rows"),
         ("rows+", "'' is not one of rows"),
         ("rows+Logistic", "'Logistic' is not one of"),
-        ("rows,size=3", "'size' is not a field of a recipe: tokens, "),
+        ("rows,size=3", "'size' is not a field of a recipe: tower, "),
         ("rows,", "'' is not a field"),
         ("rows,seed=2", "'seed' is not a field"),
         ("rows,labelled=mse", "'labelled' is not a field"),  # it is written rows+mse
