@@ -25,8 +25,8 @@ def run(
     resume: bool,
     start_from: SiameseModel | None,
     command: str,
-    log: str | None,
-    processes: Processes,
+    log: str | None = None,
+    processes: Processes | None = None,
 ) -> str:
     """Train, score and save, or go on with that.
 
@@ -39,7 +39,7 @@ def run(
         start_from: the model to start from.
         command: the line that goes on, to tell whoever stops the run.
         log: "tensorboard" writes its event files beside metrics.csv, which is always written.
-        processes: those that train together; the first one holds the folder, writes and tells.
+        processes: those that train together; the first one holds the folder, writes and tells. None: this one alone.
 
     Returns:
         The summary to print; of the other processes "".
@@ -48,7 +48,7 @@ def run(
         UserError: another process uses the folder, and what `training.train` raises; with `resume`, the folder
             holds the model of another run.
     """
-    folder, bar = Path(out), TrainingBar()
+    folder, bar, processes = Path(out), TrainingBar(), processes or Processes()
     if not processes.first:
         if not processes.largest(False):
             training.train(
