@@ -93,7 +93,7 @@ class MatrixSoftmaxLoss(nn.Module):
         turned = rows[0].T if own is None else _scores(v2, v1, None, own)[0] / self.temperature
         columns = turned, similar.T if own is None else similar
         chosen = {"rows": (rows,), "columns": (columns,), "both": (rows, columns)}[self.anchors]
-        return torch.stack([matrix_softmax(*side) for side in chosen]).mean() * (len(scores) / len(v1))
+        return torch.stack([matrix_softmax(*side) for side in chosen]).mean() * (len(scores) / max(1, len(v1)))
 
 
 class MatrixBCELoss(nn.Module):

@@ -134,6 +134,7 @@ def find_copies(job: Job, shards: Sequence[Summary], group: int) -> Summary:
     number = table["number"].to_numpy()
     text = np.stack((table["low"].to_numpy(), table["high"].to_numpy()), axis=1)
     _, first, which, counts = np.unique(text, axis=0, return_index=True, return_inverse=True, return_counts=True)
+    which = which.ravel()  # numpy 2.0 has a column here
     again = np.flatnonzero((counts[which] > 1) & (first[which] != np.arange(len(number))))
     ids = table["id"].take(pa.array(again)).to_pylist()
     firsts = table["id"].take(pa.array(first[which[again]])).to_pylist()
