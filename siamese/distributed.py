@@ -9,8 +9,10 @@ DistributedDataParallel gives every process the average of the gradients; a part
 processes, which makes the sum of it.
 """
 
+import gc
 import hashlib
 import os
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
@@ -132,7 +134,10 @@ class Processes(Share):
 
 @contextmanager
 def processes() -> Iterator[Processes]:
-    """The processes that torchrun began, connected for the length of the block; without torchrun this one alone."""
+    """The processes that torchrun began, connected for the length of the block; without torchrun this one alone.
+
+    What is `wrapped` must be a local of functions that have returned when the block ends.
+    """
     count = int(os.environ.get("WORLD_SIZE", 1))
     if count == 1:
         yield Processes()
@@ -145,7 +150,11 @@ def processes() -> Iterator[Processes]:
         group = Processes(dist.get_rank(), count)
         yield group
         group.wait()  # for those that are still writing to each other
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)  # which hold what must go first
+        raise
     finally:
+        gc.collect()  # where a DistributedDataParallel outlives its group, one process in ten ends by SIGABRT
         dist.destroy_process_group()
 
 

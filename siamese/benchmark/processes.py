@@ -15,15 +15,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from siamese.config import Config
 from siamese.files import write_text
 from siamese.progress import CountBar
 
 WAYS = ((1, 1), (1, 2), (2, 1))  # processes, and threads of each
-BATCHES = (256, 1_024, 4_096)  # duplicates, all processes together
-WARM, STEPS, ROUNDS = 3, 12, 5
+BATCHES = (256, 1_024)  # duplicates, all processes together
+WARM, STEPS, ROUNDS = 3, 12, 3
 GPUS = (1, 2, 8, 16, 32, 64)
 LOCAL = 256  # duplicates a GPU, in the reckoning
 FASTER = (20, 200)  # times that a GPU computes as fast as one core here: assumed
@@ -32,57 +32,67 @@ INSIDE, BETWEEN, DELAY = 300e9, 12.5e9, 10e-6  # bytes/s within a machine and be
 
 Figures = dict[str, Any]
 
+if TYPE_CHECKING:
+    from siamese.distributed import Processes
+
 
 def work(data: str, batch_size: int) -> Figures | None:
     """The median seconds of a step in this process, with what it consists of; None but in the first process."""
+    from siamese.distributed import processes
+    from siamese.training import denormals_flushed
+
+    with processes() as group, denormals_flushed():
+        return measured_steps(data, Config(batch_size=batch_size), group)
+
+
+def measured_steps(data: str, config: Config, group: "Processes") -> Figures | None:
+    """`work` of a process that is connected with the others."""
     import torch
 
     from siamese import datasets
     from siamese.batches import data_generator
     from siamese.checkpoints import Run
-    from siamese.distributed import processes
     from siamese.objective import Objective
     from siamese.optimizers import make_optimizer
     from siamese.preparation import Prepared
     from siamese.step import Step
-    from siamese.training import denormals_flushed, make_tower
+    from siamese.training import make_tower
 
-    config = Config(batch_size=batch_size)
-    with processes() as group, denormals_flushed():
+    began = time.perf_counter()
+    pairs = datasets.load(datasets.Source(data)).training
+    read = time.perf_counter() - began
+    prepared = Prepared.of(config, pairs, share=group)
+    ready = time.perf_counter() - began - read
+    tower, objective = make_tower(config, len(prepared.tokenizer)), Objective(config)
+    weights = [*tower.parameters(), *objective.parameters()]
+    step = Step(config, Run(tower, objective, make_optimizer(config, weights)), 0, 10**6, group)
+    batches = data_generator(prepared.pairs, config.batch_size, seed=1, negatives=True, share=group)
+    seconds, count = [], 0
+    for _ in range(WARM + STEPS):
+        batch = next(batches)
+        count += sum(batch.sizes)
+        group.wait()
         began = time.perf_counter()
-        pairs = datasets.load(datasets.Source(data)).training
-        read = time.perf_counter() - began
-        prepared = Prepared.of(config, pairs, share=group)
-        ready = time.perf_counter() - began - read
-        tower, objective = make_tower(config, len(prepared.tokenizer)), Objective(config)
-        weights = [*tower.parameters(), *objective.parameters()]
-        step = Step(config, Run(tower, objective, make_optimizer(config, weights)), 0, 10**6, group)
-        batches = data_generator(prepared.pairs, batch_size, seed=1, negatives=True, share=group)
-        seconds, count = [], 0
-        for _ in range(WARM + STEPS):
-            batch = next(batches)
-            count += sum(batch.sizes)
-            group.wait()
-            began = time.perf_counter()
-            step(batch)
-            seconds.append(time.perf_counter() - began)
-        gradients = torch.zeros(sum(weight.numel() for weight in weights))
-        vectors = torch.zeros(2 * sum(batch.sizes), config.hidden)
+        step(batch)
+        seconds.append(time.perf_counter() - began)
+    gradients = torch.zeros(sum(weight.numel() for weight in weights))
+    vectors = torch.zeros(2 * sum(batch.sizes), config.hidden)
 
-        def alone(values: torch.Tensor) -> float:
-            return median_seconds(lambda: torch.distributed.all_reduce(values)) if group.count > 1 else 0.0
+    def alone(values: torch.Tensor) -> float:
+        return median_seconds(lambda: torch.distributed.all_reduce(values)) if group.count > 1 else 0.0
 
-        return {
-            "step": statistics.median(seconds[WARM:]),
-            "gradients": alone(gradients),
-            "vectors": 2 * alone(vectors),  # forwards and backwards
-            "gradient_bytes": 4 * gradients.numel(),
-            "vector_bytes": 4 * vectors.numel(),
-            "pairs": count / (WARM + STEPS),
-            "loss": loss_seconds(objective, batch, vectors) if group.count == 1 else None,
-            "read": read,
-            "prepared": ready,
-        } if group.first else None  # fmt: skip
+    found = {
+        "step": statistics.median(seconds[WARM:]),
+        "gradients": alone(gradients),
+        "vectors": 2 * alone(vectors),  # forwards and backwards
+        "gradient_bytes": 4 * gradients.numel(),
+        "vector_bytes": 4 * vectors.numel(),
+        "pairs": count / (WARM + STEPS),
+        "loss": loss_seconds(objective, batch, vectors) if group.count == 1 else None,
+        "read": read,
+        "prepared": ready,
+    }
+    return found if group.first else None
 
 
 def median_seconds(call: Callable[[], object]) -> float:
