@@ -319,7 +319,7 @@ class Clusters:
     """The connected components of the duplicates among some pairs."""
 
     def __init__(self, pairs: Pairs, known: tuple[np.ndarray, np.ndarray] | None = None) -> None:
-        """Of n pairs; `known` are the keys of their first and second questions, where a caller has them."""
+        """Of pairs; `known` are the keys of their first and second questions, for a caller that has them."""
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
