@@ -75,7 +75,7 @@ class Processes(Share):
 
     def collected(self, own: np.ndarray) -> list[np.ndarray]:
         if self.count == 1:
-            return [own]
+            return super().collected(own)
         data = torch.from_numpy(np.frombuffer(own.tobytes(), np.uint8).copy()).to(self.device)
         sizes = [torch.zeros(1, dtype=torch.int64, device=self.device) for _ in range(self.count)]
         dist.all_gather(sizes, torch.tensor([len(data)], device=self.device))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 METRICS = "metrics.csv"
 TENSORBOARD = "tensorboard"  # the folder of its event files, in the model folder
 TRAINING = ("epoch", "step", "loss", "learning_rate", "seconds", "pairs_per_second")  # of an epoch's record
-VALIDATION = ("average_precision", "roc_auc", "accuracy", "threshold")
+VALIDATION = ("average_precision", "roc_auc", "accuracy", "threshold")  # of the validation pairs, in the same record
 
 
 class MetricsFile(Progress):

@@ -24,6 +24,7 @@ from siamese.distributed import Processes
 from siamese.errors import DataError, UserError
 from siamese.evaluation import all_scores, choose_threshold
 from siamese.files import sha256
+from siamese.metrics import VALIDATION
 from siamese.model import SiameseModel, first_word
 from siamese.objective import Objective
 from siamese.optimizers import learning_rate, make_optimizer
@@ -37,7 +38,6 @@ from siamese.text import Tokenizer
 from siamese.tower import Tower
 
 LEAST_EPOCHS, LEAST_STEPS = 4, 500  # of a run whose recipe does not say how long
-SCORES = ("average_precision", "roc_auc", "accuracy", "threshold")  # of the validation pairs, in an epoch's record
 
 
 def make_tower(config: Config, vocabulary: int) -> Tower:
@@ -185,7 +185,7 @@ def train(
 
         while len(run.history) < epochs and not _patience_is_over(run.history, config.patience):
             record = _train_epoch(config, step, pairs, progress, after_step)
-            scores = dict.fromkeys(SCORES, 0.0)
+            scores = dict.fromkeys(VALIDATION, 0.0)
             if processes.first:
                 scores = validation_scores(_model(config, tokenizer, tower.state_dict(), architecture), validation)
             record |= processes.of_first(scores)
@@ -260,7 +260,7 @@ def validation_scores(model: SiameseModel, validation: Pairs) -> dict[str, float
     """What an epoch's record says of the validation pairs; the accuracy is at the best threshold for them."""
     similarity = model.similarity(validation.question1, validation.question2)
     scores = all_scores(validation.labels, similarity, choose_threshold(validation.labels, similarity))
-    return {name: scores[name] for name in SCORES}
+    return {name: scores[name] for name in VALIDATION}
 
 
 def _check_labels(config: Config, labels: np.ndarray, validation: Pairs) -> Config:
