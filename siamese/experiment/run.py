@@ -149,7 +149,10 @@ class _Pool:
     """The training processes, with one progress bar over all that they do."""
 
     def __init__(self, data: Datasets, unseen: np.ndarray, out: Path, jobs: int) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang
+        # A fork of a process with threads can hang. A server without threads, that has torch loaded, forks at once.
+        forks = "forkserver" in multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context("forkserver" if forks else "spawn")
+        context.set_forkserver_preload([__name__])
         self.stop, self.epochs = context.Event(), context.Queue()
         self.unfinished = out / UNFINISHED
         self.pairs, self.duplicates = len(data.training), data.training.duplicates
