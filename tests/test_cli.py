@@ -16,6 +16,7 @@ import matplotlib.image
 import pytest
 from conftest import Command
 from sklearn.metrics import average_precision_score, confusion_matrix, f1_score, precision_score, roc_auc_score
+from typed import Typed
 
 from siamese import SiameseModel, cli, datasets, options
 from siamese.calibration import HIGHEST, calibrate, calibration_error
@@ -32,11 +33,11 @@ BASELINES = {"majority", "tf-idf", "mean of embeddings", "look-up in training cl
 PAIR = ("What makes my bike chain skip?", "Why does the chain of my bike skip?")
 
 
-def start(*words: object, **options: Any) -> subprocess.Popen[str]:
+def start(*words: object) -> subprocess.Popen[str]:
     """A Python command in a process of its own."""
     pipe = subprocess.PIPE
     line = [sys.executable, *map(str, words)]
-    return subprocess.Popen(line, stdout=pipe, stderr=pipe, text=True, encoding="utf-8", cwd=ROOT, **options)
+    return subprocess.Popen(line, stdout=pipe, stderr=pipe, text=True, encoding="utf-8", cwd=ROOT)
 
 
 def finish(*words: object) -> tuple[int, str, str]:
@@ -241,9 +242,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     line = ["run.py", "train", "--data", data, "--out", tmp_path / "my model", "--epochs", "100000"]
     first = 0
     for _ in range(2):
-        # Where the tests run in the background, SIGINT may be ignored by inheritance.
-        training = start(*line, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
-        assert training.stderr
+        training = Typed(line)
         epoch = next(line for line in training.stderr if line.startswith("epoch "))
         number = int(epoch.split()[1].rstrip(":"))
         assert number > first  # the second time it goes on

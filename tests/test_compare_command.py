@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from safetensors import safe_open
+from typed import Typed
 
 from siamese import cli, datasets
 from siamese.experiment.records import RESULTS, TRAININGS
@@ -22,7 +23,7 @@ from siamese.experiment.variants import BASE, against_first, parse_all
 from siamese.losses.registry import LOSSES
 
 ROOT = Path(__file__).parents[1]
-EPOCHS, SEEDS = 15, 2
+EPOCHS, SEEDS = 8, 2
 VARIANTS = ("rows,embedding=16,hidden=16", "both,embedding=16,hidden=16")
 RECIPE = ("--epochs", EPOCHS, "--batch-size", 32, "--learning-rate", 0.02)
 
@@ -182,21 +183,10 @@ def undisturbed(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> d
     return lines(out)
 
 
-def begin(*words: object) -> subprocess.Popen[str]:
-    """A command as from a terminal: a process group of its own, in which Ctrl-C reaches every process."""
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        [sys.executable, "run.py", *map(str, words)], stdout=pipe, stderr=pipe, text=True, encoding="utf-8", cwd=ROOT,
-        start_new_session=True,
-        # Where the tests run in the background, SIGINT may be ignored by inheritance.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
-
-
-def wait_until(true: Callable[[], object], process: subprocess.Popen[str]) -> None:
+def wait_until(true: Callable[[], object], process: Typed) -> None:
     end = time.monotonic() + 60
     while not true():
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, process.communicate(timeout=60)
         assert time.monotonic() < end
         time.sleep(0.005)
 
@@ -219,7 +209,18 @@ def interrupted(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     folder = tmp_path_factory.mktemp("interrupted")
     shutil.copy(small_file, folder / "my pairs.csv")
     out = folder / "my report"
-    words = ["compare", "--data", folder / "my pairs.csv", "--out", out, "--losses", *VARIANTS, "--seeds", SEEDS]
+    words = [
+        "run.py",
+        "compare",
+        "--data",
+        folder / "my pairs.csv",
+        "--out",
+        out,
+        "--losses",
+        *VARIANTS,
+        "--seeds",
+        SEEDS,
+    ]
     words += [*RECIPE, "--jobs", 1]
     told: dict[str, Any] = {"out": out}
     processes = []
@@ -229,7 +230,7 @@ def interrupted(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         return {path.parent.name for path in (out / UNFINISHED).glob("*/checkpoint.safetensors")}
 
     try:
-        process = begin(*words)
+        process = Typed(words, terminal=True)
         processes.append(process)
         wait_until(under_way, process)
         os.killpg(process.pid, signal.SIGINT)
@@ -237,7 +238,7 @@ def interrupted(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         told["left by Ctrl-C"] = first = under_way()
         told["its epochs"] = epochs_in(*(out / UNFINISHED).glob("*/checkpoint.safetensors"))
 
-        process = begin(*words)
+        process = Typed(words, terminal=True)
         processes.append(process)
         wait_until(lambda: lines(out) and under_way() and not under_way() & first, process)
         process.kill()
@@ -249,7 +250,7 @@ def interrupted(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> I
             time.sleep(0.05)
         told["all ended"] = empty
 
-        process = begin(*words)
+        process = Typed(words, terminal=True)
         processes.append(process)
         told["last"] = (*process.communicate(timeout=100), process.returncode)
         yield told

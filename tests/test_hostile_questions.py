@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import timeit
 import unicodedata
 from collections.abc import Callable
 from functools import cache
@@ -227,30 +228,27 @@ LONG = {
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """The processor's time; the least of two to five, since other programs and the collector of garbage push it up."""
-    found: list[float] = []
-    while len(found) < 2 or (len(found) < 5 and sum(found) < 0.2):
-        start = time.process_time()
-        run()
-        found.append(time.process_time() - start)
-        if found[-1] < 0.005:
-            break
-    return min(found)
+    """The processor's time, the least of three; without the collector of garbage, whose work is not the run's."""
+    return min(timeit.repeat(run, timer=time.process_time, number=1, repeat=3))  # it pauses the collector
+
+
+def assert_linear(run: Callable[[int], object], n: int) -> None:
+    """Eight times as long takes about eight times as long; in quadratic time it would take 64 times."""
+    short, long = (seconds(lambda size=size: run(size)) for size in (n, 8 * n))
+    assert long < 24 * max(short, 0.001), f"{short:.4f} s, then {long:.4f} s for eight times the text"
 
 
 @pytest.mark.parametrize("kind", LONG)
 @pytest.mark.parametrize("rule", RULES)
 def test_cutting_takes_linear_time(rule: str, kind: str) -> None:
     split, text = RULES[rule].split(), LONG[kind]
-    short, long = seconds(lambda: split(text[:50_000])), seconds(lambda: split(text[:100_000]))
-    assert long < max(4 * short, 0.02), f"{short:.3f} s, then {long:.3f} s for twice the text"
+    assert_linear(lambda n: split(text[:n]), 12_500)
 
 
 @pytest.mark.parametrize("kind", ["marks", "words", "signs"])
 def test_encoding_takes_linear_time(kind: str) -> None:
     model, text = model_of("best"), LONG[kind]
-    short, long = (seconds(lambda n=n: model.encode([text[:n]])) for n in (5_000, 10_000))
-    assert long < max(4 * short, 0.02), f"{short:.3f} s, then {long:.3f} s for twice the text"
+    assert_linear(lambda n: model.encode([text[:n]]), 2_500)
 
 
 @pytest.mark.parametrize("kind", ["signs", "letters", "unknown words", "a script without spaces"])

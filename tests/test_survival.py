@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Command
+from typed import Typed
 
 from siamese import SiameseModel, datasets, locking, training
 from siamese import folder as model_folder
@@ -340,29 +341,13 @@ def test_a_comparison_has_its_folder_alone(parts: Datasets, tmp_path: Path) -> N
 # As it is typed
 
 
-def begin(*words: object, limit: int | None = None) -> subprocess.Popen[str]:
-    def prepare() -> None:
-        # Where the tests run in the background, SIGINT may be ignored by inheritance.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        if limit:
-            import resource
-
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    return subprocess.Popen(
-        [sys.executable, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        encoding="utf-8", cwd=ROOT, preexec_fn=prepare, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-
-
-def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def end(process: Typed) -> tuple[int | None, str, str]:
     out, err = process.communicate(timeout=60)
     assert "Traceback" not in err
     return process.returncode, out, err
 
 
-def until(process: subprocess.Popen[str], start: str) -> None:
-    assert process.stderr
+def until(process: Typed, start: str) -> None:
     next(line for line in process.stderr if line.startswith(start))
 
 
@@ -377,12 +362,12 @@ def saved(folder: Path) -> list[object]:
 
 @posix
 def test_a_command_that_meets_it_all(small_file: Path, tmp_path: Path, command: Command) -> None:
-    recipe = ["--batch-size", 32, "--learning-rate", 0.02, "--epochs", 10]
+    recipe = ["--batch-size", 32, "--learning-rate", 0.02, "--epochs", 6]
     line = ["run.py", "train", "--data", small_file, *recipe, "--out"]
     folder = tmp_path / "my model"
-    undisturbed = begin(*line, tmp_path / "undisturbed")
+    undisturbed = Typed([*line, tmp_path / "undisturbed"])
 
-    first = begin(*line, folder)
+    first = Typed([*line, folder])
     until(first, "epoch 1")
     first.send_signal(signal.SIGSTOP)  # so that it is there for long enough
     code, out, err = command(*line[1:], folder)
@@ -402,7 +387,7 @@ def test_a_command_that_meets_it_all(small_file: Path, tmp_path: Path, command: 
 
     # Half a checkpoint fits on the disk.
     kept = (folder / CHECKPOINT).read_bytes()
-    code, out, err = end(begin(*again, limit=len(kept) // 2))
+    code, out, err = end(Typed(again, limit=len(kept) // 2))
     assert (code, out) == (2, "")
     error, advice = err[err.index("error: ") :].splitlines()
     assert error.startswith(f"error: {folder / CHECKPOINT}: cannot be written: ") and "File too large" in error
@@ -410,7 +395,7 @@ def test_a_command_that_meets_it_all(small_file: Path, tmp_path: Path, command: 
     assert (folder / CHECKPOINT).read_bytes() == kept
     assert {path.name for path in folder.iterdir()} == {CHECKPOINT, METRICS}
 
-    killed = begin(*again)
+    killed = Typed(again)
     until(killed, "epoch ")
     killed.kill()
     assert end(killed)[0] == -signal.SIGKILL
@@ -418,7 +403,7 @@ def test_a_command_that_meets_it_all(small_file: Path, tmp_path: Path, command: 
     (folder / f".{CHECKPOINT}.12345678").write_bytes(b"half a checkpoint")
 
     assert end(undisturbed)[0] == 0
-    code, out, err = end(begin(*again))
+    code, out, err = end(Typed(again))
     assert code == 0, err
     assert saved(folder) == saved(tmp_path / "undisturbed")
     assert {path.name for path in folder.iterdir()} == {path.name for path in (tmp_path / "undisturbed").iterdir()}
