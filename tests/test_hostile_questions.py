@@ -60,7 +60,7 @@ anything = st.text(st.characters(exclude_categories=()), max_size=60)  # half su
 
 def make(config: Config) -> SiameseModel:
     """A model of a recipe's kind with random weights."""
-    config = config.replace(embedding=8, hidden=8, buckets=11 if config.buckets else 0)
+    config = config.replace(embedding=8, hidden=8, buckets=min(config.buckets, 16))
     tokenizer = Tokenizer(WORDS, config.tokens, config.buckets)
     tower = make_tower(config, len(tokenizer))
     with torch.no_grad():

@@ -2,7 +2,7 @@
 
     python reports/scale/stock_vectors.py data/questions.csv ../shared/quora/test.csv
 
-Each file of labelled pairs is measured with the folder of the pretrained model, without and with `--questions`.
+Each file of labelled pairs is measured with the folder of the pretrained model.
 """
 
 import csv
@@ -36,11 +36,9 @@ for path in sys.argv[1:]:
 
     ours = model.encode(questions)
     expected = cosine(ours, first, second) > model.threshold
-    found = {"(ours)": ours}
-    for name, words in (("plain", []), ("with --questions", stock.new_words(model.tokenizer, questions))):
-        with tempfile.TemporaryDirectory() as folder:
-            stock.write_folder(stock.modules(model, words), Path(folder), "")
-            found[name] = SentenceTransformer(folder, device="cpu").encode(questions)
+    with tempfile.TemporaryDirectory() as folder:
+        stock.write_folder(stock.modules(model), Path(folder), "")
+        found = {"(ours)": ours, "plain": SentenceTransformer(folder, device="cpu").encode(questions)}
     for name, vectors in found.items():
         difference = np.abs(vectors - ours).max(1)
         scores = cosine(vectors, first, second)

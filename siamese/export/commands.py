@@ -1,9 +1,6 @@
 """The command `export`: a trained model in the forms of other libraries. Light at import."""
 
 import argparse
-import dataclasses
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +11,8 @@ from siamese.options import add_model, default_model, load_model
 if TYPE_CHECKING:
     from siamese.model import SiameseModel
 
-MODULE = "siamese.export.module.TowerModule"  # what the folders of --to sentence-transformers-exact name
 FORMS = {
     "sentence-transformers": "a folder for SentenceTransformer(path), which needs nothing of ours",
-    "sentence-transformers-exact": "a folder that names our class, for any word; needs siamese and trust_remote_code",
     "onnx": "a file for onnxruntime",
 }
 
@@ -30,13 +25,7 @@ def add_commands(commands: Any) -> None:
     sub.add_argument("--to", required=True, choices=list(FORMS), metavar="FORM",
                      help="; ".join(f"{name}: {what}" for name, what in FORMS.items()))  # fmt: skip
     sub.add_argument("--out", required=True, metavar="PATH", help="the folder or, of onnx, the file")
-    sub.add_argument("--questions", metavar="FILE", help="of --to sentence-transformers: a file, of questions or of "
-                     "pairs, whose words the folder shall know; all others outside of the vocabulary share a vector "
-                     "there")  # fmt: skip
     add_model(sub)
-    group = sub.add_argument_group("columns", "names of the file's columns; both of the pairs where it has no question")
-    for name in ("question", "question1", "question2"):
-        group.add_argument(f"--{name}", default=name, dest=f"{name}_column", metavar="NAME")
     sub.set_defaults(run=export)
 
 
@@ -52,74 +41,25 @@ def export(options: argparse.Namespace) -> None:
     if PRETRAINED in (name, model.config.start_from):
         about += " Trained on Quora's question pairs, so for non-commercial use."
     out = Path(options.out)
-    transformer = model.config.tower == "transformer"
-    if options.questions and (options.to != "sentence-transformers" or transformer or not model.config.buckets):
-        raise UserError("--questions: goes with --to sentence-transformers of a model with buckets, in which not all "
-                        "words outside of the vocabulary are alike")  # fmt: skip
-    if options.to == "onnx":
-        said = onnx_file(model, out, about)
-    elif options.to == "sentence-transformers-exact":
-        if transformer:
-            raise UserError(f"{name}: a transformer, which --to sentence-transformers writes exactly")
-        said = exact_folder(model, out, about)
-    else:
-        said = stock_folder(model, out, about, options)
-    print(said)
+    print(onnx_file(model, out, about) if options.to == "onnx" else stock_folder(model, out, about))
 
 
-def stock_folder(model: "SiameseModel", folder: Path, about: str, options: argparse.Namespace) -> str:
-    """Write a folder of the library's own modules; how to read it, and what it does not know."""
-    from siamese.export import stock
-    from siamese.text import Tokenizer
+def stock_folder(model: "SiameseModel", folder: Path, about: str) -> str:
+    """Write a folder of the library's own modules; how to read it, and where its vectors are others."""
+    from siamese.export import crc, stock
 
     reading = f'SentenceTransformer("{folder}")'
-    said = f"{folder}: read by {reading}"
     card = CARD.format(about=about, reading=reading)
-    tokenizer = model.tokenizer
-    if not isinstance(tokenizer, Tokenizer):
+    if model.config.tower == "transformer":
         from siamese.export import subwords
 
         stock.write_folder(subwords.modules(model), folder, card)
-        return f"{said}; questions of unknown words alone have vectors there, which are 0 here"
-    added = stock.new_words(tokenizer, questions(options)) if options.questions else []
-    stock.write_folder(stock.modules(model, added), folder, card)
-    said += f"\nit knows {len(tokenizer.words):,} words"
-    if options.questions:
-        said += f", and {len(added):,} more, so all of {options.questions}"
-    if not tokenizer.buckets:
-        return f"{said}; other words share one vector, as in the model: all vectors are the same"
-    said += f"; other words share one vector, where the model has {tokenizer.buckets:,}: questions with such words "
-    said += "get other vectors than here"
-    return said if options.questions else f"{said} (--questions FILE adds the words of a file)"
-
-
-def questions(options: argparse.Namespace) -> Iterator[str]:
-    """The questions of the file of --questions: of its column, or both of a file of pairs."""
-    from siamese.reading import open_file
-    from siamese.streams import read_questions
-
-    path, columns = Path(options.questions), [options.question_column]
-    if path.suffix.lower() != ".txt":
-        names, pair = open_file(path).names, [options.question1_column, options.question2_column]
-        if options.question_column not in names and set(pair) <= set(names):
-            columns = pair
-    for column in columns:
-        yield from read_questions(path, column)
-
-
-def exact_folder(model: "SiameseModel", folder: Path, about: str) -> str:
-    """Write the model folder, and beside it what makes it one of sentence-transformers; how to read it."""
-    from siamese.files import write_text
-
-    # In full: what sentence-transformers trains further and saves would be rounded.
-    dataclasses.replace(model, config=model.config.replace(compact=False)).save(folder)
-    reading = f'SentenceTransformer("{folder}", trust_remote_code=True)'
-    settings = {"model_type": "SentenceTransformer", "similarity_fn_name": "cosine"}
-    write_text(folder / "config_sentence_transformers.json", json.dumps(settings, indent=2) + "\n")
-    write_text(folder / "README.md", CARD.format(about=about, reading=reading))
-    modules = [{"idx": 0, "name": "0", "path": "", "type": MODULE}]
-    write_text(folder / "modules.json", json.dumps(modules, indent=2) + "\n")
-    return f"{folder}: read by {reading}, where siamese is installed"
+        but = "; questions of unknown words alone have vectors there, which are 0 here"
+    else:
+        stock.write_folder(stock.modules(model), folder, card)
+        long = f"; words of more than {crc.LONGEST_WORD} bytes outside of the vocabulary are all alike there"
+        but = long if model.config.buckets else ""
+    return f"{folder}: read by {reading}{but}"
 
 
 def onnx_file(model: "SiameseModel", path: Path, about: str) -> str:

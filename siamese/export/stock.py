@@ -6,53 +6,42 @@ The first pooling gives the mean of the word vectors, x̄. The Dense after it ke
 it, to join it to the mean of the LSTM's outputs, h̄. The next Dense adds the two; it and the two after it make that 0
 where no word is of the vocabulary, as `siamese.encoder` does.
 
-What no tokenizer of a file can do is number a word by a hash of its spelling. So words outside of the vocabulary share
-one row here, but for those that the folder is given: each of these has a row of its own, that of its bucket.
+The tokenizer numbers words as `siamese.text.Tokenizer` does, by the vocabulary and else by a hash: `siamese.export.crc`
+says how.
 """
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from siamese.errors import UserError
+from siamese.export import crc
 from siamese.files import sync_file, sync_folder, write_text
 from siamese.model import SiameseModel
 from siamese.text import LONGEST, Tokenizer
 
-PADDING, UNKNOWN = "[PAD]", "[UNK]"  # no words: the rule takes brackets for themselves
 # The mean of the vocabulary's mark is MARK / LONGEST at least where one word is of it, and MARK² / LONGEST above 1.
 MARK = 512.0
+UNKNOWN = "[UNK]"  # no word: the rule takes brackets for themselves
+WORDS = rf"[{crc.LETTER}]+|[^{crc.LETTER}{crc.SPACE}]"
 
-# What `siamese.text` does, for the regular expressions of the library tokenizers. Its \w has the combining marks too,
-# its \s lacks four of Python's spaces, and its lower case has no final sigma (Unicode, section 3.13).
-WORDS = r"[\p{L}\p{N}_]+|[^\p{L}\p{N}_\s\x1c-\x1f]"
+# The library's lower case has no final sigma (Unicode, section 3.13).
 _CASED, _IGNORED = r"[\p{Cased}&&[^\p{Case_Ignorable}]]", r"\p{Case_Ignorable}*"
 FINAL_SIGMA = rf"(?<={_CASED}){_IGNORED}\KΣ(?!{_IGNORED}{_CASED})"
 
 
-def new_words(tokenizer: Tokenizer, questions: Iterable[str]) -> list[str]:
-    """The words of questions that are not in the vocabulary, in the order of first sight; one at most of each."""
-    found: dict[str, None] = {}
-    for question in questions:
-        found.update(dict.fromkeys(tokenizer.split(question)))
-    vocabulary = set(tokenizer.words)
-    # Half a surrogate pair can be in no file, and is in no text that the library tokenizers takes.
-    return [word for word in found if word not in vocabulary and not any("\ud800" <= c <= "\udfff" for c in word)]
-
-
-def modules(model: SiameseModel, added: Sequence[str] = ()) -> list[Any]:
+def modules(model: SiameseModel) -> list[Any]:
     """The modules of sentence-transformers that give a model's vectors.
 
     Args:
-        model: with a tower of LSTM, the rule "words", and no padding in its means.
-        added: words outside of the vocabulary that get the row of their bucket.
+        model: with a tower of LSTM, the rule "words", no padding in its means, and 0, 2, 4, ... or 4,096 buckets.
 
     Raises:
-        UserError: sentence-transformers is not installed, or the model has another rule.
+        UserError: sentence-transformers is not installed, or the model is another.
     """
     try:
         import torch
@@ -63,9 +52,11 @@ def modules(model: SiameseModel, added: Sequence[str] = ()) -> list[Any]:
         ) from None
     tokenizer = model.tokenizer
     if not isinstance(tokenizer, Tokenizer) or tokenizer.rule != "words":
-        raise UserError("a model that does not cut questions by the rule 'words'; --to sentence-transformers-exact "
-                        "writes it")  # fmt: skip
-    table, hidden = _table(model, tokenizer, added), model.config.hidden
+        raise UserError("a model that does not cut questions by the rule 'words'; --to onnx writes it")
+    if tokenizer.buckets not in (0, *(2**bits for bits in range(1, len(crc.ZERO) + 1))):
+        raise UserError(f"a model with {tokenizer.buckets:,} buckets, which is no power of 2 from 2 to "
+                        f"{2 ** len(crc.ZERO):,}; --to onnx writes it")  # fmt: skip
+    table, hidden = _table(model, tokenizer), model.config.hidden
     columns = table.shape[1]  # those of the embedding, and the mark of the vocabulary
 
     lstm = LSTM(columns, hidden, bidirectional=False)
@@ -93,7 +84,7 @@ def modules(model: SiameseModel, added: Sequence[str] = ()) -> list[Any]:
     most = 2 * (1 + np.abs(table[:, :-1]).max(initial=0))
     gate = np.hstack([np.eye(2 * hidden), np.full((2 * hidden, 1), -most)])
     return [
-        WordEmbeddings(stock_tokenizer(tokenizer.words, added), table, max_seq_length=LONGEST),
+        WordEmbeddings(stock_tokenizer(tokenizer), table, max_seq_length=LONGEST),
         Pooling(columns, "mean"),
         # Where a pooling "cls" finds it again.
         dense(np.eye(columns), activation_function=None, module_output_name="cls_token_embeddings"),
@@ -106,35 +97,39 @@ def modules(model: SiameseModel, added: Sequence[str] = ()) -> list[Any]:
     ]
 
 
-def _table(model: SiameseModel, tokenizer: Tokenizer, added: Sequence[str]) -> np.ndarray:
-    """The rows of padding, of the unknown word, of the vocabulary and of the added words; a last column marks the
-    vocabulary's."""
-    embedding = np.asarray(model.weights["embedding.weight"], np.float32)
-    buckets = embedding[tokenizer.first_word - tokenizer.buckets : tokenizer.first_word]
-    unknown = buckets.mean(0) if tokenizer.buckets else embedding[tokenizer.unknown]
-    rows = [np.zeros_like(unknown)[None], unknown[None], embedding[tokenizer.first_word :]]
-    if len(added):
-        rows.append(embedding[[tokenizer.bucket(word) for word in added]])
-    table = np.pad(np.concatenate(rows), ((0, 0), (0, 1)))
-    table[2 : 2 + len(tokenizer.words), -1] = MARK
+def _table(model: SiameseModel, tokenizer: Tokenizer) -> np.ndarray:
+    """The rows of the embedding; a last column marks the vocabulary's."""
+    table = np.pad(np.asarray(model.weights["embedding.weight"], np.float32), ((0, 0), (0, 1)))
+    table[tokenizer.first_word :, -1] = MARK
+    table[tokenizer.pad] = 0
+    if tokenizer.buckets:  # then only words that are too long for a bucket are unknown
+        table[tokenizer.unknown] = table[tokenizer.unknown + 1 : tokenizer.first_word].mean(0)
     return table
 
 
-def stock_tokenizer(words: Sequence[str], added: Sequence[str]) -> Any:
-    """The rule "words" and a vocabulary as a tokenizer of transformers."""
+def stock_tokenizer(tokenizer: Tokenizer) -> Any:
+    """A tokenizer of the rule "words" as one of transformers, with the same ids."""
     from tokenizers import Regex, models, normalizers, pre_tokenizers
     from tokenizers import Tokenizer as Backend
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = {word: id for id, word in enumerate([PADDING, UNKNOWN, *words, *added])}
-    tokenizer = Backend(models.WordLevel(vocabulary, UNKNOWN))
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.Replace(Regex(FINAL_SIGMA), "ς"), normalizers.Lowercase(), normalizers.NFC()]
-    )
+    small = [normalizers.Replace(Regex(FINAL_SIGMA), "ς"), normalizers.Lowercase(), normalizers.NFC()]
+    if bits := tokenizer.buckets.bit_length() - 1 if tokenizer.buckets else 0:
+        ids, merges = crc.vocabulary(tokenizer.words, tokenizer.buckets)
+        # A word that is in the vocabulary as it stands is not cut; of others, letters that are not in it are left out.
+        backend = Backend(models.BPE(ids, merges, ignore_merges=True))
+        backend.normalizer = normalizers.Sequence([*small, *crc.steps(bits)])
+        pattern = crc.words(bits)
+    else:
+        ids = {crc.PADDING: tokenizer.pad, UNKNOWN: tokenizer.unknown}
+        ids |= {word: id for id, word in enumerate(tokenizer.words, tokenizer.first_word)}
+        backend = Backend(models.WordLevel(ids, UNKNOWN))
+        backend.normalizer = normalizers.Sequence(small)
+        pattern = WORDS
     # What the pattern finds is kept, and the spaces between are not.
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORDS), "removed", invert=True)
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "removed", invert=True)
     # None of its special tokens are named: these would be found in the text of a question.
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+    return PreTrainedTokenizerFast(tokenizer_object=backend)
 
 
 def write_folder(modules: Sequence[Any], folder: Path, card: str) -> None:
