@@ -25,8 +25,9 @@ from siamese.calibration import HIGHEST, calibrate
 from siamese.config import PRETRAINED, Config, bound, preset
 from siamese.errors import DataError, UserError
 from siamese.evaluation import choose_threshold
+from siamese.keys import pair_keys
 from siamese.model import SiameseModel
-from siamese.pairs import Pairs, pair_keys
+from siamese.pairs import Pairs
 from siamese.progress import Progress, TrainingBar
 
 COLUMNS = ["question1", "question2"]

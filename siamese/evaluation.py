@@ -11,8 +11,9 @@ from siamese.config import wanted_precision
 from siamese.errors import UserError
 
 if TYPE_CHECKING:
+    from siamese.keys import Clusters
     from siamese.model import SiameseModel
-    from siamese.pairs import Clusters, Pairs
+    from siamese.pairs import Pairs
 
 RECALLS = (0.5, 0.8, 0.9, 0.95)
 
@@ -214,7 +215,7 @@ def evaluate(
         under "unseen" all of this again over the unseen pairs, or None where
         they are not known; "unseen_from" says whence, or why not.
     """
-    from siamese.pairs import Clusters
+    from siamese.keys import Clusters
 
     clusters = Clusters(training) if training is not None else None
     similarity = model.similarity(pairs.question1, pairs.question2)

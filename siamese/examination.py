@@ -246,7 +246,7 @@ def examine(
         `scores` as `evaluation.evaluate`; `slices` by what they are of, then by
         "unseen" and "all"; the most confident `mistakes`; what confident mistakes have `in_common`.
     """
-    from siamese.pairs import Clusters
+    from siamese.keys import Clusters
 
     model, pairs = setting.model, setting.pairs
     scores = evaluation.evaluate(

@@ -9,8 +9,9 @@ import numpy as np
 
 from siamese.batches import PairTokens, Share
 from siamese.config import Config, encoder_of
+from siamese.keys import Clusters, keys
 from siamese.model import SiameseModel
-from siamese.pairs import Clusters, Pairs, keys
+from siamese.pairs import Pairs
 from siamese.subwords import AnyTokenizer
 from siamese.text import RULES, Tokenizer, Tokens, count_words
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from siamese import datasets, evaluation
 from siamese.calibration import HIGHEST, calibrate
 from siamese.errors import UserError
+from siamese.keys import shared_pairs
 from siamese.model import SiameseModel
-from siamese.pairs import Columns, Pairs, shared_pairs
+from siamese.pairs import Columns, Pairs
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from siamese.calibration import HIGHEST, calibrate
 from siamese.config import Config
 from siamese.errors import UserError
 from siamese.evaluation import choose_threshold
-from siamese.pairs import Pairs, shared_pairs
+from siamese.keys import shared_pairs
+from siamese.pairs import Pairs
 
 TINY: dict[str, Any] = {"epochs": 1, "batch_size": 64}
 

@@ -28,8 +28,9 @@ from siamese.experiment.records import FIELDS, RESULTS, TRAININGS, Record, Recor
 from siamese.experiment.run import UNFINISHED, Comparison, _key, run
 from siamese.experiment.scores import BINS, LEVELS, METRICS, RESAMPLES, measure, mining_average_precision
 from siamese.experiment.variants import BASE, Question, Study, Variant, against_first, parse, parse_all
+from siamese.keys import Clusters
 from siamese.model import SiameseModel
-from siamese.pairs import Clusters, Pairs
+from siamese.pairs import Pairs
 
 TINY = BASE.replace(embedding=16, hidden=16, batch_size=32, epochs=2, learning_rate=0.02)
 DIVERGES = "columns,learning_rate=1e40"  # more than a float32 holds

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from siamese import SiameseModel, cli
 from siamese.calibration import Calibration
 from siamese.config import PRESETS, Config
-from siamese.pairs import key
+from siamese.keys import key
 from siamese.text import LONGEST, RULES, Tokenizer, composed
 from siamese.training import make_tower
 

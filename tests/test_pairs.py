@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from siamese import datasets
 from siamese.errors import DataError
-from siamese.pairs import Clusters, Columns, Pairs, course_split, from_groups, key, keys, random_split, read_pairs
+from siamese.keys import Clusters, key, keys
+from siamese.pairs import Columns, Pairs, course_split, from_groups, random_split, read_pairs
 
 HEADER = ("question1", "question2", "is_duplicate")
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")

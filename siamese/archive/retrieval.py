@@ -27,7 +27,8 @@ from siamese import SiameseModel
 from siamese.archive import nearest, ranking, words
 from siamese.archive.store import Archive
 from siamese.config import PRETRAINED
-from siamese.pairs import Clusters, key, read_pairs
+from siamese.keys import Clusters, key
+from siamese.pairs import read_pairs
 from siamese.progress import CountBar
 
 DEPTH = 100  # results that are looked at

@@ -34,9 +34,10 @@ from siamese.evaluation import unseen_pairs
 from siamese.experiment.records import Record, Records
 from siamese.experiment.scores import measure
 from siamese.experiment.variants import Study, Variant
+from siamese.keys import Clusters
 from siamese.locking import locked
 from siamese.model import SiameseModel
-from siamese.pairs import Clusters, Pairs
+from siamese.pairs import Pairs
 from siamese.preparation import Prepared
 from siamese.progress import CountBar
 from siamese.stopping import Stopped

@@ -93,12 +93,12 @@ def _on_ray(options: argparse.Namespace) -> None:
         if value:
             raise UserError(f"--{name} needs no Ray: leave --engine ray out, and give the pairs by --from PATH")
     from siamese.fingerprint import fingerprint
-    from siamese.mining import distributed, on_ray, stages, store
+    from siamese.mining import on_ray, sharded, stages, store
     from siamese.mining.found import lowest_above
     from siamese.mining.mine import Settings
     from siamese.mining.shards import Job
 
-    shards = distributed.list_shards(options.file)
+    shards = sharded.list_shards(options.file)
     model = load_model(options.model)
     settings = Settings(model.threshold_for(options.threshold), options.max_pairs, True, options.memory, options.seed)
     out, groups = store.absolute(options.out), options.clusters and store.absolute(options.clusters)
@@ -111,8 +111,8 @@ def _on_ray(options: argparse.Namespace) -> None:
             stages.begin(job, identity, options.resume)
             try:
                 work = stages.Stages(job, run, told)
-                encoded, copies, blank = distributed.encode(work, [address for address, _ in shards], model)
-                found = distributed.find(work, encoded, model, settings.seed, out, groups)
+                encoded, copies, blank = sharded.encode(work, [address for address, _ in shards], model)
+                found = sharded.find(work, encoded, model, settings.seed, out, groups)
             except on_ray.Lost:
                 raise
             except UserError:  # going on would fail again

@@ -21,8 +21,9 @@ import numpy as np
 
 from siamese.config import PRETRAINED
 from siamese.files import write_text
+from siamese.keys import Clusters
 from siamese.mining.found import MILLION, PAIR, Wanted, lowest_above
-from siamese.pairs import Clusters, Pairs, read_pairs
+from siamese.pairs import Pairs, read_pairs
 
 FILES = ("train", "validation", "test", "bimpm_dev")
 THRESHOLD = 0.787  # the pretrained model's

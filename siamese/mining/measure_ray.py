@@ -20,11 +20,11 @@ import pyarrow as pa
 
 from siamese import SiameseModel
 from siamese.files import write_text
-from siamese.mining import cells, distributed, exact, store
-from siamese.mining.distributed import Encoded
+from siamese.mining import cells, exact, sharded, store
 from siamese.mining.found import PAIR, Wanted, lowest_above
 from siamese.mining.measure import THRESHOLD, machine, texts
 from siamese.mining.on_ray import started
+from siamese.mining.sharded import Encoded
 from siamese.mining.shards import Job, Summary, name_of
 from siamese.mining.stages import Runner, Stages, Unit
 
@@ -134,7 +134,7 @@ def growth(shared: Path, sizes: Sequence[int], memory: int) -> list[Figures]:
                 )
             encoded = Encoded([one["name"] for one in made], [one["rows"] for one in made], False)
             began = time.perf_counter()
-            found = distributed.find(stages, encoded, model, 0, f"{folder}/out.csv", f"{folder}/clusters.csv")
+            found = sharded.find(stages, encoded, model, 0, f"{folder}/out.csv", f"{folder}/clusters.csv")
             row = {
                 "vectors": count, "seconds": time.perf_counter() - began, "load": os.getloadavg()[0],
                 "cells": found.cells, "p": found.p, "pairs": found.pairs, "recall": str(found.recall),
@@ -160,10 +160,10 @@ def recall(shared: Path, memory: int) -> Figures:
         job = Job(f"{folder}/work", "question", None, lowest_above(THRESHOLD), None, memory, "complete")
         watched = Measured(run)
         stages = Stages(job, watched, watched.told)
-        shards = [address for address, _ in distributed.list_shards(f"{folder}/all-*.csv")]
+        shards = [address for address, _ in sharded.list_shards(f"{folder}/all-*.csv")]
         began = time.perf_counter()
-        encoded, _, _ = distributed.encode(stages, shards, model)
-        found = distributed.find(stages, encoded, model, 0, f"{folder}/ray.csv", f"{folder}/clusters.csv")
+        encoded, _, _ = sharded.encode(stages, shards, model)
+        found = sharded.find(stages, encoded, model, 0, f"{folder}/ray.csv", f"{folder}/clusters.csv")
         seconds = time.perf_counter() - began
         same = ["mine", f"{folder}/all.txt", "--model", "pretrained", "--threshold", str(THRESHOLD)]
         main([*same, "--out", f"{folder}/exact.csv"])

@@ -20,7 +20,8 @@ from siamese.calibration import Calibration
 from siamese.config import PRESETS
 from siamese.errors import DataError, ModelError
 from siamese.folder import LARGEST
-from siamese.pairs import key, read_pairs
+from siamese.keys import key
+from siamese.pairs import read_pairs
 from siamese.text import Tokenizer
 from tests.attacks.hostile import CONFIG, FORMS, NAMES, good, in_form, put
 
