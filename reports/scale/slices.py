@@ -1,6 +1,8 @@
 """Scores of models in the slices of a labelled file, from what `predict --file` wrote of it.
 
-python reports/scale/slices.py ../shared/quora/test.csv NAME=SCORED.csv [NAME=SCORED.csv ...]
+python reports/scale/slices.py ../shared/quora/test.csv NAME=SCORED.csv[,SCORED.csv ...] [NAME=... ...]
+
+Several files of a name are models of several seeds: mean ± standard deviation.
 """
 
 import csv
@@ -18,7 +20,20 @@ def rows_of(path: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def lines(labelled: list[dict[str, str]], scored: dict[str, list[dict[str, str]]]) -> Iterator[str]:
+def scores(labels: np.ndarray, rows: list[dict[str, str]], which: np.ndarray) -> tuple[float, ...]:
+    """Accuracy, average precision, area under the ROC and calibration error of some of the pairs."""
+    similarity, probability, verdict = (
+        np.array([float(row[column]) for row in rows])[which]
+        for column in ("similarity", "probability", "is_duplicate")
+    )
+    labels = labels[which]
+    return (
+        float((verdict == labels).mean()), average_precision(labels, similarity), roc_auc(labels, similarity),
+        calibration_error(labels, probability),
+    )  # fmt: skip
+
+
+def lines(labelled: list[dict[str, str]], scored: dict[str, list[list[dict[str, str]]]]) -> Iterator[str]:
     labels = np.array([int(row["is_duplicate"]) for row in labelled])
     unseen, linked = (np.array([row[name] == "1" for row in labelled]) for name in ("unseen", "linked"))
     slices = {
@@ -30,22 +45,17 @@ def lines(labelled: list[dict[str, str]], scored: dict[str, list[dict[str, str]]
     yield "| pairs | model | accuracy | AP | ROC AUC | ECE |\n| --- | --- | --: | --: | --: | --: |"
     for name, which in slices.items():
         shown = f"{name} ({which.sum():,}, {labels[which].mean():.1%} duplicates)"
-        for model, rows in scored.items():
-            if [row["question1"] for row in rows] != [row["question1"] for row in labelled]:
+        for model, seeds in scored.items():
+            if any([row["question1"] for row in rows] != [row["question1"] for row in labelled] for rows in seeds):
                 sys.exit(f"{model}: other questions than those of the labelled file")
-            similarity, probability, verdict = (
-                np.array([float(row[column]) for row in rows])[which]
-                for column in ("similarity", "probability", "is_duplicate")
-            )
-            found = (
-                (verdict == labels[which]).mean(), average_precision(labels[which], similarity),
-                roc_auc(labels[which], similarity), calibration_error(labels[which], probability),
-            )  # fmt: skip
-            yield f"| {shown} | {model} | " + " | ".join(f"{value:.3f}" for value in found) + " |"
+            found = np.array([scores(labels, rows, which) for rows in seeds])
+            spread = [f" ± {value:.3f}" for value in found.std(0, ddof=1)] if len(seeds) > 1 else [""] * 4
+            cells = (f"{value:.3f}{more}" for value, more in zip(found.mean(0), spread))
+            yield f"| {shown} | {model} | " + " | ".join(cells) + " |"
             shown = ""
 
 
 if __name__ == "__main__":
     path, *named = sys.argv[1:]
-    scored = {name: rows_of(file) for name, file in (word.split("=", 1) for word in named)}
-    print("\n".join(lines(rows_of(path), scored)))
+    files = {name: paths.split(",") for name, paths in (word.split("=", 1) for word in named)}
+    print("\n".join(lines(rows_of(path), {name: [rows_of(one) for one in paths] for name, paths in files.items()})))
