@@ -31,6 +31,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist may be left out
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores, which are free while a test waits for another process."""
     return (os.cpu_count() or 1) + 1
