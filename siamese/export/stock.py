@@ -114,7 +114,8 @@ def stock_tokenizer(tokenizer: Tokenizer) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     small = [normalizers.Replace(Regex(FINAL_SIGMA), "ς"), normalizers.Lowercase(), normalizers.NFC()]
-    if bits := tokenizer.buckets.bit_length() - 1 if tokenizer.buckets else 0:
+    if tokenizer.buckets:
+        bits = tokenizer.buckets.bit_length() - 1
         ids, merges = crc.vocabulary(tokenizer.words, tokenizer.buckets)
         # A word that is in the vocabulary as it stands is not cut; of others, letters that are not in it are left out.
         backend = Backend(models.BPE(ids, merges, ignore_merges=True))
