@@ -41,7 +41,7 @@ def test_the_readme_has_commands() -> None:
 
 
 def test_every_command_runs(copy: Path) -> None:
-    # One epoch is enough to see that a training command works, and two trainings that a comparison does.
+    # One epoch is enough to see that a training command works.
     for command in commands():
         words = shlex.split(command)
         assert words[0] == "python", command
@@ -49,7 +49,7 @@ def test_every_command_runs(copy: Path) -> None:
         if words[2] == "train":
             words += ["--epochs", "1"]
         if words[2] == "compare":
-            words += ["--epochs", "1", "--seeds", "1", "--jobs", "1", "--losses", "rows", "both"]
+            words += ["--epochs", "1", "--seeds", "1"]
         done = subprocess.run(words, cwd=copy, capture_output=True, text=True, timeout=100)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         assert done.stdout.strip(), command

@@ -153,7 +153,8 @@ class _Pool:
         # A fork of a process with threads can hang. A server without threads, that has torch loaded, forks at once.
         forks = "forkserver" in multiprocessing.get_all_start_methods()
         context = multiprocessing.get_context("forkserver" if forks else "spawn")
-        context.set_forkserver_preload([__name__])
+        if forks:
+            context.set_forkserver_preload([__name__])
         self.stop, self.epochs = context.Event(), context.Queue()
         self.unfinished = out / UNFINISHED
         self.pairs, self.duplicates = len(data.training), data.training.duplicates
