@@ -9,13 +9,15 @@ True
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from siamese.version import VERSION as __version__
+
 if TYPE_CHECKING:
     from siamese.estimators import DuplicateClassifier, QuestionVectors
     from siamese.losses import TripletLoss, TripletLossFn
-    from siamese.model import Prediction, SiameseModel
-    from siamese.pairs import Pairs, read_pairs
+    from siamese.model.model import Prediction, SiameseModel
+    from siamese.pairs.pairs import Pairs
+    from siamese.pairs.reading import read_pairs
 
-__version__ = "0.1.0"
 __all__ = [
     "DuplicateClassifier",
     "Pairs",
@@ -24,6 +26,7 @@ __all__ = [
     "SiameseModel",
     "TripletLoss",
     "TripletLossFn",
+    "__version__",
     "read_pairs",
 ]
 

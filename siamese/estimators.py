@@ -21,14 +21,14 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from siamese.calibration import HIGHEST, calibrate
 from siamese.config import PRETRAINED, Config, bound, preset
 from siamese.errors import DataError, UserError
-from siamese.evaluation import choose_threshold
-from siamese.keys import pair_keys
-from siamese.model import SiameseModel
-from siamese.pairs import Pairs
-from siamese.progress import Progress, TrainingBar
+from siamese.evaluation.thresholds import choose_threshold
+from siamese.model.calibration import HIGHEST, calibrate
+from siamese.model.model import SiameseModel
+from siamese.pairs.clusters import pair_keys
+from siamese.pairs.pairs import Pairs
+from siamese.system.progress import Progress, TrainingBar
 
 COLUMNS = ["question1", "question2"]
 RECIPE = ("loss", "anchors", "labelled", "margin", "epochs", "batch_size", "learning_rate", "goal")
@@ -132,7 +132,7 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
         return model
 
     def _trained(self, pairs: Pairs) -> SiameseModel:
-        from siamese.training import train
+        from siamese.training.loop import train
 
         config, start = preset(self.preset), None
         if self.start_from is not None:

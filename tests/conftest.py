@@ -71,14 +71,15 @@ def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_model(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model of 16 numbers a question, trained on `small_file` for a second; not to be changed."""
-    from siamese import datasets, training
     from siamese.config import Config
+    from siamese.pairs import splits
+    from siamese.training import loop
 
-    source = datasets.Source(str(small_file))
-    parts = datasets.load(source)
+    source = splits.Source(str(small_file))
+    parts = splits.load(source)
     config = Config(embedding=16, hidden=16, batch_size=32, epochs=5, learning_rate=0.02)
-    model = training.train(config, parts.training, parts.validation)
-    model.facts["data"] = datasets.remember(source)
+    model = loop.train(config, parts.training, parts.validation)
+    model.facts["data"] = splits.remember(source)
     folder = tmp_path_factory.mktemp("model")
     model.save(folder)
     return folder
@@ -90,7 +91,7 @@ def seal() -> Callable[[Path], None]:
 
     Format 2 has none; what is no settings stays as it is.
     """
-    from siamese.folder import WEIGHTS, sealed, words_file
+    from siamese.model.folder import WEIGHTS, sealed, words_file
 
     def seal(folder: Path) -> None:
         try:
@@ -111,7 +112,7 @@ def seal() -> Callable[[Path], None]:
 def steep(tiny_model: Path, tmp_path: Path) -> Path:
     """The tiny model with a probability of which every number can be worked out by hand: one half at 0.5, and steep."""
     from siamese import SiameseModel
-    from siamese.calibration import Calibration
+    from siamese.model.calibration import Calibration
 
     model = SiameseModel.load(tiny_model)
     model.calibration, model.threshold = Calibration(20.0, -10.0, 0.5), 0.5
@@ -152,11 +153,11 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
     """Runs a command in this process; its exit code, and what it printed to stdout and stderr."""
 
     def run(*words: object) -> tuple[int, str, str]:
-        from siamese import cli
+        from siamese.cli import entry
 
         code = 0
         try:
-            cli.main([str(word) for word in words])
+            entry.main([str(word) for word in words])
         except SystemExit as stop:
             assert isinstance(stop.code, int)
             code = stop.code

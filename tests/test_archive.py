@@ -502,9 +502,9 @@ def test_commands(tiny_model: Path, tmp_path: Path, command: Command) -> None:
 
 
 def test_a_file_in_blocks(tiny_model: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    from siamese.archive import commands
+    from siamese.cli import archive
 
-    monkeypatch.setattr(commands, "BLOCK", 3)
+    monkeypatch.setattr(archive, "BLOCK", 3)
     pandas = pytest.importorskip("pandas")
     names = [f"n{i}" for i in range(8)]
     frame = pandas.DataFrame({"id": names, "question": [f"luggage {i}" for i in range(8)]})

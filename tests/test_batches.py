@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from siamese.batches import Batch, PairTokens, data_generator, number_of_batches, pad
-from siamese.text import Tokens
+from siamese.text.tokens import Tokens, pad
+from siamese.training.batches import Batch, PairTokens, data_generator, number_of_batches
 
 
 def make_pairs(duplicates: int, others: int = 0, clusters: list[int] | None = None) -> PairTokens:

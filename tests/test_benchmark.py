@@ -12,12 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from siamese import lstm
-from siamese.batches import Batch
-from siamese.benchmark import measuring
-from siamese.benchmark import run as benchmark
-from siamese.benchmark import training as benchmark_training
-from siamese.benchmark.measuring import (
+from reports.performance import benchmark, measuring
+from reports.performance import training_sections as benchmark_training
+from reports.performance.measuring import (
     TRIPLET,
     Amount,
     Corpus,
@@ -28,10 +25,12 @@ from siamese.benchmark.measuring import (
     ratio,
     share,
 )
-from siamese.benchmark.report import Section, Spread, number, write
-from siamese.benchmark.rivals import Step, Worker
+from reports.performance.report_writer import Section, Spread, number, write
+from reports.performance.rivals import Step, Worker
 from siamese.config import Config
-from siamese.text import Tokens
+from siamese.text.tokens import Tokens
+from siamese.towers import lstm
+from siamese.training.batches import Batch
 
 QUESTIONS = Path(__file__).parents[1] / "data" / "questions.csv"
 

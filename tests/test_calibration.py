@@ -9,11 +9,13 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_curve
 
-from siamese import SiameseModel, datasets, training
-from siamese.calibration import HIGHEST, Calibration, calibrate, calibration_error, check_prior, reliability
+from siamese import SiameseModel
 from siamese.config import Config
 from siamese.errors import UserError
-from siamese.evaluation import RECALLS, precision_at_recall, precision_by_prior, verdict_scores
+from siamese.evaluation.metrics import RECALLS, precision_at_recall, precision_by_prior, verdict_scores
+from siamese.model.calibration import HIGHEST, Calibration, calibrate, calibration_error, check_prior, reliability
+from siamese.pairs import splits
+from siamese.training import loop
 
 Scored = tuple[np.ndarray, np.ndarray]  # labels, scores or probabilities
 
@@ -306,14 +308,14 @@ def test_no_threshold_where_more_similar_means_less_likely(slope: float, prior: 
 
 
 @pytest.fixture(scope="module")
-def knowing(small_file: Path) -> tuple[SiameseModel, datasets.Datasets]:
+def knowing(small_file: Path) -> tuple[SiameseModel, splits.Datasets]:
     """A model, its threshold and probability from the pairs that it knows by heart: both are far from a coin's toss."""
-    parts = datasets.load(datasets.Source(str(small_file)))
+    parts = splits.load(splits.Source(str(small_file)))
     config = Config(embedding=16, hidden=16, batch_size=32, epochs=15, learning_rate=0.02, labelled_weight=2.0)
-    return training.train(config, parts.training, parts.training), parts
+    return loop.train(config, parts.training, parts.training), parts
 
 
-def test_training_calibrates_on_the_validation_pairs(knowing: tuple[SiameseModel, datasets.Datasets]) -> None:
+def test_training_calibrates_on_the_validation_pairs(knowing: tuple[SiameseModel, splits.Datasets]) -> None:
     model, parts = knowing
     similarity = model.similarity(parts.training.question1, parts.training.question2)
     assert model.calibration == calibrate(parts.training.labels, similarity)
@@ -324,7 +326,7 @@ def test_training_calibrates_on_the_validation_pairs(knowing: tuple[SiameseModel
 
 
 @pytest.mark.parametrize("prior", [None, 0.9, 0.1, 0.02])
-def test_verdict_and_probability_agree(knowing: tuple[SiameseModel, datasets.Datasets], prior: float | None) -> None:
+def test_verdict_and_probability_agree(knowing: tuple[SiameseModel, splits.Datasets], prior: float | None) -> None:
     model, parts = knowing
     said = [
         model.predict(q1, q2, prior=prior)
@@ -336,7 +338,7 @@ def test_verdict_and_probability_agree(knowing: tuple[SiameseModel, datasets.Dat
 
 
 def test_the_same_question_twice_is_a_duplicate_whatever_the_prior(
-    knowing: tuple[SiameseModel, datasets.Datasets],
+    knowing: tuple[SiameseModel, splits.Datasets],
 ) -> None:
     model, parts = knowing
     question = parts.training.question1[0]

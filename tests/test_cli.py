@@ -18,12 +18,16 @@ from conftest import Command
 from sklearn.metrics import average_precision_score, confusion_matrix, f1_score, precision_score, roc_auc_score
 from typed import Typed
 
-from siamese import SiameseModel, cli, datasets, options
-from siamese.calibration import HIGHEST, calibrate, calibration_error
+from siamese import SiameseModel
+from siamese.cli import entry, options
 from siamese.errors import DataError
-from siamese.evaluation import choose_threshold, precision_at_recall
-from siamese.pairs import Columns, read_pairs
-from siamese.report import COLUMNS, recall_table
+from siamese.evaluation.metrics import precision_at_recall
+from siamese.evaluation.thresholds import choose_threshold
+from siamese.model.calibration import HIGHEST, calibrate, calibration_error
+from siamese.pairs import splits
+from siamese.pairs.pairs import Columns
+from siamese.pairs.reading import read_pairs
+from siamese.report.tables import COLUMNS, recall_table
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "pandas", "nltk", "sklearn", "matplotlib", "scipy", "pyarrow"}
@@ -174,7 +178,7 @@ def test_train_on_groups_and_other_names(command: Command, tmp_path: Path) -> No
     names = ("--question", "text", "--group", "meaning")
     code, out, err = command("train", "--data", path, *names, "--out", tmp_path / "m", "--epochs", 1)
     assert code == 0, err
-    assert datasets.recall(SiameseModel.load(tmp_path / "m").facts)
+    assert splits.recall(SiameseModel.load(tmp_path / "m").facts)
     assert "test pairs" not in out  # nothing was kept for a test
 
 
@@ -202,7 +206,7 @@ def test_options_change_the_recipe() -> None:
         "--labelled-margin 0.7 --epochs 7 --batch-size 9 "
         "--learning-rate 0.5 --patience 2 --no-swap --drop-last --keep-known --goal precision=0.9 --seed 5"
     )
-    config = options.recipe(cli._parser().parse_args(line.split()))
+    config = options.recipe(entry._parser().parse_args(line.split()))
     assert config.preset == "course-trax-2020" and config.tokens == "nltk"
     for name, value in {
         "loss": "none", "labelled": "logistic", "anchors": "columns", "closest": "semi-hard", "combine": "pooled",
@@ -211,7 +215,7 @@ def test_options_change_the_recipe() -> None:
         "seed": 5,
     }.items():  # fmt: skip
         assert getattr(config, name) == value, name
-    untouched = options.recipe(cli._parser().parse_args(["train"]))
+    untouched = options.recipe(entry._parser().parse_args(["train"]))
     assert untouched.swap and untouched.leave_out_known and not untouched.drop_last and untouched.preset == "best"
     assert untouched.goal == "probability"
 
@@ -408,7 +412,7 @@ def test_without_any_model_it_says_what_to_run(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_file: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("siamese.model.SHIPPED", tmp_path / "pretrained")
+    monkeypatch.setattr("siamese.model.model.SHIPPED", tmp_path / "pretrained")
     for words in (["predict", *PAIR], ["predict", "--file", small_file], ["evaluate", "--data", small_file]):
         code, out, err = command(*words)
         assert (code, out) == (2, "")
@@ -539,7 +543,7 @@ def test_a_changed_training_file_is_not_trusted(
     copy = Path(shutil.copy(small_file, tmp_path / "copy.csv"))
     folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     model = SiameseModel.load(folder)
-    model.facts["data"] = datasets.remember(datasets.Source(str(copy)))
+    model.facts["data"] = splits.remember(splits.Source(str(copy)))
     model.save(folder)
     assert evaluation(command, "--data", small_file, "--model", folder)["unseen"]
     with open(copy, "a", encoding="utf-8") as file:
@@ -733,7 +737,7 @@ def test_public_names() -> None:
         "-c", "import siamese; from siamese import *; print(Pairs, TripletLoss, read_pairs.__name__)"
     )
     assert code == 0, err
-    assert out == "<class 'siamese.pairs.Pairs'> <class 'siamese.losses.triplet.TripletLoss'> read_pairs\n"
+    assert out == "<class 'siamese.pairs.pairs.Pairs'> <class 'siamese.losses.triplet.TripletLoss'> read_pairs\n"
     import siamese
 
     with pytest.raises(AttributeError, match="module 'siamese' has no attribute 'nothing'"):

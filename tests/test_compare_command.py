@@ -16,11 +16,12 @@ import pytest
 from safetensors import safe_open
 from typed import Typed
 
-from siamese import cli, datasets
+from siamese.cli import entry
+from siamese.experiment.comparison import UNFINISHED, compare
 from siamese.experiment.records import RESULTS, TRAININGS
-from siamese.experiment.run import UNFINISHED, run
 from siamese.experiment.variants import BASE, against_first, parse_all
 from siamese.losses.registry import LOSSES
+from siamese.pairs import splits
 
 ROOT = Path(__file__).parents[1]
 EPOCHS, SEEDS = 8, 2
@@ -38,7 +39,7 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(sys, "argv", ["run.py", *map(str, words)])
         code = 0
         try:
-            cli.main()
+            entry.main()
         except SystemExit as stop:
             assert isinstance(stop.code, int)
             code = stop.code
@@ -178,8 +179,8 @@ def undisturbed(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> d
     """The records of all trainings, made at one go."""
     out = tmp_path_factory.mktemp("undisturbed")
     base = BASE.replace(epochs=EPOCHS, batch_size=32, learning_rate=0.02)
-    data = datasets.load(datasets.Source(str(small_file)))
-    run(against_first(VARIANTS), parse_all(VARIANTS, base), data, SEEDS, out, jobs=1)
+    data = splits.load(splits.Source(str(small_file)))
+    compare(against_first(VARIANTS), parse_all(VARIANTS, base), data, SEEDS, out, jobs=1)
     return lines(out)
 
 

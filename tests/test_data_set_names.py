@@ -7,7 +7,7 @@ import pytest
 from conftest import Command
 
 from siamese.errors import DataError
-from siamese.huggingface import parse
+from siamese.pairs.huggingface import parse
 
 
 @pytest.mark.parametrize(

@@ -19,14 +19,18 @@ import pytest
 from conftest import Room
 from test_survival import saved
 
-from siamese import SiameseModel, cli, datasets, files, runs, training
-from siamese.checkpoints import CHECKPOINT
+from siamese import SiameseModel
+from siamese.cli import entry
 from siamese.config import Config
-from siamese.datasets import Source
 from siamese.errors import ModelError
-from siamese.folder import FILES
-from siamese.metrics import METRICS
-from siamese.progress import TrainingBar
+from siamese.model.folder import FILES
+from siamese.pairs import splits
+from siamese.pairs.splits import Source
+from siamese.system import files
+from siamese.system.progress import TrainingBar
+from siamese.training import loop, runs
+from siamese.training.checkpoints import CHECKPOINT
+from siamese.training.logs import METRICS
 
 OLD, NEW = b"old and whole", b"new and whole, and longer"
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
@@ -108,13 +112,13 @@ def test_a_checkpoint_is_on_the_disk_when_it_is_said_to_be(
 ) -> None:
     disk = Disk(tmp_path, monkeypatch)
 
-    class Cut(training.Progress):
+    class Cut(loop.Progress):
         def kept(self, step: int) -> None:
             assert list(disk.after_a_cut(len(disk.calls))) == [{CHECKPOINT: (tmp_path / CHECKPOINT).read_bytes()}]
 
-    parts = datasets.load(Source(str(small_file)))
+    parts = splits.load(Source(str(small_file)))
     config = Config(embedding=16, hidden=16, batch_size=32, epochs=3)
-    training.train(config, parts.training, parts.validation, tmp_path, progress=Cut())
+    loop.train(config, parts.training, parts.validation, tmp_path, progress=Cut())
     assert len(disk.calls) == 3 * 3
 
 
@@ -172,7 +176,7 @@ def test_a_training_command_can_go_on_or_is_finished(
     small_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Disk(tmp_path, monkeypatch)
-    cli.main(["train", "--data", str(small_file), "--out", str(tmp_path), "--batch-size", "32", "--epochs", "2"])
+    entry.main(["train", "--data", str(small_file), "--out", str(tmp_path), "--batch-size", "32", "--epochs", "2"])
     written = [about[1] for call, about in disk.calls if call == "sync"]
     final = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert CHECKPOINT not in final and len(final) > len(FILES)
@@ -192,7 +196,7 @@ def test_predictions_are_the_old_ones_or_the_new_ones(
     out = tmp_path / "out.csv"
     out.write_bytes(OLD)
     disk = Disk(tmp_path, monkeypatch)
-    cli.main(["predict", "--model", str(tiny_model), "--file", str(small_file), "--out", str(out)])
+    entry.main(["predict", "--model", str(tiny_model), "--file", str(small_file), "--out", str(out)])
     new = out.read_bytes()
     assert [found["out.csv"] for found in disk.after_any_cut()] == [OLD, OLD, OLD, new, new]
 
@@ -207,7 +211,7 @@ def test_a_disk_that_is_full_again_and_again(
         """The exit code, and the lines of the error."""
         line = ["train", "--data", str(small_file), "--batch-size", "32", "--epochs", "2", "--out", str(folder)]
         try:
-            cli.main([*line, *more])
+            entry.main([*line, *more])
         except SystemExit as stop:
             _, found, error = capsys.readouterr().err.partition("error: ")
             assert isinstance(stop.code, int)
@@ -237,7 +241,7 @@ def test_a_disk_that_is_full_again_and_again(
     room.make()
 
     # When the model is saved: nothing fits; its words do, and its weights do not.
-    remember = datasets.remember
+    remember = splits.remember
     for but in (0, 64 << 10):
 
         def full_now(source: Source, but: int = but) -> dict[str, Any]:
@@ -245,7 +249,7 @@ def test_a_disk_that_is_full_again_and_again(
             return remember(source)
 
         with monkeypatch.context() as patch:
-            patch.setattr(runs.datasets, "remember", full_now)
+            patch.setattr(runs.splits, "remember", full_now)
             code, said = train(folder, "--resume")
         assert code == 2 and len(said) == 2, said
         assert said[0] == f"error: {folder}: cannot be written: {full}"

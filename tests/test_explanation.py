@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from siamese import SiameseModel
 from siamese.config import preset
-from siamese.explanation import LONGEST, explain
-from siamese.text import Tokenizer
+from siamese.model.explanation import LONGEST, explain
+from siamese.text.tokenizer import Tokenizer
 
 SHIPPED = SiameseModel.pretrained()
 FIRST, SECOND = "How can I lose weight in Zzyzxville?", "What is the fastest way to lose weight?"

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from siamese import SiameseModel, files
+from siamese import SiameseModel
 from siamese.errors import ModelError
-from siamese.folder import FILES, MOST, WEIGHTS
+from siamese.model.folder import FILES, MOST, WEIGHTS
+from siamese.system import files
 
 QUESTIONS = ["Why does my bike chain skip?", "What is a bike?"]
 

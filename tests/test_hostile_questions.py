@@ -19,12 +19,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from siamese import SiameseModel, cli
-from siamese.calibration import Calibration
+from siamese import SiameseModel
+from siamese.cli import entry
 from siamese.config import PRESETS, Config
-from siamese.keys import key
-from siamese.text import LONGEST, RULES, Tokenizer, composed
-from siamese.training import make_tower
+from siamese.model.calibration import Calibration
+from siamese.text.keys import key
+from siamese.text.tokenizer import LONGEST, RULES, Tokenizer, composed
+from siamese.training.loop import make_tower
 
 ROOT = Path(__file__).parents[1]
 WORDS = ["how", "old", "are", "you", "?", "caf\u00e9", "駅", "7", "'", "ส", "👩", "x"]
@@ -282,7 +283,7 @@ def predict(*words: str) -> dict:
     import io
 
     with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO(), "utf-8")) as out:
-        cli.main(["predict", "--json", "--model", "pretrained", *words])
+        entry.main(["predict", "--json", "--model", "pretrained", *words])
     out.seek(0)
     return json.loads(out.read())
 
@@ -321,20 +322,20 @@ def test_files_of_hostile_questions(tmp_path: Path, capsys: pytest.CaptureFixtur
         writer = csv.writer(file, quoting=csv.QUOTE_ALL)
         writer.writerow(["question1", "question2", "question"])
         writer.writerows((question, "how old are you?", question) for question in questions)
-    cli.main(["predict", "--model", "pretrained", "--file", str(path), "--out", str(out)])
+    entry.main(["predict", "--model", "pretrained", "--file", str(path), "--out", str(out)])
     with open(out, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["question1"] for row in rows] == questions
     expected = model_of("shipped").similarity(questions, ["how old are you?"] * len(questions))
     assert [float(row["similarity"]) for row in rows] == pytest.approx(expected, abs=1e-5)
-    cli.main(["predict", "--model", "pretrained", "--file", str(path)])  # printed
+    entry.main(["predict", "--model", "pretrained", "--file", str(path)])  # printed
     assert capsys.readouterr().out.endswith(out.read_text("utf-8").replace("\r\n", "\n")[-200:])
-    cli.main(["encode", "--model", "pretrained", str(path), "--out", str(tmp_path / "vectors.npy")])
+    entry.main(["encode", "--model", "pretrained", str(path), "--out", str(tmp_path / "vectors.npy")])
     vectors = np.load(tmp_path / "vectors.npy", allow_pickle=False)
     assert vectors == pytest.approx(model_of("shipped").encode(questions), abs=1e-6)
     # JSON can spell half a surrogate pair; in a file of questions every row gets a vector.
     lines = tmp_path / "questions.jsonl"
     lines.write_text("".join(json.dumps({"question": question}) + "\n" for question in QUESTIONS))
-    cli.main(["encode", "--model", "pretrained", str(lines), "--out", str(tmp_path / "vectors.npy")])
+    entry.main(["encode", "--model", "pretrained", str(lines), "--out", str(tmp_path / "vectors.npy")])
     vectors = np.load(tmp_path / "vectors.npy", allow_pickle=False)
     assert vectors == pytest.approx(model_of("shipped").encode(QUESTIONS), abs=1e-6)

@@ -324,8 +324,8 @@ def test_anchor_without_a_negative_adds_nothing(batch: Example, variant: dict[st
     loss = Example(batch.v1.requires_grad_(), batch.v2.requires_grad_(), batch.same).loss(**summed)
     loss.backward()
     assert close(loss, expected)
-    assert not gradient(batch.v1)[i].any()
-    assert not gradient(batch.v2)[i].any()
+    assert gradient(batch.v1)[i].abs().max() < 1e-15  # rounding
+    assert gradient(batch.v2)[i].abs().max() < 1e-15
 
 
 @given(batches(), variants)

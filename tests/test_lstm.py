@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from siamese import lstm
-from siamese.lstm import lstm_mean
-from siamese.tower import Tower
+from siamese.towers import lstm
+from siamese.towers.lstm import lstm_mean
+from siamese.towers.lstm_tower import Tower
 
 
 def problem(lengths, V=50, E=6, H=6, dtype=torch.float64, seed=0):

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from conftest import Command
 
-from siamese import datasets, step, training
 from siamese.config import Config
-from siamese.datasets import Datasets, Source
 from siamese.errors import DivergedError, UserError
-from siamese.metrics import METRICS, MetricsFile
-from siamese.progress import Listeners, Progress
-from siamese.stopping import Stopped
+from siamese.pairs import splits
+from siamese.pairs.splits import Datasets, Source
+from siamese.system.progress import Listeners, Progress
+from siamese.system.stopping import Stopped
+from siamese.training import loop, step
+from siamese.training.logs import METRICS, MetricsFile
 
 TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.02)  # 7 steps an epoch
 COLUMNS = [
@@ -26,7 +27,7 @@ COLUMNS = [
 
 @pytest.fixture(scope="module")
 def parts(small_file: Path) -> Datasets:
-    return datasets.load(Source(str(small_file)))
+    return splits.load(Source(str(small_file)))
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -45,9 +46,7 @@ def fit(
     parts: Datasets, folder: Path, config: Config = TINY, *others: Progress, **options: Any
 ) -> list[dict[str, Any]]:
     progress = Listeners(*others, MetricsFile(folder))
-    return training.train(config, parts.training, parts.validation, folder, progress=progress, **options).facts[
-        "history"
-    ]
+    return loop.train(config, parts.training, parts.validation, folder, progress=progress, **options).facts["history"]
 
 
 def test_a_row_an_epoch(parts: Datasets, tmp_path: Path) -> None:
@@ -131,7 +130,7 @@ def test_a_write_that_fails_leaves_the_old_file(
 
     metrics = MetricsFile(tmp_path)
     with pytest.raises(UserError, match=f"^{tmp_path / METRICS}: cannot be written: No space left on device$"):
-        training.train(TINY, parts.training, parts.validation, progress=Listeners(Failing(), metrics))
+        loop.train(TINY, parts.training, parts.validation, progress=Listeners(Failing(), metrics))
     assert [row["epoch"] for row in rows(tmp_path)] == ["1"]
     assert [path.name for path in tmp_path.iterdir()] == [METRICS]
 

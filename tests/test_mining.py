@@ -20,7 +20,7 @@ from siamese.mining.exact import Vectors, cells_above, join_rows
 from siamese.mining.found import PAIR, Wanted, in_order, lowest_above
 from siamese.mining.kept import Kept
 from siamese.mining.mine import Mined, Settings, join, sortable
-from siamese.model import cosine
+from siamese.model.similarity import cosine
 
 TYPES = [torch.bfloat16, torch.float32]
 

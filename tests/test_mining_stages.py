@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 
 from siamese import SiameseModel
 from siamese.errors import DataError, UserError
-from siamese.mining import cells, components, joins, ranks, sharded, store
+from siamese.mining import cells
 from siamese.mining.exact import made_ready
 from siamese.mining.found import LONG_PAIR, Wanted, in_order, lowest_above
-from siamese.mining.sharded import Found
-from siamese.mining.shards import Job, Summary
-from siamese.mining.stages import Runner, Stages, Unit, begin, one_by_one
+from siamese.mining.sharded import components, joins, pipeline, ranks, store
+from siamese.mining.sharded.pipeline import Found
+from siamese.mining.sharded.shards import Job, Summary
+from siamese.mining.sharded.stages import Runner, Stages, Unit, begin, one_by_one
 
 THRESHOLD = 0.4
 
@@ -35,9 +36,9 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Job, "block", 60)
     monkeypatch.setattr(joins, "pairs_at_once", lambda job: 60)
     monkeypatch.setattr(joins, "EVERY", 4)
-    monkeypatch.setattr(sharded, "LEAST_GROUPS", 5)
-    monkeypatch.setattr(sharded, "A_LINK", 4 << 20)
-    monkeypatch.setattr(sharded, "A_MEMBER", 8 << 20)
+    monkeypatch.setattr(pipeline, "LEAST_GROUPS", 5)
+    monkeypatch.setattr(pipeline, "A_LINK", 4 << 20)
+    monkeypatch.setattr(pipeline, "A_MEMBER", 8 << 20)
     monkeypatch.setattr(os, "fsync", lambda file: None)  # which takes longer than all the rest
 
 
@@ -99,8 +100,8 @@ def run(
     job = Job(work or f"{out}.unfinished", "question", None, lowest_above(THRESHOLD), max_pairs, 2_048, linkage)
     model = SiameseModel.pretrained()
     stages = Stages(job, runner, lambda stage, done, total: None)
-    encoded, _, _ = sharded.encode(stages, [address for address, _ in sharded.list_shards(source)], model)
-    return sharded.find(stages, encoded, model, 0, str(out), f"{out}.clusters")
+    encoded, _, _ = pipeline.encode(stages, [address for address, _ in pipeline.list_shards(source)], model)
+    return pipeline.find(stages, encoded, model, 0, str(out), f"{out}.clusters")
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +109,7 @@ def expected(folder: Path) -> Callable[..., tuple[bytes, bytes]]:
     """The files of pairs and clusters that one process writes."""
 
     def mined(linkage: str = "complete", *more: object) -> tuple[bytes, bytes]:
-        from siamese.cli import main
+        from siamese.cli.entry import main
 
         out, groups = (folder / f"{linkage}{more[1:]}{name}.csv" for name in ("", "-clusters"))
         if not out.exists():
@@ -322,7 +323,7 @@ def test_a_sample_grows_as_it_does_in_one_process(
 ) -> None:
     for name, value in (("SAMPLE", 16), ("ENOUGH", 120), ("SHARE", 0.9)):
         monkeypatch.setattr(cells, name, value)
-    for module in (cells, sharded, joins):
+    for module in (cells, pipeline, joins):
         monkeypatch.setattr(module, "TILE", 8)
     found = run(f"{folder}/shards", tmp_path / "out.csv")
     x = SiameseModel.pretrained().encode(

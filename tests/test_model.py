@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from siamese import Pairs, Prediction, SiameseModel
-from siamese.calibration import Calibration
 from siamese.config import Config, preset
 from siamese.errors import ModelError, UserError
-from siamese.model import COURSE_BATCH, cosine, write_predictions
-from siamese.pairs import read_pairs
-from siamese.text import Tokenizer
+from siamese.model.calibration import Calibration
+from siamese.model.model import COURSE_BATCH
+from siamese.model.predictions import write_predictions
+from siamese.model.similarity import cosine
+from siamese.pairs.reading import read_pairs
+from siamese.text.tokenizer import Tokenizer
 
 WORDS = ["how", "old", "are", "you", "is", "your", "age", "what", "?", "where", "the", "station"]
 WEIGHTS = ("embedding.weight", "lstm.weight_ih_l0", "lstm.weight_hh_l0", "lstm.bias_ih_l0", "lstm.bias_hh_l0")

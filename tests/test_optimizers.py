@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from siamese.config import PRESETS, Config
-from siamese.optimizers import learning_rate, make_optimizer
+from siamese.training.optimizers import learning_rate, make_optimizer
 
 GRADIENTS = (1.0, -2.0, 3.0)
 

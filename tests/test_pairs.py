@@ -18,10 +18,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from siamese import datasets
 from siamese.errors import DataError
-from siamese.keys import Clusters, key, keys
-from siamese.pairs import Columns, Pairs, course_split, from_groups, random_split, read_pairs
+from siamese.pairs import splits
+from siamese.pairs.clusters import Clusters
+from siamese.pairs.groups import from_groups
+from siamese.pairs.pairs import Columns, Pairs
+from siamese.pairs.reading import read_pairs
+from siamese.pairs.splits import course_split, random_split
+from siamese.text.keys import key, keys
 
 HEADER = ("question1", "question2", "is_duplicate")
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -179,9 +183,9 @@ def test_ids_of_json_may_be_numbers_or_missing(tmp_path: Path) -> None:
 def test_pairs_to_score_always_have_a_name(tmp_path: Path) -> None:
     rows = [("a", "b", 0, "train"), ("c", "d", 1, "test"), ("e", "f", 0, "test")]
     path = write(tmp_path / "p.csv", rows, (*HEADER, "split"))
-    assert list(datasets.to_score(str(path), Columns()).id) == ["2", "3"]  # their numbers in the file
+    assert list(splits.to_score(str(path), Columns()).id) == ["2", "3"]  # their numbers in the file
     path = write(tmp_path / "q.csv", [(*row, i) for row, i in zip(rows, "xyz")], (*HEADER, "split", "id"))
-    assert list(datasets.to_score(str(path), Columns()).id) == ["y", "z"]
+    assert list(splits.to_score(str(path), Columns()).id) == ["y", "z"]
 
 
 @pytest.mark.parametrize("which", [np.array([3, 0, 3]), np.array([True, False, False, True, True]), np.array([], int)])

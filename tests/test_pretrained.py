@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from siamese import SiameseModel, cli, model, options
-from siamese.calibration import calibration_error
+from siamese import SiameseModel
+from siamese.cli import entry, options
 from siamese.config import Config
 from siamese.errors import ModelError, UserError
-from siamese.evaluation import all_scores
-from siamese.pairs import read_pairs
+from siamese.evaluation.metrics import all_scores
+from siamese.model import model
+from siamese.model.calibration import calibration_error
+from siamese.pairs.reading import read_pairs
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "siamese" / "pretrained"
@@ -33,7 +35,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
     """Runs a command in this process; what it printed to stdout and stderr."""
 
     def run(*words: object) -> tuple[str, str]:
-        cli.main([str(word) for word in words])
+        entry.main([str(word) for word in words])
         captured = capsys.readouterr()
         return captured.out, captured.err
 
@@ -78,7 +80,7 @@ def test_a_run_that_was_stopped_is_no_trained_model(command: Command, stand_in: 
 def test_a_folder_that_is_named_must_be_there(stand_in: Path) -> None:
     for name in ("models/latest", "nowhere", "./pretrained"):
         with pytest.raises(ModelError, match="no trained model there"):
-            cli.main(["predict", *PAIR, "--model", name, "--debug"])
+            entry.main(["predict", *PAIR, "--model", name, "--debug"])
 
 
 def test_json_and_vectors_stay_clean(command: Command, stand_in: Path, small_file: Path, tmp_path: Path) -> None:
@@ -115,7 +117,7 @@ def test_the_recipe_takes_what_the_weights_are_bound_to() -> None:
     start = Config(tokens="spaces", embedding=16, hidden=24, skip=False, margin=0.1, compact=True, seed=9)
 
     def of(*words: str) -> Config:
-        return options.recipe(cli._parser().parse_args(["train", *words]), start)
+        return options.recipe(entry._parser().parse_args(["train", *words]), start)
 
     assert of() == Config(tokens="spaces", embedding=16, hidden=24, skip=False)
     assert of("--margin", "0.5", "--compact") == of().replace(margin=0.5, compact=True)
@@ -124,7 +126,7 @@ def test_the_recipe_takes_what_the_weights_are_bound_to() -> None:
 
 
 def test_what_the_command_line_gives_is_not_overruled() -> None:
-    given = cli._parser().parse_args(["train"])
+    given = entry._parser().parse_args(["train"])
     given.tokens, given.embedding = "nltk", 32
     start = Config(embedding=16, hidden=16, skip=False)
     assert options.recipe(given, start) == Config(tokens="nltk", embedding=32, hidden=16, skip=False)
@@ -133,7 +135,7 @@ def test_what_the_command_line_gives_is_not_overruled() -> None:
 def test_a_preset_that_disagrees_is_an_error(stand_in: Path, small_file: Path, tmp_path: Path) -> None:
     words = ["--data", str(small_file), "--out", str(tmp_path / "m"), "--preset", "course-tensorflow", "--debug"]
     with pytest.raises(UserError, match="--start-from: that model has tokens 'words', this recipe 'spaces'"):
-        cli.main(["train", "--start-from", "pretrained", *words])
+        entry.main(["train", "--start-from", "pretrained", *words])
 
 
 def test_start_from_pretrained_adds_words_and_keeps_the_rest(

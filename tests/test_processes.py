@@ -13,13 +13,13 @@ import torch
 from twenty_steps import RECIPES
 
 from siamese import SiameseModel
-from siamese.batches import Batch, Share
 from siamese.config import Config, preset
-from siamese.distributed import Processes
 from siamese.errors import UserError
 from siamese.losses import MatrixSoftmaxLoss, TripletLoss
-from siamese.text import Tokens
-from siamese.training import make_tower, train
+from siamese.text.tokens import Tokens
+from siamese.training.batches import Batch, Share
+from siamese.training.loop import make_tower, train
+from siamese.training.processes import Processes
 
 HERE = Path(__file__).parent
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Command
 
-from siamese.program import command_line, program
+from siamese.system.program import command_line, program
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,10 +30,10 @@ def test_the_name_of_the_program(monkeypatch: pytest.MonkeyPatch, called: str, n
 
 
 def test_where_the_package_lies_without_run_py_it_is_installed(tmp_path: Path) -> None:
-    (tmp_path / "siamese").mkdir()
-    for name in ("__init__.py", "program.py"):
-        shutil.copy(ROOT / "siamese" / name, tmp_path / "siamese")
-    line = [sys.executable, "-c", "from siamese.program import program; print(program())"]
+    (tmp_path / "siamese" / "system").mkdir(parents=True)
+    for name in ("__init__.py", "version.py", "system/__init__.py", "system/program.py"):
+        shutil.copy(ROOT / "siamese" / name, tmp_path / "siamese" / name)
+    line = [sys.executable, "-c", "from siamese.system.program import program; print(program())"]
     assert subprocess.run(line, cwd=tmp_path, capture_output=True, text=True).stdout == "siamese\n"
 
 
@@ -54,14 +54,12 @@ def test_an_installed_command_speaks_of_itself(
 
 
 def test_no_message_names_the_program_by_itself() -> None:
-    # Those that measure the project are run in its folder alone.
-    measuring = {"benchmark/__init__.py", "mining/measure.py", "program.py"}
     for path in sorted((ROOT / "siamese").rglob("*.py")):
-        if path.relative_to(ROOT / "siamese").as_posix() not in measuring:
+        if path != ROOT / "siamese" / "system" / "program.py":
             assert not re.search(r"\brun\.py\b", path.read_text("utf-8")), path
 
 
-@pytest.mark.parametrize("name", ["train", "compare", "benchmark"])
+@pytest.mark.parametrize("name", ["train", "compare"])
 def test_outside_of_the_project_pairs_must_be_given(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:

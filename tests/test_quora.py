@@ -20,9 +20,10 @@ from pathlib import Path
 import pytest
 from conftest import Room
 
-from siamese import cli, quora
+from siamese.cli import entry
 from siamese.errors import DataError, UserError
-from siamese.quora import NAME, fetch
+from siamese.pairs import quora
+from siamese.pairs.quora import NAME, fetch
 
 CONTENT = random.Random(1).randbytes(200_000)
 SIZE = len(CONTENT)
@@ -358,7 +359,8 @@ def test_the_second_at_once_is_refused(server: Server, tmp_path: Path, part: Pat
 
 COMMAND = """
 import sys
-from siamese import cli, quora
+from siamese import cli
+from siamese.pairs import quora
 quora.fetch.__defaults__ = (".", sys.argv[1], int(sys.argv[2]), sys.argv[3], None)
 cli.main(["train", "--data", "quora"])
 """
@@ -396,7 +398,7 @@ def test_what_the_command_says(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     server.answers = [serves(until=HALF), says(500)]
     with pytest.raises(SystemExit) as stop:
-        cli.main(["train", "--data", "quora"])
+        entry.main(["train", "--data", "quora"])
     assert stop.value.code == 2
     bar, what, advice, end = capsys.readouterr().err.split("\n")
     assert "100k/200k" in bar

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from siamese.archive import retrieval
-from siamese.archive.retrieval import ALL_WORDS, BOTH_TOO, PLAIN, Query, judged, measure, plain_bm25, scores
+from reports.archive import retrieval
+from reports.archive.retrieval import ALL_WORDS, BOTH_TOO, PLAIN, Query, judged, measure, plain_bm25, scores
 
 HEADER = "question1,question2,is_duplicate\n"
 

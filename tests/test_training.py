@@ -16,16 +16,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from siamese import Pairs, SiameseModel, datasets, evaluation, pairs, training
-from siamese.calibration import calibrate
-from siamese.checkpoints import CHECKPOINT
+from siamese import Pairs, SiameseModel
 from siamese.config import PRESETS, Config, preset
-from siamese.datasets import Datasets, Source
 from siamese.errors import DataError, DivergedError, UserError
-from siamese.pairs import Columns
-from siamese.progress import Listeners, Progress
-from siamese.text import Tokenizer
-from siamese.training import LEAST_EPOCHS, LEAST_STEPS
+from siamese.evaluation import metrics, thresholds
+from siamese.model.calibration import calibrate
+from siamese.pairs import splits
+from siamese.pairs.pairs import Columns
+from siamese.pairs.splits import Datasets, Source
+from siamese.system.progress import Listeners, Progress
+from siamese.text.tokenizer import Tokenizer
+from siamese.training import loop
+from siamese.training.checkpoints import CHECKPOINT
+from siamese.training.loop import LEAST_EPOCHS, LEAST_STEPS
 
 LSTM = [name for name, config in PRESETS.items() if config.tower == "lstm"]
 TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.02)
@@ -37,11 +40,11 @@ def tiny(name: str, **changes: Any) -> Config:
 
 @pytest.fixture(scope="module")
 def parts(small_file: Path) -> Datasets:
-    return datasets.load(Source(str(small_file)))
+    return splits.load(Source(str(small_file)))
 
 
 def fit(config: Config, parts: Datasets, folder: Path | None = None, **options: Any) -> SiameseModel:
-    return training.train(config, parts.training, parts.validation, folder, **options)
+    return loop.train(config, parts.training, parts.validation, folder, **options)
 
 
 def bits(model: SiameseModel) -> str:
@@ -96,7 +99,7 @@ def test_it_learns(parts: Datasets) -> None:
     assert losses == pytest.approx(np.reshape(notes.losses, (8, 7)).mean(1))
     # and knows its training pairs: better than chance by far
     similarity = model.similarity(parts.training.question1, parts.training.question2)
-    assert evaluation.roc_auc(parts.training.labels, similarity) > 0.8
+    assert metrics.roc_auc(parts.training.labels, similarity) > 0.8
 
 
 def test_the_facts_are_those_of_the_model(parts: Datasets) -> None:
@@ -104,10 +107,10 @@ def test_the_facts_are_those_of_the_model(parts: Datasets) -> None:
     validation = parts.validation
     similarity = model.similarity(validation.question1, validation.question2)
     assert model.calibration == calibrate(validation.labels, similarity)
-    assert model.threshold == evaluation.choose_threshold(validation.labels, similarity, "probability")
+    assert model.threshold == thresholds.choose_threshold(validation.labels, similarity, "probability")
     assert model.threshold == (model.calibration.threshold() or model.facts["chosen_threshold"])
     assert model.facts["chosen_threshold"] == model.threshold
-    assert model.facts["validation"] == evaluation.all_scores(validation.labels, similarity, model.threshold)
+    assert model.facts["validation"] == metrics.all_scores(validation.labels, similarity, model.threshold)
     assert json.loads(json.dumps(model.facts)) == model.facts
     course = fit(tiny("course-tensorflow"), parts)
     assert course.threshold == 0.7  # as published, whatever would be best
@@ -118,7 +121,7 @@ def test_the_facts_are_those_of_the_model(parts: Datasets) -> None:
 def test_the_threshold_is_chosen_for_the_goal(parts: Datasets, goal: str) -> None:
     model = fit(TINY.replace(epochs=1, goal=goal), parts)
     similarity = model.similarity(parts.validation.question1, parts.validation.question2)
-    assert model.threshold == evaluation.choose_threshold(parts.validation.labels, similarity, goal)
+    assert model.threshold == thresholds.choose_threshold(parts.validation.labels, similarity, goal)
     assert model.calibration == calibrate(parts.validation.labels, similarity)  # whatever the goal
 
 
@@ -140,7 +143,7 @@ def test_the_best_epoch_is_kept(parts: Datasets, monkeypatch: pytest.MonkeyPatch
         towers.append({name: weight.copy() for name, weight in model.weights.items()})
         return {"average_precision": given[len(towers) - 1], "roc_auc": 0.5, "accuracy": 0.5, "threshold": 0.5}
 
-    monkeypatch.setattr(training, "validation_scores", scores)
+    monkeypatch.setattr(loop, "validation_scores", scores)
     model = fit(TINY.replace(epochs=5), parts, tmp_path)
     assert [record["average_precision"] for record in model.facts["history"]] == given
     for name, weight in model.weights.items():
@@ -164,7 +167,7 @@ def test_patience(
 ) -> None:
     seen = iter(scores)
     monkeypatch.setattr(
-        training,
+        loop,
         "validation_scores",
         lambda model, validation: {"average_precision": next(seen), "roc_auc": 0.5, "accuracy": 0.5, "threshold": 0.5},
     )
@@ -205,7 +208,7 @@ def test_another_process_gets_the_same_bits(parts: Datasets, small_file: Path) -
 import sys
 sys.path[:0] = sys.argv[2:]
 from test_training import *
-parts = datasets.load(Source(sys.argv[1]))
+parts = splits.load(Source(sys.argv[1]))
 for name in LSTM:
     print(bits(fit(tiny(name), parts)))
 """
@@ -422,7 +425,7 @@ def test_too_few_duplicates(parts: Datasets) -> None:
     wordless = Pairs.of(["", " ", "how old"], ["how", "a", "what age"], [1, 1, 1])  # one that has words on both sides
     for some in (one, none, wordless):
         with pytest.raises(DataError, match="fewer than two duplicate pairs to train on"):
-            training.train(TINY, some, parts.validation)
+            loop.train(TINY, some, parts.validation)
     with pytest.raises(DataError, match="--drop-last leaves no batch: fewer than 256 duplicates"):
         fit(TINY.replace(batch_size=256, drop_last=True), parts)
 
@@ -430,12 +433,12 @@ def test_too_few_duplicates(parts: Datasets) -> None:
 def test_validation_with_one_label(parts: Datasets) -> None:
     for label in (0, 1):
         with pytest.raises(DataError, match="the validation pairs need duplicates and non-duplicates"):
-            training.train(TINY, parts.training, only(parts.validation, label))
+            loop.train(TINY, parts.training, only(parts.validation, label))
 
 
 def test_two_duplicates_are_enough(parts: Datasets) -> None:
     two = Pairs.of(["how old are you", "where is it"], ["what is your age", "in what place is it"], [1, 1])
-    model = training.train(TINY.replace(epochs=1), two, parts.validation)
+    model = loop.train(TINY.replace(epochs=1), two, parts.validation)
     assert math.isfinite(model.facts["history"][0]["loss"])
 
 
@@ -477,30 +480,30 @@ def test_the_files_own_split(small_file: Path, parts: Datasets) -> None:
 
 def test_a_validation_file_goes_before_the_files_own_split(small_file: Path, parts: Datasets, tmp_path: Path) -> None:
     other = write(tmp_path / "other.csv", numbered(6))
-    found = datasets.load(Source(str(small_file), str(other)))
+    found = splits.load(Source(str(small_file), str(other)))
     assert list(found.validation.question1) == [f"first {i}" for i in range(6)]
     assert list(found.training.question1) == list(parts.training.question1)
     assert found.test and parts.test and len(found.test) == len(parts.test)
     assert found.how == f"validation pairs from {other}"
     # of a validation file with parts of its own, the validation part counts
-    found = datasets.load(Source(str(other), str(small_file)))
+    found = splits.load(Source(str(other), str(small_file)))
     assert list(found.validation.question1) == list(parts.validation.question1)
     assert len(found.training) == 6 and found.test is None
 
 
 def test_one_in_ten_by_chance(tmp_path: Path) -> None:
     path = write(tmp_path / "pairs.csv", numbered(1_000))
-    found = datasets.load(Source(str(path)))
+    found = splits.load(Source(str(path)))
     assert found.test is None and found.how == "one pair in ten, by chance, kept for validation"
     together = [*found.training.question1, *found.validation.question1]
     assert sorted(together) == sorted(f"first {i}" for i in range(1_000))
     assert 70 < len(found.validation) < 130  # 100 ± 3 · sqrt(1000 · 0.1 · 0.9) = 100 ± 28
-    assert list(datasets.load(Source(str(path))).validation.question1) == list(found.validation.question1)
+    assert list(splits.load(Source(str(path))).validation.question1) == list(found.validation.question1)
 
 
 def test_a_split_without_validation_pairs(tmp_path: Path) -> None:
     rows = [[*row, "test" if i < 50 else "train"] for i, row in enumerate(numbered(500))]
-    found = datasets.load(Source(str(write(tmp_path / "pairs.csv", rows, SPLIT))))
+    found = splits.load(Source(str(write(tmp_path / "pairs.csv", rows, SPLIT))))
     assert found.test and set(found.test.question1) == {f"first {i}" for i in range(50)}
     assert len(found.training) + len(found.validation) == 450
 
@@ -509,15 +512,15 @@ def test_a_split_without_training_pairs(tmp_path: Path) -> None:
     rows = [[*row, "dev"] for row in numbered(20)]
     path = write(tmp_path / "pairs.csv", rows, SPLIT)
     with pytest.raises(DataError, match="pairs.csv: no row has 'train' in its column 'split'"):
-        datasets.load(Source(str(path)))
+        splits.load(Source(str(path)))
 
 
 def test_the_courses_cut_goes_before_the_files_own_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The published cut with a hundred rows for 300,000 and ten for 10,240.
-    monkeypatch.setattr(pairs, "COURSE_TRAINING", 100)
-    monkeypatch.setattr(pairs, "COURSE_TEST", 10)
+    monkeypatch.setattr(splits, "COURSE_TRAINING", 100)
+    monkeypatch.setattr(splits, "COURSE_TEST", 10)
     rows = [[*row, "validation"] for row in numbered(120)]
-    found = datasets.load(Source(str(write(tmp_path / "pairs.csv", rows, SPLIT)), split="course"))
+    found = splits.load(Source(str(write(tmp_path / "pairs.csv", rows, SPLIT)), split="course"))
     assert list(found.training.question1) == [f"first {i}" for i in range(80)]
     assert list(found.validation.question1) == [f"first {i}" for i in range(80, 100)]
     assert found.test and list(found.test.question1) == [f"first {i}" for i in range(100, 110)]
@@ -526,7 +529,7 @@ def test_the_courses_cut_goes_before_the_files_own_split(tmp_path: Path, monkeyp
 def test_the_courses_cut_needs_its_rows(tmp_path: Path) -> None:
     path = write(tmp_path / "pairs.csv", numbered(20))
     with pytest.raises(DataError, match="--split course needs 310,240 rows, the file has 20"):
-        datasets.load(Source(str(path), split="course"))
+        splits.load(Source(str(path), split="course"))
     with pytest.raises(UserError, match="--split course makes its own validation pairs; leave out --validation"):
         Source("a.csv", "b.csv", "course")
     with pytest.raises(UserError, match="--split: 'random' is not 'course'"):
@@ -537,18 +540,18 @@ def test_files_that_leave_a_part_without_a_label_are_named(tmp_path: Path) -> No
     both = write(tmp_path / "both.csv", numbered(40))
     one = write(tmp_path / "one.csv", [["how old are you", "what is your age", 1]])
     with pytest.raises(DataError, match="one.csv: . duplicate pair.s. to train on"):
-        datasets.load(Source(str(one)))
+        splits.load(Source(str(one)))
     duplicates = write(tmp_path / "duplicates.csv", [["a b", f"c {i}", 1] for i in range(100)])
     with pytest.raises(DataError, match="duplicates.csv: no non-duplicates among the .* validation pairs"):
-        datasets.load(Source(str(duplicates)))
-    assert datasets.load(Source(str(duplicates), str(both))).training.duplicates == 100
+        splits.load(Source(str(duplicates)))
+    assert splits.load(Source(str(duplicates), str(both))).training.duplicates == 100
 
 
 def test_every_file_that_is_read_is_told(tmp_path: Path) -> None:
     first = write(tmp_path / "first.csv", [*numbered(40), ["", "b", 1]])
     second = write(tmp_path / "second.csv", [*numbered(4), ["a", "b", 2]])
     told: list[tuple[str, int]] = []
-    datasets.load(Source(str(first), str(second)), warn=lambda some, path: told.append((path, some.skipped)))
+    splits.load(Source(str(first), str(second)), warn=lambda some, path: told.append((path, some.skipped)))
     assert told == [(str(first), 1), (str(second), 1)]
 
 
@@ -560,8 +563,8 @@ def test_recall(tmp_path: Path) -> None:
     names = "left,right,same"
     first, second = write(tmp_path / "a.csv", numbered(40), names), write(tmp_path / "b.csv", numbered(8), names)
     source = Source(str(first), str(second), columns=columns)
-    facts = json.loads(json.dumps({"data": datasets.remember(source)}))  # as it comes from config.json
-    found, expected = datasets.recall(facts), datasets.load(source)
+    facts = json.loads(json.dumps({"data": splits.remember(source)}))  # as it comes from config.json
+    found, expected = splits.recall(facts), splits.load(source)
     assert found is not None
     for part in ("training", "validation"):
         assert list(getattr(found, part).question1) == list(getattr(expected, part).question1)
@@ -569,11 +572,11 @@ def test_recall(tmp_path: Path) -> None:
     for path in (first, second):  # a changed file is not the one that was trained on
         content = path.read_bytes()
         path.write_bytes(content + b"a,b,1\n")
-        assert datasets.recall(facts) is None
+        assert splits.recall(facts) is None
         path.write_bytes(content)
-    assert first.read_bytes() == whole and datasets.recall(facts) is not None
+    assert first.read_bytes() == whole and splits.recall(facts) is not None
     second.unlink()
-    assert datasets.recall(facts) is None
+    assert splits.recall(facts) is None
 
 
 @pytest.mark.parametrize(
@@ -589,4 +592,4 @@ def test_recall(tmp_path: Path) -> None:
     ],
 )
 def test_recall_of_nothing(facts: dict[str, Any]) -> None:
-    assert datasets.recall(facts) is None
+    assert splits.recall(facts) is None

@@ -11,13 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from siamese import SiameseModel, cli, datasets, training, word_vectors
+from siamese import SiameseModel
+from siamese.cli import entry
 from siamese.config import Config
-from siamese.datasets import Datasets, Source
 from siamese.errors import DataError, UserError
-from siamese.progress import Progress
-from siamese.text import Tokenizer
-from siamese.training import make_tower
+from siamese.pairs import splits
+from siamese.pairs.splits import Datasets, Source
+from siamese.system.progress import Progress
+from siamese.text.tokenizer import Tokenizer
+from siamese.towers import word_vectors
+from siamese.training import loop
+from siamese.training.loop import make_tower
 
 TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=1, learning_rate=0, buckets=0)  # at 0 nothing moves
 GLOVE = "the 0.5 -1\n, 2 3e-1\nhow 0.25 4\n"
@@ -271,11 +275,11 @@ class Said(Progress):
 
 @pytest.fixture(scope="module")
 def parts(small_file: Path) -> Datasets:
-    return datasets.load(Source(str(small_file)))
+    return splits.load(Source(str(small_file)))
 
 
 def fit(config: Config, parts: Datasets, folder: Path | None = None, **options: object) -> SiameseModel:
-    return training.train(config, parts.training, parts.validation, folder, **options)  # type: ignore[arg-type]
+    return loop.train(config, parts.training, parts.validation, folder, **options)  # type: ignore[arg-type]
 
 
 def test_training_begins_with_them(parts: Datasets, file: File) -> None:
@@ -353,7 +357,7 @@ def test_errors_of_the_command(
     path = tmp_path / "vectors.txt" if content is None else file(content)
     out = tmp_path / "m"
     with pytest.raises(SystemExit) as stop:
-        cli.main(["train", "--data", str(small_file), "--out", str(out), "--word-vectors", str(path)])
+        entry.main(["train", "--data", str(small_file), "--out", str(out), "--word-vectors", str(path)])
     printed, error = capsys.readouterr()
     assert (stop.value.code, printed) == (2, "")
     assert error.startswith(f"error: {path}{message}") and error.count("\n") == 1, error
@@ -363,7 +367,7 @@ def test_errors_of_the_command(
 def test_the_command(small_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "v.txt"
     path.write_text("how 1 2\nmy 3 5\n", encoding="utf-8")
-    cli.main(
+    entry.main(
         ["train", "--data", str(small_file), "--out", str(tmp_path / "m"), "--epochs", "1", "--word-vectors", str(path)]
     )
     assert f"{path} has 2 of the vocabulary's" in capsys.readouterr().err

@@ -15,18 +15,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from siamese import datasets, training
-from siamese.batches import PairTokens, data_generator
-from siamese.checkpoints import Run
 from siamese.config import Config, preset
-from siamese.distributed import Processes, processes
 from siamese.errors import UserError
-from siamese.objective import Objective
-from siamese.optimizers import make_optimizer
-from siamese.progress import Progress
-from siamese.step import Step
-from siamese.stopping import Stopped
-from siamese.text import Tokens
+from siamese.pairs import splits
+from siamese.system.progress import Progress
+from siamese.system.stopping import Stopped
+from siamese.text.tokens import Tokens
+from siamese.training import loop
+from siamese.training.batches import PairTokens, data_generator
+from siamese.training.checkpoints import Run
+from siamese.training.objective import Objective
+from siamese.training.optimizers import make_optimizer
+from siamese.training.processes import Processes, connected
+from siamese.training.step import Step
 
 WORDS, SIZE, STEPS = 60, 8, 20
 # 34 duplicates make batches of 8, 8, 8, 8 and 2: of three processes one has nothing of the last.
@@ -67,9 +68,9 @@ def some_pairs(random: np.random.Generator, targets: bool) -> PairTokens:
 def twenty_steps(config: Config, group: Processes) -> dict[str, np.ndarray]:
     """The loss of each step, the sum of the steps' gradients, and the weights after the last."""
     pairs = some_pairs(np.random.default_rng(5), config.teacher is not None)
-    tower, objective = training.make_tower(config, WORDS), Objective(config)
+    tower, objective = loop.make_tower(config, WORDS), Objective(config)
     if config.encoder:
-        tower = transformer.load_encoder(config.encoder).tower().double()
+        tower = encoders.load_parts(config.encoder).tower().double()
     run = Run(tower, objective, make_optimizer(config, [*tower.parameters(), *objective.parameters()]))
     step, weights = Step(config, run, 0, STEPS, group), dict([*tower.named_parameters(), *objective.named_parameters()])
     losses, gradients, epoch = [], {name: np.zeros(weight.shape) for name, weight in weights.items()}, 0
@@ -98,13 +99,13 @@ class Losses(Progress):
 
 def trained(data: str, folder: Path, group: Processes, stop_at: int = 0, resume: bool = False) -> list[float]:
     """The losses of the steps of a training, which stops after one of them or goes on."""
-    parts = datasets.load(datasets.Source(data))
+    parts = splits.load(splits.Source(data))
     config = Config(embedding=SIZE, hidden=SIZE, batch_size=32, epochs=3, seed=2)
     losses = Losses()
     # On the last process alone: all stop where one is asked to.
     last = group.rank == group.count - 1
     try:
-        training.train(
+        loop.train(
             config, parts.training, parts.validation, folder, resume=resume, progress=losses, processes=group,
             stop=lambda: last and len(losses.seen) == stop_at,
         )  # fmt: skip
@@ -117,7 +118,7 @@ def take_part(
     recipes: dict[str, Config], out: Path, data: str = "", stopped: Path | None = None, resumed: Path | None = None
 ) -> None:
     """What one process does: the recipes, and trainings in those folders; kept in out/COUNT-RANK.npz."""
-    with training.denormals_flushed(), processes() as group:
+    with loop.denormals_flushed(), connected() as group:
         found = {f"{name}: {what}": values for name, config in recipes.items()
                  for what, values in twenty_steps(config, group).items()}  # fmt: skip
         if stopped:
@@ -160,7 +161,7 @@ if __name__ == "__main__":
     data, out = sys.argv[1], Path(sys.argv[2])  # a file of pairs, or an encoder's folder
     torch.set_default_dtype(torch.float64)
     if Path(data).is_dir():
-        from siamese import transformer
+        from siamese.towers import encoders, transformer
 
         transformer.TOKENS = 20  # so that a batch has several parts
         config = preset("transformer").replace(encoder=data, batch_size=BATCH, learning_rate=0.001)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LOADED = [
-    "siamese.training",
-    "siamese.plots",
+    "siamese.training.runs",
+    "siamese.report.plots",
     "sklearn.linear_model",
     "sklearn.feature_extraction.text",
     "torch._dynamo",
@@ -77,7 +77,7 @@ class Typed:
 
 
 def _command(words: list[str], outputs: Sequence[Connection], limit: int | None, terminal: bool) -> None:
-    from siamese import cli
+    from siamese.cli import entry
 
     for number, end in enumerate(outputs, 1):
         os.dup2(end.fileno(), number)
@@ -93,4 +93,4 @@ def _command(words: list[str], outputs: Sequence[Connection], limit: int | None,
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(ROOT)
     sys.argv = words
-    cli.main(words[1:])
+    entry.main(words[1:])

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from siamese.calibration import calibration_error
-from siamese.evaluation import average_precision, roc_auc
+from siamese.evaluation.metrics import average_precision, roc_auc
+from siamese.model.calibration import calibration_error
 
 
 def rows_of(path: str) -> list[dict[str, str]]:

@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from sentence_transformers import SentenceTransformer
 
 from siamese import SiameseModel
-from siamese.evaluation import average_precision
+from siamese.evaluation.metrics import average_precision
 from siamese.export import stock
-from siamese.model import cosine
+from siamese.model.similarity import cosine
 
 model = SiameseModel.pretrained()
 backend = stock.stock_tokenizer(model.tokenizer).backend_tokenizer

@@ -16,8 +16,8 @@ import numpy as np
 
 from siamese.archive import nearest, words
 from siamese.errors import ArchiveError
-from siamese.files import sync_file
-from siamese.program import program
+from siamese.system.files import sync_file
+from siamese.system.program import program
 
 FORMAT = 1
 DATABASE, VECTORS, LISTS = "archive.sqlite", "vectors.f32", "lists.npz"

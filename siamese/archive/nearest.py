@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from siamese.errors import ArchiveError, UserError
-from siamese.files import replacing
+from siamese.system.files import replacing
 
 try:
     import faiss

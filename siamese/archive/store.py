@@ -16,10 +16,11 @@ from siamese.archive import database, ranking, words
 from siamese.archive.database import DATABASE, LISTS, VECTORS, Database, Meta
 from siamese.config import PRETRAINED
 from siamese.errors import ArchiveError, UserError
-from siamese.files import sync_folder
-from siamese.fingerprint import fingerprint
-from siamese.locking import locked
-from siamese.model import SiameseModel, cosine
+from siamese.model.fingerprint import fingerprint
+from siamese.model.model import SiameseModel
+from siamese.model.similarity import cosine
+from siamese.system.files import sync_folder
+from siamese.system.locking import locked
 
 BUILDING = ".building"
 LEGS = ("both", "vectors", "words")

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from siamese.experiment.comparison import Comparison
 from siamese.experiment.records import Record
-from siamese.experiment.run import Comparison
 from siamese.experiment.statistics import Difference, difference, holm
 
 POINTS = 100  # a point is a hundredth

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from siamese import plots
+from siamese.experiment.comparison import Comparison
 from siamese.experiment.contrasts import MEASURES, POINTS, Contrast, Measure
 from siamese.experiment.records import Record
-from siamese.experiment.run import Comparison
 from siamese.experiment.scores import BINS, TITLES
 from siamese.experiment.statistics import BAND, interval
+from siamese.report import plots
 
 
 def draw(c: Comparison, names: list[str], found: dict[str, list[Contrast]], out: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from siamese.config import Config
 from siamese.errors import UserError
 from siamese.experiment.scores import METRICS
-from siamese.files import write_text
+from siamese.system.files import write_text
 
 TRAININGS, RESULTS = "trainings.jsonl", "results.csv"
 FIELDS = (  # of a recipe, in results.csv

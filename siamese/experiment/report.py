@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from siamese.datasets import Datasets
 from siamese.experiment import figures
+from siamese.experiment.comparison import Comparison
 from siamese.experiment.contrasts import POINTS, Contrast, contrast, contrasts, shared, values
-from siamese.experiment.run import Comparison
 from siamese.experiment.scores import METRICS, TITLES
 from siamese.experiment.statistics import BAND, Interval, holm, interval
 from siamese.experiment.variants import differing
-from siamese.files import write_text
-from siamese.report import markdown
+from siamese.pairs.splits import Datasets
+from siamese.report.tables import markdown
+from siamese.system.files import write_text
 
 NOTES = "notes.md"  # written by a person, put at the end of the report
 PURPOSES = {

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from siamese.errors import DivergedError
-from siamese.evaluation import all_scores, average_precision
-from siamese.model import SiameseModel
-from siamese.pairs import Pairs
+from siamese.evaluation.metrics import all_scores, average_precision
+from siamese.model.model import SiameseModel
+from siamese.pairs.pairs import Pairs
 
 METRICS = ("average_precision", "roc_auc", "accuracy", "f1")
 TITLES = dict(zip(METRICS, ("average precision", "ROC AUC", "accuracy", "F1")))

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from siamese.errors import UserError
-from siamese.files import replacing
-from siamese.model import SiameseModel
-from siamese.text import Tokenizer
+from siamese.model.model import SiameseModel
+from siamese.system.files import replacing
+from siamese.text.tokenizer import Tokenizer
 
 OPSET, IR = 17, 8  # of 2022: what runs it need not be the newest
 MOST = (2 << 30) - 1  # bytes of an ONNX file

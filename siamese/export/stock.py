@@ -20,9 +20,9 @@ import numpy as np
 
 from siamese.errors import UserError
 from siamese.export import crc
-from siamese.files import sync_file, sync_folder, write_text
-from siamese.model import SiameseModel
-from siamese.text import LONGEST, Tokenizer
+from siamese.model.model import SiameseModel
+from siamese.system.files import sync_file, sync_folder, write_text
+from siamese.text.tokenizer import LONGEST, Tokenizer
 
 # The mean of the vocabulary's mark is MARK / LONGEST at least where one word is of it, and MARK² / LONGEST above 1.
 MARK = 512.0

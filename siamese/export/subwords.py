@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from siamese import transformer
 from siamese.errors import UserError
 from siamese.export.graph import OPSET, check_size, finish
-from siamese.files import replacing
-from siamese.model import SiameseModel
-from siamese.subwords import SubwordTokenizer
+from siamese.model.model import SiameseModel
+from siamese.system.files import replacing
+from siamese.text.subwords import SubwordTokenizer
+from siamese.towers import transformer
 
 
 def modules(model: SiameseModel) -> list[Any]:

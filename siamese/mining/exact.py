@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from siamese.mining.found import MILLION, PAIR, Wanted
-from siamese.model import cosine
+from siamese.model.similarity import cosine
 
 TILE = 1_024  # rows and columns of a product; what it gives, 2 MB in bfloat16, stays in the cache for the scan
 ROWS = 4_096  # rows of a unit of work, which is kept when it is done

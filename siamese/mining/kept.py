@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from siamese.errors import UserError
-from siamese.files import write_text
 from siamese.mining.found import PAIR, in_order
+from siamese.system.files import write_text
 
 IDENTITY, PAIRS = "identity.json", "pairs.bin"
 HEADER = struct.Struct("<III")  # of a unit: its number, how many pairs, the CRC-32 of their bytes

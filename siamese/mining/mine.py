@@ -12,7 +12,8 @@ from siamese.mining import cells, exact
 from siamese.mining.found import PAIR, Wanted, lowest_above
 from siamese.mining.kept import Kept, limited
 from siamese.mining.questions import Questions
-from siamese.model import SiameseModel, check_threshold
+from siamese.model.model import SiameseModel
+from siamese.model.similarity import check_threshold
 
 BLOCK = 65_536  # questions that are encoded at a time
 CELLS_A_UNIT = 32

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from siamese.errors import DataError
-from siamese.streams import read_records
+from siamese.pairs.questions import read_records
 
 
 @dataclass

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from siamese.examination import words_of
-from siamese.files import write_text
 from siamese.mining.clusters import Cluster
 from siamese.mining.questions import Questions
+from siamese.system.files import write_text
+from siamese.text.words import words_of
 
 MOST = 20_000  # questions on the page; more make a browser slow
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from siamese.errors import DataError
-from siamese.files import replacing
 from siamese.mining.clusters import Cluster
 from siamese.mining.found import MILLION, PAIR
 from siamese.mining.labels import Stratum
 from siamese.mining.questions import Questions
-from siamese.pairs import label_of
-from siamese.reading import open_file
+from siamese.pairs.formats import open_file
+from siamese.pairs.reading import label_of
+from siamese.system.files import replacing
 
 PAIRS = ["question1", "question2", "similarity", "probability"]
 LABELS = ["question1", "question2", "is_duplicate", "similarity", "stratum", "stratum_pairs", "stratum_above"]

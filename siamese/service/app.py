@@ -14,14 +14,14 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-import siamese
 from siamese.errors import ArchiveError
-from siamese.explanation import explain
-from siamese.model import SiameseModel
+from siamese.model.explanation import explain
+from siamese.model.model import SiameseModel
 from siamese.service import messages as m
 from siamese.service.bodies import StrictRoute
 from siamese.service.guard import Guard
 from siamese.service.limits import ID, Limits, Workers
+from siamese.version import VERSION
 
 if TYPE_CHECKING:
     from siamese.archive.store import Archive, Hit
@@ -57,7 +57,7 @@ def make_app(model: SiameseModel, archive_folder: str | Path | None = None, sett
     """
     app = FastAPI(
         title="Duplicate questions",
-        version=siamese.__version__,
+        version=VERSION,
         description="Says whether questions ask the same, and finds duplicates in an archive.",
         docs_url=None,  # it would load its script from elsewhere
         redoc_url=None,
@@ -87,7 +87,7 @@ def make_app(model: SiameseModel, archive_folder: str | Path | None = None, sett
     async def health() -> m.Health:
         """Whether the service runs, and what it holds."""
         return m.Health(
-            status="ok", version=siamese.__version__, threshold=model.threshold,
+            status="ok", version=VERSION, threshold=model.threshold,
             archive=None if archive is None else await keeper.run(len, archive),
             writing=archive is not None and settings.token is not None,
         )  # fmt: skip

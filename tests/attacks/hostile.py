@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from siamese import SiameseModel
-from siamese.calibration import Calibration
 from siamese.config import Config
-from siamese.folder import sealed
-from siamese.text import Tokenizer
+from siamese.model.calibration import Calibration
+from siamese.model.folder import sealed
+from siamese.text.tokenizer import Tokenizer
 
 CONFIG, VOCABULARY, WEIGHTS = NAMES = ("config.json", "vocabulary.txt", "model.safetensors")
 WORDS = ["how", "old", "are", "you", "what", "is", "your", "age", "é", "駅"]

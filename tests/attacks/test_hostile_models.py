@@ -304,7 +304,7 @@ def test_no_name_in_a_model_is_imported_or_opened(tmp_path: Path) -> None:
 
 
 def test_facts_of_any_shape_are_forgotten(tmp_path: Path) -> None:
-    from siamese.datasets import recall
+    from siamese.pairs.splits import recall
 
     files = good()
     path = str(tmp_path / "pairs.csv")

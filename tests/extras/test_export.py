@@ -30,13 +30,13 @@ from test_transformer import KINDS as TRANSFORMERS
 from test_transformer import WORDS, make_encoder
 
 from siamese import SiameseModel
-from siamese.calibration import Calibration
+from siamese.cli.export import FORMS
 from siamese.config import PRESETS, Config
 from siamese.export import crc, graph, stock
-from siamese.export.commands import FORMS
-from siamese.subwords import SubwordTokenizer
-from siamese.text import Tokenizer
-from siamese.transformer import load_encoder
+from siamese.model.calibration import Calibration
+from siamese.text.subwords import SubwordTokenizer
+from siamese.text.tokenizer import Tokenizer
+from siamese.towers.encoders import load_parts
 
 ROOT = Path(__file__).parents[2]
 KINDS = ["shipped", "tiny", "plain", "wide"]
@@ -86,11 +86,11 @@ def folders(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> dict[
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]) -> Path:
     """A folder with NAME.onnx of each model."""
-    from siamese import cli
+    from siamese.cli import entry
 
     out = tmp_path_factory.mktemp("exported")
     for name, folder in folders.items():
-        cli.main(["export", "--to", "onnx", "--out", str(out / f"{name}.onnx"), "--model", str(folder)])
+        entry.main(["export", "--to", "onnx", "--out", str(out / f"{name}.onnx"), "--model", str(folder)])
     return out
 
 
@@ -135,11 +135,11 @@ def spelt(question: str) -> bool:
 @pytest.fixture(scope="session")
 def stocks(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]) -> Path:
     """A folder with each model in the form of sentence-transformers."""
-    from siamese import cli
+    from siamese.cli import entry
 
     out = tmp_path_factory.mktemp("stock")
     for name, folder in folders.items():
-        cli.main(["export", "--to", "sentence-transformers", "--out", str(out / name), "--model", str(folder)])
+        entry.main(["export", "--to", "sentence-transformers", "--out", str(out / name), "--model", str(folder)])
     return out
 
 
@@ -328,16 +328,16 @@ def test_a_question_of_twenty_thousand_words(exported: Path) -> None:
 
 def make_transformer(folder: Path, kind: str) -> SiameseModel:
     """A model of two layers with random weights, in folder/model; its exports are folder/plain and folder/file.onnx."""
-    from siamese import cli
+    from siamese.cli import entry
 
-    encoder = load_encoder(str(make_encoder(folder / "encoder", kind)))
+    encoder = load_parts(str(make_encoder(folder / "encoder", kind)))
     weights = {name: weight.numpy() for name, weight in encoder.weights.items()}
     config = PRESETS["transformer"].replace(encoder="encoder")
     model = SiameseModel(config, encoder.tokenizer, weights, 0.5, Calibration(6.0, -3.0, 0.4),
                          architecture=encoder.architecture)  # fmt: skip
     model.save(folder / "model")
     for form, name in (("sentence-transformers", "plain"), ("onnx", "file.onnx")):
-        cli.main(["export", "--to", form, "--model", str(folder / "model"), "--out", str(folder / name)])
+        entry.main(["export", "--to", form, "--model", str(folder / "model"), "--out", str(folder / name)])
     return model
 
 

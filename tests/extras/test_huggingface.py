@@ -19,11 +19,12 @@ from conftest import Command
 pytest.importorskip("datasets", reason="needs datasets: pip install -r tests/extras/requirements.txt")
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, config
 
-from siamese import datasets as sources
-from siamese.checkpoints import fingerprint
 from siamese.errors import DataError
-from siamese.huggingface import checksum, from_cache
-from siamese.pairs import Columns, Pairs, read_pairs
+from siamese.pairs import splits as sources
+from siamese.pairs.huggingface import checksum, from_cache
+from siamese.pairs.pairs import Columns, Pairs
+from siamese.pairs.pairs import checksum as checksum_of_pairs
+from siamese.pairs.reading import read_pairs
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("train", "validation", "test")
@@ -68,7 +69,7 @@ def save(folder: Path, form: str, parts: dict[str, Dataset]) -> str:
 
 def same(found: Pairs | None, expected: Pairs | None) -> bool:
     assert found is not None and expected is not None
-    return fingerprint(found) == fingerprint(expected) and list(found.id or []) == list(expected.id or [])
+    return checksum_of_pairs(found) == checksum_of_pairs(expected) and list(found.id or []) == list(expected.id or [])
 
 
 # What is read

@@ -18,10 +18,10 @@ pytest.importorskip("ray", reason="needs ray: pip install -r tests/extras/requir
 
 from siamese import SiameseModel
 from siamese.errors import DataError, UserError
-from siamese.mining import on_ray, sharded, store
 from siamese.mining.found import lowest_above
-from siamese.mining.shards import Job, Summary
-from siamese.mining.stages import Runner, Stages, Unit, one_by_one
+from siamese.mining.sharded import on_ray, pipeline, store
+from siamese.mining.sharded.shards import Job, Summary
+from siamese.mining.sharded.stages import Runner, Stages, Unit, one_by_one
 
 ROOT = Path(__file__).parents[2]
 MEMORY = 512  # MB a worker
@@ -42,7 +42,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
 def runner() -> Iterator[Runner]:
     """Ray with two workers; groups of cells are few, as a unit of work takes Ray longer than it takes a worker here."""
     monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr(sharded, "LEAST_GROUPS", 4)
+    monkeypatch.setattr(pipeline, "LEAST_GROUPS", 4)
     monkeypatch.setenv("RAY_worker_niceness", "0")  # Ray's 15 leaves them little where others use the cores too
     with on_ray.started(None, MEMORY, 2) as run:
         yield run
@@ -52,8 +52,8 @@ def mined(shards: str, folder: Path, run: Runner) -> tuple[bytes, bytes]:
     job = Job(f"{folder}/work", "question", None, lowest_above(0.4), None, MEMORY, "complete")
     model = SiameseModel.pretrained()
     stages = Stages(job, run, lambda stage, done, total: None)
-    encoded, _, _ = sharded.encode(stages, [address for address, _ in sharded.list_shards(shards)], model)
-    sharded.find(stages, encoded, model, 0, f"{folder}/out.csv", f"{folder}/clusters.csv")
+    encoded, _, _ = pipeline.encode(stages, [address for address, _ in pipeline.list_shards(shards)], model)
+    pipeline.find(stages, encoded, model, 0, f"{folder}/out.csv", f"{folder}/clusters.csv")
     return (folder / "out.csv").read_bytes(), (folder / "clusters.csv").read_bytes()
 
 

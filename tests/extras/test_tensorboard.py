@@ -14,11 +14,12 @@ from conftest import Room
 pytest.importorskip("tensorboard", reason="needs tensorboard: pip install -r tests/extras/requirements.txt")
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from siamese import datasets, runs
 from siamese.config import Config
-from siamese.datasets import Datasets, Source
 from siamese.errors import UserError
-from siamese.metrics import TensorBoard
+from siamese.pairs import splits
+from siamese.pairs.splits import Datasets, Source
+from siamese.training import runs
+from siamese.training.logs import TensorBoard
 
 ROOT = Path(__file__).parents[2]
 TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.02)  # 7 steps an epoch
@@ -33,11 +34,11 @@ def source(small_file: Path) -> Source:
 
 @pytest.fixture(scope="module")
 def parts(source: Source) -> Datasets:
-    return datasets.load(source)
+    return splits.load(source)
 
 
 def train(source: Source, parts: Datasets, folder: Path, config: Config = TINY, resume: bool = False) -> None:
-    runs.run(config, source, parts, str(folder), resume, None, "", "tensorboard")
+    runs.train_in_folder(config, source, parts, str(folder), resume, None, "", "tensorboard")
 
 
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -79,7 +80,7 @@ KILLED = """
 import os, signal, sys
 sys.path[:0] = sys.argv[3:]
 from test_tensorboard import *
-from siamese.progress import TrainingBar
+from siamese.system.progress import TrainingBar
 
 def step(bar, loss, steps=iter(range(1, 18))):
     if next(steps) == 17:
@@ -87,7 +88,7 @@ def step(bar, loss, steps=iter(range(1, 18))):
 
 TrainingBar.step = step
 source = Source(sys.argv[1])
-train(source, datasets.load(source), Path(sys.argv[2]))
+train(source, splits.load(source), Path(sys.argv[2]))
 """
 
 

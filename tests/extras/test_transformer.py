@@ -18,12 +18,15 @@ sentence_transformers = pytest.importorskip(
     "sentence_transformers", reason="needs sentence-transformers: pip install -r tests/extras/requirements.txt"
 )
 
-from siamese import SiameseModel, datasets, gradient_caching, training
-from siamese.checkpoints import CHECKPOINT
+from siamese import SiameseModel
 from siamese.config import Config, preset
 from siamese.errors import ModelError, UserError
-from siamese.stopping import Stopped
-from siamese.transformer import encode, layout, load_encoder, padded_parts
+from siamese.pairs import splits
+from siamese.system.stopping import Stopped
+from siamese.towers.encoders import load_parts
+from siamese.towers.transformer import encode, padded_parts, shapes
+from siamese.training import gradient_caching, loop
+from siamese.training.checkpoints import CHECKPOINT
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789?.,'-"
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *("##" + letter for letter in LETTERS),
@@ -89,7 +92,7 @@ KINDS = ["bert", "distilbert", "mpnet", "roberta"]
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_vectors_are_those_of_sentence_transformers(kind: str, encoders: Callable[[str], Path]) -> None:
-    encoder = load_encoder(str(encoders(kind)))
+    encoder = load_parts(str(encoders(kind)))
     theirs = sentence_transformers.SentenceTransformer(str(encoders(kind)), device="cpu").encode(QUESTIONS)
     ours = encode(encoder.tower(), encoder.tokenizer.encode(QUESTIONS))
     which = [i for i, question in enumerate(QUESTIONS) if question]
@@ -110,19 +113,19 @@ def tiny(encoders: Callable[[str], Path]) -> Config:
 
 
 @pytest.fixture(scope="session")
-def parts(small_file: Path) -> datasets.Datasets:
-    found = datasets.load(datasets.Source(str(small_file)))
+def parts(small_file: Path) -> splits.Datasets:
+    found = splits.load(splits.Source(str(small_file)))
     few = np.arange(0, len(found.validation), 4)
     return replace(found, training=found.training.take(np.arange(0, len(found.training), 3)),
                    validation=found.validation.take(few))  # fmt: skip
 
 
-def fit(config: Config, parts: datasets.Datasets, folder: Path | None = None, **options: Any) -> SiameseModel:
-    return training.train(config, parts.training, parts.validation, folder, **options)
+def fit(config: Config, parts: splits.Datasets, folder: Path | None = None, **options: Any) -> SiameseModel:
+    return loop.train(config, parts.training, parts.validation, folder, **options)
 
 
 @pytest.fixture(scope="session")
-def trained(tiny: Config, parts: datasets.Datasets, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tiny: Config, parts: splits.Datasets, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a trained model; not to be changed."""
     folder = tmp_path_factory.mktemp("trained")
     model = fit(tiny, parts)
@@ -138,7 +141,7 @@ RECIPES = {
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_losses_fall(name: str, tiny: Config, parts: datasets.Datasets) -> None:
+def test_the_losses_fall(name: str, tiny: Config, parts: splits.Datasets) -> None:
     history = fit(tiny.replace(epochs=6, learning_rate=0.01, **RECIPES[name]), parts).facts["history"]
     assert history[-1]["loss"] < 0.98 * history[0]["loss"]
 
@@ -149,7 +152,7 @@ def bits(model: SiameseModel) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_a_resumed_run_has_the_same_bits(tiny: Config, parts: datasets.Datasets, tmp_path: Path) -> None:
+def test_a_resumed_run_has_the_same_bits(tiny: Config, parts: splits.Datasets, tmp_path: Path) -> None:
     config = tiny.replace(epochs=3)
     whole, left = fit(config, parts), iter([False, True, False, True])
     for _ in range(2):
@@ -161,7 +164,7 @@ def test_a_resumed_run_has_the_same_bits(tiny: Config, parts: datasets.Datasets,
     assert bits(fit(config.replace(seed=2), parts)) != bits(whole)
 
 
-def test_the_encoder_belongs_to_the_run(tiny: Config, parts: datasets.Datasets, tmp_path: Path) -> None:
+def test_the_encoder_belongs_to_the_run(tiny: Config, parts: splits.Datasets, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(str(tiny.encoder), tmp_path / "encoder"))
     config = tiny.replace(encoder=str(copy))
     with pytest.raises(Stopped):
@@ -175,24 +178,24 @@ def test_the_encoder_belongs_to_the_run(tiny: Config, parts: datasets.Datasets, 
         fit(config, parts, tmp_path / "run", resume=True)
 
 
-def test_without_an_epoch_it_is_the_encoder_with_a_threshold(tiny: Config, parts: datasets.Datasets) -> None:
+def test_without_an_epoch_it_is_the_encoder_with_a_threshold(tiny: Config, parts: splits.Datasets) -> None:
     model = fit(tiny.replace(epochs=0), parts)
-    weights = load_encoder(str(tiny.encoder)).weights
+    weights = load_parts(str(tiny.encoder)).weights
     assert all((model.weights[name] == weight.numpy()).all() for name, weight in weights.items())
     assert model.facts["history"] == [] and 0 < model.threshold < 1
 
 
 @pytest.mark.parametrize("loss", ["triplet", "matrix-softmax"])
 def test_gradient_caching_is_the_plain_backward(
-    loss: str, tiny: Config, parts: datasets.Datasets, monkeypatch: pytest.MonkeyPatch
+    loss: str, tiny: Config, parts: splits.Datasets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamese import transformer
-    from siamese.batches import data_generator
-    from siamese.checkpoints import Run
-    from siamese.distributed import Processes
-    from siamese.objective import Objective
-    from siamese.preparation import Prepared
-    from siamese.step import Step
+    from siamese.towers import transformer
+    from siamese.training.batches import data_generator
+    from siamese.training.checkpoints import Run
+    from siamese.training.objective import Objective
+    from siamese.training.preparation import Prepared
+    from siamese.training.processes import Processes
+    from siamese.training.step import Step
 
     monkeypatch.setattr(transformer, "TOKENS", 100)
     prepared = Prepared.of(tiny, parts.training)
@@ -201,7 +204,7 @@ def test_gradient_caching_is_the_plain_backward(
 
     def gradients(caching: bool) -> tuple[float, list[torch.Tensor]]:
         config = tiny.replace(loss=loss, gradient_caching=caching)
-        tower, objective = load_encoder(str(tiny.encoder)).tower().double(), Objective(config).double()
+        tower, objective = load_parts(str(tiny.encoder)).tower().double(), Objective(config).double()
         weights = [*tower.parameters(), *objective.parameters()]
         run = Run(tower, objective, torch.optim.SGD(weights))
         value = Step(config, run, 0, 1, Processes()).backward(batch)
@@ -240,7 +243,7 @@ def test_the_graph_of_one_part_at_a_time_is_kept() -> None:
 
 
 def test_no_questions_hang_on_the_weights(tiny: Config) -> None:
-    tower = load_encoder(str(tiny.encoder)).tower()
+    tower = load_parts(str(tiny.encoder)).tower()
     nothing = torch.zeros(0, dtype=torch.long)
     vectors = tower(nothing, nothing)
     assert vectors.shape == (0, 16)
@@ -250,20 +253,20 @@ def test_no_questions_hang_on_the_weights(tiny: Config) -> None:
 
 
 def test_training_mode_changes_nothing(tiny: Config) -> None:
-    encoder = load_encoder(str(tiny.encoder))
+    encoder = load_parts(str(tiny.encoder))
     tower, tokens = encoder.tower(), encoder.tokenizer.encode(QUESTIONS)
     assert (encode(tower, tokens) == encode(tower.train(), tokens)).all()
 
 
 def test_bfloat16_is_near(tiny: Config) -> None:
-    encoder = load_encoder(str(tiny.encoder))
+    encoder = load_parts(str(tiny.encoder))
     tokens = encoder.tokenizer.encode(QUESTIONS)
     exact, short = encode(encoder.tower(), tokens), encode(encoder.tower(torch.bfloat16), tokens)
     assert 1e-4 < np.abs(exact - short).max() < 0.05
 
 
 def test_vectors_do_not_depend_on_their_company(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from siamese import transformer
+    from siamese.towers import transformer
 
     model = SiameseModel.load(trained)
     together = model.encode(QUESTIONS)
@@ -288,7 +291,7 @@ def test_the_same_questions_are_encoded_once(trained: Path, monkeypatch: pytest.
 # The model folder
 
 
-def test_the_folder_gives_the_same_vectors(tiny: Config, parts: datasets.Datasets, tmp_path: Path) -> None:
+def test_the_folder_gives_the_same_vectors(tiny: Config, parts: splits.Datasets, tmp_path: Path) -> None:
     model = fit(tiny.replace(epochs=1), parts)
     model.save(tmp_path / "one")
     loaded = SiameseModel.load(tmp_path / "one")
@@ -302,7 +305,7 @@ def test_the_folder_gives_the_same_vectors(tiny: Config, parts: datasets.Dataset
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_loaded_without_its_encoder(
-    kind: str, encoders: Callable[[str], Path], parts: datasets.Datasets, tmp_path: Path
+    kind: str, encoders: Callable[[str], Path], parts: splits.Datasets, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(encoders(kind), tmp_path / "encoder"))
     model = fit(TINY.replace(encoder=str(copy), epochs=0), parts)
@@ -410,7 +413,7 @@ def test_a_tampered_folder_is_refused(name: str, trained: Path, tmp_path: Path, 
 
 
 def test_positions_that_are_not_counted_from_0(
-    encoders: Callable[[str], Path], parts: datasets.Datasets, tmp_path: Path, seal: Callable[[Path], None]
+    encoders: Callable[[str], Path], parts: splits.Datasets, tmp_path: Path, seal: Callable[[Path], None]
 ) -> None:
     fit(TINY.replace(encoder=str(encoders("roberta")), epochs=0), parts).save(tmp_path)
     architecture(max_position_embeddings=33)(tmp_path)
@@ -440,7 +443,7 @@ def test_a_huge_tokenizer_is_not_read(trained: Path, tmp_path: Path) -> None:
 def test_nothing_of_the_weights_size_is_made_for_the_layout(trained: Path) -> None:
     shape = dict(SiameseModel.load(trained).architecture or {})
     large = shape | {"vocab_size": 1 << 20, "hidden_size": 4096, "num_hidden_layers": 24, "intermediate_size": 1 << 14}
-    assert sum(int(np.prod(size)) for _, size in layout(large).values()) > 8e9
+    assert sum(int(np.prod(size)) for size in shapes(large).values()) > 8e9
 
 
 # The tokenizer
@@ -510,7 +513,7 @@ def test_not_trained_at_all(
 
 
 def test_words_and_their_shares(trained: Path) -> None:
-    from siamese.explanation import explain
+    from siamese.model.explanation import explain
 
     explained = explain(SiameseModel.load(trained), "How old is my 🜀?", "What is the age?")
     assert [word.text for word in explained.words1] == ["how", "old", "is", "my", "🜀", "?"]
@@ -578,7 +581,7 @@ def test_wrong_options_are_told_in_a_line(
 )  # fmt: skip
 def test_an_encoder_of_another_kind_is_refused(make: Callable[[Path], Path], message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
-        load_encoder(str(make(tmp_path)))
+        load_parts(str(make(tmp_path)))
 
 
 def with_prompt(folder: Path) -> Path:

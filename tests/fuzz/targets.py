@@ -16,13 +16,13 @@ import numpy as np
 from hypothesis import strategies as st
 
 from siamese import SiameseModel
-from siamese.calibration import Calibration
 from siamese.config import PRESETS
 from siamese.errors import DataError, ModelError
-from siamese.folder import LARGEST
-from siamese.keys import key
-from siamese.pairs import read_pairs
-from siamese.text import Tokenizer
+from siamese.model.calibration import Calibration
+from siamese.model.folder import LARGEST
+from siamese.pairs.reading import read_pairs
+from siamese.text.keys import key
+from siamese.text.tokenizer import Tokenizer
 from tests.attacks.hostile import CONFIG, FORMS, NAMES, good, in_form, put
 
 WORDS = ["how", "old", "are", "you", "?", "caf\u00e9", "駅", "๐", "\u0301"]

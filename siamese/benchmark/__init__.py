@@ -1,1 +1,0 @@
-"""What `python run.py benchmark` measures, and beside whom."""

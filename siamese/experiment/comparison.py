@@ -1,0 +1,296 @@
+"""Train every variant with every seed, as many at a time as there are cores, each on one thread.
+
+Small trainings gain little from a second thread; two at once finish 1.5 times as
+many. On one thread each, a training also gives the same bits whatever the number
+of cores.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import queue
+import shutil
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from siamese.config import Config, bound
+from siamese.errors import DivergedError, UserError
+from siamese.evaluation.evaluate import unseen_pairs
+from siamese.experiment.records import Record, Records
+from siamese.experiment.scores import measure
+from siamese.experiment.variants import Study, Variant
+from siamese.model.model import SiameseModel
+from siamese.pairs.clusters import Clusters
+from siamese.pairs.pairs import Pairs, checksum
+from siamese.pairs.splits import Datasets
+from siamese.system.locking import locked
+from siamese.system.progress import CountBar
+from siamese.system.stopping import Stopped
+from siamese.training import loop
+from siamese.training.batches import number_of_batches
+from siamese.training.preparation import Prepared
+
+UNFINISHED = "unfinished"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The variants of a study with their finished trainings."""
+
+    study: Study
+    variants: Sequence[Variant]
+    records: dict[str, list[Record]]  # by the name of a variant, one a seed
+    failed: list[Record]  # these have an "error" and no scores
+    tried: list[Record]  # among these, settings were chosen
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def compare(study: Study, variants: Sequence[Variant], data: Datasets, seeds: int, out: Path, jobs: int) -> Comparison:
+    """Train what is not yet in the folder.
+
+    Args:
+        study: the questions to answer.
+        variants: of its losses. Where one has several settings, each is trained
+            with the first seed, and the one with the highest average precision on
+            the validation pairs is compared.
+        data: training, validation and test pairs.
+        seeds: how many, from 1.
+        out: the folder of the records.
+        jobs: how many trainings at a time.
+
+    Raises:
+        UserError: no test pairs, or none that are unseen; records of other data in the folder, or another
+            process that writes them.
+    """
+    unseen = _unseen(data)
+    with locked(out):
+        return _run(study, variants, data, unseen, seeds, out, jobs)
+
+
+def _run(
+    study: Study, variants: Sequence[Variant], data: Datasets, unseen: np.ndarray, seeds: int, out: Path, jobs: int
+) -> Comparison:
+    assert data.test is not None
+    parts = {"training": data.training, "validation": data.validation, "test": data.test}
+    records = Records(out, {name: checksum(pairs) for name, pairs in parts.items()})
+    first = [(v.name, setting.replace(seed=1)) for v in variants for setting in v.settings if len(v.settings) > 1]
+    for name in {setting.teacher for v in variants for setting in v.settings if setting.teacher}:
+        _encode_once(name, data.training)
+    with _Pool(data, unseen, out, jobs) as pool:
+        pool.run(first, records)
+        chosen = {variant.name: _best(variant, records) for variant in variants}
+        rest = [(name, config.replace(seed=seed)) for seed in range(1, seeds + 1) for name, config in chosen.items()]
+        pool.run(rest, records)
+    records.write_table()  # it may be older than the records, where a crash came between the two
+    found: dict[str, list[Record]] = {name: [] for name in chosen}
+    failed: list[Record] = []
+    for name, config in rest:
+        record = records.get(config)
+        (failed if "error" in record else found[name]).append(record)
+    if not any(found.values()):
+        raise UserError(f"every training failed, such as {failed[0]['variant']}: {failed[0]['error']}")
+    return Comparison(study, variants, found, failed, [records.get(config) for _, config in first])
+
+
+def _encode_once(teacher_name: str, training_pairs: Pairs) -> None:
+    """Have the teacher's vectors in the cache before the trainings, which would all make them."""
+    from siamese.training import teacher
+
+    distinct = sorted({*training_pairs.question1, *training_pairs.question2})
+    with CountBar("questions") as bar:
+        teacher.vectors(teacher_name, distinct, bar)
+
+
+def _unseen(data: Datasets) -> np.ndarray:
+    """The unseen test pairs, (n,) bool."""
+    if data.test is None:
+        raise UserError("no test pairs to score: give them by --test PATH, or in a column 'split'")
+    unseen, _ = unseen_pairs(data.test, Clusters(data.training))
+    assert unseen is not None
+    if len(np.unique(data.test.labels[unseen])) < 2:
+        raise UserError(
+            f"{int(unseen.sum())} of the {len(data.test)} test pairs have two questions that were not trained on; "
+            "duplicates and non-duplicates are needed among these, the fair ones to compare on"
+        )
+    return unseen
+
+
+def _best(variant: Variant, records: Records) -> Config:
+    """The setting with the highest average precision on the validation pairs."""
+
+    def score(setting: Config) -> float:
+        record = records.get(setting.replace(seed=1))
+        return -1.0 if "error" in record else float(record["validation"])
+
+    return max(variant.settings, key=score) if len(variant.settings) > 1 else variant.settings[0]
+
+
+def _key(config: Config, data: dict[str, str]) -> str:
+    """A name for a training, the same whenever it is asked for."""
+    return hashlib.sha256(json.dumps([asdict(config), data]).encode()).hexdigest()[:16]
+
+
+class _Pool:
+    """The training processes, with one progress bar over all that they do."""
+
+    def __init__(self, data: Datasets, unseen: np.ndarray, out: Path, jobs: int) -> None:
+        # A fork of a process with threads can hang. A server without threads, that has torch loaded, forks at once.
+        forks = "forkserver" in multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context("forkserver" if forks else "spawn")
+        if forks:
+            context.set_forkserver_preload([__name__])
+        self.stop, self.epochs = context.Event(), context.Queue()
+        self.unfinished = out / UNFINISHED
+        self.pairs, self.duplicates = len(data.training), data.training.duplicates
+        start = (data, unseen, self.unfinished, self.epochs, self.stop)
+        self.executor = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=start)
+
+    def __enter__(self) -> "_Pool":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop.set()
+        self.executor.shutdown(cancel_futures=True)
+        if self.unfinished.is_dir() and not any(self.unfinished.iterdir()):
+            self.unfinished.rmdir()
+
+    def run(self, tasks: Iterable[tuple[str, Config]], records: Records) -> None:
+        """Train what has no record yet, in this order."""
+        missing = {}
+        for name, config in tasks:
+            key = _key(config, records.data)
+            if records.find(config) is None:
+                missing[key] = (name, config)
+            else:  # killed before its checkpoint was removed, perhaps
+                shutil.rmtree(self.unfinished / key, ignore_errors=True)
+        epochs = {key: self._epochs(config) for key, (_, config) in missing.items()}
+        futures = {self.executor.submit(_train, name, config, key): key for key, (name, config) in missing.items()}
+        done = dict.fromkeys(missing, 0)
+        with CountBar("epochs") as bar:
+            while futures:
+                ready, _ = wait(futures, timeout=1, return_when=FIRST_COMPLETED)
+                done.update(Counter(self._finished_epochs()) + Counter(done))
+                for future in [f for f in futures if f in ready]:  # in order
+                    key = futures.pop(future)
+                    records.add(_result(future))
+                    shutil.rmtree(self.unfinished / key, ignore_errors=True)  # its checkpoint
+                    done[key] = epochs[key]
+                bar(sum(done.values()), sum(epochs.values()))
+
+    def _epochs(self, config: Config) -> int:
+        """How many epochs a training takes; near enough where it has a part of the pairs, as is drawn later."""
+        part = min(1.0, (config.training_pairs or self.pairs) / self.pairs)
+        duplicates = round(part * self.duplicates)
+        return loop.planned_epochs(config, number_of_batches(duplicates, config.batch_size, config.drop_last))
+
+    def _finished_epochs(self) -> Iterator[str]:
+        """The keys of the trainings that finished an epoch since the last call, one for each."""
+        while True:
+            try:
+                yield self.epochs.get_nowait()
+            except queue.Empty:
+                return
+
+
+def _result(future: "Future[Record]") -> Record:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise UserError("a training process died, for want of memory perhaps; go on with fewer --jobs") from error
+
+
+@dataclass
+class _Worker:
+    """What a training process holds."""
+
+    data: Datasets
+    unseen: np.ndarray
+    folder: Path
+    epochs: "multiprocessing.Queue[str]"  # the key of a training is put for each epoch done
+    stop: Event
+    prepared: dict[tuple[object, ...], Prepared]
+
+
+_worker: _Worker
+
+
+def _start(data: Datasets, unseen: np.ndarray, folder: Path, epochs: "multiprocessing.Queue[str]", stop: Event) -> None:
+    """Begin a training process."""
+    import torch
+
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    _worker = _Worker(data, unseen, folder, epochs, stop, {})
+
+
+def _end_with_parent() -> None:
+    """Leave no process behind when the parent is killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+class _Watch(loop.Progress):
+    """Tells the parent of every epoch."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        _worker.epochs.put(self.key)
+
+
+def _train(name: str, config: Config, key: str) -> Record:
+    """One training, in a process of its own."""
+    if _worker.stop.is_set():  # it was already on its way to this process
+        raise Stopped
+    start = SiameseModel.load(config.start_from) if config.start_from else None
+    recipe = config.replace(**bound(start.config)) if start else config
+    if (shared := Prepared.key(recipe)) not in _worker.prepared:
+        _worker.prepared = {shared: Prepared.of(recipe, _worker.data.training, start)}
+    record: Record = {"variant": name, "config": asdict(config)}
+    data = _worker.data
+    assert data.test is not None
+    try:
+        model = loop.train(
+            recipe, data.training, data.validation, _worker.folder / key, resume=True,
+            start_from=start, prepared=_worker.prepared[shared], progress=_Watch(key),
+            stop=_worker.stop.is_set,
+        )  # fmt: skip
+        scores = measure(model, data.test, _worker.unseen)
+    except Stopped:
+        if _worker.stop.is_set():
+            raise
+        os._exit(143)  # SIGTERM to this process alone, or to all of them: the checkpoint is written
+    except DivergedError as error:  # a result too
+        record["error"] = str(error)
+    else:
+        history = model.facts["history"]
+        best = max(history, key=lambda r: r["average_precision"])
+        record |= {
+            "epoch": best["epoch"],
+            "validation": best["average_precision"],
+            "threshold": model.threshold,
+            "seconds_an_epoch": float(np.median([r["seconds"] for r in history])),
+            "history": history,
+            **scores,
+        }
+    return record

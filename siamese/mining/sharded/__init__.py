@@ -1,0 +1,1 @@
+"""Mining by many workers, of more questions than one machine holds."""

@@ -1,0 +1,184 @@
+"""Units of work on Ray: a laptop's cores or a cluster's, by Ray Data.
+
+Ray Data hands the units out, one at a time to each worker, and begins one again whose worker died. Ray sends functions
+and what they share from process to process in a form of its own; nothing of that is written to a file.
+"""
+
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+from siamese.errors import DataError, UserError
+from siamese.mining.sharded import store
+from siamese.mining.sharded.shards import Summary
+from siamese.mining.sharded.stages import Runner, Unit
+
+DEATHS = 20  # of workers one after the other before they were ready, after which something else is wrong
+ANSWER = 10  # seconds that a cluster has to answer
+STORE = 512 << 20  # bytes that a local Ray's processes share: a model, centres of cells, a sample
+
+
+class Lost(UserError):
+    """More than a worker died, such as the cluster; what was done is still there."""
+
+
+@contextmanager
+def started(address: str | None, memory: int, workers: int | None = None) -> Iterator[Runner]:
+    """Ray for the length of the block.
+
+    Args:
+        address: of a cluster; None: this machine alone.
+        memory: MB of a worker, which the machine that it runs on must have free.
+        workers: of this machine; None: one a core.
+
+    Raises:
+        UserError: Ray is not installed, the cluster does not answer, or no machine of it has so much memory.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # a person can do nothing about what it says
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise UserError(f"--engine ray needs Ray ({error}): pip install 'ray[data]'") from None
+    if address and address != "auto":
+        _check_answers(address)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address:  # the package goes to the machines of the cluster, with this run only
+        options |= {"address": address, "runtime_env": {"py_modules": [str(Path(__file__).parents[2])]}}
+    else:
+        options |= {"num_cpus": workers or os.cpu_count(), "object_store_memory": STORE, "include_dashboard": False}
+    try:
+        with _silent():
+            ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UserError(f"--address {address}: no Ray there: {str(error).splitlines()[0]}") from None
+    try:
+        check_memory(memory)
+        yield _runner(memory)
+    finally:
+        ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """UserError where nobody listens at an address; Ray would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), ANSWER).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise UserError(f"--address {address}: {error}; expected auto, HOST:PORT or ray://HOST:PORT") from None
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep from the terminal what Ray tells it while it starts, and SIGTERM from Ray; errors come as exceptions."""
+    sys.stderr.flush()
+    before, handler = os.dup(2), signal.getsignal(signal.SIGTERM)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        with suppress(ValueError):  # in another thread than the first nobody handles signals
+            signal.signal(signal.SIGTERM, handler)
+
+
+def _runner(memory: int) -> Runner:
+    import ray
+
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.max_consecutive_actor_init_deaths = DEATHS
+
+    def run(
+        function: Callable[[Any, Unit], Summary], shared: Any, units: Sequence[Unit], loads: bool
+    ) -> Iterator[tuple[int, Summary]]:
+        held = ray.put((function, shared, list(units)))
+        cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        how: dict[str, Any] = {"num_cpus": 1, "memory": memory << 20, "batch_size": 1}
+        source = ray.data.from_items(list(range(len(units))), override_num_blocks=len(units))
+        if loads:
+            pool = ray.data.ActorPoolStrategy(min_size=1, max_size=min(cores, len(units)))
+            done = source.map_batches(Worker, fn_constructor_args=(held,), compute=pool, **how)
+        else:
+            done = source.map_batches(partial(work, held), compute=ray.data.TaskPoolStrategy(), **how)
+        try:
+            for row in done.iter_rows():
+                if row["error"]:
+                    _raise(*json.loads(row["error"]))
+                yield int(row["unit"]), json.loads(row["summary"])
+        except ray.exceptions.RayTaskError:  # a fault of ours
+            raise
+        except ray.exceptions.RayError as error:
+            raise Lost(f"Ray: {str(error).splitlines()[0]}; the same command with --resume goes on") from error
+
+    return run
+
+
+def check_memory(memory: int) -> None:
+    """UserError where no machine of the cluster has so many MB for a worker."""
+    import ray
+
+    largest = int(max(node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]))
+    if memory << 20 > largest:
+        raise UserError(f"--memory {memory}: what a worker has; no machine has more than {largest >> 20} (MB)")
+
+
+def check_reachable(folder: str) -> None:
+    """UserError where a machine of the cluster does not see what this one writes into a folder."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    file = f"{folder}/seen.json"
+    store.write_json(file, True)
+    seen = ray.remote(store.exists)
+    nodes = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in ray.nodes() if node["Alive"]]
+    found = ray.get([seen.options(scheduling_strategy=node).remote(file) for node in nodes])
+    store.remove(file)
+    if not all(found):
+        raise UserError(
+            f"{folder}: {found.count(False)} of the {len(nodes)} machines do not see it; give --out a path or an "
+            "address that all of them reach, such as s3://…"
+        )
+
+
+def work(held: Any, batch: Any) -> Any:
+    """Do a unit of work in any process of Ray's."""
+    return Worker(held)(batch)
+
+
+class Worker:
+    """Does units of work in a process of Ray's that stays for all of them."""
+
+    def __init__(self, held: Any) -> None:
+        import ray
+
+        self.function, self.shared, self.units = ray.get(held)
+
+    def __call__(self, batch: Any) -> Any:
+        (unit,) = map(int, batch["item"])
+        summary, error = {}, ""
+        try:
+            summary = self.function(self.shared, self.units[unit])
+        except UserError as fault:  # told as a result: of exceptions Ray keeps the text only, and a traceback
+            error = json.dumps([type(fault).__name__, str(fault)])
+        except OSError as fault:
+            error = json.dumps(["OSError", fault.errno, fault.strerror or str(fault), fault.filename])
+        return {"unit": [unit], "summary": [json.dumps(summary)], "error": [error]}
+
+
+def _raise(name: str, *arguments: Any) -> NoReturn:
+    """Raise an error of a worker's here."""
+    raise {"OSError": OSError, "DataError": DataError}.get(name, UserError)(*arguments)

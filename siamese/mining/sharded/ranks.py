@@ -1,0 +1,73 @@
+"""Pairs in parts, as many workers rank and write them.
+
+The order of all pairs is cut into ranges by a regular sample of each part (Shi and Schaeffer 1992), so that a worker
+sorts one range.
+"""
+
+import csv
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from siamese.mining.found import MILLION, in_order
+from siamese.mining.sharded import store
+from siamese.mining.sharded.joins import pairs_of
+from siamese.mining.sharded.shards import Job, Summary
+from siamese.model.calibration import Calibration
+
+
+def cuts(samples: np.ndarray, ranges: int) -> np.ndarray:
+    """Where to cut the order of all pairs into ranges: up to ranges − 1 of the sampled ones; found.LONG_PAIR."""
+    if ranges <= 1 or not len(samples):
+        return samples[:0]
+    return in_order(samples)[np.unique(np.arange(1, ranges) * len(samples) // ranges)]
+
+
+def _order(pairs: np.ndarray) -> np.ndarray:
+    return np.lexsort((pairs["second"], pairs["first"], -pairs["millionths"]))
+
+
+def range_of(pairs: np.ndarray, cut: np.ndarray) -> np.ndarray:
+    """Which range each pair is in: the number of cuts up to it; (n,) int."""
+    order = _order(np.concatenate((cut, pairs)))  # stable, so a cut comes before the pair that it was made of
+    place = np.empty(len(order), np.int64)
+    place[order] = np.cumsum(order < len(cut))
+    return place[len(cut) :]
+
+
+def rank(job: Job, cut: np.ndarray, file: str) -> Summary:
+    """Send the pairs of a file to their ranges."""
+    table = pa.Table.from_batches([store.read_table(job.at("pairs", file))])
+    to = range_of(pairs_of(table), cut)
+    store.write_groups(job.at("ranges", file), table, to, len(cut) + 1)
+    return {"ranges": np.bincount(to, minlength=len(cut) + 1).tolist()}
+
+
+def write_range(job: Job, shared: tuple[Calibration, Sequence[str]], part: int, limit: int, ids: bool) -> Summary:
+    """Write the pairs of a range as rows of CSV, most similar first, and where clusters are wanted as a table.
+
+    Args:
+        job: what is wanted.
+        shared: from similarity to probability; the files of pairs that were ranked.
+        part: which range.
+        limit: how many pairs of it are wanted.
+        ids: whether the questions have any.
+    """
+    calibration, files = shared
+    table = store.read_groups([job.at("ranges", file) for file in files], part)
+    pairs = pairs_of(table)
+    order = _order(pairs)[:limit]
+    table, pairs = table.take(pa.array(order)).combine_chunks(), pairs[order]
+    similarity = pairs["millionths"] / MILLION
+    columns = [table["question1"].to_pylist(), table["question2"].to_pylist(), similarity.tolist()]
+    columns.append(np.round(calibration.probability(similarity), 6).tolist())
+    columns += [table["id1"].to_pylist(), table["id2"].to_pylist()] if ids else []
+    with (
+        store.writing(f"{job.work}/written/{part:06}.csv") as path,
+        open(path, "w", encoding="utf-8", newline="") as file,
+    ):
+        csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerows(zip(*columns))
+    if job.linkage:
+        store.write_table(job.at("final", f"{part:06}"), table)
+    return {"pairs": len(pairs), "last": float(similarity[-1]) if len(pairs) else None}

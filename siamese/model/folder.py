@@ -1,0 +1,291 @@
+"""The model folder: three files that are written together, and read as what a stranger may have sent.
+
+`config.json` holds the format's version, the settings, and the SHA-256 of each file: its own is over its bytes with the
+64 digits of that checksum replaced by zeros. The words are in `vocabulary.txt`, those of a transformer in
+`tokenizer.json`. Nothing in a file makes the reader open another one or import a name, and the memory that it takes
+goes by the files' own sizes, each of which has a limit.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from siamese.errors import ModelError, UserError
+from siamese.system.files import remove_leftovers, replacing, sync_folder
+from siamese.system.strict_json import strict_json
+
+FORMAT = 3  # format 2 is the same without checksums
+CONFIG, VOCABULARY, WEIGHTS = FILES = ("config.json", "vocabulary.txt", "model.safetensors")
+TOKENIZER = "tokenizer.json"  # of a transformer, in place of the vocabulary
+# Bytes; a larger file is neither written nor read.
+MOST = {CONFIG: 4 << 20, VOCABULARY: 16 << 20, TOKENIZER: 16 << 20, WEIGHTS: 2 << 30}
+HEADER = 1 << 16  # bytes of the header of the weights, at most
+LARGEST = 1e9  # of a weight, either way: sums of products of such numbers are finite in float32
+FIELDS = {"format", "config", "threshold", "calibration", "facts"}
+ARCHITECTURE = "architecture"  # one field more: a transformer's
+ZEROS = "0" * 64
+SHOWN = 400  # letters of a message that may quote a file
+TYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "I8": np.dtype("i1"),
+}  # safetensors' names
+
+Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # of each tensor the type, a key of TYPES, and the shape
+
+
+def write(folder: Path, settings: Mapping[str, Any], words: str, tensors: Mapping[str, np.ndarray]) -> None:
+    """Write a model folder; a crash at any moment leaves the old model or the new one.
+
+    Vocabulary and weights are first written under names with their checksums, by which `place` finds them for the
+    config.json that holds these: replacing that one file exchanges the model. Then they get their own names.
+
+    Args:
+        folder: made where it is not there.
+        settings: for config.json; all FIELDS but the format, and a transformer's ARCHITECTURE.
+        words: the text of the vocabulary, or of a transformer's tokenizer.
+        tensors: what the file of weights shall hold.
+
+    Raises:
+        ModelError: numbers or sizes that would be refused when read.
+    """
+    from safetensors.numpy import save
+
+    check_numbers(tensors)
+    data = {
+        words_file(settings): words.encode("utf-8"),
+        WEIGHTS: save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}),
+    }
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in data.items()}
+    config = sealed({"format": FORMAT, **settings}, sums)
+    for name, content in {**data, CONFIG: config}.items():
+        if len(content) > MOST[name]:
+            raise ModelError(f"{folder / name}: {len(content):,} bytes, expected {MOST[name]:,} at most")
+    folder.mkdir(parents=True, exist_ok=True)
+    _settle(folder)  # what a killed process began
+    try:
+        for name, content in data.items():
+            with replacing(_waiting(folder, name, sums[name])) as new:
+                new.write_bytes(content)
+        with replacing(folder / CONFIG) as new:
+            new.write_bytes(config)
+    except OSError as error:
+        error.filename, error.filename2 = str(folder), None  # not a name that nobody chose
+        raise
+    finally:
+        _settle(folder)
+
+
+def words_file(settings: Mapping[str, Any]) -> str:
+    """The name of the file with the words of a model with these settings."""
+    return TOKENIZER if ARCHITECTURE in settings else VOCABULARY
+
+
+def place(folder: Path, name: str, checksum: str | None) -> Path:
+    """Where the file of a model is that has this checksum: under its own name, but for a crash."""
+    waiting = _waiting(folder, name, checksum) if checksum else folder / name
+    return waiting if os.path.lexists(waiting) else folder / name
+
+
+def _waiting(folder: Path, name: str, checksum: str) -> Path:
+    return folder / f".{name}.{checksum}"
+
+
+def _settle(folder: Path) -> None:
+    """Give the files that config.json asks for their own names, and remove all others that no save has finished."""
+    sums: dict[str, str] = {}
+    with suppress(ModelError), refusing(folder / CONFIG):
+        sums = read_settings(folder / CONFIG)[1]
+    for name, checksum in sums.items():
+        with suppress(FileNotFoundError):
+            os.replace(_waiting(folder, name, checksum), folder / name)
+    sync_folder(folder)  # before anything is removed: the last copy of a file may be under its other name on the disk
+    if sums:  # the words of a model of the other kind, which was here before
+        for name in {VOCABULARY, TOKENIZER} - sums.keys():
+            (folder / name).unlink(missing_ok=True)
+    for name in (*FILES, TOKENIZER):
+        remove_leftovers(folder / name)
+        remove_leftovers(folder / f".{name}")  # of a name with a checksum
+
+
+def sealed(settings: Mapping[str, Any], sums: Mapping[str, str]) -> bytes:
+    """The bytes of a config.json with these settings and the other files' checksums, and its own."""
+    # Before all that could hold the same zeros.
+    first = {"format": settings["format"], "sha256": {CONFIG: ZEROS, **sums}}
+    text = json.dumps(first | {name: value for name, value in settings.items() if name != "format"}, indent=2) + "\n"
+    return text.replace(ZEROS, hashlib.sha256(text.encode()).hexdigest(), 1).encode()
+
+
+@contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Make of whatever is wrong with a file of a model a ModelError that names the file, in a line."""
+    try:
+        yield
+    except UserError as error:
+        raise ModelError(f"{path}: {_line(str(error))}") from error
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
+        raise ModelError(f"{path}: not a file of a model: {type(error).__name__}: {_line(str(error))}") from error
+
+
+def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The FIELDS of config.json, and by name the checksums of the other files (none in format 2).
+
+    A transformer's ARCHITECTURE is a field more, and needs format 3.
+
+    What may be raised, here and in the functions below: UserError and what `refusing` makes one of.
+    """
+    data = _read(path, MOST[CONFIG])
+    settings = strict_json(data.decode("utf-8"))
+    if type(settings["format"]) is not int or settings["format"] not in (2, FORMAT):
+        raise ModelError(f"format {settings['format']!r}; this version reads format 2 and {FORMAT}")
+    sums: dict[str, str] = {}
+    if settings["format"] == FORMAT:
+        sums, files = settings.pop("sha256"), (CONFIG, words_file(settings), WEIGHTS)
+        if not isinstance(sums, dict) or sums.keys() != set(files):
+            raise ModelError(f"sha256: expected a checksum each of {', '.join(files)}")
+        for checksum in sums.values():
+            if not re.fullmatch("[0-9a-f]{64}", checksum):
+                raise ModelError(f"sha256: {checksum!r} is not a checksum: expected 64 digits, 0 to 9 and a to f")
+        own = sums.pop(CONFIG)
+        _check_sum(own, data.replace(own.encode(), ZEROS.encode(), 1))
+    allowed = FIELDS | ({ARCHITECTURE} & settings.keys() if sums else set())
+    if wrong := settings.keys() ^ allowed:
+        raise ModelError(f"field {min(wrong)!r} is {'missing' if min(wrong) in FIELDS else 'not known'}")
+    if not isinstance(settings["facts"], dict):
+        raise ModelError(f"facts: {settings['facts']!r}: expected an object")
+    return settings, sums
+
+
+def read_words(path: Path, most: int, checksum: str | None) -> str:
+    """The text of vocabulary.txt, a word a line, for `words_of`, or of tokenizer.json; `most` bytes.
+
+    Without a checksum nothing is compared.
+    """
+    data = _read(path, most)
+    _check_sum(checksum, data)
+    return data.decode("utf-8")
+
+
+def lines_of(words: Sequence[str]) -> str:
+    """The text of vocabulary.txt; ModelError where it would be refused when read."""
+    text = "".join(word + "\n" for word in words)
+    if words_of(text) != list(words) or len(set(words)) != len(words):
+        raise ModelError("vocabulary: a word with white space in it, or twice")
+    return text
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a vocabulary, a line each; ModelError where a rule for cutting questions would not make such."""
+    words = text.split()
+    if "\n".join([*words, ""]) != text:
+        raise ModelError("a vocabulary with an empty word, or white space in a word, or no end of the last line")
+    if "\0" in text:
+        raise ModelError("a vocabulary with a NUL in a word")
+    return words
+
+
+def read_tensors(path: Path, layout: Layout, checksum: str | None) -> dict[str, np.ndarray]:
+    """The tensors of a file of weights, which must hold those of the layout and nothing else.
+
+    The file is read once, so that what was checked is what is used, and never mapped: a file that
+    shrinks under a map ends the process.
+    """
+    with _opened(path, MOST[WEIGHTS]) as (file, size):
+        start = file.read(8)
+        length = int.from_bytes(start, "little")
+        if len(start) < 8 or length > min(HEADER, size - 8):
+            raise ModelError(f"not a file of a model: {size:,} bytes, with a header of {length:,}")
+        header = file.read(length)
+        data = np.empty(size - 8 - length, np.uint8)
+        places = _places(strict_json(header.decode("utf-8")), layout, len(data))
+        if file.readinto(data.data) != len(data):
+            raise ModelError("it changed while it was read")
+    _check_sum(checksum, start, header, data)
+    tensors = {}
+    for name, first in places.items():
+        kind, shape = TYPES[layout[name][0]], layout[name][1]
+        tensor = data[first : first + _bytes(layout, name)].view(kind).reshape(shape)
+        tensors[name] = np.require(tensor, requirements="A")  # odd offsets are allowed, and slow
+    return tensors
+
+
+def check_numbers(tensors: Mapping[str, np.ndarray]) -> None:
+    """ModelError where a number is not finite, or so large that sums of it may not be."""
+    for name, tensor in tensors.items():
+        # What is no number comes out of both min and max, and is not below anything.
+        if tensor.size and not max(-float(tensor.min()), float(tensor.max())) <= LARGEST:
+            raise ModelError(f"weights: {name} holds a number that is not finite, or beyond {LARGEST:g}")
+
+
+def _places(header: Any, layout: Layout, size: int) -> dict[str, int]:
+    """Where each tensor begins in the `size` bytes after the header."""
+    if not isinstance(header, dict):
+        raise TypeError("the header is no object")
+    header.pop("__metadata__", None)
+    found = {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
+    if wrong := [name for name in {**layout, **found} if found.get(name) != layout.get(name)]:
+        has, wanted = found.get(wrong[0], "missing"), layout.get(wrong[0], "no such tensor")
+        raise ModelError(f"weights {wrong[0]!r}: {has}, expected {wanted}")
+    places, end = {}, 0
+    for name in sorted(layout, key=lambda name: header[name]["data_offsets"]):
+        places[name], end = end, end + _bytes(layout, name)
+        if header[name]["data_offsets"] != [places[name], end]:
+            raise ModelError(f"weights {name!r}: bytes {header[name]['data_offsets']}, expected {[places[name], end]}")
+    if end != size:
+        raise ModelError(f"weights of {size:,} bytes, expected {end:,}")
+    return places
+
+
+def _bytes(layout: Layout, name: str) -> int:
+    kind, shape = layout[name]
+    return math.prod(shape) * TYPES[kind].itemsize
+
+
+def _check_sum(checksum: str | None, *parts: Any) -> None:
+    digest = hashlib.sha256()
+    if checksum is not None:
+        for part in parts:
+            digest.update(part)
+        if digest.hexdigest() != checksum:
+            raise ModelError(f"its SHA-256 is not the one in {CONFIG}: damaged, edited, or not saved to the end")
+
+
+def _read(path: Path, most: int) -> bytes:
+    with _opened(path, most) as (file, size):
+        return file.read(size)
+
+
+@contextmanager
+def _opened(path: Path, most: int) -> Iterator[tuple[BufferedReader, int]]:
+    """A file of a model and its size, so many bytes at most.
+
+    No link, which may lead out of the folder, no pipe, which may never end.
+    """
+    kind = os.lstat(path).st_mode
+    if not stat.S_ISREG(kind):
+        raise ModelError(f"{'a symbolic link' if stat.S_ISLNK(kind) else 'not a file'}: expected the file itself")
+    # Whoever exchanges the file right now gains nothing.
+    flags = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelError("not a file: expected the file itself")
+        if status.st_size > most:
+            raise ModelError(f"{status.st_size:,} bytes, expected {most:,} at most")
+        yield file, status.st_size
+
+
+def _line(text: str) -> str:
+    """A text that may quote a file, as one line without control characters, cut off where it is long."""
+    shown = text if len(text) <= SHOWN else text[:SHOWN] + " …"
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in shown)

@@ -1,0 +1,273 @@
+"""The detector: what a model folder holds, and what one can ask it. Needs numpy, not torch."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from siamese.config import PRETRAINED, Config
+from siamese.errors import ModelError, UserError
+from siamese.model import folder as model_folder
+from siamese.model.calibration import Calibration
+from siamese.model.compact import SCALE, TABLE, pack, unpack
+from siamese.model.folder import ARCHITECTURE, CONFIG, MOST, WEIGHTS, refusing, words_file
+from siamese.model.similarity import check_threshold, cosine
+from siamese.system.program import program
+from siamese.text.subwords import AnyTokenizer, SubwordTokenizer
+from siamese.text.tokenizer import Tokenizer, first_word
+from siamese.text.tokens import Tokens, pad
+from siamese.towers import lstm_numpy
+
+if TYPE_CHECKING:
+    from siamese.towers.transformer import TransformerTower
+
+SHIPPED = Path(__file__).parents[1] / "pretrained"  # the model folder that comes with the package
+SUBWORD_TABLE = "model.embeddings.word_embeddings.weight"  # a transformer's vectors of its words
+COURSE_BATCH = 512  # pairs that are padded together when a course model scores them
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The verdict on a pair of questions."""
+
+    is_duplicate: bool
+    similarity: float  # cosine, -1 to 1
+    threshold: float  # above it a pair is a duplicate
+    probability: float  # of being duplicates, for the balance of the validation pairs or a given prior
+
+
+@dataclass
+class SiameseModel:
+    """A trained tower with its vocabulary, threshold and calibration.
+
+    >>> model = SiameseModel.load("models/latest")
+    >>> model.predict("How old are you?", "What is your age?").is_duplicate
+    True
+    """
+
+    config: Config
+    tokenizer: AnyTokenizer
+    weights: dict[str, np.ndarray]  # of the tower, by torch's names
+    threshold: float
+    calibration: Calibration  # from similarity to probability
+    facts: dict[str, Any] = field(default_factory=dict)  # the data it was trained on and its scores
+    architecture: Mapping[str, Any] | None = None  # of a transformer (`siamese.transformer`); None: the LSTM
+    _last: tuple[list[str], np.ndarray] | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def dimensions(self) -> int:
+        """How many numbers a question's vector has."""
+        if self.architecture is None:
+            return self.config.hidden
+        from siamese.towers import transformer
+
+        return transformer.dimensions(self.architecture)
+
+    def encode(self, questions: Sequence[str]) -> np.ndarray:
+        """The vectors of questions.
+
+        Args:
+            questions: n strings, of which the first 100,000 words each are read.
+
+        Returns:
+            (n, d) float32, rows of length 1; 0 where a question has no known
+            word. The vectors of a course preset depend on the questions they
+            are encoded with, since these average the padding, as published.
+        """
+        _check_questions(questions)
+        tokens = self.tokenizer.encode(questions)
+        if self.config.padding == "none":
+            return self._encode(tokens)
+        empty = Tokens.of([])
+        parts = [np.arange(i, min(i + COURSE_BATCH, len(tokens))) for i in range(0, len(tokens), COURSE_BATCH)]
+        padded = (pad(tokens.take(part), empty, self.config.padding, self.tokenizer.pad)[0] for part in parts)
+        return np.concatenate([np.zeros((0, self.config.hidden), np.float32), *map(self._encode, padded)])
+
+    @cached_property
+    def _transformer(self) -> "TransformerTower":
+        from siamese.towers import transformer
+
+        assert self.architecture is not None
+        return transformer.of_weights(self.architecture, self.weights)
+
+    def _encode(self, tokens: Tokens) -> np.ndarray:
+        if self.architecture is not None:
+            from siamese.towers import transformer
+
+            return transformer.encode(self._transformer, tokens)
+        known = self.tokenizer.knows(tokens)
+        # Loading torch takes longer than most calls; where it is loaded already, it is the faster of the two.
+        torch_is_there = "torch" in sys.modules and len(tokens) >= lstm_numpy.TORCH_ROWS
+        run = lstm_numpy.encode_torch if torch_is_there else lstm_numpy.encode
+        return run(self.weights, tokens, skip=self.config.skip, known=known)
+
+    def similarity(self, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
+        """The cosine of each pair questions1[i], questions2[i]; (n,) float64, 0 where no word is known."""
+        if len(questions1) != len(questions2):
+            raise UserError(f"{len(questions1)} first and {len(questions2)} second questions: expected as many of each")
+        _check_questions(questions1)
+        _check_questions(questions2)
+        if self.config.padding != "none":
+            return self._course_similarity(questions1, questions2)
+        # Each distinct question once, in an order that does not depend on which
+        # side it stands on: so the result is the same to the bit for (b, a).
+        distinct = sorted({*questions1, *questions2})
+        number = {question: i for i, question in enumerate(distinct)}
+        if self.architecture is None:
+            vectors = self.encode(distinct)
+        else:  # takes a minute for some thousand questions, and reports and examinations ask twice
+            last = self._last  # which another thread may replace
+            if last is None or last[0] != distinct:
+                self._last = last = distinct, self.encode(distinct)
+            vectors = last[1]
+        return cosine(vectors, [number[q] for q in questions1], [number[q] for q in questions2])
+
+    def _course_similarity(self, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
+        first, second = self.tokenizer.encode(questions1), self.tokenizer.encode(questions2)
+        similarities = [np.zeros(0)]
+        for start in range(0, len(first), COURSE_BATCH):
+            part = np.arange(start, min(start + COURSE_BATCH, len(first)))
+            b1, b2 = pad(first.take(part), second.take(part), self.config.padding, self.tokenizer.pad)
+            vectors = self._encode(b1.join(b2))
+            similarities.append(cosine(vectors, np.arange(len(part)), len(part) + np.arange(len(part))))
+        return np.concatenate(similarities)
+
+    def embedding_similarity(self, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
+        """The cosine of the means of the word vectors alone, a baseline; (n,) float64."""
+        both = [*questions1, *questions2]
+        if isinstance(self.tokenizer, SubwordTokenizer):
+            table, tokens = self.weights[SUBWORD_TABLE], self.tokenizer.encode(both, special=False)
+        else:
+            table, tokens = self.weights[TABLE], self.tokenizer.encode(both)
+        vectors = lstm_numpy.mean_embeddings(table, tokens, self.tokenizer.knows(tokens))
+        return cosine(vectors, np.arange(len(questions1)), len(questions1) + np.arange(len(questions2)))
+
+    def probability(self, similarity: np.ndarray | float, prior: float | None = None) -> np.ndarray:
+        """The probability that a pair of this similarity is a duplicate; the shape of `similarity`.
+
+        Args:
+            similarity: cosines.
+            prior: the share of duplicates among the pairs that are met; None: as among the validation pairs.
+        """
+        return self.calibration.probability(similarity, prior)
+
+    def threshold_for(self, threshold: float | None = None, prior: float | None = None) -> float:
+        """The threshold in use: one that is given; else with a prior, where the probability crosses ½; else its own."""
+        if threshold is not None:
+            return check_threshold(threshold)
+        crossing = None if prior is None else self.calibration.threshold(prior)
+        return self.threshold if crossing is None else crossing
+
+    def predict(
+        self, question1: str, question2: str, threshold: float | None = None, prior: float | None = None
+    ) -> Prediction:
+        """Say whether two questions are duplicates: whether their similarity is above the threshold.
+
+        Args:
+            question1, question2: any strings; the order does not matter.
+            threshold: 0 to 1, instead of the model's. At 1 nothing is a duplicate; below it, and so with every
+                threshold that a training chooses, a question with a known word is always one of itself.
+            prior: the share of duplicates among the pairs that are met; restates
+                the probability, and the threshold where none is given.
+        """
+        threshold = self.threshold_for(threshold, prior)
+        similarity = float(self.similarity([question1], [question2])[0])
+        return Prediction(similarity > threshold, similarity, threshold, float(self.probability(similarity, prior)))
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model folder, over an older model where there is one.
+
+        Raises:
+            ModelError: the vocabulary or a weight is nothing that `load` would accept.
+        """
+        settings: dict[str, Any] = {
+            "config": dataclasses.asdict(self.config),
+            "threshold": self.threshold,
+            "calibration": dataclasses.asdict(self.calibration),
+            "facts": self.facts,
+        }
+        if isinstance(self.tokenizer, SubwordTokenizer):
+            settings[ARCHITECTURE], words = self.architecture, self.tokenizer.text()
+        else:
+            words = model_folder.lines_of(self.tokenizer.words)
+        stored = pack(self.weights) if self.config.compact else self.weights
+        model_folder.write(Path(folder), settings, words, stored)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "SiameseModel":
+        """Read a model folder, or by the name "pretrained" the model that comes with the package.
+
+        It may come from a stranger: it is read whole and as it was saved, or refused.
+
+        Raises:
+            ModelError: the folder is not there or does not hold a model; the
+                message names the file.
+        """
+        folder = SHIPPED if str(folder) == PRETRAINED else Path(folder)
+        path = folder / CONFIG
+        if not os.path.lexists(path):
+            raise ModelError(f"{folder}: no trained model there (no config.json); `{program()} train` makes one")
+        with refusing(path):
+            settings, sums = model_folder.read_settings(path)
+            config = Config(**settings["config"])
+            threshold, calibration = check_threshold(settings["threshold"]), Calibration(**settings["calibration"])
+            check_threshold(settings["facts"].get("chosen_threshold", threshold))  # what `evaluate` puts beside it
+            own, architecture = words_file(settings), settings.get(ARCHITECTURE)
+            if (config.tower == "transformer") != (architecture is not None):
+                raise ModelError(f"tower {config.tower!r} beside the architecture {architecture!r}")
+        place = {name: model_folder.place(folder, name, sums.get(name)) for name in (own, WEIGHTS)}
+        with refusing(place[own]):
+            words = model_folder.read_words(place[own], MOST[own], sums.get(own))
+            subwords = None if architecture is None else SubwordTokenizer(words)
+        if subwords is None or architecture is None:
+            with refusing(place[WEIGHTS]):
+                # Before the words are taken apart, which costs thirty times their size: there must be a row for each.
+                layout = _layout(config, words.count("\n"))
+        else:
+            from siamese.towers import transformer
+
+            with refusing(path):
+                transformer.check_architecture(architecture, subwords)
+                layout = {name: ("F32", shape) for name, shape in transformer.shapes(architecture).items()}
+        with refusing(place[WEIGHTS]):
+            stored = model_folder.read_tensors(place[WEIGHTS], layout, sums.get(WEIGHTS))
+            weights = unpack(stored) if config.compact else stored
+            model_folder.check_numbers(weights)
+        tokenizer: AnyTokenizer | None = subwords
+        if tokenizer is None:
+            with refusing(place[own]):
+                tokenizer = Tokenizer(model_folder.words_of(words), config.tokens, config.buckets)
+        return cls(config, tokenizer, weights, threshold, calibration, settings["facts"], architecture)
+
+    @classmethod
+    def pretrained(cls) -> "SiameseModel":
+        """The model that comes with the package: trained on Quora's pairs, for non-commercial use (see its README)."""
+        return cls.load(SHIPPED)
+
+
+def _check_questions(questions: Sequence[str]) -> None:
+    if isinstance(questions, str):
+        raise UserError("expected a list of questions, got one string; put it in a list")
+
+
+def _layout(config: Config, words: int) -> model_folder.Layout:
+    """What the file of a model's weights holds, with a vocabulary of so many words."""
+    ids, gates = first_word(config) + words, 4 * config.hidden
+    shapes = {
+        TABLE: (ids, config.embedding),
+        "lstm.weight_ih_l0": (gates, config.embedding),
+        "lstm.weight_hh_l0": (gates, config.hidden),
+        "lstm.bias_ih_l0": (gates,),
+        "lstm.bias_hh_l0": (gates,),
+    }
+    if not config.compact:
+        return {name: ("F32", shape) for name, shape in shapes.items()}
+    return {name: ("F16", shape) for name, shape in shapes.items()} | {
+        TABLE: ("I8", shapes[TABLE]), SCALE: ("F16", (ids,))
+    }  # fmt: skip

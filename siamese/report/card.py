@@ -1,0 +1,172 @@
+"""What a trained model says of itself: report.md with its figures, and the model card."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from siamese.config import PRETRAINED, Config, encoder_of
+from siamese.evaluation import metrics
+from siamese.losses.registry import LOSSES
+from siamese.model.calibration import reliability
+from siamese.model.model import SiameseModel
+from siamese.pairs.splits import Datasets
+from siamese.report.tables import markdown_table, recall_table, text_table
+from siamese.system.files import write_text
+from siamese.system.program import program
+from siamese.text.tokenizer import Tokenizer
+
+HEAT_MAP_PAIRS = 32
+
+
+def write_report(model: SiameseModel, data: Datasets, result: dict[str, Any] | None, folder: Path) -> None:
+    """Write report.md and its figures.
+
+    Args:
+        model: the trained model; its facts hold the history.
+        data: what it was trained on; the figures show the validation pairs.
+        result: `evaluation.evaluate` of the test pairs, where there are any.
+        folder: where, such as the model folder.
+    """
+    from siamese.report import plots
+
+    validation = data.validation
+    similarity = model.similarity(validation.question1, validation.question2)
+    scores = model.facts["validation"]
+    if model.facts["history"]:
+        plots.training_curve(model.facts["history"], folder / "training.png")
+    plots.similarity_histogram(validation.labels, similarity, model.threshold, folder / "similarity.png")
+    curves = metrics.curves(validation.labels, similarity)
+    bins = reliability(validation.labels, model.probability(similarity))
+    plots.reliability(bins, folder / "reliability.png")
+    _prior_figure(model, validation.labels, similarity, folder / "prior.png")
+    plots.ranking_curves(curves, scores["average_precision"], scores["roc_auc"], folder / "curves.png")
+    pairs = validation.take(np.flatnonzero(validation.labels == 1)[:HEAT_MAP_PAIRS])
+    vectors = model.encode([*pairs.question1, *pairs.question2])
+    plots.heat_map(vectors[: len(pairs)] @ vectors[len(pairs) :].T, folder / "heat-map.png")
+
+    about, test = card(model, data), _test_section(result)
+    write_text(
+        folder / "report.md",
+        f"# Training report\n\n{about}\n{test}\n{_training_section(model.facts['history'])}## Validation pairs\n\n"
+        "![similarities of duplicates and non-duplicates](similarity.png)\n\n"
+        "The further the two hills are apart, the fewer verdicts are wrong.\n\n"
+        "![precision-recall and ROC](curves.png)\n\n"
+        "![probability and truth](reliability.png)\n\n"
+        "The probability was fitted on these pairs; how far it is off on the test pairs stands below their table.\n\n"
+        "![precision where duplicates are rarer](prior.png)\n\n"
+        "Where duplicates are rarer than among these pairs, a threshold chosen here lets through ever more others; "
+        "`--prior` moves it.\n\n"
+        "![similarities within a batch](heat-map.png)\n\n"
+        "Each row is a question, each column another; duplicates meet on the diagonal.\n",
+    )
+
+
+def write_card(model: SiameseModel, data: Datasets, result: dict[str, Any] | None, folder: Path, about: str) -> None:
+    """Write README.md, the model card, into the model folder: `about`, then what `card` says, then the test pairs."""
+    write_text(folder / "README.md", f"{about}\n{card(model, data)}\n{_test_section(result)}".rstrip() + "\n")
+
+
+def _test_section(result: dict[str, Any] | None) -> str:
+    return f"## Test pairs\n\n{markdown_table(result)}\n{recall_table(result)}\n" if result else ""
+
+
+def _training_section(history: list[dict[str, Any]]) -> str:
+    return f"## Training\n\n![loss and validation scores](training.png)\n\n{_epochs(history)}\n" if history else ""
+
+
+def _prior_figure(model: SiameseModel, labels: np.ndarray, similarity: np.ndarray, path: Path) -> None:
+    """Precision and recall by the share of duplicates: with the model's threshold, and with one moved by the prior."""
+    from siamese.report import plots
+
+    priors = np.geomspace(0.001, 0.5, 40)
+    thresholds = {
+        "the model's threshold": np.full(len(priors), model.threshold),
+        "moved by --prior": np.array([model.threshold_for(prior=float(prior)) for prior in priors]),
+    }
+    found = {name: metrics.precision_by_prior(labels, similarity, t, priors) for name, t in thresholds.items()}
+    plots.by_prior(priors, found, model.calibration.prior, path)
+
+
+def card(model: SiameseModel, data: Datasets) -> str:
+    """What the model is, what it learned from and how sure it may be, a line each."""
+    c, scores = model.config, model.facts["validation"]
+    if isinstance(model.tokenizer, Tokenizer):
+        tower = f"Embedding {c.embedding} → LSTM {c.hidden} → mean → normalize"
+        tower += f"{', each word also added to the output of its step' if c.skip else ''}; "
+        tower += f"{len(model.tokenizer.words):,} words ({c.tokens})"
+        tower += f", and {c.buckets:,} rows that all others share" if c.buckets else ""
+    else:
+        tower = f"transformer {Path(encoder_of(c)).name} → mean of {model.dimensions} numbers → normalize; "
+        tower += f"{len(model.tokenizer):,} subwords"
+    losses = [] if c.loss == "none" else [_loss(c, c.loss)]
+    losses += [] if c.labelled == "none" else [f"{c.labelled_weight:g} × {_loss(c, c.labelled)}"]
+    losses += [f"{c.teacher_weight:g} × distance to the vectors of {Path(c.teacher).name}"] if c.teacher else []
+    drawn = f"; {c.training_pairs:,} of these, drawn by the seed" if c.training_pairs else ""
+    terms = ", so for non-commercial use" if c.start_from == PRETRAINED else ""
+    start = [f"- started from {Path(c.start_from).name}{terms}"] if c.start_from else []
+    start += [f"- word vectors at the start: {Path(c.word_vectors).name}"] if c.word_vectors else []
+    fitted = model.calibration
+    training = data.training
+    return "\n".join(
+        (
+            f"- recipe: preset `{c.preset}`, seed {c.seed}",
+            f"- tower: {tower}{'; weights of int8 and float16' if c.compact else ''}",
+            *start,
+            f"- losses: {' + '.join(losses)}",
+            f"- trained on {len(training):,} pairs, {training.duplicates:,} of them duplicates ({data.how}){drawn}",
+            f"- threshold {model.threshold:.3f}, "
+            + (
+                f"as published; chosen on the validation pairs it would be {model.facts['chosen_threshold']:.3f}"
+                if c.threshold is not None
+                else "where the probability crosses one half"
+                if c.goal == "probability" and fitted.slope > 0
+                else f"chosen for {'accuracy' if c.goal == 'probability' else c.goal} on the validation pairs"
+            ),
+            f"- probability = sigmoid({fitted.slope:.2f} · similarity {fitted.intercept:+.2f}), fitted on the "
+            f"validation pairs: it holds where about {fitted.prior:.0%} of the pairs are duplicates, as there; "
+            "`--prior` restates it for another share",
+            f"- validation pairs: {scores['pairs']:,}, accuracy {scores['accuracy']:.3f}, F1 {scores['f1']:.3f}, "
+            f"average precision {scores['average_precision']:.3f}, ROC AUC {scores['roc_auc']:.3f} "
+            "(the epoch and the threshold were chosen on these: see the test pairs for a fair figure)",
+            "",
+        )
+    )
+
+
+def _loss(config: Config, name: str) -> str:
+    """A loss with its settings."""
+    settings = [f"{field.replace('_', ' ')} {getattr(config, field)}" for field in LOSSES[name].settings.values()]
+    return f"{name} ({', '.join(settings)})" if settings else name
+
+
+def _epochs(history: list[dict[str, Any]]) -> str:
+    lines = ["| epoch | loss | average precision | ROC AUC | accuracy | seconds | pairs/s |", "|--:|" + "--:|" * 6]
+    for r in history:
+        lines.append(
+            f"| {r['epoch']} | {r['loss']:.4f} | {r['average_precision']:.4f} | {r['roc_auc']:.4f} "
+            f"| {r['accuracy']:.4f} | {r['seconds']:.1f} | {r['pairs_per_second']:,.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def summary(model: SiameseModel, result: dict[str, Any] | None, folder: str) -> str:
+    """What training prints at its end: the scores, where the model is, what to try next."""
+    scores = model.facts["validation"]
+    history = model.facts["history"]
+    best = max(history, key=lambda record: record["average_precision"])["epoch"] if history else None
+    lines = [
+        f"{f'epoch {best} kept' if best else 'not trained'}; "
+        f"validation pairs: average precision {scores['average_precision']:.3f}, "
+        f"accuracy {scores['accuracy']:.3f} at threshold {model.threshold:.3f}"
+    ]
+    if result:
+        lines += ["", "test pairs:", text_table(result)]
+    quoted = f'"{folder}"' if " " in folder else folder
+    model_option = "" if folder == "models/latest" else f" --model {quoted}"
+    lines += [
+        "",
+        f"model: {folder}, with report.md and its figures",
+        f'try:   {program()} predict "How old are you?" "What is your age?"{model_option}',
+    ]
+    return "\n".join(lines)

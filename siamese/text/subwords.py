@@ -1,0 +1,154 @@
+"""Questions as subword ids: the tokenizer of a transformer, read from a tokenizer.json as if a stranger had sent it.
+
+Accepted is what BERT, DistilBERT, MPNet and RoBERTa use: WordPiece over BERT's words, and byte-level BPE. None of these
+has a regular expression of its own, and the time that they take grows with the length of a question.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from siamese.errors import ModelError, UserError
+from siamese.system.strict_json import strict_json
+from siamese.text.tokenizer import Tokenizer
+from siamese.text.tokens import Tokens
+
+PARTS: dict[str, tuple[str | None, ...]] = {
+    "normalizer": (None, "BertNormalizer"),
+    "pre_tokenizer": ("BertPreTokenizer", "ByteLevel"),
+    "post_processor": ("BertProcessing", "RobertaProcessing", "TemplateProcessing"),
+    "model": ("WordPiece", "BPE"),
+}
+FIELDS = {*PARTS, "version", "added_tokens", "truncation", "padding", "decoder"}
+MOST_TOKENS = 8_192  # of a question
+MOST_LETTERS = 1_000  # of a word that WordPiece takes apart, in time that grows with the square
+BLOCK = 4_096  # questions that are taken apart together
+
+
+class SubwordTokenizer:
+    """Text to the ids of a transformer, special tokens included.
+
+    A question without a known word has no tokens: it is a duplicate of nothing.
+
+    Args:
+        text: of a tokenizer.json, whose truncation says how many tokens of a question are read.
+
+    Raises:
+        ModelError: no such text.
+        UserError: the library `tokenizers` is not installed.
+    """
+
+    pad = 0  # no question is padded here; the tower does that itself
+
+    def __init__(self, text: str) -> None:
+        try:
+            import tokenizers
+        except ImportError as error:
+            raise UserError(
+                "a transformer's model needs transformers and tokenizers: pip install transformers"
+            ) from error
+        self._text = text
+        settings = strict_json(text)
+        _check(settings)
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_str(text)
+            special = self._tokenizer.encode("").ids
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic of that library is not an Exception
+            raise ModelError(f"not a tokenizer: {error}") from error
+        unknown = settings["model"].get("unk_token")
+        self._unknown = None if unknown is None else self._tokenizer.token_to_id(unknown)
+        self._special = {*special, self._unknown}
+        ids = self._tokenizer.get_vocab(with_added_tokens=True).values()
+        self._length = 1 + max([*ids, *special], default=0)
+        self.longest: int = settings["truncation"]["max_length"]  # tokens of a question
+        if not len(special) < self.longest <= MOST_TOKENS:
+            raise ModelError(f"truncation: {self.longest} tokens, expected {MOST_TOKENS:,} at most, and more than the "
+                             f"{len(special)} special ones")  # fmt: skip
+
+    @classmethod
+    def of(cls, tokenizer: Any, longest: int) -> "SubwordTokenizer":
+        """From a tokenizer of the library `tokenizers`, reading so many tokens of a question."""
+        settings = json.loads(tokenizer.to_str())
+        truncation = {"direction": "Right", "max_length": longest, "strategy": "LongestFirst", "stride": 0}
+        settings |= {"truncation": truncation, "padding": None, "decoder": None}
+        return cls(json.dumps(settings, ensure_ascii=False))
+
+    def __len__(self) -> int:
+        """The number of ids."""
+        return self._length
+
+    def text(self) -> str:
+        """What decides the ids of any question: the tokenizer.json."""
+        return self._text
+
+    def encode(self, questions: Iterable[str], special: bool = True) -> Tokens:
+        """The ids of each question, the last of a long one cut off; with the special tokens or without."""
+        lists = self._ids(questions, special)
+        return Tokens.of(() if self._special.issuperset(ids) else ids for ids in lists)
+
+    def knows(self, tokens: Tokens) -> np.ndarray:
+        """(n,) bool: whether a question has at least one known word."""
+        return tokens.lengths > 0
+
+    def split(self, question: str) -> list[str]:
+        """The words that a question is cut into before these are taken apart."""
+        question = _writable(question)
+        if self._tokenizer.normalizer is not None:
+            question = self._tokenizer.normalizer.normalize_str(question)
+        pieces = self._tokenizer.pre_tokenizer.pre_tokenize_str(question)
+        words = (question[begin:end].strip() for _, (begin, end) in pieces)
+        return [word for word in words if word]
+
+    def known_words(self, question: str) -> list[bool]:
+        """Of each word of `split`, whether it is known, whole or in pieces."""
+        return [self._unknown not in ids for ids in self._ids(self.split(question), special=False)]
+
+    def unknown_words(self, questions: Iterable[str]) -> np.ndarray:
+        """(n,) int64: how many words of each question are not known."""
+        counts = (sum(id == self._unknown for id in ids) for ids in self._ids(questions, special=False))
+        return np.fromiter(counts, np.int64)
+
+    def _ids(self, questions: Iterable[str], special: bool) -> Iterator[list[int]]:
+        left = map(_writable, questions)
+        while block := list(islice(left, BLOCK)):
+            for encoding in self._tokenizer.encode_batch_fast(block, add_special_tokens=special):
+                yield encoding.ids
+
+
+AnyTokenizer = Tokenizer | SubwordTokenizer
+
+
+def _writable(question: str) -> str:
+    """The question with half surrogate pairs replaced, which are no text to the library."""
+    return question.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _check(settings: Any) -> None:
+    """ModelError where a tokenizer.json holds what is not accepted."""
+    if not isinstance(settings, dict) or settings.keys() != FIELDS:
+        raise ModelError(f"not a tokenizer: expected an object with {', '.join(sorted(FIELDS))}")
+    for name, accepted in PARTS.items():
+        part = settings[name]
+        found = part if part is None else part["type"]
+        if found not in accepted:
+            shown = ", ".join("none" if kind is None else kind for kind in accepted)
+            raise ModelError(f"a tokenizer with the {name} {found!r}; accepted are {shown}")
+    if settings["padding"] is not None or settings["decoder"] is not None:
+        raise ModelError("a tokenizer with padding or a decoder; expected null")
+    truncation = settings["truncation"]
+    longest = truncation["max_length"]
+    if type(longest) is not int or truncation != {
+        "direction": "Right", "max_length": longest, "strategy": "LongestFirst", "stride": 0
+    }:  # fmt: skip
+        raise ModelError(f"a tokenizer with the truncation {truncation!r}; expected the first so many tokens")
+    model = settings["model"]
+    if model["type"] == "BPE" and model.get("dropout") is not None:
+        raise ModelError("a tokenizer with dropout, which cuts a question by chance; expected none")
+    letters = model.get("max_input_chars_per_word", 0)
+    if type(letters) is not int or not 0 <= letters <= MOST_LETTERS:
+        raise ModelError(f"max_input_chars_per_word {letters!r}: expected a whole number up to {MOST_LETTERS:,}")

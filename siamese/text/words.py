@@ -1,0 +1,15 @@
+"""The words of a question, cut the same way for every model."""
+
+import re
+
+from siamese.text.tokenizer import composed
+
+_WORD = re.compile(r"\d+(?:[.,]\d+)+(?!\w)|\w+(?:['’]\w+)*")  # 1,000 and don't are one word each
+
+
+Words = list[str]
+
+
+def words_of(question: str) -> Words:
+    """The words in lower case, without punctuation."""
+    return _WORD.findall(composed(question.lower()).replace("’", "'"))

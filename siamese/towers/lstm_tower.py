@@ -1,0 +1,109 @@
+"""The tower that both questions of a pair share: Embedding → LSTM → mean → normalize."""
+
+import torch
+from torch import Tensor, nn
+
+from siamese.towers.lstm import lstm_mean
+
+ROWS = 128  # questions that run through nn.LSTM together; sorted by length, so that little is padding
+
+
+class Tower(nn.Module):
+    """Token ids to unit vectors.
+
+    Args:
+        vocabulary: number of token ids.
+        embedding: size of a word's vector.
+        hidden: size of the LSTM's state and of a question's vector.
+        skip: add each word's embedding to the LSTM's output before the mean;
+            this keeps what a bag of words knows. Needs embedding = hidden.
+        first_word: ids below this are padding and the unknown word; a question
+            of such ids alone gets the zero vector. 0 switches that off.
+        initial: how the weights start: "torch", "trax" or "keras".
+        products: the dtype of the LSTM's matrix products on a CPU; None: the weights'.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        embedding: int = 128,
+        hidden: int = 128,
+        *,
+        skip: bool = True,
+        first_word: int = 2,
+        initial: str = "torch",
+        products: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, embedding)
+        self.lstm = nn.LSTM(embedding, hidden, batch_first=True)
+        self.skip = skip
+        self.first_word = first_word
+        self.products = products
+        {"torch": self._start_torch, "trax": self._start_trax, "keras": self._start_keras}[initial]()
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Encode n questions.
+
+        Args:
+            ids: (total,) int64, the token ids of all questions, one after the other.
+            lengths: (n,) int64, tokens a question; 0 is allowed.
+
+        Returns:
+            (n, hidden) rows of length 1, or 0 where no word is known.
+        """
+        if not len(lengths):  # gradients of 0 must reach the weights, as other processes wait for them
+            return self(ids, lengths.new_zeros(1))[:0]
+        means = self._means_padded(ids, lengths) if ids.is_cuda else self._means(ids, lengths)
+        known = torch.zeros_like(lengths).index_add_(
+            0, torch.repeat_interleave(lengths), (ids >= self.first_word).to(lengths.dtype)
+        )
+        return nn.functional.normalize(means * (known > 0)[:, None], dim=1)
+
+    def _means(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """The mean of the LSTM's outputs over each question's tokens, (n, hidden), the fast way on a CPU."""
+        w_ih, w_hh, b_ih, b_hh = self.lstm.parameters()
+        return lstm_mean(self.embedding.weight, w_ih, w_hh, b_ih + b_hh, ids, lengths, self.skip, self.products)
+
+    def _means_padded(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """The same by nn.LSTM: the reference, and the way on a GPU."""
+        starts = lengths.cumsum(0) - lengths
+        order = lengths.argsort(descending=True, stable=True)
+        parts = []
+        for rows in order.split(ROWS):
+            n = lengths[rows][:, None]
+            steps = torch.arange(max(1, int(n.max())), device=ids.device)
+            positions = (starts[rows][:, None] + steps).clamp(max=max(0, len(ids) - 1))
+            words = self.embedding(ids[positions] if len(ids) else positions)  # (rows, longest, embedding)
+            states, _ = self.lstm(words)  # (rows, longest, hidden)
+            if self.skip:
+                states = states + words
+            parts.append((states * (steps < n)[:, :, None]).sum(1) / n.clamp(min=1))
+        means = torch.cat(parts)
+        return means.new_empty(means.shape).index_copy(0, order, means)
+
+    def _start_torch(self) -> None:
+        nn.init.normal_(self.embedding.weight, std=0.1)
+
+    def _start_trax(self) -> None:
+        # Trax joins input and state into one kernel of (embedding + hidden, 4 hidden),
+        # and adds its forget bias of 1 to all four gates.
+        for name, weight in self.lstm.named_parameters():
+            if "weight" in name:
+                fan_in = self.lstm.input_size + self.lstm.hidden_size
+                limit = (6 / (fan_in + 4 * self.lstm.hidden_size)) ** 0.5
+                nn.init.uniform_(weight, -limit, limit)
+            else:
+                nn.init.constant_(weight, 1.0 if "ih" in name else 0.0)
+        limit = (3 / self.embedding.embedding_dim) ** 0.5
+        nn.init.uniform_(self.embedding.weight, -limit, limit)
+
+    def _start_keras(self) -> None:
+        nn.init.uniform_(self.embedding.weight, -0.05, 0.05)
+        weights = dict(self.lstm.named_parameters())
+        nn.init.xavier_uniform_(weights["weight_ih_l0"])
+        nn.init.orthogonal_(weights["weight_hh_l0"])
+        nn.init.zeros_(weights["bias_ih_l0"])
+        nn.init.zeros_(weights["bias_hh_l0"])
+        hidden = self.lstm.hidden_size
+        nn.init.ones_(weights["bias_ih_l0"].data[hidden : 2 * hidden])  # torch's gates: input, forget, cell, output

@@ -1,0 +1,185 @@
+"""The transformer tower: token embeddings by a BERT → mean → normalize; and the encoders that it can begin with.
+
+What decides a transformer's shape is a few numbers, its architecture, which a model folder holds; the model is built
+from these by the library transformers, from classes named here. Nothing is fetched but an encoder, by its name.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from siamese.errors import ModelError, UserError
+from siamese.text.subwords import SubwordTokenizer
+from siamese.text.tokens import Tokens
+
+TOKENS = 1_024  # padded tokens that run together: what they need stays in a core's cache
+
+Architecture = Mapping[str, Any]  # "type" and the fields of that type, by the names of the library's configuration
+
+_BERT = ("vocab_size", "max_position_embeddings", "hidden_size", "num_hidden_layers", "num_attention_heads",
+         "intermediate_size", "pad_token_id", "hidden_act", "layer_norm_eps")  # fmt: skip
+FIELDS: dict[str, tuple[str, ...]] = {
+    "bert": (*_BERT, "type_vocab_size"),
+    "roberta": (*_BERT, "type_vocab_size"),
+    "mpnet": (*_BERT, "relative_attention_num_buckets"),
+    "distilbert": ("vocab_size", "max_position_embeddings", "dim", "n_layers", "n_heads", "hidden_dim", "pad_token_id",
+                   "activation"),
+}  # fmt: skip
+CLASSES = {"bert": "Bert", "roberta": "Roberta", "mpnet": "MPNet", "distilbert": "DistilBert"}
+MOST = {
+    "vocab_size": 1 << 20, "max_position_embeddings": 1 << 14, "hidden_size": 4_096, "dim": 4_096,
+    "num_hidden_layers": 24, "n_layers": 24, "num_attention_heads": 64, "n_heads": 64, "intermediate_size": 1 << 14,
+    "hidden_dim": 1 << 14, "type_vocab_size": 16, "relative_attention_num_buckets": 256,
+}  # fmt: skip
+ACTIVATIONS = ("gelu", "gelu_new", "relu", "silu")
+NO_DROPOUT = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"), 0.0)
+
+
+class TransformerTower(nn.Module):
+    """Token ids to unit vectors, called like `siamese.tower.Tower`.
+
+    There is no dropout: the vectors depend on the weights and the tokens alone, so that a run can be stopped and
+    resumed, its gradients cached and its batches shared among processes, with the same result.
+
+    Args:
+        architecture: of the model, checked.
+        products: the dtype of the matrix products on a CPU, by autocast; None: the weights'.
+    """
+
+    def __init__(self, architecture: Architecture, products: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.model = _model(architecture)
+        self.pad: int = architecture["pad_token_id"]
+        self.products = products
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Encode n questions.
+
+        Args:
+            ids: (total,) int64, the token ids of all questions, one after the other.
+            lengths: (n,) int64, tokens a question; 0 is allowed.
+
+        Returns:
+            (n, d) rows of length 1, or 0 for a question without a token. Without any token, too, the
+            result hangs on the weights, which get zeros as gradients: processes that share a batch wait for them.
+        """
+        starts = lengths.cumsum(0) - lengths
+        parts = [torch.from_numpy(part).to(ids.device) for part in padded_parts(lengths.cpu().numpy())]
+        found = [self._encode(ids, starts[rows], lengths[rows]) for rows in parts]
+        if not found:
+            parts = [lengths.new_zeros(0)]
+            found = [self._encode(ids.new_full((1,), self.pad), ids.new_zeros(1), ids.new_ones(1))[:0]]
+        vectors = torch.cat(found)
+        return vectors.new_zeros(len(lengths), vectors.shape[1]).index_copy(0, torch.cat(parts), vectors)
+
+    def _encode(self, ids: Tensor, starts: Tensor, lengths: Tensor) -> Tensor:
+        """The vectors of questions of one token or more, padded to the longest of them."""
+        steps = torch.arange(int(lengths.max()), device=ids.device)
+        inside = steps < lengths[:, None]  # (rows, longest)
+        padded = ids[(starts[:, None] + steps).clamp(max=len(ids) - 1)].masked_fill(~inside, self.pad)
+        with _products(ids.device.type, self.products):
+            states = self.model(input_ids=padded, attention_mask=inside.long()).last_hidden_state
+        states = states.to(self.model.dtype)  # (rows, longest, d)
+        means = (states * inside[:, :, None]).sum(1) / lengths[:, None]
+        return nn.functional.normalize(means, dim=1)
+
+
+@contextmanager
+def _products(device: str, dtype: torch.dtype | None) -> Iterator[None]:
+    """Matrix products in this dtype, by autocast; None: in that of the weights."""
+    if dtype is None:
+        yield
+        return
+    # On a CPU the backward pass of the attention that torch would choose takes 15 times as long in bfloat16.
+    with torch.autocast(device, dtype), sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext():
+        yield
+
+
+def padded_parts(lengths: np.ndarray) -> list[np.ndarray]:
+    """The numbers of the questions that run together: of similar lengths, TOKENS padded tokens or one question.
+
+    The longest come first; questions without a token are in no part.
+    """
+    order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
+    parts = []
+    while len(order):
+        rows = max(1, TOKENS // int(lengths[order[0]]))
+        parts.append(order[:rows])
+        order = order[rows:]
+    return parts
+
+
+def encode(tower: TransformerTower, tokens: Tokens) -> np.ndarray:
+    """The vectors of n questions, (n, d) float32, rows of length 1 or 0."""
+    with torch.inference_mode():
+        return tower(torch.from_numpy(tokens.ids).long(), torch.from_numpy(tokens.lengths)).float().numpy()
+
+
+def of_weights(architecture: Architecture, weights: Mapping[str, np.ndarray]) -> TransformerTower:
+    """A tower with the given weights, whose memory it shares."""
+    tower = TransformerTower(architecture)
+    tower.load_state_dict({name: torch.from_numpy(weight) for name, weight in weights.items()}, assign=True)
+    return tower
+
+
+def dimensions(architecture: Architecture) -> int:
+    """How many numbers a question's vector has."""
+    return architecture["dim" if architecture["type"] == "distilbert" else "hidden_size"]
+
+
+def shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """What the file of a model's weights holds; nothing of that size is made."""
+    with torch.device("meta"):
+        tower = TransformerTower(architecture)
+    return {name: tuple(weight.shape) for name, weight in tower.state_dict().items()}
+
+
+def check_architecture(architecture: Any, tokenizer: SubwordTokenizer | None = None) -> None:
+    """ModelError where something is no architecture, or too small for a tokenizer's ids and lengths."""
+    kind = architecture["type"]
+    if kind not in FIELDS:
+        raise ModelError(f"a transformer of type {kind!r}; accepted are {', '.join(FIELDS)}")
+    if architecture.keys() != {"type", *FIELDS[kind]}:
+        raise ModelError(f"architecture: fields {', '.join(architecture)}; expected type, {', '.join(FIELDS[kind])}")
+    for name, value in architecture.items():
+        if name in MOST and not (type(value) is int and 1 <= value <= MOST[name]):
+            raise ModelError(f"{name} {value!r}: expected a whole number from 1 to {MOST[name]:,}")
+        if name in ("hidden_act", "activation") and value not in ACTIVATIONS:
+            raise ModelError(f"{name} {value!r}; accepted are {', '.join(ACTIVATIONS)}")
+        if name == "layer_norm_eps" and not (type(value) is float and 0 < value <= 1):
+            raise ModelError(f"{name} {value!r}: expected a number above 0, up to 1")
+    pad = architecture["pad_token_id"]
+    if not (type(pad) is int and 0 <= pad < architecture["vocab_size"]):
+        raise ModelError(f"pad_token_id {pad!r}: expected an id of the vocabulary")
+    size, heads = dimensions(architecture), architecture["n_heads" if kind == "distilbert" else "num_attention_heads"]
+    if size % heads:
+        raise ModelError(f"{size} numbers do not part among {heads} heads")
+    if tokenizer is not None:
+        if len(tokenizer) > architecture["vocab_size"]:
+            raise ModelError(f"{len(tokenizer):,} ids of the tokenizer, {architecture['vocab_size']:,} in the model")
+        if tokenizer.longest > (longest := positions(architecture)):
+            raise ModelError(f"the tokenizer reads {tokenizer.longest:,} tokens, the model {longest:,}")
+
+
+def positions(architecture: Architecture) -> int:
+    """How many tokens of a question the model has positions for."""
+    skipped = architecture["pad_token_id"] + 1 if architecture["type"] in ("roberta", "mpnet") else 0
+    return architecture["max_position_embeddings"] - skipped
+
+
+def _model(architecture: Architecture) -> nn.Module:
+    try:
+        import transformers
+    except ImportError as error:
+        raise UserError("a transformer's model needs transformers: pip install transformers") from error
+    kind = architecture["type"]
+    fields = {name: value for name, value in architecture.items() if name != "type"}
+    config = getattr(transformers, CLASSES[kind] + "Config")(**fields, **NO_DROPOUT)
+    pooler = {} if kind == "distilbert" else {"add_pooling_layer": False}
+    return getattr(transformers, CLASSES[kind] + "Model")(config, **pooler).eval()

@@ -1,0 +1,53 @@
+"""The loss of a recipe."""
+
+import torch
+from torch import Tensor, nn
+
+from siamese.config import Config
+from siamese.losses.registry import LOSSES
+from siamese.training.batches import Batch
+
+
+class Objective(nn.Module):
+    """The recipe's losses, added up.
+
+    On duplicates (in-batch), on labelled pairs, and where a teacher gives targets,
+    1 − cos(vector, target), the mean over the questions.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.in_batch = None if config.loss == "none" else LOSSES[config.loss].make(config)
+        self.parts = config.loss != "none" and LOSSES[config.loss].parts
+        self.labelled = None if config.labelled == "none" else LOSSES[config.labelled].make(config)
+        self.weight = config.labelled_weight
+        self.leave_out_known = config.leave_out_known
+        self.teacher_weight = config.teacher_weight
+
+    def forward(self, batch: Batch, vectors: Tensor) -> Tensor:
+        """The loss of a batch; where a process has a share of it, a part of that: the parts of all add up to it.
+
+        A loss that cannot be told its own anchors is computed whole by each of the processes, and divided among them.
+
+        Args:
+            batch: or the share of it.
+            vectors: (2B + 2M, d), those of the whole b1, b2, n1 and n2, one under the other.
+        """
+        (duplicates, others), count = batch.sizes, batch.share.count
+        v1, v2, u1, u2 = vectors.split([duplicates, duplicates, others, others])
+        loss = vectors.new_zeros(())
+        if self.in_batch is not None:
+            own = batch.share.of(duplicates) if self.parts and count > 1 else None
+            same = None
+            if self.leave_out_known:
+                same = torch.from_numpy(batch.same(own or slice(None))).to(vectors.device)
+            part = self.in_batch(v1, v2, same, own) if own else self.in_batch(v1, v2, same) / count
+            loss = loss + part
+        if self.labelled is not None:
+            labels = torch.arange(duplicates + others, device=vectors.device) < duplicates
+            loss = loss + self.weight * self.labelled(torch.cat((v1, u1)), torch.cat((v2, u2)), labels) / count
+        if batch.targets is not None:
+            targets = torch.from_numpy(batch.targets).to(vectors)
+            own_vectors = vectors if count == 1 else vectors[torch.from_numpy(batch.rows).to(vectors.device)]
+            loss = loss + self.teacher_weight * (1 - (own_vectors * targets).sum(1)).sum() / len(vectors)
+        return loss

@@ -1,0 +1,130 @@
+"""A sentence encoder as a teacher: its vectors of the training questions, brought to the size of the tower.
+
+The tower learns to point where the encoder points, which knows the language from elsewhere:
+so it also learns words and turns that its labelled pairs say nothing about. The encoder's
+vectors are larger than the tower's, and made for likeness of every kind; a linear map of
+them, trained on the labelled pairs with the recipe's own losses, mends both in seconds.
+
+Source: distillation is Hinton, Vinyals, Dean 2015; of sentence vectors, Reimers, Gurevych 2020.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from siamese.config import Config
+from siamese.system.files import replacing
+from siamese.text.tokens import Tokens
+from siamese.towers.encoders import load_encoder
+from siamese.training.batches import Batch, PairTokens, data_generator, number_of_batches
+from siamese.training.objective import Objective
+
+CACHE = Path("models/teachers")  # vectors of an encoder, which take minutes to make
+PART = 16_384  # questions whose vectors are one file there; stopped, it goes on after the last
+EPOCHS, LEARNING_RATE = 4, 1e-3  # of the linear map; on the validation pairs 5 epochs are no better, 3 at 0.0003 worse
+
+
+def vectors(
+    name: str, questions: Sequence[str], progress: Callable[[int, int], None], cache: Path = CACHE
+) -> np.ndarray:
+    """An encoder's vectors of n questions, (n, d) float16; those that the cache does not have are made and kept."""
+    folder = cache / re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
+    hashes = np.array([_hash(question) for question in questions], np.uint64)
+    known, found = _cached(folder)
+    # By sorting: the table that numpy 2.0 makes where it is short overflows at numbers of 2^63 and more.
+    missing = np.flatnonzero(~np.isin(hashes, known, kind="sort"))
+    if len(missing):
+        encode = load_encoder(name)
+        for start in range(0, len(missing), PART):
+            part = missing[start : start + PART]
+            encoded = encode([questions[i] for i in part]).astype(np.float16)
+            # Named by what it holds, so that of two runs at a time none writes over the other's.
+            path = folder / f"{hashlib.blake2b(hashes[part].tobytes(), digest_size=8).hexdigest()}.npz"
+            with replacing(path) as temporary, open(temporary, "wb") as file:
+                np.savez(file, hashes=hashes[part], vectors=encoded)
+            progress(min(start + PART, len(missing)), len(missing))
+        known, found = _cached(folder)
+    order = np.argsort(known, kind="stable")
+    return found[order[np.searchsorted(known, hashes, sorter=order)]]
+
+
+def _cached(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The hashes of questions (k,) and their vectors (k, d) in a folder of the cache."""
+    hashes, found = [np.zeros(0, np.uint64)], []
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path, allow_pickle=False) as part:
+            hashes.append(part["hashes"])
+            found.append(part["vectors"])
+    return np.concatenate(hashes), np.concatenate(found) if found else np.zeros((0, 0), np.float16)
+
+
+def _hash(question: str) -> int:
+    return int.from_bytes(hashlib.blake2b(question.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+
+
+class _Projection(nn.Module):
+    def __init__(self, encoded: Tensor, size: int) -> None:
+        super().__init__()
+        self.encoded = encoded
+        self.linear = nn.Linear(encoded.shape[1], size, bias=False)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        return nn.functional.normalize(self.linear(self.encoded[numbers]), dim=1)
+
+
+def project(encoded: np.ndarray, numbers: np.ndarray, pairs: PairTokens, config: Config) -> np.ndarray:
+    """The encoder's vectors, brought to the tower's size by a linear map that the labelled pairs train.
+
+    Args:
+        encoded: (q, d) the encoder's vectors of the distinct questions.
+        numbers: (n, 2) which of them the two questions of a pair are.
+        pairs: n pairs, of which labels and clusters are used.
+        config: the recipe, whose losses train the map.
+
+    Returns:
+        (q, config.hidden) float32, rows of length 1.
+    """
+    torch.manual_seed(config.seed)
+    projection = _Projection(torch.from_numpy(encoded).float(), config.hidden)
+    objective = Objective(config)
+    first, second = (_single(column) for column in numbers.T)
+    numbered = PairTokens(first, second, pairs.labels, pairs.clusters)
+    optimizer = torch.optim.Adam([*projection.parameters(), *objective.parameters()], lr=LEARNING_RATE, fused=True)
+    steps = EPOCHS * number_of_batches(int((pairs.labels == 1).sum()), config.batch_size, False)
+    step = 0
+    for epoch in range(EPOCHS):
+        for batch in data_generator(numbered, config.batch_size, seed=config.seed, epoch=epoch, negatives=True):
+            optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / steps)
+            optimizer.zero_grad()
+            objective(batch, projection(_ids(batch))).backward()
+            optimizer.step()
+            step += 1
+    with torch.inference_mode():
+        return torch.cat([projection(part) for part in torch.arange(len(encoded)).split(8_192)]).numpy()
+
+
+def targets(
+    config: Config, questions1: Sequence[str], questions2: Sequence[str], pairs: PairTokens,
+    progress: Callable[[int, int], None],
+) -> np.ndarray:  # fmt: skip
+    """What the teacher of a recipe wants the vectors of n pairs to be, (n, 2, config.hidden) float16."""
+    assert config.teacher is not None
+    distinct = sorted({*questions1, *questions2})
+    number = {question: i for i, question in enumerate(distinct)}
+    numbers = np.array([[number[q1], number[q2]] for q1, q2 in zip(questions1, questions2)])
+    projected = project(vectors(config.teacher, distinct, progress), numbers, pairs, config)
+    return projected.astype(np.float16)[numbers]
+
+
+def _single(numbers: np.ndarray) -> Tokens:
+    """Questions of one token each, their number, so that batches are made of them as of words."""
+    return Tokens(numbers.astype(np.int32), np.arange(len(numbers) + 1))
+
+
+def _ids(batch: Batch) -> Tensor:
+    return torch.from_numpy(np.concatenate([side.ids for side in (batch.b1, batch.b2, batch.n1, batch.n2)])).long()
