@@ -8,6 +8,7 @@
 """
 
 import math
+import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
@@ -21,14 +22,21 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from siamese import text
 from siamese.config import PRETRAINED, Config, bound, preset
 from siamese.errors import DataError, UserError
 from siamese.evaluation.thresholds import choose_threshold
+from siamese.model import calibration
 from siamese.model.calibration import HIGHEST, calibrate
 from siamese.model.model import SiameseModel
 from siamese.pairs.clusters import pair_keys
 from siamese.pairs.pairs import Pairs
 from siamese.system.progress import Progress, TrainingBar
+from siamese.text import tokenizer
+
+# A classifier that version 0.1 pickled names these two by where they were; this module is the first that it imports.
+sys.modules.setdefault("siamese.calibration", calibration)
+text._words = tokenizer.words  # type: ignore[attr-defined]
 
 COLUMNS = ["question1", "question2"]
 RECIPE = ("loss", "anchors", "labelled", "margin", "epochs", "batch_size", "learning_rate", "goal")

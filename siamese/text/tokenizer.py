@@ -34,7 +34,7 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def _words(question: str) -> list[str]:
+def words(question: str) -> list[str]:
     return _WORDS.findall(composed(question.lower()))
 
 
@@ -68,7 +68,7 @@ class Rule:
 
 
 RULES = {
-    "words": Rule(lambda: _words, pad=0, unknown=1, first_word=2, by_frequency=True, everything=True),
+    "words": Rule(lambda: words, pad=0, unknown=1, first_word=2, by_frequency=True, everything=True),
     "nltk": Rule(_nltk, pad=1, unknown=0, first_word=2, by_frequency=False, everything=False),
     "spaces": Rule(lambda: _spaces, pad=0, unknown=1, first_word=2, by_frequency=True, everything=False),
 }
@@ -104,6 +104,10 @@ class Tokenizer:
         self._ids = dict(zip(self.words, range(self.first_word, self.first_word + len(self.words))))
         if len(self._ids) != len(self.words):
             raise UserError("a vocabulary with a word twice")
+
+    def __reduce__(self) -> tuple[type["Tokenizer"], tuple[list[str], str, int]]:
+        """Pickle the vocabulary alone: NLTK's function cannot be."""
+        return Tokenizer, (self.words, self.rule, self.buckets)
 
     def __len__(self) -> int:
         """The number of ids: the padding, the unknown word, the buckets and the words."""

@@ -1,0 +1,73 @@
+"""What version 0.1.0 wrote opens still: model folders, an archive, a checkpoint, and a pickled classifier.
+
+The files beside this one were written by the last commit of 0.1.0, with a model of 8 dimensions.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import siamese
+from siamese import SiameseModel
+from siamese.archive.store import Archive
+from siamese.config import Config
+from siamese.pairs import splits
+from siamese.pairs.splits import Source
+from siamese.training import loop
+
+HERE = Path(__file__).parent
+EXPECTED = json.loads((HERE / "expected.json").read_text("utf-8"))
+QUESTION1, QUESTION2 = "How do I mend part 0?", "How can part 0 be mended?"
+
+
+@pytest.mark.parametrize("version", ["format-2", "format-3"])
+def test_a_model_folder(version: str) -> None:
+    model = SiameseModel.load(HERE / version)
+    assert model.threshold == EXPECTED["threshold"]
+    assert model.predict(QUESTION1, QUESTION2).similarity == pytest.approx(EXPECTED["similarity"], abs=1e-6)
+
+
+def test_an_archive(tmp_path: Path) -> None:
+    shutil.copytree(HERE / "archive", tmp_path / "archive")
+    with Archive.open(tmp_path / "archive", SiameseModel.load(HERE / "format-3")) as archive:
+        assert [hit.id for hit in archive.search(["How can part 3 be mended?"], k=1)[0]] == ["c"]
+        assert archive.add(["How do I mend part 9?"], ids=["d"]) == ["d"]
+
+
+def test_a_checkpoint(tmp_path: Path) -> None:
+    rows = ["question1,question2,is_duplicate"]
+    for i in range(40):
+        rows += [f"How do I mend part {i}?,How can part {i} be mended?,1"]
+        rows += [f"How do I mend part {i}?,Where do I buy part {i + 1}?,0"]
+    (tmp_path / "pairs.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    parts = splits.load(Source(str(tmp_path / "pairs.csv")))
+    recipe = Config(embedding=8, hidden=8, buckets=16, min_count=1, epochs=2, batch_size=8)
+    shutil.copy(HERE / "checkpoint.safetensors", tmp_path)
+    resumed = loop.train(recipe, parts.training, parts.validation, tmp_path, resume=True)
+    assert resumed.threshold == pytest.approx(EXPECTED["threshold"], abs=1e-4)
+
+
+# In a process of its own, which has imported nothing of the package, as a server that loads the dump has not.
+CLASSIFIER = """
+import json, sys, joblib
+classifier = joblib.load(sys.argv[1])
+print(json.dumps([classifier.model_.threshold, classifier.predict_proba(json.loads(sys.argv[2])).tolist()]))
+"""
+
+
+def test_a_classifier_that_was_dumped() -> None:
+    pairs = [[QUESTION1, QUESTION2], [QUESTION1, "Where do I buy part 1?"]]
+    root = Path(siamese.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", CLASSIFIER, HERE / "classifier.joblib", json.dumps(pairs)],
+        cwd=root, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    threshold, probability = json.loads(done.stdout)
+    assert threshold == EXPECTED["clf_threshold"]
+    np.testing.assert_allclose(probability, EXPECTED["proba"], atol=1e-6)
