@@ -29,7 +29,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, small_file: Path) -> Mapping
     """What each process of one, two and three found, by their number and its own."""
     out = tmp_path_factory.mktemp("steps")
     done = subprocess.run(
-        [sys.executable, HERE / "twenty_steps.py", small_file, out],
+        [sys.executable, HERE / "helpers" / "twenty_steps.py", small_file, out],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent)}, capture_output=True, text=True,
         timeout=300,
     )  # fmt: skip

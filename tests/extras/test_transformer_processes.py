@@ -21,7 +21,7 @@ def test_several_processes_equal_one(tmp_path: Path) -> None:
     """After 20 steps in float64: losses, gradients, weights; a process without a pair of the last batch included."""
     encoder = make_encoder(tmp_path / "encoder", "bert")
     done = subprocess.run(
-        [sys.executable, TESTS / "twenty_steps.py", encoder, tmp_path],
+        [sys.executable, TESTS / "helpers" / "twenty_steps.py", encoder, tmp_path],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS.parent)}, capture_output=True, text=True,
         timeout=300,
     )  # fmt: skip
