@@ -189,7 +189,8 @@ print(*ends, *os.listdir("."))
 @posix
 def test_killed_at_twenty_random_points(small_file: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, small_file, ROOT, ROOT / "tests"], cwd=tmp_path, capture_output=True, text=True,
+        [sys.executable, "-c", KILLED, small_file, ROOT, ROOT / "tests", ROOT / "tests" / "helpers"],
+        cwd=tmp_path, capture_output=True, text=True,
         timeout=100, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
