@@ -9,6 +9,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -54,6 +55,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "shared" in getattr(item, "fixturenames", ()):
             item.add_marker("shared")
+
+
+@pytest.fixture(scope="session")
+def course() -> dict[str, Any]:
+    """Facts of the published editions of the assignment, with their sources."""
+    return json.loads((Path(__file__).parent / "conformance" / "course.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")

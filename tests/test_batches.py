@@ -1,7 +1,5 @@
 """Batches: what an epoch holds, in which order, on which side, and how the published editions padded it."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -286,11 +284,6 @@ def test_pad_without_any_question() -> None:
     for padding in ("none", "longest", "power-of-two"):
         n1, n2 = pad(Tokens.of([]), Tokens.of([]), padding, 1)
         assert len(n1) == len(n2) == len(n1.ids) == len(n2.ids) == 0
-
-
-@pytest.fixture(scope="module")
-def course(shared: Path) -> dict[str, Any]:
-    return json.loads((shared / "conformance" / "course.json").read_text(encoding="utf-8"))
 
 
 def test_published_batches(course: dict[str, Any]) -> None:

@@ -36,9 +36,9 @@ def gradient(tensor: Tensor) -> Tensor:
 # Golden numbers
 
 
-def conformance(shared: Path) -> list[dict[str, Any]]:
-    """The published cases; numbers as Decimal, which remembers how many digits were printed."""
-    text = (shared / "conformance" / "triplet_loss.json").read_text(encoding="utf-8")
+def conformance() -> list[dict[str, Any]]:
+    """Return the published cases. Fractions are Decimal, which remembers how many digits were printed."""
+    text = (Path(__file__).parent / "conformance" / "triplet_loss.json").read_text(encoding="utf-8")
     return json.loads(text, parse_float=Decimal)["cases"]
 
 
@@ -58,9 +58,9 @@ def matrix(rows: list[list[Decimal]]) -> Tensor:
     return torch.from_numpy(np.array(rows, np.float64))
 
 
-def test_all_conformance_values(shared: Path) -> None:
+def test_all_conformance_values() -> None:
     checked = 0
-    for case in conformance(shared):
+    for case in conformance():
         for closest, sides in case["values"].items():
             for side, reductions in sides.items():
                 for reduction, value in reductions.items():
@@ -70,8 +70,8 @@ def test_all_conformance_values(shared: Path) -> None:
     assert checked == 64
 
 
-def test_values_that_the_course_printed(shared: Path) -> None:
-    for case in conformance(shared):
+def test_values_that_the_course_printed() -> None:
+    for case in conformance():
         for name, value in case["published"].items():
             *which, side, reduction = name.split()  # "rows sum" holds for both closest negatives
             one_in_the_last_digit = 10.0 ** value.as_tuple().exponent

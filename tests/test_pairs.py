@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
@@ -675,8 +676,8 @@ def test_random_split_keeps_the_other_columns() -> None:
         assert part.unseen.tolist() == [int(q[1:]) % 3 == 0 for q in part.question1]
 
 
-def test_course_split_has_the_published_sizes(shared: Path) -> None:
-    facts = json.loads((shared / "conformance" / "course.json").read_text())["data"]
+def test_course_split_has_the_published_sizes(course: dict[str, Any]) -> None:
+    facts = course["data"]
     train, test = facts["train rows"], facts["test rows"]
     rng = np.random.default_rng(0)
     labels = np.zeros(train + test + 1_000, np.int8)

@@ -4,6 +4,7 @@ import itertools
 import json
 import string
 import unicodedata
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,12 +26,20 @@ def splitters() -> dict:
 # The published vocabulary
 
 
-@pytest.fixture(scope="module")
-def vocabulary(shared) -> dict:
-    return json.loads((shared / "conformance" / "course.json").read_text("utf-8"))["vocabulary"]
+@pytest.fixture(params=["stand-ins", pytest.param("quora", marks=pytest.mark.shared)])
+def vocabulary(course: dict[str, Any], request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The published vocabulary: with Quora's questions, and with as many made-up words in the same order."""
+    if request.param == "quora":
+        path = request.getfixturevalue("shared") / "conformance" / "course.json"
+        return json.loads(path.read_text("utf-8"))["vocabulary"]
+    pairs = [
+        pair | {f"question{side}": " ".join(f"w{token}" for token in pair[f"ids{side}"]) for side in (1, 2)}
+        for pair in course["vocabulary"]["pairs"]
+    ]
+    return course["vocabulary"] | {"pairs": pairs}
 
 
-def test_vocabulary_of_the_course(vocabulary: dict) -> None:
+def test_vocabulary_of_the_course(vocabulary: dict[str, Any]) -> None:
     pairs = vocabulary["pairs"]
     tokenizer = Tokenizer.learn((pair[side] for pair in pairs for side in ("question1", "question2")), "nltk")
     for side, ids in (("question1", "ids1"), ("question2", "ids2")):
@@ -42,7 +51,7 @@ def test_vocabulary_of_the_course(vocabulary: dict) -> None:
     assert (tokenizer.pad, tokenizer.unknown) == (1, 0)
 
 
-def test_batch_of_the_course(vocabulary: dict) -> None:
+def test_batch_of_the_course(vocabulary: dict[str, Any]) -> None:
     pairs = vocabulary["pairs"]
     tokenizer = Tokenizer.learn((pair[side] for pair in pairs for side in ("question1", "question2")), "nltk")
     longest = tokenizer.encode(pair["question2"] for pair in pairs[:3]).padded(32, tokenizer.pad)

@@ -1,7 +1,5 @@
 """The tower against one question at a time, its numpy twin, and what the published editions started from."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -219,11 +217,6 @@ def test_numpy_leaves_out_what_is_not_known() -> None:
 
 
 # What the published editions started from
-
-
-@pytest.fixture(scope="module")
-def course(shared: Path) -> dict[str, Any]:
-    return json.loads((shared / "conformance" / "course.json").read_text(encoding="utf-8"))
 
 
 def test_published_parameter_counts(course: dict[str, Any]) -> None:
