@@ -34,9 +34,11 @@ class File:
 
 @dataclass
 class Faults:
-    """Counts the faulty rows of a file, and keeps the first few with line and reason."""
+    """Counts the faulty rows of a file or a table, and keeps the first few with line and reason."""
 
     path: str
+    place: str = "line"  # what the number of a row counts
+    strict: bool = False  # one faulty row is too many
     rows: int = 0
     count: int = 0
     shown: list[str] = field(default_factory=list)
@@ -51,10 +53,12 @@ class Faults:
                 continue
             self.count += 1
             if len(self.shown) < SHOWN:
-                self.shown.append(f"{self.path}, line {line}: {fault}")
+                self.shown.append(f"{self.path}, {self.place} {line}: {fault}")
 
     def check(self) -> None:
-        """DataError where more than 1 % of the rows, and more than two, are faulty."""
+        """Raise a DataError if more than 1 % of the rows, and more than two, are faulty; if strict, if one is."""
+        if self.strict and self.count:
+            raise DataError(f"{self.path}: {self.count} of {self.rows} rows are faulty; mend or remove them{self}")
         if self.count > max(2, self.rows / 100):
             raise DataError(
                 f"{self.path}: {self.count} of {self.rows} rows are faulty, more than 1 %; mend or remove them{self}"

@@ -41,16 +41,24 @@ def read_pairs(
         DataError: no such file, not this format or encoding, a column missing,
             more than 1 % (and more than two) faulty rows, no pair of a needed label.
     """
-    file, faults = open_rows(path), Faults(str(path))
+    return pairs_of_rows(open_rows(path), Faults(str(path)), columns, labelled=labelled, need=need)
+
+
+def pairs_of_rows(
+    file: File, faults: Faults, columns: Columns, *, labelled: bool = True, need: tuple[int, ...] = (0, 1)
+) -> Pairs:
+    """Make pairs of rows, whatever they are read from: see `read_pairs`."""
     if not file.names:
-        raise DataError(f"{path}: empty; expected columns {_expected(columns, labelled)}")
+        raise DataError(f"{faults.path}: empty; expected columns {_expected(columns, labelled)}")
     if {columns.question, columns.group} <= set(file.names) and columns.question1 not in file.names:
         pairs = _from_questions(file, faults, columns)
     else:
         pairs = _from_pairs(file, faults, columns, labelled)
     for label, meaning in ((1, "duplicate pairs (label 1)"), (0, "non-duplicate pairs (label 0)")):
         if labelled and label in need and not (pairs.labels == label).any():
-            raise DataError(f"{path}: {faults.rows} rows and no usable {meaning}; at least one is needed{faults}")
+            raise DataError(
+                f"{faults.path}: {faults.rows} rows and no usable {meaning}; at least one is needed{faults}"
+            )
     return dataclasses.replace(pairs, rows=faults.rows, faults=faults.shown, skipped=faults.count)
 
 
@@ -65,8 +73,9 @@ def _from_pairs(file: File, faults: Faults, columns: Columns, labelled: bool) ->
     if missing:
         has = ", ".join(repr(name[:40]) for name in file.names[:20])
         raise DataError(
-            f"{faults.path}, line 1: no column {', '.join(map(repr, missing))}; it has {has}. "
-            f"Expected {_expected(columns, labelled)}; other names are given by --question1, --question2, --label"
+            f"{faults.path}{'' if faults.strict else ', line 1'}: no column {', '.join(map(repr, missing))}; "
+            f"it has {has}. Expected {_expected(columns, labelled)}; "
+            "other names are given by --question1, --question2, --label, or by Columns"
         )
 
     def check(record: Row) -> str | None:

@@ -1,0 +1,65 @@
+"""Labelled pairs from Python: a DataFrame, a file, or pairs that are made already. Imports no pandas."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from siamese.errors import DataError
+from siamese.pairs.formats import Faults, File, Row
+from siamese.pairs.pairs import Columns, Pairs
+from siamese.pairs.reading import QUORA, pairs_of_rows, read_pairs
+
+
+class Frame(Protocol):
+    """A pandas DataFrame, or a table that has columns by name as it does."""
+
+    @property
+    def columns(self) -> Iterable[Any]: ...
+
+    def __getitem__(self, name: str, /) -> Iterable[Any]: ...
+
+
+PairsLike = Pairs | Frame | str | Path
+
+
+def pairs_of(data: PairsLike, columns: Columns = QUORA, *, need: tuple[int, ...] = (0, 1)) -> Pairs:
+    """Return labelled pairs, from whatever holds them.
+
+    Args:
+        data: `Pairs`, which are returned as they are; a DataFrame with the columns question1, question2, is_duplicate
+            and optionally unseen, split and id (or question and group); the path of a file, or hf:NAME.
+        columns: the names of the columns.
+        need: labels that must occur at least once, in a DataFrame or a file.
+
+    Raises:
+        DataError: a column is missing; a question is missing, NaN, empty or no text, or a label is not 0 or 1, in any
+            row of a DataFrame; a file cannot be used, as in `read_pairs`.
+    """
+    if isinstance(data, Pairs):
+        return data
+    if isinstance(data, str | Path):
+        return read_pairs(data, columns, need=need)
+    if not hasattr(data, "columns"):
+        raise DataError(f"pairs: {type(data).__name__} is no pairs; expected Pairs, a DataFrame or the path of a file")
+    return pairs_of_rows(File(_names(data), _rows(data, columns.label)), Faults("the DataFrame", "row", True), columns,
+                         need=need)  # fmt: skip
+
+
+def _names(data: Frame) -> list[str]:
+    names = [str(name) for name in data.columns]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise DataError(f"the DataFrame: two columns are called {twice[0]!r}; expected different names")
+    return names
+
+
+def _rows(data: Frame, label: str) -> Iterator[tuple[Any, Row]]:
+    """Each row with its index; NaN is None but in the column of labels, whose fault shows the value."""
+    names = [str(name) for name in data.columns]
+    values = zip(*(data[name] for name in data.columns))
+    for index, row in zip(getattr(data, "index", range(2**63)), values):
+        yield index, {n: None if n != label and _is_missing(value) else value for n, value in zip(names, row)}
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value is None, NaN, or pandas's NA, which is equal to nothing, not even to itself."""
+    return value is None or str(value == value) in ("False", "<NA>")
