@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import Command
 from hypothesis import settings
-
-Command = Callable[..., tuple[int, str, str]]
 
 SHARED = Path(__file__).parents[2] / "shared"
 QUESTIONS = Path(__file__).parents[1] / "data" / "questions.csv"

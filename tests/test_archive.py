@@ -3,12 +3,9 @@
 import itertools
 import json
 import math
-import os
 import re
 import signal
 import sqlite3
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Command
+from commands import Command, posix, python
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
@@ -28,7 +25,6 @@ from siamese.archive.store import Archive
 from siamese.errors import ArchiveError, UserError
 
 ROOT = Path(__file__).parents[1]
-posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +183,6 @@ def test_a_thousand_operations_against_a_dictionary(model: SiameseModel, tiny_mo
 
 KILLED = """
 import itertools, os, random, signal, sys
-sys.path[:0] = sys.argv[2:]
 from test_archive import *
 
 model, chance = SiameseModel.load(sys.argv[1]), random.Random(3)
@@ -242,10 +237,7 @@ for k in range(20):
 
 @posix
 def test_killed_at_twenty_random_points(tiny_model: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, tiny_model, ROOT, ROOT / "tests"], cwd=tmp_path, capture_output=True, text=True,
-        timeout=100, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    done = python("-c", KILLED, tiny_model, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     ends = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
     assert [code for code, _ in ends] == [-signal.SIGPROF, -signal.SIGKILL] * 10
@@ -527,8 +519,5 @@ def test_neither_command_loads_torch(archive: Archive) -> None:
         "import sys; from siamese import cli; cli.main(sys.argv[1:]); "
         "sys.exit(any(name in sys.modules for name in ('torch', 'pandas', 'sklearn', 'scipy')))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "search", "luggage", "--archive", archive._database.folder],
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    done = python("-c", code, "search", "luggage", "--archive", archive._database.folder)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout

@@ -14,9 +14,8 @@ from typing import Any
 
 import matplotlib.image
 import pytest
-from conftest import Command
+from commands import Command, Typed
 from sklearn.metrics import average_precision_score, confusion_matrix, f1_score, precision_score, roc_auc_score
-from typed import Typed
 
 from siamese import SiameseModel
 from siamese.cli import entry, options

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import Typed, python
 from safetensors import safe_open
-from typed import Typed
 
 from siamese.cli import entry
 from siamese.experiment.comparison import UNFINISHED, compare
@@ -99,9 +98,7 @@ def test_losses_as_json(command: Command) -> None:
 
 def test_losses_loads_nothing_heavy() -> None:
     code = "import sys; from siamese import cli; cli.main(['losses']); print(*sys.modules, file=sys.stderr)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", cwd=ROOT, timeout=60, check=True
-    )
+    done = python("-c", code)
     assert "matrix-softmax" in done.stdout
     modules = set(done.stderr.split())
     assert "siamese.losses.registry" in modules

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Command
+from commands import Command
 
 from siamese.errors import DataError
 from siamese.pairs.huggingface import parse

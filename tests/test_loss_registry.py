@@ -7,14 +7,13 @@ import dataclasses
 import importlib
 import itertools
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from commands import python
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -85,7 +84,8 @@ def test_the_list_costs_no_torch() -> None:
         "from siamese.config import Config; Config()",
     ):
         code = f"{line}\nimport sys; assert 'torch' not in sys.modules, 'torch is loaded'"
-        subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+        done = python("-c", code)
+        assert done.returncode == 0, done.stderr
 
 
 def test_every_public_name_is_there() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Command
+from commands import Command
 
 from siamese.config import Config
 from siamese.errors import DivergedError, UserError

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Command
+from commands import Command, python
 
 from siamese import SiameseModel
 from siamese.mining.clusters import Cluster, Member
@@ -316,9 +316,7 @@ def test_the_page_is_capped_and_says_so(tmp_path: Path, monkeypatch: pytest.Monk
 def test_nothing_heavy_is_loaded_for_what_needs_no_vectors(tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("question1,question2,similarity,probability\na,b,0.9,0.5\n")
-    words = ["mine", "--from", pairs, "--out", tmp_path / "out.csv"]
-    line = [sys.executable, "-X", "importtime", "run.py", *map(str, words)]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+    done = python("-X", "importtime", "run.py", "mine", "--from", pairs, "--out", tmp_path / "out.csv")
     assert done.returncode == 0
     loaded = {row.rpartition("|")[2].strip().split(".")[0] for row in done.stderr.splitlines()}
     assert not {"torch", "pandas", "sklearn", "scipy"} & loaded

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import QUESTIONS, Command
+from commands import Command
+from conftest import QUESTIONS
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import python
 
 from siamese import SiameseModel
 from siamese.cli import entry, options
@@ -212,8 +213,7 @@ def test_it_is_as_good_on_quoras_test_pairs_as_its_card_says(shared: Path) -> No
 
 @there
 def test_predict_from_an_empty_folder(tmp_path: Path) -> None:
-    line = [sys.executable, "-X", "importtime", str(ROOT / "run.py"), "predict", *PAIR, "--json"]
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = python("-X", "importtime", ROOT / "run.py", "predict", *PAIR, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert set(json.loads(done.stdout)) == {"is_duplicate", "similarity", "threshold", "probability"}
     assert done.stderr.count(LINE) == 1

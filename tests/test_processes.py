@@ -1,8 +1,5 @@
 """Several processes train as one with the whole batch does: losses, gradients, weights, and going on from a stop."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
@@ -10,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import python
 from twenty_steps import RECIPES
 
 from siamese import SiameseModel
@@ -28,11 +26,7 @@ HERE = Path(__file__).parent
 def found(tmp_path_factory: pytest.TempPathFactory, small_file: Path) -> Mapping[tuple[int, int], Mapping]:
     """What each process of one, two and three found, by their number and its own."""
     out = tmp_path_factory.mktemp("steps")
-    done = subprocess.run(
-        [sys.executable, HERE / "helpers" / "twenty_steps.py", small_file, out],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent)}, capture_output=True, text=True,
-        timeout=300,
-    )  # fmt: skip
+    done = python("tests/helpers/twenty_steps.py", small_file, out, timeout=300)
     assert done.returncode == 0, done.stderr
     return {(n, rank): np.load(out / f"{n}-{rank}.npz") for n in (1, 2, 3) for rank in range(n)}
 
@@ -116,10 +110,7 @@ def test_a_preset_of_the_course_is_for_one_process() -> None:
 def test_torchrun(small_file: Path, tmp_path: Path) -> None:
     """The command itself: one report, one model, which loads."""
     words = ["run.py", "train", "--data", small_file, "--epochs", "1", "--out", tmp_path / "model"]
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *map(str, words)],
-        cwd=HERE.parent, capture_output=True, text=True, timeout=100,
-    )  # fmt: skip
+    done = python("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *words)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("model: ") == 1
     assert done.stderr.count("epoch 1:") == 1

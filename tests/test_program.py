@@ -2,12 +2,11 @@
 
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import Command
+from commands import Command, python
 
 from siamese.system.program import command_line, program
 
@@ -33,8 +32,8 @@ def test_where_the_package_lies_without_run_py_it_is_installed(tmp_path: Path) -
     (tmp_path / "siamese" / "system").mkdir(parents=True)
     for name in ("__init__.py", "version.py", "system/__init__.py", "system/program.py"):
         shutil.copy(ROOT / "siamese" / name, tmp_path / "siamese" / name)
-    line = [sys.executable, "-c", "from siamese.system.program import program; print(program())"]
-    assert subprocess.run(line, cwd=tmp_path, capture_output=True, text=True).stdout == "siamese\n"
+    code = "from siamese.system.program import program; print(program())"
+    assert python("-c", code, cwd=tmp_path).stdout == "siamese\n"
 
 
 def test_the_line_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,12 @@ import csv
 import json
 import math
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import python
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -242,11 +241,8 @@ def test_more_than_there_are(archive: Archive) -> None:
 
 
 def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "import sys; sys.modules['faiss'] = None; from siamese.cli import main; main()",
-         "archive", "info", "--archive", tmp_path],
-        cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    code = "import sys; sys.modules['faiss'] = None; from siamese.cli import main; main()"
+    done = python("-c", code, "archive", "info", "--archive", tmp_path)
     assert (done.returncode, done.stderr) == (2, "error: archives and search need faiss: pip install faiss-cpu\n")
     monkeypatch.setattr(words, "_SCHEMA", words._SCHEMA.replace("fts5(", "fts99("))
     with pytest.raises(UserError, match=r"this Python's SQLite \(3.*\) is built without FTS5, which archives need"):

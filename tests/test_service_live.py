@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import posix, python
 
 from siamese import SiameseModel
 from siamese.archive.store import Archive
@@ -37,7 +38,6 @@ SHORT = Limits(arrival=0.3, departure=0.4, connections=6, ending=5)
 HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 BODY = b'{"question1": "How are you?", "question2": "How do you do?"}'
 WHOLE = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
-posix = pytest.mark.skipif(os.name != "posix", reason="signals and forks of POSIX")
 
 
 @contextmanager
@@ -350,7 +350,7 @@ def test_an_address_that_cannot_be_had(host: str, port: int, message: str) -> No
 @pytest.mark.parametrize("missing", ["fastapi", "uvicorn"])
 def test_without_the_web_stack_it_says_what_to_install(missing: str) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None; from siamese.cli import main; main(['serve'])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = python("-c", code)
     assert done.returncode == 2
     assert done.stderr == (
         f"error: serve needs FastAPI and uvicorn, and {missing} is not installed: pip install fastapi uvicorn\n"

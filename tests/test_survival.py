@@ -9,8 +9,6 @@ import os
 import re
 import shlex
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,8 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Command
-from typed import Typed
+from commands import Command, Typed, posix, python
 
 from siamese import SiameseModel
 from siamese.config import PRESETS, Config, preset
@@ -41,7 +38,6 @@ from siamese.training.logs import METRICS
 
 ROOT = Path(__file__).parents[1]
 TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.02)  # 7 steps an epoch
-posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +135,6 @@ def test_where_there_is_nothing_to_resume_it_begins_and_says_so(parts: Datasets,
 
 KILLED = """
 import itertools, os, random, signal, sys
-sys.path[:0] = sys.argv[2:]
 from test_survival import *
 from siamese.system import files
 from siamese.training import step
@@ -188,11 +183,7 @@ print(*ends, *os.listdir("."))
 
 @posix
 def test_killed_at_twenty_random_points(small_file: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, small_file, ROOT, ROOT / "tests", ROOT / "tests" / "helpers"],
-        cwd=tmp_path, capture_output=True, text=True,
-        timeout=100, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    done = python("-c", KILLED, small_file, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     *ends, left = done.stdout.split()
     clock, event = str(-signal.SIGPROF), str(-signal.SIGKILL)

@@ -5,16 +5,14 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import pickle
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from commands import python
 
 from siamese import Pairs, SiameseModel
 from siamese.config import PRESETS, Config, preset
@@ -206,17 +204,12 @@ def test_every_epoch_and_every_seed_has_its_own_batches(parts: Datasets, tiny_mo
 def test_another_process_gets_the_same_bits(parts: Datasets, small_file: Path) -> None:
     code = """
 import sys
-sys.path[:0] = sys.argv[2:]
 from test_training import *
 parts = splits.load(Source(sys.argv[1]))
 for name in LSTM:
     print(bits(fit(tiny(name), parts)))
 """
-    here = Path(__file__).parent
-    done = subprocess.run(
-        [sys.executable, "-c", code, small_file, here, here.parent],
-        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONHASHSEED": "5"},
-    )  # fmt: skip
+    done = python("-c", code, small_file, PYTHONHASHSEED="5")
     assert done.stdout.split() == [bits(fit(tiny(name), parts)) for name in LSTM]
 
 

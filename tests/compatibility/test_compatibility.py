@@ -5,14 +5,12 @@ The files beside this one were written by the last commit of 0.1.0, with a model
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import python
 
-import siamese
 from siamese import SiameseModel
 from siamese.archive.store import Archive
 from siamese.config import Config
@@ -62,11 +60,7 @@ print(json.dumps([classifier.model_.threshold, classifier.predict_proba(json.loa
 
 def test_a_classifier_that_was_dumped() -> None:
     pairs = [[QUESTION1, QUESTION2], [QUESTION1, "Where do I buy part 1?"]]
-    root = Path(siamese.__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-c", CLASSIFIER, HERE / "classifier.joblib", json.dumps(pairs)],
-        cwd=root, capture_output=True, text=True,
-    )  # fmt: skip
+    done = python("-c", CLASSIFIER, HERE / "classifier.joblib", json.dumps(pairs))
     assert done.returncode == 0, done.stderr
     threshold, probability = json.loads(done.stdout)
     assert threshold == EXPECTED["clf_threshold"]

@@ -21,7 +21,8 @@ onnx = pytest.importorskip("onnx", reason=f"needs onnx: {needs}")
 onnxruntime = pytest.importorskip("onnxruntime", reason=f"needs onnxruntime: {needs}")
 pytest.importorskip("sentence_transformers", reason=f"needs sentence-transformers: {needs}")
 
-from conftest import QUESTIONS, Command
+from commands import Command
+from conftest import QUESTIONS
 from hypothesis import given
 from sentence_transformers import SentenceTransformer
 from test_hostile_questions import QUESTIONS as HOSTILE

@@ -14,7 +14,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from conftest import Command
+from commands import Command
 
 pytest.importorskip("datasets", reason="needs datasets: pip install -r tests/extras/requirements.txt")
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, config

@@ -5,13 +5,12 @@ import errno
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import python
 from conftest import QUESTIONS
 
 pytest.importorskip("ray", reason="needs ray: pip install -r tests/extras/requirements.txt")
@@ -133,10 +132,10 @@ def test_the_command_on_a_cluster_writes_the_same(
     import ray
 
     out, groups = tmp_path / "out.csv", tmp_path / "clusters.csv"
-    line = [sys.executable, "run.py", "mine", f"{shards}/*.csv", "--engine", "ray", "--threshold", 0.4, "--out", out,
-            "--address", ray.get_runtime_context().gcs_address, "--model", "pretrained", "--memory", MEMORY,
-            "--clusters", groups]  # fmt: skip
-    done = subprocess.run([str(word) for word in line], cwd=ROOT, capture_output=True, text=True)
+    words = ["mine", f"{shards}/*.csv", "--engine", "ray", "--threshold", 0.4, "--out", out, "--clusters", groups,
+             "--address", ray.get_runtime_context().gcs_address, "--model", "pretrained",
+             "--memory", MEMORY]  # fmt: skip
+    done = python("run.py", *words)
     assert done.returncode == 0, done.stderr
     assert re.search(r"529 different questions\n\d+ cells, each question in \d+: recall [\d.]+ \(95 %", done.stdout)
     assert "clusters of" in done.stdout

@@ -2,13 +2,12 @@
 
 import csv
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import python
 from conftest import Room
 
 pytest.importorskip("tensorboard", reason="needs tensorboard: pip install -r tests/extras/requirements.txt")
@@ -78,7 +77,6 @@ def test_the_curves_are_those_of_metrics_csv(source: Source, parts: Datasets, tm
 
 KILLED = """
 import os, signal, sys
-sys.path[:0] = sys.argv[3:]
 from test_tensorboard import *
 from siamese.system.progress import TrainingBar
 
@@ -94,8 +92,7 @@ train(source, splits.load(source), Path(sys.argv[2]))
 
 def test_a_killed_run_goes_on_without_double_points(source: Source, parts: Datasets, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
-    paths = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
-    done = subprocess.run([sys.executable, "-c", KILLED, source.data, folder, *paths], capture_output=True, text=True)
+    done = python("-c", KILLED, source.data, folder)
     assert done.returncode == -signal.SIGKILL, done.stderr
     # Step 17 was told to TensorBoard; the checkpoint is that of step 14, from which 15 to 17 are made again.
     assert [step for step, _ in curves(folder)["training/loss"]] == list(range(1, 18))

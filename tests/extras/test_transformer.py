@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-from tests.conftest import Command
+from commands import Command
 
 sentence_transformers = pytest.importorskip(
     "sentence_transformers", reason="needs sentence-transformers: pip install -r tests/extras/requirements.txt"

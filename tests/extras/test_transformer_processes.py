@@ -1,12 +1,10 @@
 """Several processes train a transformer as one does, its gradients cached or not. Needs sentence-transformers."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import python
 
 pytest.importorskip(
     "sentence_transformers", reason="needs sentence-transformers: pip install -r tests/extras/requirements.txt"
@@ -20,11 +18,7 @@ TESTS = Path(__file__).parents[1]
 def test_several_processes_equal_one(tmp_path: Path) -> None:
     """After 20 steps in float64: losses, gradients, weights; a process without a pair of the last batch included."""
     encoder = make_encoder(tmp_path / "encoder", "bert")
-    done = subprocess.run(
-        [sys.executable, TESTS / "helpers" / "twenty_steps.py", encoder, tmp_path],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS.parent)}, capture_output=True, text=True,
-        timeout=300,
-    )  # fmt: skip
+    done = python("tests/helpers/twenty_steps.py", encoder, tmp_path, timeout=300)
     assert done.returncode == 0, done.stderr
     found = {(n, rank): np.load(tmp_path / f"{n}-{rank}.npz") for n in (1, 2, 3) for rank in range(n)}
     alone = found[1, 0]

@@ -1,19 +1,21 @@
-"""Commands in processes of their own, forked from one that has torch loaded: each begins three seconds sooner.
-
-What loading does by itself is seen by the tests of the README and of start-up, whose processes begin from nothing.
-"""
+"""Commands as a person types them: in this process, in a process of their own, and in a fork that starts at once."""
 
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import pytest
+
+Command = Callable[..., tuple[int, str, str]]  # the fixture `command`
+
 ROOT = Path(__file__).parents[2]
+IMPORTS = os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests" / "helpers", ROOT / "tests" / "extras")))
 LOADED = [
     "siamese.training.runs",
     "siamese.report.plots",
@@ -22,9 +24,29 @@ LOADED = [
     "torch._dynamo",
 ]
 
+posix = pytest.mark.skipif(os.name != "posix", reason="needs the signals, forks and limits of POSIX")
+
+
+def python(
+    *words: object, cwd: Path = ROOT, timeout: float = 100, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run Python in a process of its own, on one core.
+
+    Args:
+        words: the rest of the command line: "-c" and code, "run.py" and a command. Code can import test files.
+        cwd: the working folder.
+        timeout: in seconds.
+        environment: variables to add to those of this process.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": IMPORTS, **environment}
+    line = [sys.executable, *map(str, words)]
+    return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout)
+
 
 class Typed:
-    """A running `python run.py ...`, with what is used of subprocess.Popen; not on Windows.
+    """A running `python run.py ...`, forked from a process that has torch loaded: it starts three seconds sooner.
+
+    It has what the tests use of subprocess.Popen. Not for Windows, nor for tests of start-up.
 
     Args:
         words: of the command, from run.py on.
