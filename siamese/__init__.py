@@ -9,6 +9,7 @@ True
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from siamese.system.optional import needing
 from siamese.version import VERSION as __version__
 
 if TYPE_CHECKING:
@@ -45,5 +46,6 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     # Names are fetched when they are asked for, so that `import siamese` loads no torch.
     if name in _HOME:
-        return getattr(importlib.import_module(f"siamese.{_HOME[name]}"), name)
+        with needing(f"siamese.{name}"):
+            return getattr(importlib.import_module(f"siamese.{_HOME[name]}"), name)
     raise AttributeError(f"module 'siamese' has no attribute {name!r}")

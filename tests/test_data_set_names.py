@@ -48,4 +48,4 @@ def test_the_library_that_is_not_there_is_told(command: Command, monkeypatch: py
     monkeypatch.setitem(sys.modules, "datasets", None)
     code, out, err = command("predict", "--file", "hf:nyu-mll/glue:qqp", "--model", "pretrained")
     assert (code, out) == (2, "")
-    assert err.endswith("error: hf:nyu-mll/glue:qqp: data sets of Hugging Face need datasets: pip install datasets\n")
+    assert err.endswith("error: hf:nyu-mll/glue:qqp: a data set of Hugging Face needs datasets: pip install datasets\n")

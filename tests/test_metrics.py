@@ -143,5 +143,5 @@ def test_tensorboard_that_is_not_there_is_told_before_anything_else(
     code, out, err = command(
         "train", "--data", tmp_path / "nowhere.csv", "--out", tmp_path / "m", "--log", "tensorboard"
     )
-    assert (code, out, err) == (2, "", "error: --log tensorboard needs TensorBoard: pip install tensorboard\n")
+    assert (code, out, err) == (2, "", "error: --log tensorboard needs tensorboard: pip install tensorboard\n")
     assert not (tmp_path / "m").exists()

@@ -299,7 +299,7 @@ def test_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
         (["--engine", "ray", "--report", "r.html"], "--report needs no Ray"),
         (["--engine", "ray", "--label-sample", "5"], "--label-sample needs no Ray"),
         (["--engine", "ray", "--memory", "0"], "--memory 0: expected"),
-        (["--engine", "ray"], "--engine ray needs Ray .*pip install 'ray\\[data\\]'"),
+        (["--engine", "ray"], "--engine ray needs ray.*pip install 'ray\\[data\\]'"),
     ],
 )
 def test_what_does_not_go_together(

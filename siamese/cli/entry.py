@@ -33,6 +33,7 @@ from siamese.errors import UserError
 from siamese.experiment.variants import BASE, STUDIES, against_first, parse_all
 from siamese.losses.registry import LOSSES
 from siamese.system import console
+from siamese.system.optional import needing
 from siamese.system.program import command_line, program
 from siamese.system.stopping import Stopped, stopping_at_once
 
@@ -66,7 +67,8 @@ def _run(arguments: list[str] | None) -> int:
             options = _parser().parse_args(arguments)
             debug = options.debug
             check_not_empty(options)
-            options.run(options)
+            with needing(options.command):
+                options.run(options)
             sys.stdout.flush()
     except UserError as error:
         if debug:
@@ -83,7 +85,7 @@ def _run(arguments: list[str] | None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog=program(), description="Finds duplicate questions.", epilog=EXIT_CODES)
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
 
     def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)

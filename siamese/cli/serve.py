@@ -6,7 +6,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from siamese.cli.options import add_model, load_model
-from siamese.errors import UserError
 from siamese.system.stopping import Stopped
 
 if TYPE_CHECKING:
@@ -27,19 +26,14 @@ def add_commands(commands: Any) -> None:
 
 def serve(options: argparse.Namespace) -> None:
     """Answer requests until SIGTERM or Ctrl-C, and then those in flight."""
-    try:
-        from siamese.service.app import LOOPBACK, TOKEN, Settings, make_app
-        from siamese.service.connections import listen, make_server
-        from siamese.service.guard import Discreet
-    except ModuleNotFoundError as error:
-        if error.name not in ("fastapi", "uvicorn"):
-            raise
-        raise UserError(f"serve needs FastAPI and uvicorn, and {error.name} is not installed: "
-                        "pip install fastapi uvicorn") from None  # fmt: skip
     import logging
     from ipaddress import ip_address
 
     from threadpoolctl import threadpool_limits
+
+    from siamese.service.app import LOOPBACK, TOKEN, Settings, make_app
+    from siamese.service.connections import listen, make_server
+    from siamese.service.guard import Discreet
 
     listening = listen(options.host, options.port)
     here = ip_address(listening.getsockname()[0]).is_loopback

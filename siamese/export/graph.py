@@ -6,7 +6,6 @@ no PyTorch, are in README.md under "Export". The metadata, all of them JSON: `to
 """
 
 import dataclasses
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from siamese.errors import UserError
 from siamese.model.model import SiameseModel
 from siamese.system.files import replacing
+from siamese.system.optional import optional
 from siamese.text.tokenizer import Tokenizer
 
 OPSET, IR = 17, 8  # of 2022: what runs it need not be the newest
@@ -45,8 +45,7 @@ def write_onnx(model: SiameseModel, path: Path, about: str) -> None:
 
 def check_size(model: SiameseModel, path: Path) -> None:
     """UserError where onnx is not installed, or a file has no room for the weights."""
-    if importlib.util.find_spec("onnx") is None:
-        raise UserError("export --to onnx needs onnx: pip install onnx")
+    optional("onnx", "export --to onnx")
     size = sum(weight.nbytes for weight in model.weights.values())
     if size > MOST - (64 << 20):  # the vocabulary has 16 MiB at most
         raise UserError(f"{path}: weights of {size:,} bytes, and an ONNX file has at most {MOST:,}")

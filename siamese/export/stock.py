@@ -22,6 +22,7 @@ from siamese.errors import UserError
 from siamese.export import crc
 from siamese.model.model import SiameseModel
 from siamese.system.files import sync_file, sync_folder, write_text
+from siamese.system.optional import needing
 from siamese.text.tokenizer import LONGEST, Tokenizer
 
 # The mean of the vocabulary's mark is MARK / LONGEST at least where one word is of it, and MARK² / LONGEST above 1.
@@ -43,13 +44,9 @@ def modules(model: SiameseModel) -> list[Any]:
     Raises:
         UserError: sentence-transformers is not installed, or the model is another.
     """
-    try:
+    with needing("export --to sentence-transformers"):
         import torch
         from sentence_transformers.sentence_transformer.modules import LSTM, Dense, Normalize, Pooling, WordEmbeddings
-    except ModuleNotFoundError:
-        raise UserError(
-            "export --to sentence-transformers needs that library: pip install sentence-transformers"
-        ) from None
     tokenizer = model.tokenizer
     if not isinstance(tokenizer, Tokenizer) or tokenizer.rule != "words":
         raise UserError("a model that does not cut questions by the rule 'words'; --to onnx writes it")

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from siamese.errors import UserError
 from siamese.export.graph import OPSET, check_size, finish
 from siamese.model.model import SiameseModel
 from siamese.system.files import replacing
+from siamese.system.optional import needing
 from siamese.text.subwords import SubwordTokenizer
 from siamese.towers import transformer
 
@@ -24,15 +24,11 @@ def modules(model: SiameseModel) -> list[Any]:
     Raises:
         UserError: sentence-transformers is not installed.
     """
-    try:
+    with needing("export --to sentence-transformers"):
         from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
         from tokenizers import Tokenizer
         from transformers import PreTrainedTokenizerFast
         from transformers.utils.logging import disable_progress_bar
-    except ModuleNotFoundError:
-        raise UserError(
-            "export --to sentence-transformers needs that library: pip install sentence-transformers"
-        ) from None
     assert isinstance(model.tokenizer, SubwordTokenizer) and model.architecture is not None
     disable_progress_bar()
     tower: Any = _tower(model).model

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from siamese.errors import DataError
+from siamese.system.optional import optional
 
 SUFFIXES = ".csv, .tsv, .jsonl or .parquet"
 SHOWN = 5  # faulty rows that are described one by one
@@ -194,8 +195,8 @@ def _json_lines(path: Path) -> File:
 
 
 def _parquet(path: Path) -> File:
+    parquet = optional("pyarrow.parquet", f"{path}: a Parquet file")
     from pyarrow import ArrowException
-    from pyarrow.parquet import ParquetFile
 
     @contextmanager
     def refusing() -> Iterator[None]:
@@ -210,6 +211,6 @@ def _parquet(path: Path) -> File:
             yield from enumerate(rows, 1)
 
     with refusing():
-        file = ParquetFile(path)
+        file = parquet.ParquetFile(path)
         names = list(file.schema_arrow.names)
     return File(names, records())

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from siamese.errors import DataError, UserError
 from siamese.pairs.formats import ROWS, File, Row, open_file
+from siamese.system.optional import optional
 
 if TYPE_CHECKING:
     import datasets
@@ -124,10 +125,7 @@ Splits = dict[str, "datasets.Dataset | datasets.IterableDataset"]
 def _load(name: str) -> Splits:
     """All splits; those of a folder are read as a stream, so that no copy of them is made."""
     data, config, _ = parse(name)
-    try:
-        import datasets
-    except ImportError:
-        raise UserError(f"{name}: data sets of Hugging Face need datasets: pip install datasets") from None
+    datasets = optional("datasets", f"{name}: a data set of Hugging Face")
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()

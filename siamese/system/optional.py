@@ -2,26 +2,63 @@
 
 import importlib
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from siamese.errors import UserError
+from siamese.system.program import program
+
+# By the name that is imported: what pip calls the library, and the extra of this package that installs it.
+LIBRARIES = {
+    **{name: (name, "train") for name in ("torch", "scipy", "pandas", "pyarrow", "nltk", "matplotlib")},
+    "sklearn": ("scikit-learn", "train"),
+    "sentence_transformers": ("sentence-transformers", "transformer"),
+    **dict.fromkeys(("tokenizers", "transformers"), ("transformers", "transformer")),
+    **{name: (name, "service") for name in ("fastapi", "uvicorn")},
+    **{name: (name, name) for name in ("datasets", "onnx", "tensorboard")},
+    "ray": ("ray[data]", "ray"),
+}
 
 
-def optional(module: str, purpose: str, package: str) -> Any:
-    """Import a library that only some commands need.
+@contextmanager
+def needing(purpose: str) -> Iterator[None]:
+    """Turn the lack of a library within the block into a user error that says how to install it.
 
     Args:
-        module: its dotted name, such as "sentence_transformers".
-        purpose: what needs it, for the message: "--teacher", "serve".
-        package: what pip installs, such as "sentence-transformers" or "siamese-questions[train]".
-
-    Returns:
-        The module.
+        purpose: what needs the library, for the message: "evaluate", "--teacher".
 
     Raises:
-        UserError: the library, or one that it needs, is not installed.
+        UserError: one of LIBRARIES is not installed.
     """
     try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise UserError(f"{purpose} needs {package} ({error}): pip install {shlex.quote(package)}") from error
+        yield
+    except ModuleNotFoundError as error:
+        if (name := _root(error.name or "")) not in LIBRARIES:
+            raise
+        raise UserError(_advice(purpose, name)) from error
+
+
+def optional(module: str, purpose: str) -> Any:
+    """Import a module of one of LIBRARIES by its dotted name, and return it.
+
+    Raises:
+        UserError: the library is not installed, or cannot be imported here; the message says why.
+    """
+    with needing(purpose):
+        try:
+            return importlib.import_module(module)
+        except ImportError as error:
+            if isinstance(error, ModuleNotFoundError) and _root(error.name or "") in LIBRARIES:
+                raise
+            raise UserError(f"{_advice(purpose, _root(module))} ({error})") from error
+
+
+def _root(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _advice(purpose: str, name: str) -> str:
+    package, extra = LIBRARIES[name]
+    wanted = f"siamese-questions[{extra}]" if program() == "siamese" else package
+    return f"{purpose} needs {package}: pip install {shlex.quote(wanted)}"

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from siamese.errors import ModelError, UserError
+from siamese.errors import ModelError
+from siamese.system.optional import optional
 from siamese.system.strict_json import strict_json
 from siamese.text.tokenizer import Tokenizer
 from siamese.text.tokens import Tokens
@@ -44,12 +45,7 @@ class SubwordTokenizer:
     pad = 0  # no question is padded here; the tower does that itself
 
     def __init__(self, text: str) -> None:
-        try:
-            import tokenizers
-        except ImportError as error:
-            raise UserError(
-                "a transformer's model needs transformers and tokenizers: pip install transformers"
-            ) from error
+        tokenizers = optional("tokenizers", "a model with a transformer")
         self._text = text
         settings = strict_json(text)
         _check(settings)

@@ -12,6 +12,7 @@ import numpy as np
 
 from siamese.config import Config
 from siamese.errors import UserError
+from siamese.system.optional import optional
 from siamese.text.tokens import Tokens
 
 LONGEST = 100_000  # tokens of a question that are read; each costs a step of the LSTM, 25 microseconds
@@ -41,9 +42,7 @@ def words(question: str) -> list[str]:
 def _nltk() -> Callable[[str], list[str]]:
     # Without the sentence splitter that `nltk.word_tokenize` runs first: that
     # one needs a download, and only questions of several sentences differ.
-    from nltk.tokenize import NLTKWordTokenizer
-
-    tokenize = NLTKWordTokenizer().tokenize
+    tokenize = optional("nltk.tokenize", "the rule 'nltk' for words").NLTKWordTokenizer().tokenize
     return lambda question: tokenize(composed(question))
 
 

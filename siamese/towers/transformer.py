@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from siamese.errors import ModelError, UserError
+from siamese.errors import ModelError
+from siamese.system.optional import optional
 from siamese.text.subwords import SubwordTokenizer
 from siamese.text.tokens import Tokens
 
@@ -174,10 +175,7 @@ def positions(architecture: Architecture) -> int:
 
 
 def _model(architecture: Architecture) -> nn.Module:
-    try:
-        import transformers
-    except ImportError as error:
-        raise UserError("a transformer's model needs transformers: pip install transformers") from error
+    transformers = optional("transformers", "a model with a transformer")
     kind = architecture["type"]
     fields = {name: value for name, value in architecture.items() if name != "type"}
     config = getattr(transformers, CLASSES[kind] + "Config")(**fields, **NO_DROPOUT)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from siamese.config import Config
 from siamese.errors import UserError
 from siamese.system.files import remove_leftovers, replacing
+from siamese.system.optional import optional
 from siamese.system.progress import Progress
 
 if TYPE_CHECKING:
@@ -105,7 +106,4 @@ class TensorBoard(Progress):
 
 def require_tensorboard() -> None:
     """UserError where TensorBoard is not installed."""
-    try:
-        import torch.utils.tensorboard  # noqa: F401
-    except ImportError:
-        raise UserError("--log tensorboard needs TensorBoard: pip install tensorboard") from None
+    optional("torch.utils.tensorboard", "--log tensorboard")

@@ -553,9 +553,9 @@ ENCODER = ["--tower", "transformer", "--encoder", "ENCODER"]
         ([*ENCODER, "--out", "ENCODER"], "is the encoder's folder, which stays as it is"),
         (["--start-from", "TRAINED"], "--start-from: that model has tower 'transformer', this recipe 'lstm'"),
         (["--epochs", "0"], "--epochs: 0 is not a whole number of 1 or more"),
-        (["--tower", "transformer", "--encoder", "no/such"], "--encoder: no/such: no sentence encoder"),
+        (["--tower", "transformer", "--encoder", "no/such"], "no/such: no sentence encoder"),
         (["--tower", "transformer", "--encoder", "DATA"], "no sentence encoder"),
-        (["--tower", "transformer", "--encoder", "TRAINED"], "--encoder: "),
+        (["--tower", "transformer", "--encoder", "TRAINED"], "no sentence encoder"),
     ],
 )
 def test_wrong_options_are_told_in_a_line(

@@ -20,6 +20,7 @@ from siamese.errors import DataError, UserError
 from siamese.mining.sharded import store
 from siamese.mining.sharded.shards import Summary
 from siamese.mining.sharded.stages import Runner, Unit
+from siamese.system.optional import optional
 
 DEATHS = 20  # of workers one after the other before they were ready, after which something else is wrong
 ANSWER = 10  # seconds that a cluster has to answer
@@ -45,11 +46,9 @@ def started(address: str | None, memory: int, workers: int | None = None) -> Ite
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # a person can do nothing about what it says
     logging.getLogger("ray").setLevel(logging.ERROR)
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise UserError(f"--engine ray needs Ray ({error}): pip install 'ray[data]'") from None
+    optional("ray.data", "--engine ray")
+    import ray
+
     if address and address != "auto":
         _check_answers(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
