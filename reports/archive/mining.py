@@ -278,7 +278,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m reports.archive.mining", description=__doc__)
     parser.add_argument("parts", nargs="+", choices=["quality", "clusters", "speed", "large"])
     parser.add_argument("--shared", default="../shared/quora", type=Path, metavar="DIR", help="Quora's pairs")
-    parser.add_argument("--out", default="reports/archive", type=Path, metavar="DIR")
+    parser.add_argument("--out", default="models/archive-mining", type=Path, metavar="DIR")
     parser.add_argument("--quick", action="store_true", help="small, to see that it works")
     options = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does, before torch is loaded

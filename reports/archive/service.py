@@ -1,6 +1,6 @@
 """How many requests a second the service answers, and how fast, beside FastAPI without anything in it.
 
-    python -m reports.archive.service [--seconds 5] [--archive DIR] [--out reports/archive/service.md]
+    python -m reports.archive.service [--seconds 5] [--archive DIR] [--out PATH]
 
 Client processes send the next request on each of their connections when the answer to the last is there (a closed
 loop), so a connection more is a request more at a time. Server and clients share the machine.
@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m reports.archive.service", description="Measure the service.")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (default 5)")
     parser.add_argument("--archive", metavar="DIR", help="to search (default: one made of data/questions.csv)")
-    parser.add_argument("--out", default="reports/archive/service.md", metavar="PATH", help="the report (%(default)s)")
+    parser.add_argument("--out", default="models/service.md", metavar="PATH", help="the report (%(default)s)")
     parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.bare:

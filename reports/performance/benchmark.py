@@ -1,8 +1,11 @@
 """How fast this machine trains and encodes, as ratios: ours, other ways, and the limit of the hardware.
 
+    python -m reports.performance.benchmark --data data/questions.csv --quick --out models/benchmark
+
 All ways are measured in turn, a step of each a round, so that each figure has neighbours from the same moment.
 """
 
+import argparse
 import itertools
 import json
 import os
@@ -31,6 +34,7 @@ from reports.performance.training_sections import (
     training_steps,
 )
 from siamese import __version__
+from siamese.errors import UserError
 from siamese.model.calibration import Calibration
 from siamese.model.model import SiameseModel
 from siamese.pairs.pairs import Pairs
@@ -46,6 +50,22 @@ AXES = {  # tried in rising order, so that the peak of memory belongs to the las
     "numbers a vector": (32, 128, 256, 384, 512),
 }
 PROBE = ("How can I learn to cook rice?", "What is the best way to learn cooking rice?")
+
+
+def main() -> None:
+    """Measure this machine."""
+    parser = argparse.ArgumentParser(prog="python -m reports.performance.benchmark", description=__doc__)
+    parser.add_argument("--data", default="data/questions.csv", metavar="PATH", help="labelled pairs (%(default)s)")
+    parser.add_argument("--out", default="models/benchmark", type=Path, metavar="DIR", help="for report.md, "
+                        "results.json and the figures (%(default)s)")  # fmt: skip
+    parser.add_argument("--rivals", action="store_true", help="measure other libraries too: "
+                        "pip install -r reports/performance/requirements.txt")  # fmt: skip
+    parser.add_argument("--quick", action="store_true", help="fewer steps, smaller sizes: about two minutes")
+    options = parser.parse_args()
+    try:
+        run(options.data, options.out, options.rivals, options.quick)
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 def run(data: str, out: Path, against: bool, quick: bool) -> None:
@@ -77,7 +97,7 @@ def run(data: str, out: Path, against: bool, quick: bool) -> None:
                 if worker.why:
                     skipped[name] = worker.why
                 worker.close()
-    write(Path(out), machine(data, corpus, quick), sections, skipped)
+    write(out, machine(data, corpus, quick), sections, skipped)
     print(f"{out}/report.md written")
 
 
@@ -107,7 +127,7 @@ def _start_rivals(
     if against and len(duplicates) >= BATCH:
         wanted |= others
     else:
-        skipped = dict.fromkeys([*others, METRIC], "not asked for (--against all)")
+        skipped = dict.fromkeys([*others, METRIC], "not asked for (--rivals)")
     if against and len(duplicates) < BATCH:
         skipped = dict.fromkeys(others, f"fewer than {BATCH} duplicates")
     rivals = {}
@@ -244,3 +264,7 @@ def growth(corpus: Corpus, folder: Path, amount: Amount) -> list[Section]:
 
 def _rows(pairs: Pairs) -> Iterator[tuple[str, str, int]]:
     yield from zip(pairs.question1, pairs.question2, pairs.labels.tolist())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """Write N generated pairs, half of them duplicates, as CSV: words drawn by Zipf's law, lengths as on Quora.
 
-python reports/performance/generate_pairs.py 5000000 pairs.csv
+python -m reports.performance.generate_pairs 5000000 pairs.csv
 """
 
 import sys

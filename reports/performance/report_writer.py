@@ -10,7 +10,6 @@ import numpy as np
 
 from siamese.report import plots
 from siamese.system.files import write_text
-from siamese.system.program import program
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,9 @@ def write(folder: Path, machine: Mapping[str, Any], sections: Sequence[Section],
 
 def markdown(machine: Mapping[str, Any], sections: Sequence[Section], skipped: Mapping[str, str]) -> str:
     """The report as Markdown."""
-    lines = ["# Performance", "", f"Written by `{program()} benchmark`. Ratios within one run are what counts; a "
-             "figure is a median, in brackets the 10th and the 90th percentile.", ""]  # fmt: skip
+    about = "Written by `python -m reports.performance.benchmark`. Ratios within one run are what counts; a figure is "
+    about += "a median, in brackets the 10th and the 90th percentile."
+    lines = ["# Performance", "", about, ""]
     lines += [f"- {name}: {value}" for name, value in machine.items()]
     lines += [f"- skipped: {name}, {why}" for name, why in skipped.items()]
     for section in sections:

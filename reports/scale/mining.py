@@ -297,7 +297,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m reports.scale.mining", description=__doc__)
     parser.add_argument("parts", nargs="+", choices=["recall", "growth", "faiss", "paper"])
     parser.add_argument("--shared", default="../shared/quora", type=Path, metavar="DIR", help="Quora's pairs")
-    parser.add_argument("--out", default="reports/scale", type=Path, metavar="DIR")
+    parser.add_argument("--out", default="models/ray-mining", type=Path, metavar="DIR")
     parser.add_argument("--memory", default=2_048, type=int, metavar="MB", help="of a worker (default %(default)s)")
     parser.add_argument("--quick", action="store_true", help="small, to see that it works")
     options = parser.parse_args()

@@ -219,7 +219,7 @@ def table(names: list[str], rows: list[list[str]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m reports.scale.processes", description=__doc__)
     parser.add_argument("--data", default="../shared/quora/train.csv", help="pairs to train on")
-    parser.add_argument("--out", default="reports/scale/processes.json", type=Path)
+    parser.add_argument("--out", default="models/processes.json", type=Path)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--work", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()

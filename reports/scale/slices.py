@@ -1,6 +1,6 @@
 """Scores of models in the slices of a labelled file, from what `predict --file` wrote of it.
 
-python reports/scale/slices.py ../shared/quora/test.csv NAME=SCORED.csv[,SCORED.csv ...] [NAME=... ...]
+python -m reports.scale.slices ../shared/quora/test.csv NAME=SCORED.csv[,SCORED.csv ...] [NAME=... ...]
 
 Several files of a name are models of several seeds: mean ± standard deviation.
 """

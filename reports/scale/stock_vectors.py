@@ -1,6 +1,6 @@
 """How far the vectors of plain `SentenceTransformer(path)` are from ours, and what that does to the verdicts.
 
-    python reports/scale/stock_vectors.py data/questions.csv ../shared/quora/test.csv
+    python -m reports.scale.stock_vectors data/questions.csv ../shared/quora/test.csv
 
 Each file of labelled pairs is measured with the folder of the pretrained model.
 """
@@ -12,9 +12,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from sentence_transformers import SentenceTransformer
 
 from siamese import SiameseModel
