@@ -28,7 +28,6 @@ from siamese.experiment.variants import against_first, parse_all
 from siamese.model import folder as model_folder
 from siamese.pairs import splits
 from siamese.pairs.splits import Datasets, Source
-from siamese.system import locking
 from siamese.system.locking import LOCK, locked
 from siamese.system.progress import Progress
 from siamese.system.stopping import Stopped, stopping_at_once, stopping_when_asked
@@ -315,16 +314,32 @@ def test_a_folder_has_one_holder(tmp_path: Path) -> None:
 @posix
 def test_a_lock_that_was_removed_before_it_was_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last holder ends between the opening and the locking: the file without a name holds nobody off."""
-    lock, calls = locking._lock, itertools.count()
+    import fcntl
 
-    def late(file: Any) -> bool:
+    lock, calls = fcntl.flock, itertools.count()
+
+    def late(file: int, wanted: int) -> None:
         if next(calls) == 0:
             (tmp_path / LOCK).unlink()
-        return lock(file)
+        lock(file, wanted)
 
-    monkeypatch.setattr(locking, "_lock", late)
+    monkeypatch.setattr(fcntl, "flock", late)
     with locked(tmp_path), pytest.raises(UserError, match="in use"), locked(tmp_path):
         pass
+
+
+@posix
+@pytest.mark.parametrize("reason", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: int) -> None:
+    import fcntl
+
+    def refuse(file: int, wanted: int) -> None:
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with locked(tmp_path / "new"), locked(tmp_path / "new"):
+        pass
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_comparison_has_its_folder_alone(parts: Datasets, tmp_path: Path) -> None:

@@ -1,28 +1,29 @@
 """One run at a time in a folder."""
 
+import errno
 import os
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from siamese.errors import UserError
 
 LOCK = ".lock"
-FAR = 1 << 30  # Windows locks bytes, and nobody else can read these; past the text, that stays readable
+WAIT = 0.1  # seconds; a holder that ends just now removes the file that this process has opened
+NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}  # from a file system without locks
 
 
 @contextmanager
 def locked(folder: str | Path, advice: str = "wait for its end, or choose another --out") -> Iterator[None]:
     """Hold a folder for the length of the block.
 
-    Where it is not there, it and those above it are made, and those that stay empty removed.
-
-    The operating system holds the lock and ends it with the process, however
-    that ends; the file only tells others who it is. On a file system without
-    locks nothing is held.
+    Creates the folder and its parents; removes those it created if they end up empty. The operating system holds the
+    lock and ends it with the process, however that ends; the text of the file tells others who it is. On a file system
+    without locks nothing is held.
 
     Raises:
         UserError: another process holds it, the message says which, since when, and the advice; or it is a file.
@@ -44,64 +45,33 @@ def locked(folder: str | Path, advice: str = "wait for its end, or choose anothe
 @contextmanager
 def _held(folder: Path, advice: str) -> Iterator[None]:
     path = folder / LOCK
-    file = _take(path)
-    if file is None:
-        raise UserError(f"{folder}: in use by {_holder(path)}; {advice}")
+    lock = FileLock(path, timeout=WAIT, fallback_to_soft=False, on_acquired=_sign)
     try:
-        with file:
-            since = time.strftime("%Y-%m-%d %H:%M:%S")
-            with suppress(OSError):  # a full disk: the lock holds without its text
-                file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n".encode())
-            try:
-                yield
-            finally:
-                if os.name == "posix":  # while it is locked, so that nobody holds a file without a name
-                    path.unlink(missing_ok=True)
-    finally:
-        if os.name != "posix":  # Windows removes no open file: not this one before it is closed, nor a taken one
-            with suppress(OSError):  # others use it
-                path.unlink(missing_ok=True)
-
-
-def _take(path: Path) -> IO[bytes] | None:
-    """The file, open, locked and empty; None where another process has it."""
-    while True:
-        file = open(path, "a+b", buffering=0)  # noqa: SIM115
-        try:
-            if not _lock(file):
-                file.close()
-                return None
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # not just removed by the last holder
-                    file.truncate(0)
-                    return file
-        except BaseException:
-            file.close()
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"{folder}: in use by {_holder(path)}; {advice}") from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
             raise
-        file.close()
-
-
-def _lock(file: IO[bytes]) -> bool:
-    """Lock an open file; whether no other process has it."""
     try:
-        if os.name == "posix":
-            import fcntl
+        yield
+    finally:
+        if os.name == "posix":  # while it is locked, so that nobody holds a file without a name
+            path.unlink(missing_ok=True)
+        lock.release()
 
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            import msvcrt
 
-            os.lseek(file.fileno(), FAR, os.SEEK_SET)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:  # a file system that has no locks: the run is worth more than the lock
-        return True
-    return True
+def _sign(file: int) -> None:
+    """Write who holds the lock into its file, after the first byte, which others cannot read on Windows."""
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    with suppress(OSError):  # a full disk: the lock holds without its text
+        os.write(file, f"\nprocess {os.getpid()} on {socket.gethostname()} since {since}\n".encode())
 
 
 def _holder(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8").strip() or "another process"
+        with open(path, "rb", buffering=0) as file:
+            file.seek(1)
+            return file.read().decode().strip() or "another process"
     except OSError:
         return "another process"
