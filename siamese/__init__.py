@@ -2,8 +2,10 @@
 
 >>> from siamese import SiameseModel
 >>> model = SiameseModel.pretrained()  # or SiameseModel.load("models/latest")
->>> model.predict("How old are you?", "What is your age?").is_duplicate
+>>> model.predict("How can I learn to cook?", "What is the best way to learn cooking?").is_duplicate
 True
+>>> model.predict("How can I learn to cook?", "How can I learn to swim?").is_duplicate
+False
 """
 
 import importlib
@@ -13,34 +15,31 @@ from siamese.system.optional import needing
 from siamese.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from siamese.estimators import DuplicateClassifier, QuestionVectors
-    from siamese.losses import TripletLoss, TripletLossFn
-    from siamese.model.model import Prediction, SiameseModel
-    from siamese.pairs.pairs import Pairs
-    from siamese.pairs.reading import read_pairs
-
-__all__ = [
-    "DuplicateClassifier",
-    "Pairs",
-    "Prediction",
-    "QuestionVectors",
-    "SiameseModel",
-    "TripletLoss",
-    "TripletLossFn",
-    "__version__",
-    "read_pairs",
-]
+    from siamese.estimators import DuplicateClassifier as DuplicateClassifier
+    from siamese.estimators import QuestionVectors as QuestionVectors
+    from siamese.evaluation.evaluate import evaluate as evaluate
+    from siamese.evaluation.results import Evaluation as Evaluation
+    from siamese.losses import TripletLoss as TripletLoss
+    from siamese.losses import TripletLossFn as TripletLossFn
+    from siamese.model.model import Prediction as Prediction
+    from siamese.model.model import SiameseModel as SiameseModel
+    from siamese.pairs.pairs import Pairs as Pairs
+    from siamese.pairs.reading import read_pairs as read_pairs
 
 _HOME = {
     "DuplicateClassifier": "estimators",
+    "Evaluation": "evaluation.results",
     "Pairs": "pairs",
     "Prediction": "model",
     "QuestionVectors": "estimators",
     "SiameseModel": "model",
     "TripletLoss": "losses",
     "TripletLossFn": "losses",
+    "evaluate": "evaluation.evaluate",
     "read_pairs": "pairs",
 }
+
+__all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:
@@ -49,3 +48,7 @@ def __getattr__(name: str) -> Any:
         with needing(f"siamese.{name}"):
             return getattr(importlib.import_module(f"siamese.{_HOME[name]}"), name)
     raise AttributeError(f"module 'siamese' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,21 +1,39 @@
-"""Metrics, and the choice of a threshold."""
+"""Metrics, the choice of a threshold, and `siamese.evaluate`."""
 
+import doctest
+import importlib
 import json
 import math
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
+import siamese
+from siamese import SiameseModel
+from siamese.cli import entry
 from siamese.config import wanted_precision
 from siamese.errors import UserError
-from siamese.evaluation.metrics import all_scores, average_precision, confusion, curves, roc_auc, verdict_scores
+from siamese.evaluation.metrics import (
+    all_scores,
+    average_precision,
+    confusion,
+    curves,
+    precision_at_recall,
+    roc_auc,
+    verdict_scores,
+)
 from siamese.evaluation.thresholds import choose_threshold
 from siamese.model.calibration import HIGHEST, calibrate
+from siamese.pairs.pairs import Pairs
+from siamese.pairs.reading import read_pairs
+from siamese.report.tables import recall_table
 
 Scored = tuple[np.ndarray, np.ndarray]  # labels, scores
 
@@ -119,18 +137,19 @@ def test_rankings_that_are_not_defined() -> None:
 @given(both_labels, st.floats(0, 1))
 def test_all_scores(data: Scored, threshold: float) -> None:
     labels, scores = data
-    assert all_scores(labels, scores, threshold) == {
+    assert all_scores(labels, scores, threshold).to_dict() == {
         "pairs": len(labels),
         "duplicates": int(labels.sum()),
         **verdict_scores(labels, scores > threshold),
         "average_precision": average_precision(labels, scores),
         "roc_auc": roc_auc(labels, scores),
         "threshold": threshold,
+        "precision_at_recall": precision_at_recall(labels, scores),
     }
 
 
 def test_a_score_at_the_threshold_is_no_duplicate() -> None:
-    assert all_scores(np.array([1, 1]), np.array([0.5, JUST_ABOVE]), 0.5)["confusion"] == [[0, 0], [1, 1]]
+    assert all_scores(np.array([1, 1]), np.array([0.5, JUST_ABOVE]), 0.5).confusion == [[0, 0], [1, 1]]
 
 
 # The threshold
@@ -190,7 +209,7 @@ def test_a_wanted_precision_is_reached(data: Scored, wanted: float) -> None:
 def test_ties_are_exact() -> None:
     labels, scores = np.array([1, 0]), np.array([0.5, 0.5])
     threshold = choose_threshold(labels, scores)
-    assert all_scores(labels, scores, threshold)["accuracy"] == 0.5
+    assert all_scores(labels, scores, threshold).accuracy == 0.5
 
 
 def test_threshold_in_numbers() -> None:
@@ -301,3 +320,65 @@ def test_goals_without_a_wanted_precision(goal: str) -> None:
 @pytest.mark.parametrize("wanted", [0.95, 1.0, 1e-6])
 def test_wanted_precision(wanted: float) -> None:
     assert wanted_precision(f"precision={wanted}") == wanted
+
+
+# From Python
+
+
+def test_evaluate_a_data_frame(tiny_model: Path, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, rows = SiameseModel.load(tiny_model), pd.read_csv(small_file)
+    result = siamese.evaluate(model, rows)
+    assert result == siamese.evaluate(model, small_file) == siamese.evaluate(model, read_pairs(small_file))
+    assert result.pairs == (rows.split == "test").sum() > result.unseen.pairs > 0
+    assert 0 < result.unseen.baselines["tf-idf"].roc_auc < 1
+    entry.main(["evaluate", "--data", str(small_file), "--model", str(tiny_model), "--json"])
+    assert result.to_dict() == json.loads(capsys.readouterr().out)
+    entry.main(["evaluate", "--data", str(small_file), "--model", str(tiny_model)])
+    assert capsys.readouterr().out == f"{result}\n" == f"{result!r}\n"
+
+
+def test_an_evaluation_as_a_data_frame(tiny_model: Path, small_file: Path) -> None:
+    result = siamese.evaluate(SiameseModel.load(tiny_model), small_file)
+    frame = result.to_frame().set_index(["slice", "scorer"])
+    scorers = ["this model", "majority", *result.baselines]
+    assert frame.index.tolist() == [(part, name) for part in ("unseen", "all") for name in scorers]
+    assert frame.f1["all", "this model"] == result.f1
+    assert frame.roc_auc["unseen", "tf-idf"] == result.unseen.baselines["tf-idf"].roc_auc
+    assert frame.accuracy["all", "majority"] == result.majority and math.isnan(frame.f1["all", "majority"])
+    assert frame.pairs["unseen"].unique().tolist() == [result.unseen.pairs]
+
+
+def test_evaluate_with_other_pairs_to_tune_on(tiny_model: Path, small_file: Path) -> None:
+    model, pairs = SiameseModel.load(tiny_model), read_pairs(small_file)
+    before = model.threshold, model.calibration
+    tuned = siamese.evaluate(model, pairs, tuning=pairs, goal="f1", training=pairs)
+    validation = pairs.part("validation")
+    similarity = model.similarity(validation.question1, validation.question2)
+    assert tuned.threshold == choose_threshold(validation.labels, similarity, "f1")
+    assert siamese.evaluate(model, pairs, threshold=0.5).threshold == 0.5
+    assert (model.threshold, model.calibration) == before
+    with pytest.raises(UserError, match="89 of its pairs are among those to score"):
+        siamese.evaluate(model, pairs.part("test"), tuning=pairs.part("test"))
+    with pytest.raises(UserError, match="threshold 2: expected a number from 0 to 1"):
+        siamese.evaluate(model, pairs, threshold=2)
+    with pytest.raises(UserError, match="labels other than 0 and 1"):
+        siamese.evaluate(model, Pairs.of(["a"], ["b"], [-1]))
+
+
+def test_scores_of_training_pairs_come_with_a_warning(tiny_model: Path, small_file: Path) -> None:
+    training = read_pairs(small_file).part("train")
+    with pytest.warns(UserWarning, match=f"{len(training)} of the {len(training)} pairs were used to train"):
+        siamese.evaluate(SiameseModel.load(tiny_model), training)
+
+
+def test_pairs_without_a_duplicate_have_no_precision_at_a_recall(tiny_model: Path) -> None:
+    rows = pd.DataFrame({"question1": ["a b"], "question2": ["c"], "is_duplicate": [0]})
+    result = siamese.evaluate(SiameseModel.load(tiny_model), rows)
+    cells = [len(line.split("|")) for line in recall_table(result).splitlines()]
+    assert set(cells) == {7}  # every row as wide as the heading
+
+
+@pytest.mark.parametrize("module", ["siamese", "siamese.estimators"])
+def test_the_examples_are_true(module: str) -> None:
+    results = doctest.testmod(importlib.import_module(module))
+    assert results.attempted > 2 and results.failed == 0

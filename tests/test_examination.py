@@ -19,7 +19,7 @@ from siamese import SiameseModel
 from siamese.cli import entry
 from siamese.errors import UserError
 from siamese.evaluation import against, examination
-from siamese.evaluation.examination import FEATURES, LENGTHS, OVERLAPS, UNKNOWN, Verdicts, describe
+from siamese.evaluation.examination import FEATURES, LENGTHS, OVERLAPS, UNKNOWN, Common, Shares, Verdicts, describe
 from siamese.evaluation.thresholds import choose_threshold
 from siamese.pairs import splits
 from siamese.pairs.pairs import Columns
@@ -151,24 +151,24 @@ def test_slices_against_a_loop(bins: examination.Bins, highest: float) -> None:
     values = (np.random.default_rng(4).random(400) * highest).round(0 if highest > 1 else 1)
     found = examination.slices(verdicts, values, bins)
     edges = [low for _, low in bins] + [math.inf]
-    assert [row["slice"] for row in found] == [name for name, _ in bins]
-    assert sum(row["pairs"] for row in found) == 400 and sum(row["share"] for row in found) == pytest.approx(1)
+    assert [row.slice for row in found] == [name for name, _ in bins]
+    assert sum(row.pairs for row in found) == 400 and sum(row.share for row in found) == pytest.approx(1)
     for row, low, high in zip(found, edges, edges[1:]):
         inside = [i for i in range(400) if low <= values[i] < high]
         labels, similarity = verdicts.labels[inside], verdicts.similarity[inside]
-        assert row["pairs"] == len(inside) and row["share"] == len(inside) / 400
-        assert row["duplicates"] == pytest.approx(sum(labels) / len(inside))
-        assert row["accuracy"] == pytest.approx(np.mean([(s > 0.6) == y for s, y in zip(similarity, labels)]))
-        assert row["average_precision"] == pytest.approx(average_precision_score(labels, similarity))
-        assert row["roc_auc"] == pytest.approx(roc_auc_score(labels, similarity))
-        assert row["mean_probability"] == pytest.approx(np.mean(similarity**2))
+        assert row.pairs == len(inside) and row.share == len(inside) / 400
+        assert row.duplicates == pytest.approx(sum(labels) / len(inside))
+        assert row.accuracy == pytest.approx(np.mean([(s > 0.6) == y for s, y in zip(similarity, labels)]))
+        assert row.average_precision == pytest.approx(average_precision_score(labels, similarity))
+        assert row.roc_auc == pytest.approx(roc_auc_score(labels, similarity))
+        assert row.mean_probability == pytest.approx(np.mean(similarity**2))
 
 
 def test_slices_leave_out_what_is_empty_or_not_defined() -> None:
     verdicts = Verdicts(np.array([0, 0]), np.array([0.2, 0.9]), np.array([0.2, 0.9]), 0.5)
     (row,) = examination.slices(verdicts, np.array([1, 1]), UNKNOWN)
-    assert (row["slice"], row["pairs"], row["accuracy"]) == ("1", 2, 0.5)
-    assert row["average_precision"] is None and row["roc_auc"] is None
+    assert (row.slice, row.pairs, row.accuracy) == ("1", 2, 0.5)
+    assert row.average_precision is None and row.roc_auc is None
 
 
 # Mistakes
@@ -195,16 +195,12 @@ def test_what_mistakes_have_in_common() -> None:
     has = np.array([1, 0, 1, 0, 0, 0, 1, 1, 0, 1], bool)
     found = examination.in_common({"x": has, "never": ~has & has}, labels, probability)
     said, denied = found["duplicate"], found["different"]
-    assert (said["wrong"], said["right"], denied["wrong"], denied["right"]) == (2, 4, 1, 1)
-    assert said["features"]["x"] == {"wrong": 0.5, "right": 0.25, "ratio": 2.0}  # 1 of 2, 1 of 4
-    assert denied["features"]["x"] == {"wrong": 1.0, "right": 0.0, "ratio": None}
-    assert said["features"]["never"] == {"wrong": 0.0, "right": 0.0, "ratio": None}
+    assert (said.wrong, said.right, denied.wrong, denied.right) == (2, 4, 1, 1)
+    assert said.features["x"] == Shares(0.5, 0.25, 2.0)  # 1 of 2, 1 of 4
+    assert denied.features["x"] == Shares(1.0, 0.0, None)
+    assert said.features["never"] == Shares(0.0, 0.0, None)
     nothing = examination.in_common({"x": has}, labels, np.full(10, 0.5))
-    assert nothing["different"] == {
-        "wrong": 0,
-        "right": 0,
-        "features": {"x": dict.fromkeys(("wrong", "right", "ratio"))},
-    }
+    assert nothing["different"] == Common(0, 0, {"x": Shares(None, None, None)})
 
 
 # Beside an encoder
@@ -254,7 +250,7 @@ def test_speeds_are_medians_of_alternating_rounds() -> None:
     finally:
         torch.set_num_threads(before)
     # medians 2 s and 30 s; ratios by round 30, 5, 20
-    assert found == {"ours": 30.0, "theirs": 2.0, "ratio": 20.0, "questions": 60, "rounds": 3}
+    assert found == against.Speeds(ours=30.0, theirs=2.0, ratio=20.0, questions=60, rounds=3)
     assert calls == [("ours", 1), ("theirs", 1)] * 4
 
 

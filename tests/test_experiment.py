@@ -19,7 +19,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from siamese.config import Config
 from siamese.errors import DivergedError, UserError
-from siamese.evaluation import evaluate
+from siamese.evaluation.evaluate import evaluate_in
+from siamese.evaluation.setting import Setting
 from siamese.experiment import figures, report
 from siamese.experiment.comparison import UNFINISHED, Comparison, _key, compare
 from siamese.experiment.contrasts import MEASURES, contrasts
@@ -138,7 +139,7 @@ def test_scores_are_those_of_an_evaluation(model: SiameseModel, data: Datasets) 
     unseen = Clusters(data.training).unseen(test)
     assert 0 < unseen.sum() < len(test)
     found = measure(model, test, unseen)
-    expected = evaluate.evaluate(model, test, tuning=data.validation, training=data.training)
+    expected = evaluate_in(Setting(model, test, data.training, data.validation)).to_dict()
     assert found["all"] == {name: expected[name] for name in METRICS}
     assert found["unseen"] == {name: expected["unseen"][name] for name in METRICS}
     similarity = model.similarity(test.question1, test.question2)

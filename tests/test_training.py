@@ -108,7 +108,7 @@ def test_the_facts_are_those_of_the_model(parts: Datasets) -> None:
     assert model.threshold == thresholds.choose_threshold(validation.labels, similarity, "probability")
     assert model.threshold == (model.calibration.threshold() or model.facts["chosen_threshold"])
     assert model.facts["chosen_threshold"] == model.threshold
-    assert model.facts["validation"] == metrics.all_scores(validation.labels, similarity, model.threshold)
+    assert model.facts["validation"] == metrics.all_scores(validation.labels, similarity, model.threshold).to_dict()
     assert json.loads(json.dumps(model.facts)) == model.facts
     course = fit(tiny("course-tensorflow"), parts)
     assert course.threshold == 0.7  # as published, whatever would be best

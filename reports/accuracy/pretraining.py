@@ -13,7 +13,8 @@ from pathlib import Path
 
 from siamese.config import Config
 from siamese.errors import UserError
-from siamese.evaluation import evaluate
+from siamese.evaluation.evaluate import evaluate_in
+from siamese.evaluation.setting import Setting
 from siamese.pairs import splits
 from siamese.report.card import write_card, write_report
 from siamese.system.locking import locked
@@ -68,7 +69,7 @@ def make(data: str, validation: str, test: str, out: Path, report: Path) -> None
             model = loop.train(RECIPE, parts.training, parts.validation, WORK, resume=True, progress=bar)
         finally:
             bar.close()
-        result = evaluate.evaluate(model, pairs, tuning=parts.validation, training=parts.training)
+        result = evaluate_in(Setting(model, pairs, parts.training, parts.validation))
         model.save(out)
         write_card(model, parts, result, out, ABOUT)
         write_report(model, parts, result, report)

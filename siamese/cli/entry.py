@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import sys
+import warnings
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,6 @@ from siamese.system.program import command_line, program
 from siamese.system.stopping import Stopped, stopping_at_once
 
 if TYPE_CHECKING:
-    from siamese.evaluation.setting import Setting
     from siamese.model.model import SiameseModel
     from siamese.pairs.pairs import Pairs
 
@@ -63,7 +63,8 @@ def _run(arguments: list[str] | None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     debug = False
     try:
-        with stopping_at_once(), redirect_stdout(console.Output(sys.stdout)):
+        with stopping_at_once(), redirect_stdout(console.Output(sys.stdout)), warnings.catch_warnings():
+            warnings.showwarning = console.note  # type: ignore[assignment]
             options = _parser().parse_args(arguments)
             debug = options.debug
             check_not_empty(options)
@@ -204,52 +205,40 @@ def train(options: argparse.Namespace) -> None:
             print(text)
 
 
-def _setting(options: argparse.Namespace) -> "Setting":
-    """The model, the pairs to score and what is known of the model, by the options of `add_scored`."""
-    if options.goal and not options.tune_on:
-        raise UserError("--goal is what a threshold is chosen for; it needs --tune-on PATH, the pairs to choose it on")
-    from siamese.evaluation.setting import setting
+def _scored(options: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `evaluate` and `setting`, by the options of `add_scored`."""
     from siamese.pairs import splits
 
     columns = column_names(options)
     model = load_model(options.model)
     pairs = splits.to_score(options.data, columns)
     _report_faults(pairs, options.data)
-    return setting(
-        model, pairs, options.data, trained_on=options.trained_on, tune_on=options.tune_on, goal=options.goal,
-        columns=columns,
-    )  # fmt: skip
+    return {
+        "model": model, "pairs": pairs, "tuning": options.tune_on, "goal": options.goal,
+        "training": options.trained_on, "columns": columns,
+    }  # fmt: skip
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    setting = _setting(options)
-    from siamese.evaluation import evaluate
-    from siamese.report import tables
+    from siamese.evaluation.evaluate import evaluate
 
-    result = evaluate.evaluate(
-        setting.model, setting.pairs, threshold=setting.threshold, tuning=setting.tuning, training=setting.training
-    )
-    print(json.dumps(result, indent=2) if options.json else tables.text_table(result))
+    result = evaluate(**_scored(options))
+    print(json.dumps(result.to_dict(), indent=2) if options.json else result)
 
 
 def examine(options: argparse.Namespace) -> None:
-    setting = _setting(options)
     from pathlib import Path
 
-    from siamese.evaluation import examination
-    from siamese.report import examination as written
+    from siamese.evaluation.against import ComparedEncoder
+    from siamese.evaluation.examination import examine
+    from siamese.evaluation.setting import setting
+    from siamese.report.examination import summary, write
 
-    name, encoder = options.model or default_model(), None
-    if options.against:
-        from siamese.evaluation.against import ComparedEncoder
-
-        encoder = ComparedEncoder(options.against)
-    others = {encoder.name: encoder.similarity} if encoder else {}
-    found, verdicts = examination.examine(setting, others, text=options.show_text)
-    if encoder:
-        found["encoder"] = encoder.beside(setting, name)
-    written.write(found, verdicts, Path(options.out), name, options.data, command_line())
-    print(written.summary(found, Path(options.out)))
+    given, folder, name = setting(**_scored(options)), Path(options.out), options.model or default_model()
+    encoder = ComparedEncoder(options.against) if options.against else None
+    found = examine(given, name, encoder, text=options.show_text)
+    write(found, folder, name, options.data, command_line())
+    print(summary(found, folder))
 
 
 def predict(options: argparse.Namespace) -> None:

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,6 +21,26 @@ ROUNDS = 5
 BLOCK = 1_024  # questions between two reports of progress
 # Other forms of the same weights, which lie beside them in folders of a hub.
 COPIES = {".bin", ".onnx", ".h5", ".ot", ".msgpack", ".xml", ".mlmodel"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speeds:
+    """Questions a second of two encoders, medians over rounds in which they took turns."""
+
+    ours: float
+    theirs: float
+    ratio: float  # the median of the rounds' ratios
+    questions: int  # in a round
+    rounds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside(Speeds):
+    """Speed and size of a sentence encoder beside those of a model."""
+
+    name: str
+    our_bytes: int
+    their_bytes: int | None  # None: not found
 
 
 class ComparedEncoder:
@@ -47,15 +67,12 @@ class ComparedEncoder:
         number = {question: i for i, question in enumerate(distinct)}
         return cosine(np.concatenate(blocks), [number[q] for q in questions1], [number[q] for q in questions2])
 
-    def beside(self, setting: Setting, folder: str) -> dict[str, Any]:
-        """Speed and size beside the model: `speeds` and, in bytes, `our_bytes` and `their_bytes`; and its `name`."""
+    def beside(self, setting: Setting, folder: str) -> Beside:
+        """Measure speed and size beside a model, whose folder is given."""
         questions = sample(setting.pairs.question1, setting.pairs.question2)
-        return {
-            "name": self.name,
-            **speeds(setting.model.encode, self.encode, questions),
-            "our_bytes": model_bytes(folder),
-            "their_bytes": encoder_bytes(self.source),
-        }
+        measured = speeds(setting.model.encode, self.encode, questions)
+        return Beside(**asdict(measured), name=self.name, our_bytes=model_bytes(folder),
+                      their_bytes=encoder_bytes(self.source))  # fmt: skip
 
 
 @contextmanager
@@ -79,13 +96,8 @@ def speeds(
     questions: Sequence[str],
     rounds: int = ROUNDS,
     clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, Any]:
-    """Questions a second of two encoders on the same questions, measured in turn, round by round, on one thread.
-
-    Returns:
-        `ours` and `theirs`: the medians over the rounds, questions/s; `ratio`:
-        the median of the rounds' ratios; `questions` and `rounds`.
-    """
+) -> Speeds:
+    """Measure two encoders on the same questions, in turn, round by round, on one thread."""
     seconds = np.zeros((rounds, 2))
     with one_thread():
         for encode in (ours, theirs):
@@ -97,7 +109,7 @@ def speeds(
                 row[side] = clock() - began
     fast, slow = len(questions) / np.median(seconds, axis=0)
     ratio = float(np.median(seconds[:, 1] / seconds[:, 0]))
-    return {"ours": float(fast), "theirs": float(slow), "ratio": ratio, "questions": len(questions), "rounds": rounds}
+    return Speeds(ours=float(fast), theirs=float(slow), ratio=ratio, questions=len(questions), rounds=rounds)
 
 
 def sample(questions1: Sequence[str], questions2: Sequence[str], count: int = QUESTIONS) -> list[str]:

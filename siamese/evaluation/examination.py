@@ -1,17 +1,19 @@
 """A close look at a model's verdicts: by kinds of pairs, and at the mistakes of which it is most sure. numpy only."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from siamese.evaluation import evaluate, metrics
+from siamese.evaluation.against import Beside, ComparedEncoder
+from siamese.evaluation.evaluate import evaluate_in, unseen_pairs
+from siamese.evaluation.metrics import all_scores
+from siamese.evaluation.results import Evaluation
+from siamese.evaluation.setting import Setting
+from siamese.pairs.clusters import Clusters
 from siamese.text.subwords import AnyTokenizer
 from siamese.text.words import Words, words_of
-
-if TYPE_CHECKING:
-    from siamese.evaluation.setting import Setting
 
 SHOWN = 20  # mistakes that are listed
 SURE = 0.8  # the probability of a verdict from which it counts as confident
@@ -149,17 +151,27 @@ class Verdicts:
         return Verdicts(self.labels[which], self.similarity[which], self.probability[which], self.threshold)
 
 
-def slices(verdicts: Verdicts, values: np.ndarray, bins: Bins) -> list[dict[str, Any]]:
-    """The scores of the pairs in each bin of a value; bins without a pair are left out.
+@dataclass(frozen=True)
+class Slice:
+    """The scores of the pairs in a bin; None if a metric is not defined."""
+
+    slice: str  # the name of the bin
+    pairs: int
+    share: float  # of all pairs
+    duplicates: float  # their share among these pairs
+    accuracy: float | None
+    average_precision: float | None
+    roc_auc: float | None
+    mean_probability: float
+
+
+def slices(verdicts: Verdicts, values: np.ndarray, bins: Bins) -> list[Slice]:
+    """Score the pairs in each bin of a value; bins without a pair are left out.
 
     Args:
         verdicts: of n pairs.
         values: (n,) what decides on the bin of a pair.
         bins: from their lowest value up to the next one's.
-
-    Returns:
-        By bin: its name (`slice`), `pairs`, their share of all (`share`), `duplicates` (the share of duplicates
-        among them), `accuracy`, `average_precision` and `roc_auc` (None where not defined), `mean_probability`.
     """
     number = np.searchsorted([low for _, low in bins], values, side="right") - 1
     rows = []
@@ -167,17 +179,10 @@ def slices(verdicts: Verdicts, values: np.ndarray, bins: Bins) -> list[dict[str,
         if not (number == i).any():
             continue
         part = verdicts.take(number == i)
-        scores = metrics.all_scores(part.labels, part.similarity, part.threshold)
-        rows.append(
-            {
-                "slice": name,
-                "pairs": scores["pairs"],
-                "share": scores["pairs"] / len(values),
-                "duplicates": scores["duplicates"] / scores["pairs"],
-                **{metric: scores[metric] for metric in ("accuracy", "average_precision", "roc_auc")},
-                "mean_probability": float(part.probability.mean()),
-            }
-        )
+        scores = all_scores(part.labels, part.similarity, part.threshold)
+        n, mean = scores.pairs, float(part.probability.mean())
+        ranking = scores.average_precision, scores.roc_auc
+        rows.append(Slice(name, n, n / len(values), scores.duplicates / n, scores.accuracy, *ranking, mean))
     return rows
 
 
@@ -185,13 +190,48 @@ def slices(verdicts: Verdicts, values: np.ndarray, bins: Bins) -> list[dict[str,
 
 
 def mistakes(labels: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """The numbers of the pairs with their probability on the wrong side of ½, the furthest from it first."""
+    """Return the numbers of the pairs with their probability on the wrong side of ½, the furthest from it first."""
     wrong = np.flatnonzero(np.where(labels == 1, probability < 0.5, probability > 0.5))
     return wrong[np.argsort(-np.abs(probability[wrong] - 0.5), kind="stable")]
 
 
-def in_common(features: Mapping[str, np.ndarray], labels: np.ndarray, probability: np.ndarray) -> dict[str, Any]:
-    """How often each feature occurs among confident mistakes, and among correct verdicts of the same confidence.
+@dataclass(frozen=True)
+class Mistake:
+    """A pair with its probability on the wrong side of one half."""
+
+    id: str
+    unseen: bool | None  # None: not known
+    label: int
+    similarity: float
+    probability: float
+    overlap: float
+    words: list[int]  # of each question
+    unknown: int  # words of both that the model does not know
+    features: list[str]  # the names of those that it has
+    question1: str | None = None
+    question2: str | None = None  # None: the report leaves the questions out
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How frequent a feature is among mistakes and among correct verdicts; None if there is none of these."""
+
+    wrong: float | None
+    right: float | None
+    ratio: float | None  # wrong / right; None where it would divide by 0
+
+
+@dataclass(frozen=True)
+class Common:
+    """What confident verdicts of one kind have in common."""
+
+    wrong: int  # mistakes
+    right: int  # correct verdicts
+    features: dict[str, Shares]
+
+
+def in_common(features: Mapping[str, np.ndarray], labels: np.ndarray, probability: np.ndarray) -> dict[str, Common]:
+    """Count how often each feature occurs among confident mistakes, and among correct verdicts of the same confidence.
 
     Confident are the pairs called duplicates with a probability above SURE, and
     those called different with one below 1 − SURE. The two are kept apart: they
@@ -203,50 +243,64 @@ def in_common(features: Mapping[str, np.ndarray], labels: np.ndarray, probabilit
         probability: (n,) of being duplicates.
 
     Returns:
-        By what was said, "duplicate" or "different": the number of mistakes
-        (`wrong`) and of correct verdicts (`right`), and under `features` by name the
-        share of both that have it, and the ratio of the shares (None where it would divide by 0).
+        What was found among the pairs called "duplicate", and among those called "different".
     """
     found = {}
     for said, sure, truth in (("duplicate", probability > SURE, 1), ("different", probability < 1 - SURE, 0)):
         wrong, right = sure & (labels != truth), sure & (labels == truth)
         shares = {}
         for name, has in features.items():
-            among = [float(has[which].mean()) if which.any() else None for which in (wrong, right)]
-            ratio = among[0] / among[1] if among[0] is not None and among[1] else None
-            shares[name] = {"wrong": among[0], "right": among[1], "ratio": ratio}
-        found[said] = {"wrong": int(wrong.sum()), "right": int(right.sum()), "features": shares}
+            a, b = (float(has[which].mean()) if which.any() else None for which in (wrong, right))
+            shares[name] = Shares(a, b, ratio=a / b if a is not None and b else None)
+        found[said] = Common(int(wrong.sum()), int(right.sum()), shares)
     return found
 
 
 # All of it
 
 
+@dataclass(frozen=True)
+class Examination:
+    """All that the report says of a model's verdicts."""
+
+    scores: Evaluation
+    slices: dict[str, dict[str, list[Slice]]]  # by what they are of, then by "unseen" and "all"
+    wrong: int  # pairs with their probability on the wrong side of one half
+    mistakes: list[Mistake]  # the most confident of them
+    in_common: dict[str, Common]
+    verdicts: Verdicts  # for figures
+    encoder: Beside | None  # the speed and size of an encoder, if one was set beside the model
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what examination.json holds: all but the single verdicts."""
+        found = {name: value for name, value in asdict(self).items() if name not in ("scores", "verdicts")}
+        for row in found["mistakes"]:
+            if row["question1"] is None:
+                del row["question1"], row["question2"]
+        if self.encoder is None:
+            del found["encoder"]
+        return {"scores": self.scores.to_dict(), **found}
+
+
 def examine(
-    setting: "Setting", others: Mapping[str, evaluate.Scorer] | None = None, *, text: bool = False
-) -> tuple[dict[str, Any], Verdicts]:
-    """Everything that the report says of a model's verdicts, as JSON; and the verdicts, for figures.
+    setting: Setting, folder: str, encoder: ComparedEncoder | None = None, *, text: bool = False
+) -> Examination:
+    """Look closely at a model's verdicts on labelled pairs.
 
     Args:
         setting: the model, the pairs and what the model was made from.
-        others: more scorers to set beside it, by name.
+        folder: of the model, whose size is compared with the encoder's.
+        encoder: a sentence encoder to set beside it.
         text: whether the mistakes come with their questions.
-
-    Returns:
-        `scores` as `evaluation.evaluate`; `slices` by what they are of, then by
-        "unseen" and "all"; the most confident `mistakes`; what confident mistakes have `in_common`.
     """
-    from siamese.pairs.clusters import Clusters
-
     model, pairs = setting.model, setting.pairs
-    scores = evaluate.evaluate(
-        model, pairs, threshold=setting.threshold, tuning=setting.tuning, training=setting.training, others=others
-    )
+    scores = evaluate_in(setting, {encoder.name: encoder.similarity} if encoder else {})
     similarity = model.similarity(pairs.question1, pairs.question2)
-    verdicts = Verdicts(pairs.labels, similarity, model.probability(similarity), scores["threshold"])
+    assert scores.threshold is not None
+    verdicts = Verdicts(pairs.labels, similarity, model.probability(similarity), scores.threshold)
     described = describe(pairs.question1, pairs.question2, model.tokenizer)
     clusters = Clusters(setting.training) if setting.training is not None else None
-    unseen, _ = evaluate.unseen_pairs(pairs, clusters)
+    unseen, _ = unseen_pairs(pairs, clusters)
     parts = {"unseen": unseen, "all": np.ones(len(pairs), bool)}
     values = {
         "length": (described.lengths.max(axis=1), LENGTHS),
@@ -254,9 +308,9 @@ def examine(
         "overlap": (described.overlap, OVERLAPS),
     }
     wrong = mistakes(verdicts.labels, verdicts.probability)
-    found: dict[str, Any] = {
-        "scores": scores,
-        "slices": {
+    return Examination(
+        scores=scores,
+        slices={
             what: {
                 part: slices(verdicts.take(which), value[which], bins)
                 for part, which in parts.items()
@@ -264,23 +318,24 @@ def examine(
             }
             for what, (value, bins) in values.items()
         },
-        "wrong": len(wrong),
-        "mistakes": [],
-        "in_common": in_common(described.features, verdicts.labels, verdicts.probability),
-    }
-    for i in wrong[:SHOWN].tolist():
-        row = {
-            "id": pairs.id[i] if pairs.id is not None else str(i + 1),
-            "unseen": None if unseen is None else bool(unseen[i]),
-            "label": int(pairs.labels[i]),
-            "similarity": float(similarity[i]),
-            "probability": float(verdicts.probability[i]),
-            "overlap": float(described.overlap[i]),
-            "words": described.lengths[i].tolist(),
-            "unknown": int(described.unknown[i]),
-            "features": [name for name, has in described.features.items() if has[i]],
-        }
-        found["mistakes"].append(
-            row | ({"question1": pairs.question1[i], "question2": pairs.question2[i]} if text else {})
-        )
-    return found, verdicts
+        wrong=len(wrong),
+        mistakes=[
+            Mistake(
+                id=pairs.id[i] if pairs.id is not None else str(i + 1),
+                unseen=None if unseen is None else bool(unseen[i]),
+                label=int(pairs.labels[i]),
+                similarity=float(similarity[i]),
+                probability=float(verdicts.probability[i]),
+                overlap=float(described.overlap[i]),
+                words=described.lengths[i].tolist(),
+                unknown=int(described.unknown[i]),
+                features=[name for name, has in described.features.items() if has[i]],
+                question1=pairs.question1[i] if text else None,
+                question2=pairs.question2[i] if text else None,
+            )
+            for i in wrong[:SHOWN].tolist()
+        ],
+        in_common=in_common(described.features, verdicts.labels, verdicts.probability),
+        verdicts=verdicts,
+        encoder=encoder.beside(setting, folder) if encoder else None,
+    )

@@ -1,10 +1,42 @@
 """Metrics of scored pairs. numpy only."""
 
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from siamese.model.calibration import calibration_error
+
 RECALLS = (0.5, 0.8, 0.9, 0.95)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """The metrics of scored pairs: of the verdicts at a threshold, and of the ranking.
+
+    None stands for a metric that is not defined: a ranking of pairs of one label, verdicts without a threshold, a
+    calibration without probabilities.
+    """
+
+    pairs: int
+    duplicates: int  # how many of them
+    accuracy: float | None
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    confusion: list[list[int]] | None  # [[true negatives, false positives], [false negatives, true positives]]
+    average_precision: float | None
+    roc_auc: float | None
+    threshold: float | None  # above it a score says duplicate
+    calibration_error: float | None  # mean distance of the probability from the share of duplicates, in 15 bins
+    precision_at_recall: dict[str, float]  # by each of RECALLS; empty if there is no duplicate
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the metrics by name, ready for JSON; no `calibration_error` if there were no probabilities."""
+        found = {field.name: getattr(self, field.name) for field in fields(Scores)}
+        if self.calibration_error is None:
+            del found["calibration_error"]
+        return found
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray) -> list[list[int]]:
@@ -86,16 +118,30 @@ def precision_by_prior(
     return np.divide(priors * recall, called, out=np.full(len(priors), np.nan), where=called > 0), recall
 
 
-def all_scores(labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, Any]:
-    """Every metric of scored pairs: verdicts at the threshold, and the ranking; None for what is not defined."""
-    return {
-        "pairs": len(labels),
-        "duplicates": int((labels == 1).sum()),
-        **verdict_scores(labels, scores > threshold),
-        "average_precision": _or_none(average_precision(labels, scores)),
-        "roc_auc": _or_none(roc_auc(labels, scores)),
-        "threshold": threshold,
-    }
+def all_scores(
+    labels: np.ndarray, scores: np.ndarray, threshold: float | None, probability: np.ndarray | None = None
+) -> Scores:
+    """Return every metric of scored pairs.
+
+    Args:
+        labels: (n,) 0 or 1, n ≥ 1.
+        scores: (n,) finite numbers; higher means more likely a duplicate.
+        threshold: above it a score says duplicate; None: no verdicts.
+        probability: (n,) 0 to 1, of being duplicates, for the calibration error.
+    """
+    verdicts: dict[str, Any] = dict.fromkeys(("accuracy", "precision", "recall", "f1", "confusion"))
+    if threshold is not None:
+        verdicts = verdict_scores(labels, scores > threshold)
+    return Scores(
+        pairs=len(labels),
+        duplicates=int((labels == 1).sum()),
+        **verdicts,
+        average_precision=_or_none(average_precision(labels, scores)),
+        roc_auc=_or_none(roc_auc(labels, scores)),
+        threshold=threshold,
+        calibration_error=None if probability is None else calibration_error(labels, probability),
+        precision_at_recall=precision_at_recall(labels, scores),
+    )
 
 
 def _or_none(value: float) -> float | None:

@@ -1,15 +1,21 @@
 """What `evaluate` and `examine` begin with: a model, the pairs to score, and the pairs that it was made from."""
 
-import sys
+import copy
+import warnings
 from dataclasses import dataclass
 
-from siamese.errors import UserError
-from siamese.evaluation import thresholds
+import numpy as np
+
+from siamese.errors import DataError, UserError
+from siamese.evaluation.thresholds import choose_threshold
 from siamese.model.calibration import HIGHEST, calibrate
 from siamese.model.model import SiameseModel
+from siamese.model.similarity import check_threshold
 from siamese.pairs import splits
 from siamese.pairs.clusters import shared_pairs
+from siamese.pairs.frames import PairsLike, name_of
 from siamese.pairs.pairs import Columns, Pairs
+from siamese.pairs.reading import QUORA
 
 
 @dataclass(frozen=True)
@@ -18,54 +24,49 @@ class Setting:
 
     model: SiameseModel
     pairs: Pairs
-    training: Pairs | None  # the pairs that it was trained on, where they are known
-    tuning: Pairs | None  # the pairs that thresholds are chosen on, where they are known
-    threshold: float | None  # chosen anew; None: the model's own
+    training: Pairs | None = None  # the pairs that it was trained on, if they are known
+    tuning: Pairs | None = None  # the pairs that thresholds are chosen on, if they are known
+    threshold: float | None = None  # of the model's verdicts; None: its own
 
 
 def setting(
     model: SiameseModel,
-    pairs: Pairs,
-    path: str,
+    pairs: PairsLike,
     *,
-    trained_on: str | None = None,
-    tune_on: str | None = None,
+    threshold: float | None = None,
+    tuning: PairsLike | None = None,
     goal: str | None = None,
-    columns: Columns,
+    training: PairsLike | None = None,
+    columns: Columns = QUORA,
 ) -> Setting:
-    """Find the pairs that a model was made from, and choose its threshold anew where pairs are given for that.
+    """Find the pairs that a model was made from, and choose its threshold again if pairs are given for that.
 
-    Where the pairs to score were used to make the model, a note on stderr says so.
-
-    Args:
-        model: the detector; with `tune_on` its calibration is replaced.
-        pairs, path: the pairs to score and their file.
-        trained_on: the file of its training pairs; None: the one that it remembers.
-        tune_on: the file of pairs to choose the threshold on and calibrate with.
-        goal: of that threshold, as in `evaluation.choose_threshold`; None: probability.
-        columns: the names of the files' columns.
-
-    Raises:
-        UserError: a file that cannot be used, or pairs to score among those of `tune_on`.
+    The arguments, errors and warnings are those of `evaluate`.
     """
+    if goal and tuning is None:
+        raise UserError("--goal is what a threshold is chosen for; it needs --tune-on PATH, the pairs to choose it on")
+    scored = splits.to_score(pairs, columns)
+    if not np.isin(scored.labels, (0, 1)).all():
+        raise DataError(f"{name_of(pairs)}: there are labels other than 0 and 1")
     known = splits.recall(model.facts)
-    training, tuning = (known.training, known.validation) if known else (None, None)
-    threshold = None
-    if trained_on:
-        training = splits.to_learn(trained_on, columns)
-    if tune_on:
-        tuning = splits.to_tune(tune_on, columns)
-        if count := shared_pairs(pairs, tuning):
+    learned, tuned = (known.training, known.validation) if known else (None, None)
+    if training is not None:
+        learned = splits.to_learn(training, columns)
+    if tuning is not None:
+        tuned = splits.to_tune(tuning, columns)
+        if count := shared_pairs(scored, tuned):
             raise UserError(
-                f"{tune_on}: {count} of its pairs are among those to score ({path}); "
+                f"{name_of(tuning)}: {count} of its pairs are among those to score; "
                 "a threshold is chosen on other pairs, or the scores flatter it"
             )
-        similarity = model.similarity(tuning.question1, tuning.question2)
-        threshold = min(thresholds.choose_threshold(tuning.labels, similarity, goal or "probability"), HIGHEST)
-        model.calibration = calibrate(tuning.labels, similarity)
-    for used, purpose in ((training, "train"), (None if tune_on else tuning, "choose the threshold")):
-        if used is not None and (count := shared_pairs(pairs, used)):
-            print(
-                f"note: {count} of the {len(pairs)} pairs were used to {purpose}; the scores flatter", file=sys.stderr
+        similarity = model.similarity(tuned.question1, tuned.question2)
+        if threshold is None:
+            threshold = min(choose_threshold(tuned.labels, similarity, goal or "probability"), HIGHEST)
+        model = copy.copy(model)
+        model.calibration = calibrate(tuned.labels, similarity)
+    for used, purpose in ((learned, "train"), (tuned if tuning is None else None, "choose the threshold")):
+        if used is not None and (count := shared_pairs(scored, used)):
+            warnings.warn(
+                f"{count} of the {len(scored)} pairs were used to {purpose}; the scores flatter", stacklevel=3
             )
-    return Setting(model, pairs, training, tuning, threshold)
+    return Setting(model, scored, learned, tuned, None if threshold is None else check_threshold(threshold))

@@ -37,8 +37,8 @@ def measure(model: SiameseModel, test: Pairs, unseen: np.ndarray) -> dict[str, A
     some = all_scores(labels, scores, model.threshold)
     drawings = np.random.default_rng(0).integers(0, len(labels), (RESAMPLES, len(labels)))
     return {
-        "all": {name: every[name] for name in METRICS},
-        "unseen": {name: some[name] for name in METRICS},
+        "all": {name: getattr(every, name) for name in METRICS},
+        "unseen": {name: getattr(some, name) for name in METRICS},
         "mining": mining_average_precision(model, test.take(np.flatnonzero(unseen))),
         "histogram": [np.histogram(scores[labels == label], BINS)[0].tolist() for label in (0, 1)],
         "resamples": [round(average_precision(labels[d], scores[d]), 5) if labels[d].any() else None for d in drawings],

@@ -45,6 +45,11 @@ def pairs_of(data: PairsLike, columns: Columns = QUORA, *, need: tuple[int, ...]
                          need=need)  # fmt: skip
 
 
+def name_of(data: PairsLike) -> str:
+    """Return what to call pairs in a message: the path of their file, or "the pairs"."""
+    return str(data) if isinstance(data, str | Path) else "the pairs"
+
+
 def _names(data: Frame) -> list[str]:
     names = [str(name) for name in data.columns]
     if twice := [name for name in names if names.count(name) > 1]:

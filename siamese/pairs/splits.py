@@ -10,6 +10,7 @@ import numpy as np
 from siamese.errors import DataError, UserError
 from siamese.pairs import huggingface
 from siamese.pairs.clusters import pair_keys
+from siamese.pairs.frames import PairsLike, name_of, pairs_of
 from siamese.pairs.pairs import Columns, Pairs
 from siamese.pairs.reading import read_pairs
 from siamese.system.files import sha256
@@ -130,27 +131,27 @@ def _training_part(pairs: Pairs, path: str) -> Pairs:
     return part or pairs
 
 
-def to_learn(path: str, columns: Columns) -> Pairs:
-    """The pairs of a file that a model was trained on: its training part where it has one, else all."""
-    return _training_part(read_pairs(path, columns, need=()), path)
+def to_learn(data: PairsLike, columns: Columns) -> Pairs:
+    """Return the pairs that a model was trained on: the training part if there is one, else all."""
+    return _training_part(pairs_of(data, columns, need=()), name_of(data))
 
 
-def to_score(path: str, columns: Columns) -> Pairs:
-    """The pairs of a file that an evaluation scores: its test part where it has one, else all.
+def to_score(data: PairsLike, columns: Columns) -> Pairs:
+    """Return the pairs that an evaluation scores: the test part if there is one, else all.
 
-    Where the file has no column `id`, a pair's is its number in the file, from 1.
+    If there is no column `id`, a pair's is its number, from 1.
     """
-    pairs = read_pairs(path, columns, need=())
+    pairs = pairs_of(data, columns, need=())
     if not len(pairs):
-        raise DataError(f"{path}: no usable pair to score")
+        raise DataError(f"{name_of(data)}: no usable pair to score")
     if pairs.id is None:
         pairs = replace(pairs, id=Texts.of(map(str, range(1, len(pairs) + 1))))
     return pairs.part("test") or pairs
 
 
-def to_tune(path: str, columns: Columns) -> Pairs:
-    """The pairs of a file that a threshold is chosen on: its validation part where it has one, else all."""
-    pairs = read_pairs(path, columns)
+def to_tune(data: PairsLike, columns: Columns) -> Pairs:
+    """Return the pairs that a threshold is chosen on: the validation part if there is one, else all."""
+    pairs = pairs_of(data, columns)
     return pairs.part("validation") or pairs
 
 

@@ -7,11 +7,12 @@ import numpy as np
 
 from siamese.config import PRETRAINED, Config, encoder_of
 from siamese.evaluation import metrics
+from siamese.evaluation.results import Evaluation
 from siamese.losses.registry import LOSSES
 from siamese.model.calibration import reliability
 from siamese.model.model import SiameseModel
 from siamese.pairs.splits import Datasets
-from siamese.report.tables import markdown_table, recall_table, text_table
+from siamese.report.tables import markdown, markdown_table, recall_table
 from siamese.system.files import write_text
 from siamese.system.program import program
 from siamese.text.tokenizer import Tokenizer
@@ -19,13 +20,13 @@ from siamese.text.tokenizer import Tokenizer
 HEAT_MAP_PAIRS = 32
 
 
-def write_report(model: SiameseModel, data: Datasets, result: dict[str, Any] | None, folder: Path) -> None:
+def write_report(model: SiameseModel, data: Datasets, result: Evaluation | None, folder: Path) -> None:
     """Write report.md and its figures.
 
     Args:
         model: the trained model; its facts hold the history.
         data: what it was trained on; the figures show the validation pairs.
-        result: `evaluation.evaluate` of the test pairs, where there are any.
+        result: the evaluation of the test pairs, if there are any.
         folder: where, such as the model folder.
     """
     from siamese.report import plots
@@ -62,12 +63,12 @@ def write_report(model: SiameseModel, data: Datasets, result: dict[str, Any] | N
     )
 
 
-def write_card(model: SiameseModel, data: Datasets, result: dict[str, Any] | None, folder: Path, about: str) -> None:
+def write_card(model: SiameseModel, data: Datasets, result: Evaluation | None, folder: Path, about: str) -> None:
     """Write README.md, the model card, into the model folder: `about`, then what `card` says, then the test pairs."""
     write_text(folder / "README.md", f"{about}\n{card(model, data)}\n{_test_section(result)}".rstrip() + "\n")
 
 
-def _test_section(result: dict[str, Any] | None) -> str:
+def _test_section(result: Evaluation | None) -> str:
     return f"## Test pairs\n\n{markdown_table(result)}\n{recall_table(result)}\n" if result else ""
 
 
@@ -141,16 +142,14 @@ def _loss(config: Config, name: str) -> str:
 
 
 def _epochs(history: list[dict[str, Any]]) -> str:
-    lines = ["| epoch | loss | average precision | ROC AUC | accuracy | seconds | pairs/s |", "|--:|" + "--:|" * 6]
+    rows = [["epoch", "loss", "average precision", "ROC AUC", "accuracy", "seconds", "pairs/s"]]
     for r in history:
-        lines.append(
-            f"| {r['epoch']} | {r['loss']:.4f} | {r['average_precision']:.4f} | {r['roc_auc']:.4f} "
-            f"| {r['accuracy']:.4f} | {r['seconds']:.1f} | {r['pairs_per_second']:,.0f} |"
-        )
-    return "\n".join(lines) + "\n"
+        scores = [f"{r[name]:.4f}" for name in ("loss", "average_precision", "roc_auc", "accuracy")]
+        rows.append([str(r["epoch"]), *scores, f"{r['seconds']:.1f}", f"{r['pairs_per_second']:,.0f}"])
+    return markdown(rows, text=0)
 
 
-def summary(model: SiameseModel, result: dict[str, Any] | None, folder: str) -> str:
+def summary(model: SiameseModel, result: Evaluation | None, folder: str) -> str:
     """What training prints at its end: the scores, where the model is, what to try next."""
     scores = model.facts["validation"]
     history = model.facts["history"]
@@ -161,7 +160,7 @@ def summary(model: SiameseModel, result: dict[str, Any] | None, folder: str) -> 
         f"accuracy {scores['accuracy']:.3f} at threshold {model.threshold:.3f}"
     ]
     if result:
-        lines += ["", "test pairs:", text_table(result)]
+        lines += ["", "test pairs:", str(result)]
     quoted = f'"{folder}"' if " " in folder else folder
     model_option = "" if folder == "models/latest" else f" --model {quoted}"
     lines += [

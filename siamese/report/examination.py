@@ -3,10 +3,10 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
-from siamese.evaluation.examination import SHOWN, SURE, Verdicts
-from siamese.evaluation.metrics import RECALLS
+from siamese.evaluation.examination import SHOWN, SURE, Common, Examination, Slice
+from siamese.evaluation.metrics import RECALLS, Scores
+from siamese.evaluation.results import OURS, Evaluation
 from siamese.model.calibration import reliability
 from siamese.report import plots
 from siamese.report.tables import markdown, markdown_table
@@ -17,51 +17,48 @@ STRIKING = 1.5  # ratio of shares from which the report names a feature
 LEAST = 5  # pairs that must have it for that
 
 
-def write(found: dict[str, Any], verdicts: Verdicts, folder: Path, model: str, data: str, command: str) -> None:
+def write(found: Examination, folder: Path, model: str, data: str, command: str) -> None:
     """Write the report.
 
     Args:
-        found: `examination.examine`; with `encoder` (`against.speeds` and sizes) where one was set beside the model.
-        verdicts: of the model, for the figures.
+        found: what `examine` found.
         folder: where to.
         model, data, command: the model folder, the pairs' file and the command line, as they were given.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    plots.slices(found["slices"], folder / "slices.png")
-    plots.reliability(reliability(verdicts.labels, verdicts.probability), folder / "reliability.png")
-    panels = {CALLED[said]: common["features"] for said, common in found["in_common"].items()}
-    plots.features(panels, folder / "features.png")
-    scores = found["scores"]
+    plots.slices(found.slices, folder / "slices.png")
+    plots.reliability(reliability(found.verdicts.labels, found.verdicts.probability), folder / "reliability.png")
+    plots.features({CALLED[said]: common.features for said, common in found.in_common.items()}, folder / "features.png")
+    scores = found.scores
     write_text(
         folder / "examination.md",
-        f"# A close look at a model\n\n`{model}` on `{data}`: {scores['pairs']:,} pairs, "
-        f"{scores['duplicates'] / scores['pairs']:.1%} of them duplicates; threshold {scores['threshold']:.3f}. "
+        f"# A close look at a model\n\n`{model}` on `{data}`: {scores.pairs:,} pairs, "
+        f"{scores.duplicates / scores.pairs:.1%} of them duplicates; threshold {scores.threshold:.3f}. "
         f"Made by `{command}`.\n\n"
         f"## Beside the baselines\n\n{markdown_table(scores)}\n{_ranking_table(scores)}\n"
         "The calibration error is that of 15 bins; a baseline's probability and threshold come from the pairs "
         "that the model's come from.\n\n![probability and truth](reliability.png)\n"
         f"{_encoder(found)}\n## By kind of pair\n\n![scores by kind of pair](slices.png)\n\n"
         "Average precision rises with the share of duplicates in a slice; ROC AUC does not depend on it.\n"
-        f"{_slices(found['slices'])}\n{_mistakes(found)}\n{_in_common(found['in_common'])}",
+        f"{_slices(found.slices)}\n{_mistakes(found)}\n{_in_common(found.in_common)}",
     )
-    write_text(folder / "examination.json", json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / "examination.json", json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n")
 
 
-def summary(found: dict[str, Any], folder: Path) -> str:
+def summary(found: Examination, folder: Path) -> str:
     """What the command prints."""
-    part = found["scores"]["unseen"] or found["scores"]
-    name = "unseen" if found["scores"]["unseen"] else "all"
+    name, part = next(iter(found.scores.slices().items()))
     lines = [
-        f"{name} pairs: average precision {_number(part['average_precision'])}, "
-        f"ROC AUC {_number(part['roc_auc'])}, accuracy {part['accuracy']:.3f} ({part['pairs']:,} pairs)"
+        f"{name} pairs: average precision {_number(part.average_precision)}, "
+        f"ROC AUC {_number(part.roc_auc)}, accuracy {part.accuracy:.3f} ({part.pairs:,} pairs)"
     ]
-    if encoder := found.get("encoder"):
-        row = part["baselines"][encoder["name"]]
+    if encoder := found.encoder:
+        row = part.baselines[encoder.name]
         lines.append(
-            f"{encoder['name']}: average precision {_number(row['average_precision'])}, "
-            f"ROC AUC {_number(row['roc_auc'])}; the model is {encoder['ratio']:.0f} times as fast"
+            f"{encoder.name}: average precision {_number(row.average_precision)}, "
+            f"ROC AUC {_number(row.roc_auc)}; the model is {encoder.ratio:.0f} times as fast"
         )
-    lines += [_sentence(said, common) for said, common in found["in_common"].items()]
+    lines += [_sentence(said, common) for said, common in found.in_common.items()]
     return "\n".join((*lines, "", f"{folder / 'examination.md'} written"))
 
 
@@ -74,46 +71,38 @@ def _text(text: str) -> str:
     return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
 
 
-def _ranking_table(scores: dict[str, Any]) -> str:
-    """Calibration error and precision at recall of the model and of every baseline that ranks."""
+def _ranking_table(scores: Evaluation) -> str:
+    """Calibration error and precision at recall of the model and of every baseline."""
     rows = [["pairs", "", "calibration error", *(f"precision at recall {recall:g}" for recall in RECALLS)]]
-    for label, part in (("unseen", scores["unseen"]), ("all", scores)):
-        if not part:
-            continue
-        for name, row in (("this model", part), *part["baselines"].items()):
-            if "precision_at_recall" in row:
-                found = row["precision_at_recall"]
-                cells = [_number(found.get(f"{recall:g}")) for recall in RECALLS]
-                rows.append([label, name, _number(row.get("calibration_error")), *cells])
-                label = ""
+    for label, part in scores.slices().items():
+        scorers: dict[str, Scores] = {OURS: part, **part.baselines}
+        for i, (name, row) in enumerate(scorers.items()):
+            cells = [_number(row.precision_at_recall.get(f"{recall:g}")) for recall in RECALLS]
+            rows.append(["" if i else label, name, _number(row.calibration_error), *cells])
     return markdown(rows, text=2)
 
 
-def _encoder(found: dict[str, Any]) -> str:
-    encoder = found.get("encoder")
+def _encoder(found: Examination) -> str:
+    encoder, scores = found.encoder, found.scores
     if not encoder:
         return ""
     rows = [["", "questions/s", "MB on disk", "average precision, unseen", "average precision, all", "ROC AUC, all"]]
-    scores = found["scores"]
     for name, speed, size in (
-        ("this model", encoder["ours"], encoder["our_bytes"]),
-        (encoder["name"], encoder["theirs"], encoder["their_bytes"]),
+        (OURS, encoder.ours, encoder.our_bytes),
+        (encoder.name, encoder.theirs, encoder.their_bytes),
     ):
-        all_pairs, unseen = (
-            (part if name == "this model" else part["baselines"][name]) if part else {}
-            for part in (scores, scores["unseen"])
-        )
-        precisions = [_number(row.get("average_precision")) for row in (unseen, all_pairs)]
-        size = "–" if size is None else f"{size / 1e6:.1f}"
-        rows.append([name, f"{speed:,.0f}", size, *precisions, _number(all_pairs["roc_auc"])])
+        found_of = {what: part.rows()[name] for what, part in scores.slices().items()}
+        precision = [_number(found_of.get(what, {}).get("average_precision")) for what in ("unseen", "all")]
+        on_disk = "–" if size is None else f"{size / 1e6:.1f}"
+        rows.append([name, f"{speed:,.0f}", on_disk, *precision, _number(found_of["all"]["roc_auc"])])
     return (
-        f"\n## Beside {encoder['name']}\n\n{markdown(rows, text=1)}\n"
-        f"The model is **{encoder['ratio']:.0f} times** as fast: both encoded {encoder['questions']} questions of "
-        f"these pairs in turn, {encoder['rounds']} rounds, one thread each; medians.\n"
+        f"\n## Beside {encoder.name}\n\n{markdown(rows, text=1)}\n"
+        f"The model is **{encoder.ratio:.0f} times** as fast: both encoded {encoder.questions} questions of "
+        f"these pairs in turn, {encoder.rounds} rounds, one thread each; medians.\n"
     )
 
 
-def _slices(panels: dict[str, dict[str, list[dict[str, Any]]]]) -> str:
+def _slices(panels: dict[str, dict[str, list[Slice]]]) -> str:
     titles = {
         "length": "By the words of the longer question",
         "unknown words": "By the words of the pair that the model does not know",
@@ -125,9 +114,8 @@ def _slices(panels: dict[str, dict[str, list[dict[str, Any]]]]) -> str:
         rows = [head]
         for part, found in parts.items():
             for row in found:
-                numbers = (row[key] for key in ("accuracy", "average_precision", "roc_auc", "mean_probability"))
-                share = f"{row['duplicates']:.1%}"
-                rows.append([part, row["slice"], f"{row['pairs']:,}", share, *map(_number, numbers)])
+                numbers = (row.accuracy, row.average_precision, row.roc_auc, row.mean_probability)
+                rows.append([part, row.slice, f"{row.pairs:,}", f"{row.duplicates:.1%}", *map(_number, numbers)])
                 part = ""
         text += f"\n### {titles[what]}\n\n{markdown(rows, text=2)}"
     return (
@@ -136,41 +124,40 @@ def _slices(panels: dict[str, dict[str, list[dict[str, Any]]]]) -> str:
     )
 
 
-def _mistakes(found: dict[str, Any]) -> str:
+def _mistakes(found: Examination) -> str:
     title = f"## The {SHOWN} most confident mistakes\n\n"
-    if not found["mistakes"]:
+    if not found.mistakes:
         return title + "There is no mistake.\n"
     rows = [
         ["id", "what they look like", "label", "unseen", "similarity", "probability", "overlap", "words", "unknown"]
     ]
     texts = [["id", "question 1", "question 2"]]
-    for row in found["mistakes"]:
-        unseen = {None: "–", True: "yes", False: "no"}[row["unseen"]]
+    for row in found.mistakes:
         rows.append(
             [
-                _text(row["id"]),
-                ", ".join(row["features"]) or "–",
-                str(row["label"]),
-                unseen,
-                *(_number(row[key]) for key in ("similarity", "probability", "overlap")),
-                "/".join(map(str, row["words"])),
-                str(row["unknown"]),
+                _text(row.id),
+                ", ".join(row.features) or "–",
+                str(row.label),
+                {None: "–", True: "yes", False: "no"}[row.unseen],
+                *map(_number, (row.similarity, row.probability, row.overlap)),
+                "/".join(map(str, row.words)),
+                str(row.unknown),
             ]
         )
-        if "question1" in row:
-            texts.append([_text(row[key]) for key in ("id", "question1", "question2")])
+        if row.question1 is not None and row.question2 is not None:
+            texts.append([_text(row.id), _text(row.question1), _text(row.question2)])
     shown = f"\n{markdown(texts, text=3)}" if len(texts) > 1 else ""
-    missed = sum(row["label"] for row in found["mistakes"])
-    counts = Counter(name for row in found["mistakes"] for name in row["features"]).most_common()
+    missed = sum(row.label for row in found.mistakes)
+    counts = Counter(name for row in found.mistakes for name in row.features).most_common()
     frequent = "; ".join(f"{name} ({count})" for name, count in counts if count > 1)
     return (
-        f"{title}Of {found['wrong']:,} pairs with their probability on the wrong side of one half, those furthest from "
+        f"{title}Of {found.wrong:,} pairs with their probability on the wrong side of one half, those furthest from "
         f"it. Label 1: people call them duplicates.\n\n{markdown(rows, text=2)}{shown}\n"
         f"Missed duplicates: {missed} of {len(rows) - 1}. What occurs more than once: {frequent or 'nothing'}.\n"
     )
 
 
-def _in_common(found: dict[str, Any]) -> str:
+def _in_common(found: dict[str, Common]) -> str:
     text = (
         "## What confident mistakes have in common\n\n"
         f"All verdicts with a probability beyond {SURE:g} (or below {1 - SURE:.1g}), the right ones for comparison; "
@@ -179,31 +166,30 @@ def _in_common(found: dict[str, Any]) -> str:
     head = ["", *(f"{called}: {what}" for called in CALLED.values() for what in ("wrong", "right", "ratio"))]
     rows = [head, ["verdicts"]]
     for common in found.values():
-        rows[1] += [f"{common['wrong']:,}", f"{common['right']:,}", ""]
-    for name in found["duplicate"]["features"]:
-        cells = [common["features"][name] for common in found.values()]
+        rows[1] += [f"{common.wrong:,}", f"{common.right:,}", ""]
+    for name in found["duplicate"].features:
         rows.append([name])
-        for cell in cells:
-            shares = ("–" if cell[key] is None else f"{cell[key]:.1%}" for key in ("wrong", "right"))
-            rows[-1] += [*shares, _number(cell["ratio"], 2)]
+        for common in found.values():
+            cell = common.features[name]
+            shares = ("–" if share is None else f"{share:.1%}" for share in (cell.wrong, cell.right))
+            rows[-1] += [*shares, _number(cell.ratio, 2)]
     sentences = "\n".join(f"- {_sentence(said, common)}" for said, common in found.items())
     return f"{text}{markdown(rows, text=1)}\n{sentences}\n"
 
 
-def _sentence(said: str, common: dict[str, Any]) -> str:
+def _sentence(said: str, common: Common) -> str:
     """The features whose shares differ most between mistakes and right verdicts, where enough pairs have them."""
     more: list[str] = []
     less: list[str] = []
-    for name, row in sorted(common["features"].items(), key=lambda item: -(item[1]["ratio"] or 0)):
-        if row["ratio"] is None:
+    for name, row in sorted(common.features.items(), key=lambda item: -(item[1].ratio or 0)):
+        if row.ratio is None or row.wrong is None or row.right is None:
             continue
-        shares = f"{name} ({row['wrong']:.0%} against {row['right']:.0%})"
-        if row["ratio"] >= STRIKING and row["wrong"] * common["wrong"] >= LEAST:
+        shares = f"{name} ({row.wrong:.0%} against {row.right:.0%})"
+        if row.ratio >= STRIKING and row.wrong * common.wrong >= LEAST:
             more.append(shares)
-        if row["ratio"] <= 1 / STRIKING and row["right"] * common["right"] >= LEAST:
+        if row.ratio <= 1 / STRIKING and row.right * common.right >= LEAST:
             less.insert(0, shares)
     named = [f"{word} often {', '.join(found[:3])}" for word, found in (("more", more), ("less", less)) if found]
-    return (
-        f"{common['wrong']:,} confident mistakes among pairs {CALLED[said]}; beside {common['right']:,} right ones, "
-        + ("; ".join(named) or f"no feature is {STRIKING} times as frequent or as rare")
+    return f"{common.wrong:,} confident mistakes among pairs {CALLED[said]}; beside {common.right:,} right ones, " + (
+        "; ".join(named) or f"no feature is {STRIKING} times as frequent or as rare"
     )

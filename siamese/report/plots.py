@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -11,6 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from siamese.system.files import replacing
+
+if TYPE_CHECKING:
+    from siamese.evaluation.examination import Shares, Slice
 
 DUPLICATE, OTHER, LINE = "#1b7f5f", "#c2552d", "#3b4a6b"  # told apart by colour-blind readers too
 SERIES, MARKERS = (LINE, OTHER, DUPLICATE), "osv^DPX*"
@@ -237,7 +240,7 @@ def by_prior(priors: np.ndarray, found: dict[str, tuple[np.ndarray, np.ndarray]]
     _save(figure, path)
 
 
-def slices(panels: dict[str, dict[str, list[dict[str, Any]]]], path: Path) -> None:
+def slices(panels: "dict[str, dict[str, list[Slice]]]", path: Path) -> None:
     """Scores by kind of pair: a row of panels for each part of the pairs, a column for each way to slice them.
 
     Args:
@@ -249,10 +252,10 @@ def slices(panels: dict[str, dict[str, list[dict[str, Any]]]], path: Path) -> No
     for (what, by_part), column in zip(panels.items(), grid.T):
         for part, axes in zip(parts, column):
             rows = by_part.get(part, [])
-            names = [row["slice"] for row in rows]
+            names = [row.slice for row in rows]
 
-            def values(key: str, rows: list[dict[str, Any]] = rows) -> list[float]:
-                return [np.nan if row[key] is None else row[key] for row in rows]
+            def values(key: str, rows: "list[Slice]" = rows) -> list[float]:
+                return [np.nan if getattr(row, key) is None else getattr(row, key) for row in rows]
 
             axes.bar(names, values("share"), color="grey", alpha=0.3, label="share of the pairs")
             axes.plot(names, values("duplicates"), color="black", marker="_", ms=14, ls="", label="share of duplicates")
@@ -265,18 +268,18 @@ def slices(panels: dict[str, dict[str, list[dict[str, Any]]]], path: Path) -> No
     _save(figure, path)
 
 
-def features(panels: dict[str, dict[str, dict[str, float | None]]], path: Path) -> None:
+def features(panels: "dict[str, dict[str, Shares]]", path: Path) -> None:
     """How frequent features are among confident mistakes and among verdicts that are right.
 
     Args:
-        panels: by title, then by feature: its shares `wrong` and `right`, None where there is no such verdict.
+        panels: by title, then by feature.
     """
     names = list(next(iter(panels.values())))
     figure = Figure(figsize=(5 * len(panels) + 2, 1.4 + 0.36 * len(names)), layout="constrained")
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (title, rows) in zip(grid, panels.items()):
         for shift, key, colour, label in ((-0.19, "wrong", OTHER, "mistakes"), (0.19, "right", DUPLICATE, "right")):
-            shares = [100 * (rows[name][key] or 0.0) for name in names]
+            shares = [100 * (getattr(rows[name], key) or 0.0) for name in names]
             axes.barh(np.arange(len(names)) + shift, shares, 0.36, color=colour, label=label)
         axes.set(title=title, xlabel="% of the verdicts")
         axes.set_yticks(np.arange(len(names)), names)

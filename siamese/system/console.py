@@ -46,6 +46,12 @@ def check_streams() -> int:
     return 0
 
 
+def note(message: Warning | str, *_: object) -> None:
+    """Print a note on stderr; in place of `warnings.showwarning`, a warning without its line of code."""
+    with suppress(OSError):
+        print(f"note: {message}", file=sys.stderr)
+
+
 def fail(message: str) -> int:
     """Tell of an error of the user's; its exit code."""
     with suppress(OSError):  # stderr may be full or unread too

@@ -216,7 +216,7 @@ def train(
     model.facts = {
         "history": run.history,
         "chosen_threshold": chosen,  # on the validation pairs; the threshold in use unless the recipe fixes one
-        "validation": all_scores(validation.labels, similarity, model.threshold),
+        "validation": all_scores(validation.labels, similarity, model.threshold).to_dict(),
     }
     return model
 
@@ -261,7 +261,7 @@ def validation_scores(model: SiameseModel, validation: Pairs) -> dict[str, float
     """What an epoch's record says of the validation pairs; the accuracy is at the best threshold for them."""
     similarity = model.similarity(validation.question1, validation.question2)
     scores = all_scores(validation.labels, similarity, choose_threshold(validation.labels, similarity))
-    return {name: scores[name] for name in VALIDATION}
+    return {name: getattr(scores, name) for name in VALIDATION}
 
 
 def _check_labels(config: Config, labels: np.ndarray, validation: Pairs) -> Config:

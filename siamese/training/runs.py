@@ -7,7 +7,8 @@ from typing import Any
 
 from siamese.config import Config
 from siamese.errors import DivergedError, UserError
-from siamese.evaluation import evaluate
+from siamese.evaluation.evaluate import evaluate_in
+from siamese.evaluation.setting import Setting
 from siamese.model.model import SiameseModel
 from siamese.pairs import splits
 from siamese.pairs.splits import Datasets, Source
@@ -73,7 +74,7 @@ def train_in_folder(
             model.facts["data"] = splits.remember(source)
             result = None
             if parts.test is not None:
-                result = evaluate.evaluate(model, parts.test, tuning=parts.validation, training=parts.training)
+                result = evaluate_in(Setting(model, parts.test, parts.training, parts.validation))
             model.save(folder)
             card.write_report(model, parts, result, folder)
             card.write_card(model, parts, result, folder, "# A detector of duplicate questions\n")

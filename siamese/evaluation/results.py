@@ -1,0 +1,97 @@
+"""The result of an evaluation: typed attributes, JSON, a DataFrame, or a table of text."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from siamese.evaluation.metrics import Scores
+from siamese.system.optional import optional
+
+if TYPE_CHECKING:
+    import pandas
+
+COLUMNS = ("accuracy", "precision", "recall", "f1", "average_precision", "roc_auc", "threshold")  # of a table
+OURS = "this model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared(Scores):
+    """The scores of a model on some pairs, and those of the baselines on the same pairs."""
+
+    majority: float  # accuracy of giving every pair the more frequent label
+    baselines: dict[str, Scores]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the metrics by name, ready for JSON, and those of each baseline under "baselines"."""
+        rows = self.rows()
+        return {**rows.pop(OURS), "baselines": rows}
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """Return the metrics of each scorer by its name, the model's first."""
+        return {
+            OURS: Scores.to_dict(self),
+            "majority": {"accuracy": self.majority},
+            **{name: scores.to_dict() for name, scores in self.baselines.items()},
+        }
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Evaluation(Compared):
+    """The scores of a model and the baselines on labelled pairs; `print` shows them as a table.
+
+    The attributes are the names of `evaluate --json`: `result.accuracy`, `result.unseen.average_precision`,
+    `result.baselines["tf-idf"].roc_auc`.
+    """
+
+    unseen: Compared | None  # the same over the pairs of which neither question was trained on, if those are known
+    unseen_from: str  # how unseen pairs were found, or why they were not
+
+    def slices(self) -> dict[str, Compared]:
+        """Return the unseen pairs, if they are known, and all pairs, by name."""
+        return ({"unseen": self.unseen} if self.unseen else {}) | {"all": self}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `evaluate --json` prints."""
+        unseen = self.unseen.to_dict() if self.unseen else None
+        return {**super().to_dict(), "unseen_from": self.unseen_from, "unseen": unseen}
+
+    def to_frame(self) -> "pandas.DataFrame":
+        """Return a DataFrame: a row for each slice of the pairs and each scorer, a column for each metric."""
+        rows = [
+            {"slice": name, "scorer": scorer, "pairs": part.pairs, "duplicates": part.duplicates, **row}
+            for name, part in self.slices().items()
+            for scorer, row in part.rows().items()
+        ]
+        names = ["slice", "scorer", "pairs", "duplicates", *COLUMNS, "calibration_error"]
+        return optional("pandas", "to_frame", "pandas").DataFrame(rows, columns=names)
+
+    def table(self) -> list[list[str]]:
+        """Return the rows of a table, a heading first: the unseen pairs as the headline, then all."""
+        rows = [["pairs", "", *(name.replace("_", " ") for name in COLUMNS)]]
+        for name, part in self.slices().items():
+            label = f"{name} ({part.pairs:,}, {part.duplicates / part.pairs:.1%} duplicates)"
+            for scorer, row in part.rows().items():
+                cells = ["–" if row.get(column) is None else f"{row[column]:.3f}" for column in COLUMNS]
+                rows.append([label, scorer, *cells])
+                label = ""
+        return rows
+
+    def note(self) -> str:
+        """Return what a reader of the table must know: the calibration error, and what "unseen" means here."""
+        errors = ", ".join(f"{name} {part.calibration_error:.3f}" for name, part in self.slices().items())
+        calibration = f"calibration error of the probability (15 bins): {errors}"
+        if self.unseen:
+            meaning = f"unseen: neither question was trained on ({self.unseen_from}); this is what a new user meets."
+        else:
+            meaning = f"unseen pairs (neither question trained on): {self.unseen_from}"
+        return f"{calibration}\n{meaning}"
+
+    def __str__(self) -> str:
+        rows = self.table()
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        lines = [
+            "  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths)))
+            for row in rows
+        ]
+        return "\n".join(line.rstrip() for line in lines) + f"\n{self.note()}"
+
+    __repr__ = __str__
