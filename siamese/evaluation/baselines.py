@@ -11,6 +11,7 @@ from siamese.model.calibration import calibrate
 from siamese.model.model import SiameseModel
 from siamese.pairs.clusters import Clusters
 from siamese.pairs.pairs import Pairs
+from siamese.system.optional import optional
 
 Scorer = Callable[[Sequence[str], Sequence[str]], np.ndarray]  # questions 1 and 2 of n pairs to (n,) scores
 
@@ -62,9 +63,8 @@ def baselines(
 
 def tfidf_similarity(questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
     """Return the cosine of TF-IDF vectors over words, their weights taken from these questions; (n,)."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    vectorizer = TfidfVectorizer(token_pattern=r"\w+")
+    text = optional("sklearn.feature_extraction.text", "evaluate")
+    vectorizer = text.TfidfVectorizer(token_pattern=r"\w+")
     try:
         vectors = vectorizer.fit_transform([*questions1, *questions2])
     except ValueError:  # no question has a word

@@ -62,7 +62,7 @@ class Evaluation(Compared):
             for scorer, row in part.rows().items()
         ]
         names = ["slice", "scorer", "pairs", "duplicates", *COLUMNS, "calibration_error"]
-        return optional("pandas", "to_frame", "pandas").DataFrame(rows, columns=names)
+        return optional("pandas", "to_frame").DataFrame(rows, columns=names)
 
     def table(self) -> list[list[str]]:
         """Return the rows of a table, a heading first: the unseen pairs as the headline, then all."""
