@@ -1,6 +1,5 @@
 """Shared by all tests: outside data, a small file of pairs, a tiny model, and hypothesis with fixed examples."""
 
-import csv
 import hashlib
 import json
 import os
@@ -13,10 +12,10 @@ from typing import Any
 
 import pytest
 from commands import Command
+from files import QUESTIONS, Room, read_csv, write_csv
 from hypothesis import settings
 
 SHARED = Path(__file__).parents[2] / "shared"
-QUESTIONS = Path(__file__).parents[1] / "data" / "questions.csv"
 
 # Read when torch is first loaded: where others use the cores too, the threads of small
 # steps would wait for each other in loops, two seconds a step instead of ten milliseconds.
@@ -66,12 +65,8 @@ def course() -> dict[str, Any]:
 def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pairs among the first ten intents of data/questions.csv, in its three parts; not to be changed."""
     path = tmp_path_factory.mktemp("pairs") / "small.csv"
-    with open(QUESTIONS, encoding="utf-8", newline="") as source, open(path, "w", encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(source)
-        writer = csv.DictWriter(file, rows.fieldnames or [])
-        writer.writeheader()
-        writer.writerows(row for row in rows if max(int(row["qid1"]), int(row["qid2"])) <= 90)
-    return path
+    rows = [row for row in read_csv(QUESTIONS) if max(int(row["qid1"]), int(row["qid2"])) <= 90]
+    return write_csv(path, [list(row.values()) for row in rows], ",".join(rows[0]))
 
 
 @pytest.fixture(scope="session")
@@ -124,21 +119,6 @@ def steep(tiny_model: Path, tmp_path: Path) -> Path:
     model.calibration, model.threshold = Calibration(20.0, -10.0, 0.5), 0.5
     model.save(tmp_path / "steep")
     return tmp_path / "steep"
-
-
-class Room:
-    """A small file system, in memory, that can be filled."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def fill(self, but: int = 0) -> None:
-        with open(self.folder / "rest", "ab", buffering=0) as file:
-            while (count := os.statvfs(self.folder).f_bavail * os.statvfs(self.folder).f_bsize - but) > 0:
-                file.write(bytes(count))
-
-    def make(self) -> None:
-        (self.folder / "rest").unlink()
 
 
 @pytest.fixture()

@@ -1,6 +1,5 @@
 """The commands as they are typed: what they print, what they write, and how they fail."""
 
-import csv
 import json
 import re
 import shlex
@@ -8,13 +7,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import matplotlib.image
 import pytest
 from commands import Command, Typed
+from files import read_csv, write_csv
 from sklearn.metrics import average_precision_score, confusion_matrix, f1_score, precision_score, roc_auc_score
 
 from siamese import SiameseModel
@@ -43,32 +43,21 @@ def start(*words: object) -> subprocess.Popen[str]:
     return subprocess.Popen(line, stdout=pipe, stderr=pipe, text=True, encoding="utf-8", cwd=ROOT)
 
 
+def numbered(count: int) -> list[list[object]]:
+    """Pairs of different questions, every second one a duplicate."""
+    return [[f"what is number {i}", f"tell me number {i + i % 2}", i % 2] for i in range(count)]
+
+
 def finish(*words: object) -> tuple[int, str, str]:
     process = start(*words)
     out, err = process.communicate(timeout=100)
     return process.returncode, out, err
 
 
-def write(path: Path, rows: Sequence[Sequence[object]], names: str = "question1,question2,is_duplicate") -> Path:
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([names.split(","), *rows])
-    return path
-
-
-def numbered(count: int) -> list[list[object]]:
-    """Pairs of different questions, every second one a duplicate."""
-    return [[f"what is number {i}", f"tell me number {i + i % 2}", i % 2] for i in range(count)]
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def split_off(small_file: Path, part: str, path: Path) -> Path:
     """The pairs of one part, in a file without a column `split`."""
-    rows = [row for row in rows_of(small_file) if row["split"] == part]
-    return write(path, [[row["question1"], row["question2"], row["is_duplicate"]] for row in rows])
+    rows = [row for row in read_csv(small_file) if row["split"] == part]
+    return write_csv(path, [[row["question1"], row["question2"], row["is_duplicate"]] for row in rows])
 
 
 # Training
@@ -166,7 +155,7 @@ def test_the_next_step_works_as_printed(trained: tuple[Path, str, str], command:
 
 def test_train_on_groups_and_other_names(command: Command, tmp_path: Path) -> None:
     groups = [[text.format(i), f"g{i}"] for i in range(30) for text in ("what is {}", "say what {} is", "define {}")]
-    path = write(tmp_path / "groups.csv", groups, "text,meaning")
+    path = write_csv(tmp_path / "groups.csv", groups, "text,meaning")
     names = ("--question", "text", "--group", "meaning")
     code, out, err = command("train", "--data", path, *names, "--out", tmp_path / "m", "--epochs", 1)
     assert code == 0, err
@@ -234,7 +223,7 @@ def test_a_recipe_that_cannot_be(command: Command, small_file: Path, tmp_path: P
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
-    data = write(tmp_path / "pairs.csv", numbered(60))
+    data = write_csv(tmp_path / "pairs.csv", numbered(60))
     line = ["run.py", "train", "--data", data, "--out", tmp_path / "my model", "--epochs", "100000"]
     first = 0
     for _ in range(2):
@@ -342,7 +331,7 @@ def test_predict_a_file_with_a_prior(command: Command, steep: Path, small_file: 
     words = ("predict", "--file", small_file, "--model", steep, "--out", out_path, "--prior")
     code, out, err = command(*words, 0.01)
     assert (code, err) == (0, "")
-    scored = rows_of(out_path)
+    scored = read_csv(out_path)
     similarity = [float(row["similarity"]) for row in scored]
     assert [float(row["probability"]) for row in scored] == pytest.approx(
         model.calibration.probability(similarity, 0.01).tolist(), abs=2e-5
@@ -352,7 +341,7 @@ def test_predict_a_file_with_a_prior(command: Command, steep: Path, small_file: 
     assert out == f"{len(scored)} pairs, {sum(verdicts)} of them duplicates, written to {out_path}\n"
     assert 0 < sum(verdicts) < sum(s > 0.5 for s in similarity)
     assert command(*words, 0.01, "--threshold", 0.5)[0] == 0
-    restated = rows_of(out_path)
+    restated = read_csv(out_path)
     assert [row["probability"] for row in restated] == [row["probability"] for row in scored]
     assert [row["is_duplicate"] == "1" for row in restated] == [s > 0.5 for s in similarity]
     before = out_path.read_bytes()
@@ -372,11 +361,11 @@ def test_predict_of_odd_questions(command: Command, tiny_model: Path) -> None:
 
 def test_predict_a_file(command: Command, tiny_model: Path, tmp_path: Path) -> None:
     rows = [["How do I\nstart?", 'My "chain" skips, why?', "x"], ["a, b", "", "y"], [*PAIR, "z"]]
-    path = write(tmp_path / "pairs.csv", rows, "left,right,extra")
+    path = write_csv(tmp_path / "pairs.csv", rows, "left,right,extra")
     names = ("--question1", "left", "--question2", "right", "--model", tiny_model)
     code, out, err = command("predict", "--file", path, *names, "--out", tmp_path / "scored.csv", "--threshold", 0.2)
     assert code == 0
-    scored = rows_of(tmp_path / "scored.csv")
+    scored = read_csv(tmp_path / "scored.csv")
     assert list(scored[0]) == ["question1", "question2", "similarity", "probability", "is_duplicate"]
     assert [(row["question1"], row["question2"]) for row in scored] == [(a, b) for a, b, _ in rows if b]
     count = sum(row["is_duplicate"] == "1" for row in scored)
@@ -413,7 +402,7 @@ def test_without_any_model_it_says_what_to_run(
 
 
 def test_an_output_that_cannot_be_written_is_named(command: Command, tiny_model: Path, tmp_path: Path) -> None:
-    path = write(tmp_path / "pairs.csv", [PAIR], "question1,question2")
+    path = write_csv(tmp_path / "pairs.csv", [PAIR], "question1,question2")
     (tmp_path / "folder").mkdir()
     for out_path in (tmp_path / "folder", path / "scored.csv"):
         code, out, err = command("predict", "--file", path, "--model", tiny_model, "--out", out_path)
@@ -424,7 +413,7 @@ def test_an_output_that_cannot_be_written_is_named(command: Command, tiny_model:
 
 def test_a_closed_pipe_is_no_error(tiny_model: Path, tmp_path: Path) -> None:
     # 5,000 rows are more than a pipe holds (64 KiB), so the writer meets the closed end.
-    path = write(tmp_path / "pairs.csv", [PAIR] * 5_000, "question1,question2")
+    path = write_csv(tmp_path / "pairs.csv", [PAIR] * 5_000, "question1,question2")
     process = start("run.py", "predict", "--file", path, "--model", tiny_model)
     assert process.stdout and process.stderr
     assert process.stdout.readline() == '"question1","question2","similarity","probability","is_duplicate"\n'
@@ -465,7 +454,7 @@ def test_evaluate_finds_the_training_file_by_itself(command: Command, tiny_model
     assert unseen.keys() == (METRICS | {"baselines", "duplicates"})
     assert unseen["baselines"].keys() == BASELINES
     training = {
-        q for row in rows_of(small_file) if row["split"] == "train" for q in (row["question1"], row["question2"])
+        q for row in read_csv(small_file) if row["split"] == "train" for q in (row["question1"], row["question2"])
     }
     new = [i for i in range(len(test)) if not {test.question1[i], test.question2[i]} & training]
     assert 0 < unseen["pairs"] == len(new) < 89
@@ -545,7 +534,7 @@ def test_a_changed_training_file_is_not_trusted(
 
 def test_the_files_own_column_unseen(command: Command, forgetful: Path, tmp_path: Path) -> None:
     rows = [[*row, int(i % 5 == 0)] for i, row in enumerate(numbered(20))]
-    path = write(tmp_path / "pairs.csv", rows, "question1,question2,is_duplicate,unseen")
+    path = write_csv(tmp_path / "pairs.csv", rows, "question1,question2,is_duplicate,unseen")
     found = evaluation(command, "--data", path, "--model", forgetful)
     assert found["unseen"]["pairs"] == 4
     assert found["unseen_from"] == "the file's column 'unseen'"
@@ -583,7 +572,7 @@ def test_tune_on(command: Command, steep: Path, small_file: Path, tmp_path: Path
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_pairs_of_one_label_can_be_scored(command: Command, tiny_model: Path, tmp_path: Path, label: int) -> None:
-    path = write(tmp_path / "pairs.csv", [[*PAIR, label], ["how old", "how young", label]])
+    path = write_csv(tmp_path / "pairs.csv", [[*PAIR, label], ["how old", "how young", label]])
     assert command("evaluate", "--data", path, "--model", tiny_model)[0] == 0
     code, out, _ = command("evaluate", "--data", path, "--model", tiny_model, "--json")
 
@@ -667,7 +656,7 @@ def test_one_wrong_label_in_a_thousand_rows_is_skipped(
 ) -> None:
     rows = numbered(1_000)
     rows[500][2] = 2
-    path = write(tmp_path / "pairs.csv", rows)
+    path = write_csv(tmp_path / "pairs.csv", rows)
     place = ["--out", tmp_path / "m", "--epochs", 1] if verb == "train" else ["--model", tiny_model]
     code, out, err = command(verb, "--data", path, *place)
     assert code == 0 and out
@@ -738,8 +727,8 @@ def test_public_names() -> None:
 
 
 def test_a_threshold_is_never_chosen_on_scored_pairs(command: Command, tiny_model: Path, tmp_path: Path) -> None:
-    pairs = write(tmp_path / "pairs.csv", [[*PAIR, 1], ["how old", "how young", 0]])
-    other = write(tmp_path / "other.csv", [[PAIR[1], PAIR[0].upper(), 1], ["a b", "c d", 0]])
+    pairs = write_csv(tmp_path / "pairs.csv", [[*PAIR, 1], ["how old", "how young", 0]])
+    other = write_csv(tmp_path / "other.csv", [[PAIR[1], PAIR[0].upper(), 1], ["a b", "c d", 0]])
     code, out, err = command("evaluate", "--data", pairs, "--tune-on", other, "--model", tiny_model)
     assert (code, out) == (2, "")
     assert "1 of its pairs" in err
@@ -780,8 +769,8 @@ def test_a_last_step_that_breaks_the_weights_saves_no_model(command: Command, sm
 
 def test_a_wanted_precision_out_of_reach_loses_no_model(command: Command, tmp_path: Path) -> None:
     # Every validation pair is the same one, so no threshold parts duplicates from the rest.
-    pairs = write(tmp_path / "pairs.csv", numbered(60))
-    same = write(tmp_path / "same.csv", [[*PAIR, 1], [*PAIR, 0], [*PAIR, 0]])
+    pairs = write_csv(tmp_path / "pairs.csv", numbered(60))
+    same = write_csv(tmp_path / "same.csv", [[*PAIR, 1], [*PAIR, 0], [*PAIR, 0]])
     code, _, err = command(
         "train", "--data", pairs, "--validation", same, "--goal", "precision=0.9", "--epochs", 1, "--out", tmp_path
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from commands import Typed, python
+from files import read_csv
 from safetensors import safe_open
 
 from siamese.cli import entry
@@ -304,8 +305,7 @@ def test_an_interrupted_comparison_ends_like_an_undisturbed_one(
     assert set(undisturbed) == {(name, seed) for name in VARIANTS for seed in range(1, SEEDS + 1)}
     assert not (interrupted["out"] / UNFINISHED).exists()
     assert all([e["epoch"] for e in r["history"]] == list(range(1, EPOCHS + 1)) for r in undisturbed.values())
-    with open(interrupted["out"] / RESULTS, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(interrupted["out"] / RESULTS)
     assert {(row["variant"], int(row["seed"])) for row in rows} == set(undisturbed)
 
 

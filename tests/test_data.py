@@ -1,6 +1,5 @@
 """data/questions.csv keeps its promises: enough of everything, no templates, and a split that hides what it keeps."""
 
-import csv
 import importlib.util
 import re
 import shutil
@@ -9,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from files import QUESTIONS, read_csv
 
 DATA = Path(__file__).parents[1] / "data"
 COLUMNS = ["id", "qid1", "qid2", "question1", "question2", "is_duplicate", "split"]
@@ -27,8 +27,7 @@ def maker() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    with open(DATA / "questions.csv", encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return read_csv(QUESTIONS)
 
 
 @pytest.fixture(scope="module")

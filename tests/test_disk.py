@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Room
-from test_survival import saved
+from files import Room, saved
 
 from siamese import SiameseModel
 from siamese.cli import entry

@@ -1,6 +1,5 @@
 """Comparisons: what is measured of a model, how trainings are run and recorded, and what the report says of them."""
 
-import csv
 import dataclasses
 import itertools
 import json
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from files import read_csv
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from siamese.config import Config
@@ -199,11 +199,6 @@ def lines(out: Path) -> list[Record]:
     return [json.loads(line) for line in (out / TRAININGS).read_text("utf-8").splitlines()]
 
 
-def rows_of(out: Path) -> list[dict[str, str]]:
-    with open(out / RESULTS, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def timeless(record: Record) -> Record:
     """A record without what the clock said."""
     record = {name: value for name, value in record.items() if name != "seconds_an_epoch"}
@@ -228,7 +223,7 @@ def test_every_training_has_a_record_and_a_row(finished: tuple[Path, Comparison]
     for (name, seed), record in records.items():
         assert record["config"] == asdict(parse(name, TINY).settings[0].replace(seed=seed))
         assert record["data"] == {part: checksum(pairs) for part, pairs in parts.items()}
-    rows = rows_of(out)
+    rows = read_csv(out / RESULTS)
     assert sorted((row["variant"], int(row["seed"])) for row in rows) == sorted(records)
     for row in rows:
         record = records[row["variant"], int(row["seed"])]
@@ -440,7 +435,11 @@ def test_records_without_a_later_field_can_be_added_to(tmp_path: Path) -> None:
     (tmp_path / TRAININGS).write_text(json.dumps(old | {"data": {}}) + "\n", "utf-8")
     records = Records(tmp_path, {})
     records.add(*seeded("both", 1))
-    assert [(row["variant"], row["labelled_margin"]) for row in rows_of(tmp_path)] == [("rows", "0.5"), ("both", "0.5")]
+    results = read_csv(tmp_path / RESULTS)
+    assert [(row["variant"], row["labelled_margin"]) for row in results] == [
+        ("rows", "0.5"),
+        ("both", "0.5"),
+    ]
 
 
 def test_what_is_added_is_read_again(tmp_path: Path) -> None:
@@ -452,7 +451,8 @@ def test_what_is_added_is_read_again(tmp_path: Path) -> None:
     again = Records(tmp_path, {"test": "abc"})
     assert again.all == records.all == lines(tmp_path)
     assert again.find(parse("both,batch_size=64", TINY).settings[0]) == other | {"data": {"test": "abc"}}
-    assert [(row["variant"], row["unseen_average_precision"], row["mining"]) for row in rows_of(tmp_path)] == [
+    results = read_csv(tmp_path / RESULTS)
+    assert [(row["variant"], row["unseen_average_precision"], row["mining"]) for row in results] == [
         ("rows", "0.700000", "0.350000"), ("both,batch_size=64", "0.700000", "0.350000"), ("columns", "", ""),
     ]  # fmt: skip
 
@@ -511,7 +511,7 @@ def test_results_are_made_again_where_they_are_gone(data: Datasets, tmp_path: Pa
     """A crash between the two files leaves the last training out of results.csv."""
     write_records(tmp_path, data, [*seeded("rows", 1), *seeded("both", 1)])
     compare(against_first(("rows", "both")), parse_all(("rows", "both"), TINY), data, 1, tmp_path, jobs=1)
-    assert [row["variant"] for row in rows_of(tmp_path)] == ["rows", "both"]
+    assert [row["variant"] for row in read_csv(tmp_path / RESULTS)] == ["rows", "both"]
 
 
 def test_the_checkpoint_of_a_finished_training_goes(data: Datasets, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Any string as a question: a finite vector of length 1, or the zero vector, in a time that goes by its length."""
 
 import contextlib
-import csv
 import json
 import os
 import subprocess
@@ -10,71 +9,24 @@ import time
 import timeit
 import unicodedata
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from files import read_csv, write_csv
+from hostile_questions import QUESTIONS, anything, model_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from siamese import SiameseModel
 from siamese.cli import entry
-from siamese.config import PRESETS, Config
-from siamese.model.calibration import Calibration
+from siamese.config import PRESETS
 from siamese.text.keys import key
-from siamese.text.tokenizer import LONGEST, RULES, Tokenizer, composed
+from siamese.text.tokenizer import LONGEST, RULES, composed
 from siamese.training.loop import make_tower
 
 ROOT = Path(__file__).parents[1]
-WORDS = ["how", "old", "are", "you", "?", "caf\u00e9", "駅", "7", "'", "ส", "👩", "x"]
-
-# Each is one question; the second is another spelling of the first, where there is one.
-HOSTILE: dict[str, tuple[str, ...]] = {
-    "empty": ("",),
-    "spaces": (" \t\r\n\u00a0\u2003\u3000\x85\u2028 ",),
-    "a letter": ("x",),
-    "an unknown letter": ("q",),
-    "NUL": ("how\0old", "\0"),
-    "half a surrogate pair": ("\ud800", "how \udfff old \ud800\ud800"),
-    "the halves in the wrong order": ("\udc69\ud83d how",),
-    "bidi marks": ("\u202ehow\u202c old\u200f", "\u2066\u2067\u2068\u2069", "\u061c\u200e"),
-    "a byte order mark": ("\ufeffhow old",),
-    "joiners": ("👩\u200d👩\u200d👧\u200d👦", "👩🏽\u200d🚀 how", "🏳️\u200d🌈", "\u200d\u200d", "🇫🇷🇫"),
-    "numbers": ("7", "-1e308", "3.14159", "1,000,000", "٣٤", "½ ² Ⅷ", "9" * 1_000, "NaN inf"),
-    "scripts without spaces": ("駅はどこですか", "你叫什么名字？", "สถานีอยู่ที่ไหน", "ကျွန်တော်", "ស្ថានីយ៍"),
-    "marks without a letter": ("\u0301", "\u0301" * 1_000, "\u20dd how"),
-    "a letter with many marks": ("e" + "\u0323\u0301" * 500, "Z̷̢̛̗͈͍a̸̢̰l̶̘g̴o"),
-    "Hangul in parts": ("\u1112\u1161\u11ab",),
-    "other line ends": ("how\u2028old\u2029are\x0byou\x0c\x1c\x1d\x1e\x85",),
-    "no characters": ("\ufffe\uffff\U0010ffff\ue000\ufdd0",),
-    "tags": ("\U000e0001\U000e0068how",),
-    "code": ("'; DROP TABLE questions; --", "{{7*7}} ${x} `id` $(id) %s %n {0}", "<script>how</script>", "=1+1|cmd"),
-    "quotes": ('"', '""how" old"', "'" * 99, "“how” ‘old’"),
-    "NLTK's contractions": ("cannot gonna 'tis d'ye more'n wanna lemme gimme gotta don't we'll",),
-    "case that changes the length": ("İSTANBUL ŞİŞLİ", "STRASSE ẞ ŉ ΐ ﬃ", "ΣΑΣ ΌΣΟΣ"),
-}
-QUESTIONS = [question for several in HOSTILE.values() for question in several]
-anything = st.text(st.characters(exclude_categories=()), max_size=60)  # half surrogates as well
-
-
-def make(config: Config) -> SiameseModel:
-    """A model of a recipe's kind with random weights."""
-    config = config.replace(embedding=8, hidden=8, buckets=min(config.buckets, 16))
-    tokenizer = Tokenizer(WORDS, config.tokens, config.buckets)
-    tower = make_tower(config, len(tokenizer))
-    with torch.no_grad():
-        for weight in tower.parameters():
-            torch.nn.init.normal_(weight)
-    weights = {name: weight.detach().numpy() for name, weight in tower.named_parameters()}
-    return SiameseModel(config, tokenizer, weights, 0.5, Calibration(6.0, -3.0, 0.4))
-
-
-@cache
-def model_of(name: str) -> SiameseModel:
-    """The shipped model, or a small one of a preset's kind."""
-    return SiameseModel.pretrained() if name == "shipped" else make(PRESETS[name])
 
 
 def known(model: SiameseModel, question: str) -> bool:
@@ -318,13 +270,10 @@ def test_files_of_hostile_questions(tmp_path: Path, capsys: pytest.CaptureFixtur
     questions = [question for question in QUESTIONS if writable(question)]
     assert len(questions) > 30
     path, out = tmp_path / "pairs.csv", tmp_path / "out.csv"
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, quoting=csv.QUOTE_ALL)
-        writer.writerow(["question1", "question2", "question"])
-        writer.writerows((question, "how old are you?", question) for question in questions)
+    rows = [(question, "how old are you?", question) for question in questions]
+    write_csv(path, rows, "question1,question2,question")
     entry.main(["predict", "--model", "pretrained", "--file", str(path), "--out", str(out)])
-    with open(out, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(out)
     assert [row["question1"] for row in rows] == questions
     expected = model_of("shipped").similarity(questions, ["how old are you?"] * len(questions))
     assert [float(row["similarity"]) for row in rows] == pytest.approx(expected, abs=1e-5)

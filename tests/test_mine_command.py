@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import Command, python
+from files import read_csv, write_csv
 
 from siamese import SiameseModel
 from siamese.mining.clusters import Cluster, Member
@@ -38,17 +39,8 @@ QUESTIONS = [
 
 @pytest.fixture()
 def file(tmp_path: Path) -> Path:
-    path = tmp_path / "questions.csv"
-    with open(path, "w", encoding="utf-8", newline="") as opened:
-        writer = csv.writer(opened, quoting=csv.QUOTE_ALL)
-        writer.writerow(["id", "question"])
-        writer.writerows([f"q{i}", question] for i, question in enumerate(QUESTIONS))
-    return path
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with open(path, encoding="utf-8", newline="") as opened:
-        return list(csv.DictReader(opened))
+    rows = [(f"q{i}", question) for i, question in enumerate(QUESTIONS)]
+    return write_csv(tmp_path / "questions.csv", rows, "id,question")
 
 
 def mined(command: Command, *words: object) -> str:
@@ -61,7 +53,7 @@ def test_pairs_clusters_and_what_is_said(command: Command, file: Path, tmp_path:
     out, groups = tmp_path / "duplicates.csv", tmp_path / "clusters.csv"
     said = mined(command, file, "--out", out, "--threshold", "0.5", "--clusters", groups)
     assert "7 different questions, 2 exact copies collapsed, 1 blank ones left out\n" in said
-    rows = rows_of(out)
+    rows = read_csv(out)
     assert list(rows[0]) == ["question1", "question2", "similarity", "probability", "id1", "id2"]
     model, at = SiameseModel.pretrained(), {f"q{i}": question for i, question in enumerate(QUESTIONS)}
     different = [f"q{i}" for i in (0, 1, 3, 5, 6, 7, 9)]
@@ -79,7 +71,7 @@ def test_pairs_clusters_and_what_is_said(command: Command, file: Path, tmp_path:
         assert (row["question1"], row["question2"]) == (at[row["id1"]], at[row["id2"]])
         assert float(row["probability"]) == pytest.approx(float(model.probability(float(row["similarity"]))), abs=1e-6)
 
-    members = rows_of(groups)
+    members = read_csv(groups)
     assert {row["id"] for row in members} == {f"q{i}" for i in (0, 1, 2, 3, 7, 8)}
     assert [row["representative"] for row in members].count("1") == len({row["cluster"] for row in members})
     copies = {row["id"]: (row["neighbour_id"], row["similarity"]) for row in members if row["id"] in ("q2", "q8")}
@@ -95,7 +87,7 @@ def test_a_higher_threshold_needs_no_model(command: Command, file: Path, tmp_pat
     low, anew, raised = (tmp_path / name for name in ("low.csv", "anew.csv", "raised.csv"))
     both = [(tmp_path / f"{name}-clusters.csv", tmp_path / f"{name}.html") for name in ("anew", "raised")]
     mined(command, file, "--out", low, "--threshold", "0.4")
-    middle = float(rows_of(low)[3]["similarity"])
+    middle = float(read_csv(low)[3]["similarity"])
     mined(command, file, "--out", anew, "--threshold", middle, "--clusters", both[0][0], "--report", both[0][1])
     code, _, err = command(
         "mine", file, "--from", low, "--threshold", middle, "--out", raised, "--model", "nowhere",
@@ -103,12 +95,12 @@ def test_a_higher_threshold_needs_no_model(command: Command, file: Path, tmp_pat
     )  # fmt: skip
     assert (code, err) == (0, "")
     assert raised.read_bytes() == anew.read_bytes()
-    assert len(rows_of(raised)) == 3  # not the one at the threshold
+    assert len(read_csv(raised)) == 3  # not the one at the threshold
     for one, other in zip(*both):
         assert one.read_bytes() == other.read_bytes()
 
     code, _, err = command("mine", "--from", low, "--threshold", "0.1", "--max-pairs", 2, "--out", raised)
-    assert code == 0 and f"note: {low} has no pair below {rows_of(low)[-1]['similarity']};" in err
+    assert code == 0 and f"note: {low} has no pair below {read_csv(low)[-1]['similarity']};" in err
     assert raised.read_text().splitlines() == low.read_text().splitlines()[:3]
 
 
@@ -131,7 +123,7 @@ def test_from_a_sample_with_labels_to_a_threshold(command: Command, tmp_path: Pa
     pairs.write_text("question1,question2,similarity,probability\n" + "\n".join(lines) + "\n")
     code, out, _ = command("mine", "--from", pairs, "--label-sample", 400, "--out", sample)
     assert code == 0 and "400 of 4,000 pairs" in out
-    rows = rows_of(sample)
+    rows = read_csv(sample)
     assert len(rows) == 400 and {row["is_duplicate"] for row in rows} == {""}
     assert [row["similarity"] for row in rows] != sorted((row["similarity"] for row in rows), reverse=True)
     first = sample.read_bytes()
@@ -159,7 +151,7 @@ def test_from_a_sample_with_labels_to_a_threshold(command: Command, tmp_path: Pa
 def test_nothing_is_found(command: Command, file: Path, tmp_path: Path) -> None:
     out, page = tmp_path / "d.csv", tmp_path / "r.html"
     said = mined(command, file, "--out", out, "--threshold", "1", "--report", page)
-    assert "0 pairs" in said and rows_of(out) == []
+    assert "0 pairs" in said and read_csv(out) == []
     assert "exact copy: q2" in page.read_text(encoding="utf-8")
     code, _, err = command("mine", file, "--out", out, "--threshold", "1", "--label-sample", 5, "--model", "pretrained")
     assert code == 2 and "nothing to label" in err
@@ -230,7 +222,7 @@ def test_complete_linkage_that_needs_too_much_memory_leaves_the_pairs(
     ]
     code, _, err = command(*words)
     assert code == 2 and "--linkage connected" in err
-    assert len(rows_of(out)) > 3
+    assert len(read_csv(out)) > 3
     assert command(*words, "--linkage", "connected")[0] == 0
 
 
@@ -257,7 +249,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bytes(command: Command, tmp_pa
     questions, again = tmp_path / "q.txt", tmp_path / "again.csv"
     questions.write_text("".join(" ".join(random.choice(words, 4)) + "\n" for _ in range(5_000)), encoding="utf-8")
     mined(command, questions, "--threshold", "0.7", "--out", tmp_path / "whole.csv")
-    assert len(rows_of(tmp_path / "whole.csv")) > 100
+    assert len(read_csv(tmp_path / "whole.csv")) > 100
     line = ["mine", questions, "--threshold", "0.7", "--model", "pretrained", "--out", again]
     for how, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
         slow = [sys.executable, "-c", SLOW, *map(str, line), *(["--resume"] if code == -9 else [])]

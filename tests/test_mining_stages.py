@@ -1,6 +1,5 @@
 """Mining in units of work, here done by this process: whatever shards, pieces and blocks, the pairs of one process."""
 
-import csv
 import os
 import random
 import re
@@ -13,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import Command
-from conftest import QUESTIONS
+from files import QUESTIONS, read_csv
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,8 +62,7 @@ def encoding_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def questions() -> list[tuple[str, str]]:
     """Ids and questions; some are copies, some are blank."""
-    with open(QUESTIONS, encoding="utf-8", newline="") as file:
-        rows = [(row["qid1"], row["question1"]) for row in csv.DictReader(file)]
+    rows = [(row["qid1"], row["question1"]) for row in read_csv(QUESTIONS)]
     known = {id: (id, text) for id, text in rows[:1_200]}
     some = list(known.values())[:300]
     return [

@@ -1,6 +1,5 @@
 """The model folder, and what a model says of questions."""
 
-import csv
 import dataclasses
 import json
 import shutil
@@ -9,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from files import read_csv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
+from tiny_models import WORDS, random_model
 
 from siamese import Pairs, Prediction, SiameseModel
 from siamese.config import Config, preset
@@ -23,31 +24,17 @@ from siamese.model.similarity import cosine
 from siamese.pairs.reading import read_pairs
 from siamese.text.tokenizer import Tokenizer
 
-WORDS = ["how", "old", "are", "you", "is", "your", "age", "what", "?", "where", "the", "station"]
-WEIGHTS = ("embedding.weight", "lstm.weight_ih_l0", "lstm.weight_hh_l0", "lstm.bias_ih_l0", "lstm.bias_hh_l0")
-
 questions = st.lists(st.sampled_from([*WORDS, "zzz", "qqq"]), max_size=12).map(" ".join)
-
-
-def make(config: Config | None = None, words: list[str] = WORDS, threshold: float = 0.5, seed: int = 1) -> SiameseModel:
-    """A model with random weights, large enough that no two questions look alike."""
-    config = (config or Config(buckets=0)).replace(embedding=8, hidden=8)
-    tokenizer = Tokenizer(words, config.tokens, config.buckets)
-    shapes = ((len(tokenizer), 8), (32, 8), (32, 8), (32,), (32,))
-    random = np.random.default_rng(seed)
-    weights = {name: random.standard_normal(shape).astype(np.float32) for name, shape in zip(WEIGHTS, shapes)}
-    calibration = Calibration(6.0, -3.0, 0.4)
-    return SiameseModel(config, tokenizer, weights, threshold, calibration, {"history": [], "note": "é"})
 
 
 @pytest.fixture(scope="module")
 def model() -> SiameseModel:
-    return make()
+    return random_model()
 
 
 @pytest.fixture(scope="module")
 def course() -> SiameseModel:
-    return make(preset("course-tensorflow"))
+    return random_model(preset("course-tensorflow"))
 
 
 @pytest.fixture()
@@ -76,14 +63,14 @@ def test_saved_and_loaded_is_the_same_model(model: SiameseModel, folder: Path) -
 
 def test_every_setting_comes_back(tmp_path: Path) -> None:
     config = preset("course-trax-2021").replace(seed=7, epochs=3, patience=2, margin=0.1)
-    saved = make(config, threshold=1.0)
+    saved = random_model(config, threshold=1.0)
     saved.save(tmp_path)
     assert SiameseModel.load(tmp_path).config == saved.config
     assert SiameseModel.load(tmp_path).threshold == 1.0
 
 
 def test_saving_again_replaces(model: SiameseModel, folder: Path) -> None:
-    other = make(words=["one", "two"], seed=2)
+    other = random_model(words=["one", "two"], seed=2)
     other.save(folder)
     assert SiameseModel.load(folder).tokenizer.words == ["one", "two"]
     assert len(list(folder.iterdir())) == 3
@@ -95,7 +82,7 @@ def test_any_vocabulary_comes_back(tmp_path_factory: pytest.TempPathFactory, tex
     # No rule makes a word with white space in it, and every line end of Unicode is white space.
     texts = [*texts, "naïve Ωmega 駅 🚉 e\u0301 İstanbul a\u200bb x\u2028y ßẞ \ufeffbom ٣ ½ _ it's"]
     for rule in ("words", "spaces", "nltk"):
-        saved = make(Config(tokens=rule, buckets=0), Tokenizer.learn(texts, rule).words)
+        saved = random_model(Config(tokens=rule, buckets=0), Tokenizer.learn(texts, rule).words)
         folder = tmp_path_factory.mktemp("model")
         saved.save(folder)
         loaded = SiameseModel.load(folder)
@@ -260,7 +247,7 @@ def test_vectors_have_length_1_or_are_0(model: SiameseModel) -> None:
 
 @given(st.lists(questions, min_size=1, max_size=20), st.randoms(use_true_random=False))
 def test_a_vector_depends_on_its_question_alone(texts: list[str], random: object) -> None:
-    model = make()
+    model = random_model()
     together = model.encode(texts)
     order = np.random.default_rng(len(texts)).permutation(len(texts))
     assert model.encode([texts[i] for i in order]) == pytest.approx(together[order], abs=1e-6)
@@ -301,7 +288,7 @@ def test_a_plain_string_is_no_list_of_questions(model: SiameseModel, course: Sia
 
 @given(st.lists(st.tuples(questions, questions), min_size=1, max_size=12))
 def test_similarity_is_symmetric_to_the_bit(pairs: list[tuple[str, str]]) -> None:
-    model = make()
+    model = random_model()
     first, second = [a for a, _ in pairs], [b for _, b in pairs]
     forth = model.similarity(first, second)
     assert forth.tolist() == model.similarity(second, first).tolist()
@@ -315,18 +302,18 @@ def test_similarity_is_symmetric_to_the_bit(pairs: list[tuple[str, str]]) -> Non
 
 @given(questions, questions)
 def test_a_question_is_its_own_duplicate(text: str, other: str) -> None:
-    model = make()
+    model = random_model()
     expected = 1.0 if set(text.split()) & set(WORDS) else 0.0
     assert model.predict(text, text).similarity == expected
     assert model.similarity([text, other], [text, text])[0] == expected
 
 
 def test_with_buckets_an_unknown_word_is_like_itself_and_unlike_others() -> None:
-    model = make(Config(buckets=64))
+    model = random_model(Config(buckets=64))
     assert model.similarity(["how old is zzz"], ["how old is zzz"]).tolist() == [1]
     assert model.similarity(["how old is zzz"], ["how old is qqq"])[0] < 0.99
     assert model.similarity(["zzz", "zzz"], ["zzz", "how"]).tolist() == [0, 0]  # nothing of it is known
-    assert make(Config(buckets=0)).similarity(["how old is zzz"], ["how old is qqq"]).tolist() == [1]
+    assert random_model(Config(buckets=0)).similarity(["how old is zzz"], ["how old is qqq"]).tolist() == [1]
 
 
 def test_a_question_without_a_known_word_is_no_duplicate_of_anything(model: SiameseModel) -> None:
@@ -407,7 +394,7 @@ def test_a_trained_model_finds_the_similar_more_probable(tiny_model: Path) -> No
 
 def test_embedding_similarity_by_hand() -> None:
     # One word of each known question is known: the cosine of two rows of the table.
-    model = make()
+    model = random_model()
     table = model.weights["embedding.weight"].astype(float)
     a, b = table[model.tokenizer.encode(["age"])[0][0]], table[model.tokenizer.encode(["old"])[0][0]]
     expected = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
@@ -420,7 +407,7 @@ def test_embedding_similarity_by_hand() -> None:
 @pytest.mark.parametrize("name", ["course-trax-2020", "course-tensorflow"])
 def test_course_vectors_depend_on_their_batch(name: str) -> None:
     # "old" stands alone, or is filled up to the five words of its neighbour.
-    model = make(preset(name))
+    model = random_model(preset(name))
     alone, beside = model.encode(["old"]), model.encode(["old", "how old are you now"])
     assert np.abs(alone[0] - beside[0]).max() > 0.01
     pad = model.weights["embedding.weight"][model.tokenizer.pad]
@@ -431,7 +418,7 @@ def test_course_vectors_depend_on_their_batch(name: str) -> None:
 
 def test_course_padding_is_as_if_typed() -> None:
     # Filling up "old" to the four words of its neighbour is the same as four words with the padding's vector.
-    model = make(preset("course-tensorflow"), ["PAD", *WORDS])
+    model = random_model(preset("course-tensorflow"), ["PAD", *WORDS])
     model.weights["embedding.weight"][model.tokenizer.encode(["PAD"])[0][0]] = model.weights["embedding.weight"][0]
     filled = model.encode(["old", "how old are you"])[0]
     assert model.encode(["old PAD PAD PAD"])[0] == pytest.approx(filled, abs=1e-6)
@@ -440,7 +427,7 @@ def test_course_padding_is_as_if_typed() -> None:
 @pytest.mark.parametrize("name", ["course-trax-2020", "course-tensorflow"])
 def test_course_pairs_are_scored_512_at_a_time(name: str) -> None:
     assert COURSE_BATCH == 512
-    model = make(preset(name))
+    model = random_model(preset(name))
     random = np.random.default_rng(1)
     first, second = ([" ".join(random.choice(WORDS, random.integers(1, 8))) for _ in range(1_100)] for _ in range(2))
     first[600] = " ".join(WORDS)  # in the second batch alone
@@ -505,8 +492,7 @@ def test_predictions_come_back_from_csv(model: SiameseModel, tmp_path: Path) -> 
     pairs = Pairs.of(first, second, [-1] * len(first))
     path = tmp_path / "new" / "scored.csv"
     count = write_predictions(model, pairs, path, threshold=0.1)
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, strict=True))
+    rows = read_csv(path)
     assert list(rows[0]) == ["question1", "question2", "similarity", "probability", "is_duplicate"]
     assert [row["question1"] for row in rows] == first
     assert [row["question2"] for row in rows] == second
@@ -542,8 +528,7 @@ def test_predictions_with_a_prior(model: SiameseModel, tmp_path: Path, threshold
     first, second = ["how old are you", "age", "the station", "zzz"], ["what is your age", "age", "how old", "age"]
     path = tmp_path / "scored.csv"
     count = write_predictions(model, Pairs.of(first, second, [-1] * 4), path, threshold, 0.1)
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(path)
     said = [model.predict(a, b, threshold, 0.1) for a, b in zip(first, second)]
     assert [float(row["probability"]) for row in rows] == pytest.approx([p.probability for p in said], abs=1e-6)
     assert [row["is_duplicate"] == "1" for row in rows] == [p.is_duplicate for p in said]

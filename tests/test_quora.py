@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from conftest import Room
+from files import Room
 
 from siamese.cli import entry
 from siamese.errors import DataError, UserError

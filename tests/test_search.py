@@ -1,6 +1,5 @@
 """Searching: the nearest beside brute force, exactly and among lists; words; and the command."""
 
-import csv
 import json
 import math
 import sqlite3
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import python
+from files import read_csv
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -276,8 +276,7 @@ def test_the_command(archive: Archive, tmp_path: Path, capsys: pytest.CaptureFix
     asked.write_text('id,question\nq1,"zzqx, again"\nq2,\nq3,the flight\n', encoding="utf-8")
     entry.main(["search", "--file", str(asked), "--archive", str(folder), "-k", "2", "--out", str(out)])
     assert capsys.readouterr().out.startswith("2 questions, ")
-    with open(out, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(out)
     assert [(row["question_id"], row["rank"]) for row in rows] == [("q1", "1"), ("q1", "2"), ("q3", "1"), ("q3", "2")]
     assert (rows[0]["question"], rows[0]["id"], rows[0]["found"]) == ("zzqx, again", "zzqx", "zzqx 3.11 released")
     entry.main(["search", "--file", str(asked), "--archive", str(folder), "-k", "2"])

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from commands import Command, Typed, posix, python
+from files import saved
 
 from siamese import SiameseModel
 from siamese.config import PRESETS, Config, preset
@@ -360,15 +361,6 @@ def end(process: Typed) -> tuple[int | None, str, str]:
 
 def until(process: Typed, start: str) -> None:
     next(line for line in process.stderr if line.startswith(start))
-
-
-def saved(folder: Path) -> list[object]:
-    """What a model folder holds, without what the clock said."""
-    clock = re.compile(r'"(seconds|pairs_per_second)": [\d.e+]+|"config.json": "[0-9a-f]{64}"')  # and its checksum
-    return [
-        *((folder / name).read_bytes() for name in ("model.safetensors", "vocabulary.txt")),
-        clock.sub("", (folder / "config.json").read_text("utf-8")),
-    ]
 
 
 @posix

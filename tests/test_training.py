@@ -1,18 +1,17 @@
 """Training: the loss falls, a seed decides every bit, a stopped run goes on as if it had not been stopped."""
 
-import csv
 import dataclasses
 import hashlib
 import json
 import math
 import pickle
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from commands import python
+from files import read_csv, write_csv
 
 from siamese import Pairs, SiameseModel
 from siamese.config import PRESETS, Config, preset
@@ -448,12 +447,6 @@ def test_a_loss_that_is_not_finite(parts: Datasets, name: str, rate: float) -> N
 # Which pairs train, validate and test
 
 
-def write(path: Path, rows: Sequence[Sequence[object]], names: str = "question1,question2,is_duplicate") -> Path:
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([names.split(","), *rows])
-    return path
-
-
 def numbered(count: int) -> list[list[object]]:
     """Pairs of different words, every second one a duplicate."""
     return [[f"first {i}", f"second {i}", i % 2] for i in range(count)]
@@ -463,8 +456,7 @@ SPLIT = "question1,question2,is_duplicate,split"
 
 
 def test_the_files_own_split(small_file: Path, parts: Datasets) -> None:
-    with open(small_file, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(small_file)
     assert parts.test is not None
     for name, part in (("train", parts.training), ("validation", parts.validation), ("test", parts.test)):
         assert list(part.question1) == [row["question1"] for row in rows if row["split"] == name]
@@ -472,7 +464,7 @@ def test_the_files_own_split(small_file: Path, parts: Datasets) -> None:
 
 
 def test_a_validation_file_goes_before_the_files_own_split(small_file: Path, parts: Datasets, tmp_path: Path) -> None:
-    other = write(tmp_path / "other.csv", numbered(6))
+    other = write_csv(tmp_path / "other.csv", numbered(6))
     found = splits.load(Source(str(small_file), str(other)))
     assert list(found.validation.question1) == [f"first {i}" for i in range(6)]
     assert list(found.training.question1) == list(parts.training.question1)
@@ -485,7 +477,7 @@ def test_a_validation_file_goes_before_the_files_own_split(small_file: Path, par
 
 
 def test_one_in_ten_by_chance(tmp_path: Path) -> None:
-    path = write(tmp_path / "pairs.csv", numbered(1_000))
+    path = write_csv(tmp_path / "pairs.csv", numbered(1_000))
     found = splits.load(Source(str(path)))
     assert found.test is None and found.how == "one pair in ten, by chance, kept for validation"
     together = [*found.training.question1, *found.validation.question1]
@@ -496,14 +488,14 @@ def test_one_in_ten_by_chance(tmp_path: Path) -> None:
 
 def test_a_split_without_validation_pairs(tmp_path: Path) -> None:
     rows = [[*row, "test" if i < 50 else "train"] for i, row in enumerate(numbered(500))]
-    found = splits.load(Source(str(write(tmp_path / "pairs.csv", rows, SPLIT))))
+    found = splits.load(Source(str(write_csv(tmp_path / "pairs.csv", rows, SPLIT))))
     assert found.test and set(found.test.question1) == {f"first {i}" for i in range(50)}
     assert len(found.training) + len(found.validation) == 450
 
 
 def test_a_split_without_training_pairs(tmp_path: Path) -> None:
     rows = [[*row, "dev"] for row in numbered(20)]
-    path = write(tmp_path / "pairs.csv", rows, SPLIT)
+    path = write_csv(tmp_path / "pairs.csv", rows, SPLIT)
     with pytest.raises(DataError, match="pairs.csv: no row has 'train' in its column 'split'"):
         splits.load(Source(str(path)))
 
@@ -513,14 +505,14 @@ def test_the_courses_cut_goes_before_the_files_own_split(tmp_path: Path, monkeyp
     monkeypatch.setattr(splits, "COURSE_TRAINING", 100)
     monkeypatch.setattr(splits, "COURSE_TEST", 10)
     rows = [[*row, "validation"] for row in numbered(120)]
-    found = splits.load(Source(str(write(tmp_path / "pairs.csv", rows, SPLIT)), split="course"))
+    found = splits.load(Source(str(write_csv(tmp_path / "pairs.csv", rows, SPLIT)), split="course"))
     assert list(found.training.question1) == [f"first {i}" for i in range(80)]
     assert list(found.validation.question1) == [f"first {i}" for i in range(80, 100)]
     assert found.test and list(found.test.question1) == [f"first {i}" for i in range(100, 110)]
 
 
 def test_the_courses_cut_needs_its_rows(tmp_path: Path) -> None:
-    path = write(tmp_path / "pairs.csv", numbered(20))
+    path = write_csv(tmp_path / "pairs.csv", numbered(20))
     with pytest.raises(DataError, match="--split course needs 310,240 rows, the file has 20"):
         splits.load(Source(str(path), split="course"))
     with pytest.raises(UserError, match="--split course makes its own validation pairs; leave out --validation"):
@@ -530,19 +522,19 @@ def test_the_courses_cut_needs_its_rows(tmp_path: Path) -> None:
 
 
 def test_files_that_leave_a_part_without_a_label_are_named(tmp_path: Path) -> None:
-    both = write(tmp_path / "both.csv", numbered(40))
-    one = write(tmp_path / "one.csv", [["how old are you", "what is your age", 1]])
+    both = write_csv(tmp_path / "both.csv", numbered(40))
+    one = write_csv(tmp_path / "one.csv", [["how old are you", "what is your age", 1]])
     with pytest.raises(DataError, match="one.csv: . duplicate pair.s. to train on"):
         splits.load(Source(str(one)))
-    duplicates = write(tmp_path / "duplicates.csv", [["a b", f"c {i}", 1] for i in range(100)])
+    duplicates = write_csv(tmp_path / "duplicates.csv", [["a b", f"c {i}", 1] for i in range(100)])
     with pytest.raises(DataError, match="duplicates.csv: no non-duplicates among the .* validation pairs"):
         splits.load(Source(str(duplicates)))
     assert splits.load(Source(str(duplicates), str(both))).training.duplicates == 100
 
 
 def test_every_file_that_is_read_is_told(tmp_path: Path) -> None:
-    first = write(tmp_path / "first.csv", [*numbered(40), ["", "b", 1]])
-    second = write(tmp_path / "second.csv", [*numbered(4), ["a", "b", 2]])
+    first = write_csv(tmp_path / "first.csv", [*numbered(40), ["", "b", 1]])
+    second = write_csv(tmp_path / "second.csv", [*numbered(4), ["a", "b", 2]])
     told: list[tuple[str, int]] = []
     splits.load(Source(str(first), str(second)), warn=lambda some, path: told.append((path, some.skipped)))
     assert told == [(str(first), 1), (str(second), 1)]
@@ -554,7 +546,8 @@ def test_every_file_that_is_read_is_told(tmp_path: Path) -> None:
 def test_recall(tmp_path: Path) -> None:
     columns = Columns(question1="left", question2="right", label="same")
     names = "left,right,same"
-    first, second = write(tmp_path / "a.csv", numbered(40), names), write(tmp_path / "b.csv", numbered(8), names)
+    first = write_csv(tmp_path / "a.csv", numbered(40), names)
+    second = write_csv(tmp_path / "b.csv", numbered(8), names)
     source = Source(str(first), str(second), columns=columns)
     facts = json.loads(json.dumps({"data": splits.remember(source)}))  # as it comes from config.json
     found, expected = splits.recall(facts), splits.load(source)

@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from siamese import SiameseModel
 from siamese.config import Config
-from siamese.model.calibration import Calibration
 from siamese.model.folder import sealed
-from siamese.text.tokenizer import Tokenizer
+from tests.helpers.tiny_models import random_model
 
 CONFIG, VOCABULARY, WEIGHTS = NAMES = ("config.json", "vocabulary.txt", "model.safetensors")
 WORDS = ["how", "old", "are", "you", "what", "is", "your", "age", "é", "駅"]
@@ -25,18 +23,7 @@ Files = dict[str, bytes]
 
 def good(compact: bool = False) -> Files:
     """The files of a model of four numbers a question."""
-    config = Config(embedding=SIZE, hidden=SIZE, buckets=BUCKETS, compact=compact)
-    tokenizer = Tokenizer(WORDS, config.tokens, config.buckets)
-    random = np.random.default_rng(1)
-    shapes = {
-        "embedding.weight": (len(tokenizer), SIZE),
-        "lstm.weight_ih_l0": (4 * SIZE, SIZE),
-        "lstm.weight_hh_l0": (4 * SIZE, SIZE),
-        "lstm.bias_ih_l0": (4 * SIZE,),
-        "lstm.bias_hh_l0": (4 * SIZE,),
-    }
-    weights = {name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
-    model = SiameseModel(config, tokenizer, weights, 0.5, Calibration(6.0, -3.0, 0.4), {"note": "é"})
+    model = random_model(Config(buckets=BUCKETS, compact=compact), WORDS, size=SIZE)
     with tempfile.TemporaryDirectory() as folder:
         model.save(folder)
         return {name: Path(folder, name).read_bytes() for name in NAMES}

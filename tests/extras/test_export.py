@@ -1,7 +1,6 @@
 """Exported models give the vectors of `SiameseModel.encode`, wherever they are read. Needs onnx, onnxruntime and
 sentence-transformers."""
 
-import csv
 import dataclasses
 import json
 import os
@@ -22,13 +21,15 @@ onnxruntime = pytest.importorskip("onnxruntime", reason=f"needs onnxruntime: {ne
 pytest.importorskip("sentence_transformers", reason=f"needs sentence-transformers: {needs}")
 
 from commands import Command
-from conftest import QUESTIONS
+from encoders import KINDS as TRANSFORMERS
+from encoders import WORDS, make_encoder
+from files import QUESTIONS, read_csv
+from hostile_questions import QUESTIONS as HOSTILE
+from hostile_questions import WORDS as HOSTILE_WORDS
+from hostile_questions import anything, model_of
 from hypothesis import given
 from sentence_transformers import SentenceTransformer
-from test_hostile_questions import QUESTIONS as HOSTILE
-from test_hostile_questions import anything, make, model_of
-from test_transformer import KINDS as TRANSFORMERS
-from test_transformer import WORDS, make_encoder
+from tiny_models import random_model
 
 from siamese import SiameseModel
 from siamese.cli.export import FORMS
@@ -46,8 +47,7 @@ KINDS = ["shipped", "tiny", "plain", "wide"]
 @pytest.fixture(scope="session")
 def questions() -> list[str]:
     """All 2,700 questions of data/, the hostile ones, and some that are long or empty."""
-    with open(QUESTIONS, encoding="utf-8", newline="") as file:
-        found = sorted({row[name] for row in csv.DictReader(file) for name in ("question1", "question2")})
+    found = sorted({row[name] for row in read_csv(QUESTIONS) for name in ("question1", "question2")})
     assert len(found) > 1_000
     return [
         *found,
@@ -66,8 +66,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> dict[
     """Model folders: the one that comes with the package, which is compact; a trained one of 16 numbers; one without
     `skip` and buckets; and one whose embedding and state have different sizes."""
     folder = tmp_path_factory.mktemp("models")
-    make(Config(skip=False, buckets=0)).save(folder / "plain")
-    wide = make(Config())
+    random_model(Config(skip=False, buckets=0), HOSTILE_WORDS).save(folder / "plain")
+    wide = random_model(Config(), HOSTILE_WORDS)
     random = np.random.default_rng(0)
     weights = {
         name: random.normal(size=shape).astype(np.float32)
@@ -403,7 +403,7 @@ def test_what_the_command_says(folders: dict[str, Path], tmp_path: Path, command
 def test_a_model_that_no_plain_folder_holds(
     changes: dict[str, Any], message: str, tmp_path: Path, command: Command
 ) -> None:
-    make(Config(**changes)).save(tmp_path / "model")
+    random_model(Config(**changes), HOSTILE_WORDS).save(tmp_path / "model")
     export = ["--out", tmp_path / "out", "--model", tmp_path / "model"]
     code, _, err = command("export", "--to", "sentence-transformers", *export)
     assert code == 2 and message in err

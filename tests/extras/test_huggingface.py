@@ -1,6 +1,5 @@
 """--data hf:NAME: folders without network, and a hub that is a small server of ours."""
 
-import csv
 import hashlib
 import json
 import os
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 from commands import Command
+from files import read_csv
 
 pytest.importorskip("datasets", reason="needs datasets: pip install -r tests/extras/requirements.txt")
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, config
@@ -45,8 +45,7 @@ def no_network(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture(scope="module")
 def rows(small_file: Path) -> list[dict[str, str]]:
-    with open(small_file, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return read_csv(small_file)
 
 
 def of(rows: list[tuple[str, str, Any]], label: Any = NUMBER) -> Dataset:
@@ -311,8 +310,7 @@ def test_a_data_set_of_a_hub(rows: list[dict[str, str]], tmp_path: Path) -> None
     assert err.startswith("error: hf:me/nothing: cannot be read: Dataset 'me/nothing' doesn't exist on the Hub")
 
     # What a model was trained on is found in the cache, and is not asked for where it is not there.
-    with open(tmp_path / "test.csv", encoding="utf-8") as file:
-        pairs = len(list(csv.DictReader(file)))
+    pairs = len(read_csv(tmp_path / "test.csv"))
     hub.asked.clear()
     code, out, err = run("evaluate", "--data", "test.csv", "--model", "m", "--json")
     assert code == 0 and json.loads(out)["unseen"] and json.loads(out)["pairs"] == pairs, err

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from commands import python
-from conftest import QUESTIONS
+from files import QUESTIONS, read_csv, write_csv
 
 pytest.importorskip("ray", reason="needs ray: pip install -r tests/extras/requirements.txt")
 
@@ -29,11 +29,9 @@ MEMORY = 512  # MB a worker
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("shards")
-    with open(QUESTIONS, encoding="utf-8", newline="") as file:
-        rows = [[row["qid1"], row["question1"]] for row in csv.DictReader(file)]
+    rows = [[row["qid1"], row["question1"]] for row in read_csv(QUESTIONS)]
     for i in range(3):
-        with open(folder / f"{i}.csv", "w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([["id", "question"], *rows[i * 200 : i * 200 + 200]])
+        write_csv(folder / f"{i}.csv", rows[i * 200 : i * 200 + 200], "id,question")
     return str(folder)
 
 

@@ -1,14 +1,12 @@
 """`train --log tensorboard`: the event files hold what metrics.csv says, and no step twice."""
 
-import csv
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from commands import python
-from conftest import Room
+from files import Room, read_csv
 
 pytest.importorskip("tensorboard", reason="needs tensorboard: pip install -r tests/extras/requirements.txt")
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -50,8 +48,7 @@ def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
 def check(folder: Path, epochs: int, steps: int) -> dict[str, list[tuple[int, float]]]:
     """The curves are whole, have each step once, and agree with metrics.csv."""
     found = curves(folder)
-    with open(folder / "metrics.csv", encoding="utf-8", newline="") as file:
-        rows: list[dict[str, Any]] = list(csv.DictReader(file))
+    rows = read_csv(folder / "metrics.csv")
     assert set(found) == TAGS and len(rows) == epochs
     for tag in ("training/loss", "training/learning_rate"):
         assert [step for step, _ in found[tag]] == list(range(1, epochs * steps + 1)), tag

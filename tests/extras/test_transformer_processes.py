@@ -10,7 +10,7 @@ pytest.importorskip(
     "sentence_transformers", reason="needs sentence-transformers: pip install -r tests/extras/requirements.txt"
 )
 
-from test_transformer import make_encoder
+from encoders import make_encoder
 
 TESTS = Path(__file__).parents[1]
 

@@ -18,12 +18,11 @@ from hypothesis import strategies as st
 from siamese import SiameseModel
 from siamese.config import PRESETS
 from siamese.errors import DataError, ModelError
-from siamese.model.calibration import Calibration
 from siamese.model.folder import LARGEST
 from siamese.pairs.reading import read_pairs
 from siamese.text.keys import key
-from siamese.text.tokenizer import Tokenizer
 from tests.attacks.hostile import CONFIG, FORMS, NAMES, good, in_form, put
+from tests.helpers.tiny_models import random_model
 
 WORDS = ["how", "old", "are", "you", "?", "caf\u00e9", "駅", "๐", "\u0301"]
 SECONDS = 5.0  # of a processor, for one input of a few kilobytes
@@ -50,21 +49,8 @@ def folder() -> Path:
 @cache
 def models() -> list[SiameseModel]:
     """A small model with random weights of each kind: the three rules, with and without padding and buckets."""
-    found = []
-    for preset in (preset for preset in PRESETS.values() if preset.tower == "lstm"):
-        config = preset.replace(embedding=4, hidden=4, buckets=5 if preset.buckets else 0)
-        tokenizer = Tokenizer(WORDS, config.tokens, config.buckets)
-        random = np.random.default_rng(1)
-        shapes = {
-            "embedding.weight": (len(tokenizer), 4),
-            "lstm.weight_ih_l0": (16, 4),
-            "lstm.weight_hh_l0": (16, 4),
-            "lstm.bias_ih_l0": (16,),
-            "lstm.bias_hh_l0": (16,),
-        }
-        weights = {name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
-        found.append(SiameseModel(config, tokenizer, weights, 0.5, Calibration(6.0, -3.0, 0.4)))
-    return found
+    presets = [preset for preset in PRESETS.values() if preset.tower == "lstm"]
+    return [random_model(preset.replace(buckets=5 if preset.buckets else 0), WORDS, size=4) for preset in presets]
 
 
 def text_to_vector(data: bytes) -> None:
