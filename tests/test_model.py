@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 from files import read_csv
 from hypothesis import given, settings
@@ -281,6 +282,23 @@ def test_a_plain_string_is_no_list_of_questions(model: SiameseModel, course: Sia
             which.similarity("how old", "old how")
         with pytest.raises(UserError, match="1 first and 2 second questions"):
             which.similarity(["how old"], ["old", "how"])
+        with pytest.raises(UserError, match="question 1 is nan; expected text"):
+            which.encode(["how old", float("nan")])
+
+
+def test_a_series_is_as_good_as_a_list(model: SiameseModel, course: SiameseModel) -> None:
+    texts = ["how old are you", "zzz", "your age"]
+    series = pandas.Series(texts, index=[7, 3, 5])
+    for which in (model, course):
+        assert which.encode(series).tolist() == which.encode(iter(texts)).tolist() == which.encode(texts).tolist()
+        assert which.similarity(series, series[::-1]).tolist() == which.similarity(texts, texts[::-1]).tolist()
+
+
+def test_a_repr_is_a_line(model: SiameseModel) -> None:
+    assert repr(model) == "SiameseModel(LSTM, 8 dimensions, 12 words, threshold 0.500)"
+    pairs = Pairs.of(["a"] * 1_000, ["b"] * 1_000, [1, 0] * 500)
+    assert repr(pairs) == "Pairs(1,000 pairs, 500 duplicates)"
+    assert repr(pairs.question1) == "Texts(1,000 rows)"
 
 
 # Similarity and verdict

@@ -52,4 +52,4 @@ def test_a_file_without_questions(model: SiameseModel, tmp_path: Path) -> None:
     path = tmp_path / "questions.txt"
     path.write_text("", encoding="utf-8")
     assert encoding.encode_file(model, path, tmp_path / "v.npy") == 0
-    assert np.load(tmp_path / "v.npy").shape == (0, model.config.hidden)
+    assert np.load(tmp_path / "v.npy").shape == (0, model.dimensions)

@@ -78,7 +78,7 @@ def build(model: SiameseModel, about: str = "") -> Any:
     """
     from onnx import TensorProto, helper, numpy_helper
 
-    H = model.config.hidden
+    H = model.dimensions
     w = model.weights
     tokenizer = model.tokenizer
     assert isinstance(tokenizer, Tokenizer)

@@ -53,7 +53,7 @@ def modules(model: SiameseModel) -> list[Any]:
     if tokenizer.buckets not in (0, *(2**bits for bits in range(1, len(crc.ZERO) + 1))):
         raise UserError(f"a model with {tokenizer.buckets:,} buckets, which is no power of 2 from 2 to "
                         f"{2 ** len(crc.ZERO):,}; --to onnx writes it")  # fmt: skip
-    table, hidden = _table(model, tokenizer), model.config.hidden
+    table, hidden = _table(model, tokenizer), model.dimensions
     columns = table.shape[1]  # those of the embedding, and the mark of the vocabulary
 
     lstm = LSTM(columns, hidden, bidirectional=False)

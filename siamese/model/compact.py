@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from siamese.errors import ModelError
+from siamese.model.folder import Layout
 
 TABLE, SCALE = "embedding.weight", "embedding.scale"
 LARGEST = 127
@@ -36,6 +37,12 @@ def pack(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     stored[TABLE] = np.clip(np.rint(table / divisor), -LARGEST, LARGEST).astype(np.int8)
     stored[SCALE] = scale
     return stored
+
+
+def packed_layout(shapes: Mapping[str, tuple[int, ...]]) -> Layout:
+    """Return the types and shapes of what `pack` makes of weights of these shapes."""
+    layout = {name: ("F16", shape) for name, shape in shapes.items()}
+    return layout | {TABLE: ("I8", shapes[TABLE]), SCALE: ("F16", shapes[TABLE][:1])}
 
 
 def unpack(stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

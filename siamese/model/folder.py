@@ -44,6 +44,11 @@ TYPES: dict[str, np.dtype[Any]] = {
 Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # of each tensor the type, a key of TYPES, and the shape
 
 
+def float_layout(shapes: Mapping[str, tuple[int, ...]]) -> Layout:
+    """Return the layout of weights of these shapes, all float32."""
+    return {name: ("F32", shape) for name, shape in shapes.items()}
+
+
 def write(folder: Path, settings: Mapping[str, Any], words: str, tensors: Mapping[str, np.ndarray]) -> None:
     """Write a model folder; a crash at any moment leaves the old model or the new one.
 

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +15,8 @@ from siamese.config import PRETRAINED, Config
 from siamese.errors import ModelError, UserError
 from siamese.model import folder as model_folder
 from siamese.model.calibration import Calibration
-from siamese.model.compact import SCALE, TABLE, pack, unpack
-from siamese.model.folder import ARCHITECTURE, CONFIG, MOST, WEIGHTS, refusing, words_file
+from siamese.model.compact import TABLE, pack, packed_layout, unpack
+from siamese.model.folder import ARCHITECTURE, CONFIG, MOST, WEIGHTS, float_layout, refusing, words_file
 from siamese.model.similarity import check_threshold, cosine
 from siamese.system.program import program
 from siamese.text.subwords import AnyTokenizer, SubwordTokenizer
@@ -42,7 +42,7 @@ class Prediction:
     probability: float  # of being duplicates, for the balance of the validation pairs or a given prior
 
 
-@dataclass
+@dataclass(repr=False)
 class SiameseModel:
     """A trained tower with its vocabulary, threshold and calibration.
 
@@ -60,34 +60,43 @@ class SiameseModel:
     architecture: Mapping[str, Any] | None = None  # of a transformer (`siamese.transformer`); None: the LSTM
     _last: tuple[list[str], np.ndarray] | None = field(default=None, init=False, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        tower = "LSTM" if self.architecture is None else self.architecture["type"]
+        words = f"{len(self.tokenizer):,} tokens"
+        if isinstance(self.tokenizer, Tokenizer):
+            words = f"{len(self.tokenizer.words):,} words"
+        return f"SiameseModel({tower}, {self.dimensions} dimensions, {words}, threshold {self.threshold:.3f})"
+
     @property
     def dimensions(self) -> int:
-        """How many numbers a question's vector has."""
+        """Dimension of a question vector."""
         if self.architecture is None:
-            return self.config.hidden
+            return lstm_numpy.dimensions(self.weights)
         from siamese.towers import transformer
 
         return transformer.dimensions(self.architecture)
 
-    def encode(self, questions: Sequence[str]) -> np.ndarray:
-        """The vectors of questions.
+    def encode(self, questions: Iterable[str]) -> np.ndarray:
+        """Return the vectors of questions.
 
         Args:
-            questions: n strings, of which the first 100,000 words each are read.
+            questions: n strings: a list, a pandas Series, a generator. The first 100,000 words of each are read.
 
         Returns:
-            (n, d) float32, rows of length 1; 0 where a question has no known
-            word. The vectors of a course preset depend on the questions they
-            are encoded with, since these average the padding, as published.
+            (n, d) float32, rows of length 1, or 0 for a question without a known word. With a course preset the
+            vectors depend on the questions that are encoded together, because its means include the padding, as
+            published.
+
+        Raises:
+            UserError: one string instead of several, or a question that is no text.
         """
-        _check_questions(questions)
-        tokens = self.tokenizer.encode(questions)
+        tokens = self.tokenizer.encode(_checked(questions))
         if self.config.padding == "none":
             return self._encode(tokens)
         empty = Tokens.of([])
         parts = [np.arange(i, min(i + COURSE_BATCH, len(tokens))) for i in range(0, len(tokens), COURSE_BATCH)]
         padded = (pad(tokens.take(part), empty, self.config.padding, self.tokenizer.pad)[0] for part in parts)
-        return np.concatenate([np.zeros((0, self.config.hidden), np.float32), *map(self._encode, padded)])
+        return np.concatenate([np.zeros((0, self.dimensions), np.float32), *map(self._encode, padded)])
 
     @cached_property
     def _transformer(self) -> "TransformerTower":
@@ -107,17 +116,26 @@ class SiameseModel:
         run = lstm_numpy.encode_torch if torch_is_there else lstm_numpy.encode
         return run(self.weights, tokens, skip=self.config.skip, known=known)
 
-    def similarity(self, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
-        """The cosine of each pair questions1[i], questions2[i]; (n,) float64, 0 where no word is known."""
-        if len(questions1) != len(questions2):
-            raise UserError(f"{len(questions1)} first and {len(questions2)} second questions: expected as many of each")
-        _check_questions(questions1)
-        _check_questions(questions2)
+    def similarity(self, questions1: Iterable[str], questions2: Iterable[str]) -> np.ndarray:
+        """Return the cosine of each pair of questions.
+
+        Args:
+            questions1, questions2: n strings each, as in `encode`.
+
+        Returns:
+            (n,) float64, -1 to 1; 0 if one of the two has no known word.
+
+        Raises:
+            UserError: one string instead of several, a question that is no text, or not as many of each.
+        """
+        first, second = list(_checked(questions1)), list(_checked(questions2))
+        if len(first) != len(second):
+            raise UserError(f"{len(first)} first and {len(second)} second questions: expected as many of each")
         if self.config.padding != "none":
-            return self._course_similarity(questions1, questions2)
+            return self._course_similarity(first, second)
         # Each distinct question once, in an order that does not depend on which
         # side it stands on: so the result is the same to the bit for (b, a).
-        distinct = sorted({*questions1, *questions2})
+        distinct = sorted({*first, *second})
         number = {question: i for i, question in enumerate(distinct)}
         if self.architecture is None:
             vectors = self.encode(distinct)
@@ -126,9 +144,9 @@ class SiameseModel:
             if last is None or last[0] != distinct:
                 self._last = last = distinct, self.encode(distinct)
             vectors = last[1]
-        return cosine(vectors, [number[q] for q in questions1], [number[q] for q in questions2])
+        return cosine(vectors, [number[question] for question in first], [number[question] for question in second])
 
-    def _course_similarity(self, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
+    def _course_similarity(self, questions1: list[str], questions2: list[str]) -> np.ndarray:
         first, second = self.tokenizer.encode(questions1), self.tokenizer.encode(questions2)
         similarities = [np.zeros(0)]
         for start in range(0, len(first), COURSE_BATCH):
@@ -139,7 +157,7 @@ class SiameseModel:
         return np.concatenate(similarities)
 
     def embedding_similarity(self, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
-        """The cosine of the means of the word vectors alone, a baseline; (n,) float64."""
+        """Return the cosine of the means of the word vectors of each pair, a baseline; (n,) float64."""
         both = [*questions1, *questions2]
         if isinstance(self.tokenizer, SubwordTokenizer):
             table, tokens = self.weights[SUBWORD_TABLE], self.tokenizer.encode(both, special=False)
@@ -224,23 +242,25 @@ class SiameseModel:
         place = {name: model_folder.place(folder, name, sums.get(name)) for name in (own, WEIGHTS)}
         with refusing(place[own]):
             words = model_folder.read_words(place[own], MOST[own], sums.get(own))
-            subwords = None if architecture is None else SubwordTokenizer(words)
-        if subwords is None or architecture is None:
-            with refusing(place[WEIGHTS]):
-                # Before the words are taken apart, which costs thirty times their size: there must be a row for each.
-                layout = _layout(config, words.count("\n"))
+        tokenizer: AnyTokenizer
+        if architecture is None:
+            # Counted and not yet taken apart, which costs thirty times their size: there must be a row for each.
+            ids = first_word(config) + words.count("\n")
+            shapes = lstm_numpy.shapes(ids, config.embedding, config.hidden)
         else:
             from siamese.towers import transformer
 
+            with refusing(place[own]):
+                tokenizer = SubwordTokenizer(words)
             with refusing(path):
-                transformer.check_architecture(architecture, subwords)
-                layout = {name: ("F32", shape) for name, shape in transformer.shapes(architecture).items()}
+                transformer.check_architecture(architecture, tokenizer)
+                shapes = transformer.shapes(architecture)
         with refusing(place[WEIGHTS]):
+            layout = packed_layout(shapes) if config.compact else float_layout(shapes)
             stored = model_folder.read_tensors(place[WEIGHTS], layout, sums.get(WEIGHTS))
             weights = unpack(stored) if config.compact else stored
             model_folder.check_numbers(weights)
-        tokenizer: AnyTokenizer | None = subwords
-        if tokenizer is None:
+        if architecture is None:
             with refusing(place[own]):
                 tokenizer = Tokenizer(model_folder.words_of(words), config.tokens, config.buckets)
         return cls(config, tokenizer, weights, threshold, calibration, settings["facts"], architecture)
@@ -251,23 +271,11 @@ class SiameseModel:
         return cls.load(SHIPPED)
 
 
-def _check_questions(questions: Sequence[str]) -> None:
+def _checked(questions: Iterable[str]) -> Iterator[str]:
+    """Yield the questions; UserError for a single string, and for anything in them that is no text."""
     if isinstance(questions, str):
         raise UserError("expected a list of questions, got one string; put it in a list")
-
-
-def _layout(config: Config, words: int) -> model_folder.Layout:
-    """What the file of a model's weights holds, with a vocabulary of so many words."""
-    ids, gates = first_word(config) + words, 4 * config.hidden
-    shapes = {
-        TABLE: (ids, config.embedding),
-        "lstm.weight_ih_l0": (gates, config.embedding),
-        "lstm.weight_hh_l0": (gates, config.hidden),
-        "lstm.bias_ih_l0": (gates,),
-        "lstm.bias_hh_l0": (gates,),
-    }
-    if not config.compact:
-        return {name: ("F32", shape) for name, shape in shapes.items()}
-    return {name: ("F16", shape) for name, shape in shapes.items()} | {
-        TABLE: ("I8", shapes[TABLE]), SCALE: ("F16", (ids,))
-    }  # fmt: skip
+    for i, question in enumerate(questions):
+        if not isinstance(question, str):
+            raise UserError(f"question {i} is {question!r:.40}; expected text")
+        yield question

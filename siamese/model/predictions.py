@@ -1,13 +1,10 @@
 """Write the verdicts on the pairs of a file."""
 
-import csv
-import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 from siamese.model.model import SiameseModel
 from siamese.pairs.pairs import Pairs
-from siamese.system.files import replacing
+from siamese.system.csv_output import writing_csv
 
 
 def write_predictions(
@@ -28,14 +25,7 @@ def write_predictions(
     threshold = model.threshold_for(threshold, prior)
     similarity = model.similarity(pairs.question1, pairs.question2)
     probability = model.probability(similarity, prior)
-    with ExitStack() as stack:
-        if path:
-            file = stack.enter_context(open(stack.enter_context(replacing(path)), "w", encoding="utf-8", newline=""))
-        else:
-            file = sys.stdout  # type: ignore[assignment]
-        # Text is always quoted: Python 3.11 would leave a lone carriage return bare, which ends a row for a reader.
-        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-        writer.writerow(["question1", "question2", "similarity", "probability", "is_duplicate"])
+    with writing_csv(path, ["question1", "question2", "similarity", "probability", "is_duplicate"]) as writer:
         for q1, q2, s, p in zip(pairs.question1, pairs.question2, similarity.tolist(), probability.tolist()):
             writer.writerow([q1, q2, round(s, 6), round(p, 6), int(s > threshold)])
     return int((similarity > threshold).sum())

@@ -24,7 +24,7 @@ class Columns:
     group: str = "group"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pairs:
     """n labelled pairs."""
 
@@ -41,8 +41,12 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        return f"Pairs({len(self):,} pairs, {self.duplicates:,} duplicates)"
+
     @property
     def duplicates(self) -> int:
+        """The number of pairs with the label 1."""
         return int((self.labels == 1).sum())
 
     def take(self, which: np.ndarray) -> "Pairs":

@@ -10,7 +10,7 @@ import numpy as np
 PART = 65_536  # rows copied at a time, which bounds the memory of the numbers that say from where
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Ragged:
     """n rows, one after the other; no Python object a row."""
 
@@ -19,6 +19,9 @@ class Ragged:
 
     def __len__(self) -> int:
         return len(self.starts) - 1
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self):,} rows)"
 
     @property
     def lengths(self) -> np.ndarray:

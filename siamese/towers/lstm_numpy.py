@@ -20,6 +20,22 @@ SUMMED = 64  # time steps that are summed in float32; a sum of 100,000 would be 
 Weights = Mapping[str, np.ndarray]
 
 
+def shapes(ids: int, embedding: int, hidden: int) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each weight of a tower for so many token ids, by torch's names."""
+    return {
+        "embedding.weight": (ids, embedding),
+        "lstm.weight_ih_l0": (4 * hidden, embedding),
+        "lstm.weight_hh_l0": (4 * hidden, hidden),
+        "lstm.bias_ih_l0": (4 * hidden,),
+        "lstm.bias_hh_l0": (4 * hidden,),
+    }
+
+
+def dimensions(weights: Weights) -> int:
+    """Return the dimension of a question vector."""
+    return weights["lstm.weight_hh_l0"].shape[1]
+
+
 def encode(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndarray) -> np.ndarray:
     """Encode n questions by numpy.
 
@@ -32,7 +48,7 @@ def encode(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndarray) -
     Returns:
         (n, hidden) float32, rows of length 1 or 0.
     """
-    hidden = weights["lstm.weight_hh_l0"].shape[1]
+    hidden = dimensions(weights)
     vectors = np.zeros((len(tokens), hidden), np.float32)
     distinct, ids = _distinct(tokens.ids, len(weights["embedding.weight"]))
     words = np.asarray(weights["embedding.weight"][distinct], np.float32)
@@ -103,7 +119,7 @@ def encode_torch(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndar
     tensors = {name: torch.from_numpy(np.ascontiguousarray(weight, np.float32)) for name, weight in weights.items()}
     bias = tensors["lstm.bias_ih_l0"] + tensors["lstm.bias_hh_l0"]
     w_ih, w_hh = tensors["lstm.weight_ih_l0"], tensors["lstm.weight_hh_l0"]
-    vectors = np.zeros((len(tokens), w_hh.shape[1]), np.float32)
+    vectors = np.zeros((len(tokens), dimensions(weights)), np.float32)
     order = np.argsort(-tokens.lengths, kind="stable")
     order = order[known[order]]
     with torch.inference_mode():

@@ -130,7 +130,7 @@ def of_weights(architecture: Architecture, weights: Mapping[str, np.ndarray]) ->
 
 
 def dimensions(architecture: Architecture) -> int:
-    """How many numbers a question's vector has."""
+    """Return the dimension of a question vector."""
     return architecture["dim" if architecture["type"] == "distilbert" else "hidden_size"]
 
 
