@@ -1,6 +1,5 @@
-"""Measuring for the benchmark: ways that do one step a call, taken in turn, and what is derived from their steps."""
+"""Ways to train, multiply and encode that do one step a call, taken in turn, and what is derived from their steps."""
 
-import hashlib
 import itertools
 import json
 import os
@@ -15,19 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
-from reports.performance.report_writer import Spread
-from reports.performance.rivals import BATCH, ROOT, Step
+from reports.measured import Spread
+from reports.performance.corpus import TRIPLET
+from reports.performance.rivals import ROOT, Step
 from siamese.config import Config
-from siamese.errors import DataError
-from siamese.losses import TripletLossFn
-from siamese.pairs.pairs import Pairs
 from siamese.pairs.reading import read_pairs
-from siamese.text.tokenizer import Tokenizer
 from siamese.text.tokens import Tokens, pad
-from siamese.towers import lstm
-from siamese.towers.lstm_tower import ROWS
 from siamese.training.batches import Batch, PairTokens, data_generator
 from siamese.training.loop import denormals_flushed, make_tower
 from siamese.training.objective import Objective
@@ -38,61 +33,30 @@ from siamese.training.step import encode_batch, tensors
 MM, ONEDNN = "torch.mm", "oneDNN"
 PARTS = ("batch building", "forward", "loss with its gradient", "backward", "optimiser")
 PATIENCE = 45.0  # seconds after which a slow way is left out of further rounds
-
-TRIPLET = Config(batch_size=BATCH, skip=False, labelled="none")
+CHUNK = 128  # questions that run through nn.LSTM together
 
 Way = Callable[[], Step | None]
+Steps = list[Step | None]
 
 
 @dataclass(frozen=True)
 class Amount:
     """How much is measured."""
 
-    rounds: int  # of training
+    rounds: int  # of training and of the loss
     warm: int  # steps of each way before the clock counts
-    loss_rounds: int
-    questions: int  # a step of encoding
-    encode_rounds: int
-    cold: int  # starts of `predict`
-    products: int
-    growth_steps: int
-    points: int  # sizes a curve of growth
+    few: int  # rounds of everything else
+    points: int  # sizes on a curve of growth
     pairs: tuple[int, ...]  # to prepare
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """A file of pairs, ready for all sections."""
+def interleave(ways: Mapping[str, Way], rounds: int, warm: int, what: str) -> dict[str, Steps]:
+    """Take `rounds` steps of each way, one after the other in each round.
 
-    pairs: Pairs
-    tokenizer: Tokenizer
-    tokens: PairTokens
-
-    @classmethod
-    def read(cls, path: str) -> "Corpus":
-        pairs = read_pairs(path)
-        tokenizer = learn_tokenizer(TRIPLET, pairs)
-        tokens = prepare(pairs, tokenizer)
-        if (tokens.labels == 1).sum() < 2:
-            raise DataError(f"{path}: fewer than two duplicate pairs; a step needs two")
-        return cls(pairs, tokenizer, tokens)
-
-    def trainer(self, config: Config, way: str = "ragged") -> "Trainer":
-        return Trainer(config, self.tokens, len(self.tokenizer), way)
-
-    def questions(self) -> list[str]:
-        """The distinct ones, in a fixed order that has nothing to do with their text."""
-        return sorted({*self.pairs.question1, *self.pairs.question2}, key=hash_of)
-
-
-def hash_of(question: str) -> bytes:
-    """What the questions are ordered by."""
-    return hashlib.blake2b(question.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-
-
-def interleave(ways: Mapping[str, Way], rounds: int, warm: int, what: str) -> dict[str, list[Step | None]]:
-    """`rounds` steps of each way, one after the other in each round; None where a way was left out or stopped."""
-    steps: dict[str, list[Step | None]] = {name: [] for name in ways}
+    Returns:
+        The steps by way; None stands for a step that was left out because the way is slow or has stopped.
+    """
+    steps: dict[str, Steps] = {name: [] for name in ways}
     spent = dict.fromkeys(ways, 0.0)
     for i in tqdm(range(-warm, rounds), desc=what, file=sys.stderr):
         for name, way in ways.items():
@@ -103,43 +67,45 @@ def interleave(ways: Mapping[str, Way], rounds: int, warm: int, what: str) -> di
     return steps
 
 
-def rate(steps: list[Step | None]) -> Spread | None:
-    """Pairs or questions a second."""
+def rate(steps: Steps) -> Spread | None:
+    """Return pairs or questions per second."""
     return Spread.of([step.count / step.seconds for step in steps if step])
 
 
-def ratio(steps: list[Step | None], other: list[Step | None]) -> Spread | None:
-    """How many times as fast as the other way, round by round."""
+def ratio(steps: Steps, other: Steps) -> Spread | None:
+    """Return how many times as fast as the other way the steps are, round by round."""
     pairs = [(a, b) for a, b in zip(steps, other) if a and b]
     return Spread.of([a.count / a.seconds / (b.count / b.seconds) for a, b in pairs])
 
 
-def share(steps: list[Step | None], products: list[Step | None], flop_a_pair: float | None = None) -> Spread | None:
-    """Percent of the limit: operations a second over those of the product of the same round."""
-    both = [(s, p) for s, p in zip(steps, products) if s and p]
-    done = [(s.count * flop_a_pair if flop_a_pair else s.flop) / s.seconds for s, _ in both]
-    return Spread.of([100 * d / (p.flop / p.seconds) for d, (_, p) in zip(done, both)])
+def share(steps: Steps, products: Steps) -> Spread | None:
+    """Return the percentage of the limit: operations per second over those of the product in the same round."""
+    both = [(s, p) for s, p in zip(steps, products) if s and p and s.flop]
+    return Spread.of([100 * s.flop / s.seconds / (p.flop / p.seconds) for s, p in both])
 
 
 def flop(tokens: int, distinct: int, embedding: int, hidden: int) -> float:
-    """Operations of a step's products: each token meets W_hh, each distinct word W_ih; once forwards, twice back."""
+    """Return the operations of a training step's products.
+
+    Each token meets W_hh and each distinct word W_ih; once forwards and twice backwards.
+    """
     return 3 * 2 * 4 * hidden * (tokens * hidden + distinct * embedding)
 
 
 def square(n: int, how: str) -> Way:
-    """A float32 product of two n x n matrices, as a way."""
+    """Return a float32 product of two n x n matrices as a way."""
     a, out = torch.randn(n, n), torch.empty(n, n)
-    b, c = a.numpy(), out.numpy()
+    b, c, packed = a.numpy(), out.numpy(), a.to_mkldnn()
     products: dict[str, Callable[[], Any]] = {
         MM: lambda: torch.mm(a, a, out=out),
-        ONEDNN: lambda: lstm._times(a, a, a.dtype),
+        ONEDNN: lambda: nn.functional.linear(packed, packed),
         "numpy": lambda: np.matmul(b, b, out=c),
     }
     return timed(products[how], 1, 2.0 * n**3)
 
 
 def timed(work: Callable[[], Any], count: int, operations: float = 0.0) -> Callable[[], Step]:
-    """Any call, as a way."""
+    """Return any call as a way."""
 
     def way() -> Step:
         began = time.perf_counter()
@@ -154,17 +120,16 @@ class Trainer:
 
     Args:
         config: the recipe.
-        pairs: what to train on.
+        pairs: to train on.
         vocabulary: number of token ids.
-        way: "ragged" as the product does; "chunks": nn.LSTM over sorted questions in padded chunks; "course":
-            both sides padded to a power of two, two calls of nn.LSTM, the mean over the padding, torch's default Adam.
+        way: "ragged" as `siamese.training` does it; "chunks": nn.LSTM over sorted questions in padded chunks;
+            "course": both sides padded to a power of two, two calls of nn.LSTM, the mean over the padding, torch's
+            default Adam.
     """
 
     def __init__(self, config: Config, pairs: PairTokens, vocabulary: int, way: str = "ragged") -> None:
         self.config, self.way = config, way
         self.tower, self.objective = make_tower(config, vocabulary), Objective(config)
-        if way == "chunks":
-            self.tower._means = self.tower._means_padded  # type: ignore[method-assign]
         weights = [*self.tower.parameters(), *self.objective.parameters()]
         course = way == "course"
         self.optimizer = torch.optim.Adam(weights, config.learning_rate) if course else make_optimizer(config, weights)
@@ -186,7 +151,7 @@ class Trainer:
         clock = [time.perf_counter()]
         batch = next(self.batches)
         clock.append(time.perf_counter())
-        vectors = self._course(batch) if self.way == "course" else encode_batch(self.tower, self.config, batch, 0)
+        vectors = self._encode(batch)
         clock.append(time.perf_counter())
         self.optimizer.zero_grad()
         leaf = vectors.detach().requires_grad_()  # cuts the backward pass in two, to time the loss's part
@@ -204,66 +169,34 @@ class Trainer:
         operations = flop(tokens, distinct, self.config.embedding, self.config.hidden)
         return Step(clock[-1] - clock[0], len(batch.b1) + len(batch.n1), operations, tuple(np.diff(clock).tolist()))
 
-    def _course(self, batch: Batch) -> Tensor:
-        vectors = []
-        for side in pad(batch.b1, batch.b2, "power-of-two", 0):
-            ids = tensors(side, torch.device("cpu"))[0].view(len(side), -1)
-            states, _ = self.tower.lstm(self.tower.embedding(ids))
-            vectors.append(nn.functional.normalize(states.mean(1), dim=1))
-        return torch.cat(vectors)
+    def _encode(self, batch: Batch) -> Tensor:
+        if self.way == "course":
+            return torch.cat([self._padded(side) for side in pad(batch.b1, batch.b2, "power-of-two", 0)])
+        if self.way == "chunks":
+            return self._chunks(batch.b1.join(batch.b2))
+        return encode_batch(self.tower, self.config, batch, 0)
 
+    def _padded(self, side: Tokens) -> Tensor:
+        ids = tensors(side, torch.device("cpu"))[0].view(len(side), -1)
+        states, _ = self.tower.lstm(self.tower.embedding(ids))
+        return nn.functional.normalize(states.mean(1), dim=1)
 
-def computed_per_token(batch: Batch, way: str) -> float:
-    """Tokens that run through the LSTM for each real one."""
-    lengths = np.concatenate((batch.b1.lengths, batch.b2.lengths))
-    if way == "course":
-        return sum(len(side.ids) for side in pad(batch.b1, batch.b2, "power-of-two", 0)) / lengths.sum()
-    if way == "chunks":
-        chunks = np.split(np.sort(lengths)[::-1], range(ROWS, len(lengths), ROWS))
-        return sum(int(chunk[0]) * len(chunk) for chunk in chunks) / lengths.sum()
-    ids, parts = tensors(batch.b1.join(batch.b2), torch.device("cpu"))
-    packed = lstm._pack(ids, parts, int(ids.max()) + 1, torch.get_num_threads())[2]
-    return sum(sum(counts) for _, _, counts in packed) / lengths.sum()
-
-
-def outside_operators(trainer: Trainer, steps: int) -> tuple[float, float] | None:
-    """Percent of a step in which no torch operator runs: Python and bookkeeping; None where torch cannot tell.
-
-    By the profiler over all threads: the wall time less that of the main thread's operators, less that of
-    the busiest thread of the LSTM's team, which the main thread waits for. The wall time of steps
-    without the profiler gives the lower figure, of those with it the upper one.
-    """
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it writes between the progress bars
-    from torch.profiler import ProfilerActivity, profile
-
-    try:
-        everywhere = torch._C._profiler._ExperimentalConfig(profile_all_threads=True)
-    except (AttributeError, TypeError):
-        return None
-    plain = sum(trainer().seconds for _ in range(steps))
-    with profile(activities=[ProfilerActivity.CPU], experimental_config=everywhere) as profiler:
-        wall = sum(trainer().seconds for _ in range(steps))
-    inside: dict[int, float] = {}
-    ends: dict[int, float] = {}
-    for event in sorted(profiler.events() or [], key=lambda event: event.time_range.start):
-        if event.name.startswith(("aten::", "mkldnn::")):
-            start, end = event.time_range.start, event.time_range.end
-            begin = max(start, ends.get(event.thread, 0.0))
-            inside[event.thread] = inside.get(event.thread, 0.0) + max(0.0, end - begin)
-            ends[event.thread] = max(end, ends.get(event.thread, 0.0))
-    if not inside:
-        return None
-    main = min(inside)  # threads are numbered as they are first seen
-    team = max((busy for thread, busy in inside.items() if thread != main), default=0.0)
-    busy = (inside[main] + team) / 1e6
-    return max(0.0, 100 * (1 - busy / plain)), max(0.0, 100 * (1 - busy / wall))
+    def _chunks(self, tokens: Tokens) -> Tensor:
+        ids, lengths = tensors(tokens, torch.device("cpu"))
+        questions, order, means = ids.split(lengths.tolist()), lengths.argsort(descending=True), []
+        for rows in order.split(CHUNK):
+            padded = pad_sequence([questions[row] for row in rows], batch_first=True)
+            states, _ = self.tower.lstm(self.tower.embedding(padded))
+            real = torch.arange(padded.shape[1]) < lengths[rows, None]
+            means.append((states * real[:, :, None]).sum(1) / lengths[rows, None])
+        return nn.functional.normalize(torch.cat(means)[order.argsort()], dim=1)
 
 
 # In a process of its own, so that a peak of memory is its own
 
 
 def apart(function: str, *arguments: Any) -> Any:
-    """The result of a function of this module, called in a new process."""
+    """Return the result of a function of this module, called in a new process."""
     code = (
         "import json, sys; from reports.performance import measuring as m; "
         "print(json.dumps(getattr(m, sys.argv[1])(*json.loads(sys.argv[2]))))"
@@ -274,7 +207,7 @@ def apart(function: str, *arguments: Any) -> Any:
 
 
 def peak() -> float:
-    """The highest resident MB of this process so far; nan where the system does not say."""
+    """Return the highest resident MB of this process so far; nan if the system does not say."""
     try:  # not ru_maxrss, which a new process takes over from the one that started it
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
@@ -283,7 +216,7 @@ def peak() -> float:
 
 
 def preparation(paths: list[str]) -> list[tuple[float, float]]:
-    """Seconds and peak MB of reading, tokenizing and preparing each file, smallest first."""
+    """Return the seconds and the peak MB of reading and tokenizing each file, smallest first."""
     results = []
     for path in paths:
         began = time.perf_counter()
@@ -294,10 +227,10 @@ def preparation(paths: list[str]) -> list[tuple[float, float]]:
 
 
 def generated(axis: str, sizes: list[int], steps: int) -> list[tuple[list[float], float]]:
-    """Seconds of each training step, and the peak MB, at each size, smallest first; on generated words."""
+    """Return the seconds of each training step and the peak MB at each size, smallest first, on generated words."""
     results = []
     for size in sizes:
-        at = {"tokens a question": 12, "batch size": 512, "words in the vocabulary": 40_000, "numbers a vector": 128}
+        at = {"tokens a question": 12, "batch size": 512, "words in the vocabulary": 40_000, "dimension": 128}
         at[axis] = size
         length, batch, vocabulary, width = at.values()
         random = np.random.default_rng(1)
@@ -306,15 +239,7 @@ def generated(axis: str, sizes: list[int], steps: int) -> list[tuple[list[float]
         tokens = Tokens(ids.astype(np.int32), np.concatenate(([0], lengths.cumsum())))
         first, second = tokens.take(np.arange(2 * batch)), tokens.take(np.arange(2 * batch, 4 * batch))
         pairs = PairTokens(first, second, np.ones(2 * batch, np.int8), np.arange(2 * batch))
-        config = Config(batch_size=batch, embedding=width, hidden=width, skip=False, labelled="none")
-        trainer = Trainer(config, pairs, vocabulary)
+        trainer = Trainer(TRIPLET.replace(batch_size=batch, embedding=width, hidden=width), pairs, vocabulary)
         seconds = [trainer().seconds for _ in range(steps + 1)][1:]
         results.append((seconds, peak()))
     return results
-
-
-def loss_memory(batch: int) -> float:
-    """Peak MB of the triplet loss on rows and columns, known duplicates left out, forwards and backwards."""
-    v1, v2 = (nn.functional.normalize(torch.randn(batch, 128), dim=1).requires_grad_() for _ in range(2))
-    TripletLossFn(v1, v2, same=torch.zeros(batch, batch, dtype=torch.bool)).backward()
-    return peak()

