@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reports.archive import retrieval
-from reports.archive.retrieval import ALL_WORDS, BOTH_TOO, PLAIN, Query, judged, measure, plain_bm25, scores
+from reports.archive.retrieval import Query, bm25_of, judged, measure, scores
 
 HEADER = "question1,question2,is_duplicate\n"
 
@@ -53,7 +53,7 @@ def test_the_query_and_what_training_joins_are_taken_out() -> None:
     # The query 0 finds itself, 1 that training joins to it, then 2 that it should find: separately that is the first.
     row = measure(lambda query, k: [0, 1, 2, 3][:k], [Query(0, {1}, {1, 2}), Query(0, {1}, {1})], "name")
     # All: 1 and 2 are right (nDCG 1) and 1 is right (1). Separate: the first query alone, its answer at rank 1.
-    assert row.startswith("| name | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | ")
+    assert [value for name, value in row.items() if "@" in name] == [1] * 6
 
 
 def test_the_command(
@@ -63,18 +63,21 @@ def test_the_command(
     retrieval.main()
     out = capsys.readouterr().out
     assert out.startswith("10 questions, 5 queries, 5 of them with separate answers\n")
-    assert [line.split(" | ")[0] for line in out.splitlines()[4:]] == [
+    assert [line.split(" | ")[0] for line in out.splitlines()[4:] if line] == [
         "| words",
         "| vectors",
         "| both",
-        "| " + ALL_WORDS,
-        "| " + PLAIN,
-        "| " + BOTH_TOO,
+        "| words, a tenth of the queries",
+        "| words, without the short cut, a tenth of the queries",
+        "| BM25 without stems, a tenth of the queries",
+        "| both, a tenth of the queries",
     ]
 
 
-def test_plain_bm25_has_no_stems_and_stumbles_over_no_sign() -> None:
-    rank = plain_bm25(['Old "cars" OR NOT', "my OLD car", "cars", "?!", "a bike"])
-    assert list(rank(0, 10)) == [0, 2, 1]  # "cars" stands in two of them as "old" does, and one of these is shorter
-    assert list(rank(1, 10)) == [1, 0]  # "car" is not "cars"
-    assert list(rank(3, 10)) == []
+def test_bm25_by_stems_or_by_words_as_they_stand() -> None:
+    questions = ['Old "cars" OR NOT', "my OLD car", "cars", "?!", "a bike"]
+    plain, stems = bm25_of(questions, stems=False), bm25_of(questions, stems=True)
+    assert list(plain(0)) == [0, 2, 1]  # "cars" is in two of them, as is "old", and one of these is shorter
+    assert list(plain(1)) == [1, 0]  # "car" is not "cars"
+    assert set(stems(1)) == {0, 1, 2}
+    assert plain(3) == {}

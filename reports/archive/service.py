@@ -1,16 +1,14 @@
-"""How many requests a second the service answers, and how fast, beside FastAPI without anything in it.
+"""Measure how many requests a second the service answers, and how fast, beside FastAPI with nothing in it.
 
-    python -m reports.archive.service [--seconds 5] [--archive DIR] [--out PATH]
+    python -m reports.archive.service
 
-Client processes send the next request on each of their connections when the answer to the last is there (a closed
-loop), so a connection more is a request more at a time. Server and clients share the machine.
+Client processes send the next request on each of their connections when the last is answered (a closed loop), so there
+are as many requests at a time as connections. Server and clients share the machine.
 """
 
 import argparse
 import asyncio
 import json
-import os
-import platform
 import re
 import subprocess
 import sys
@@ -24,7 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
-from siamese.system.files import write_text
+from reports.measured import machine, table
+from siamese import SiameseModel
+from siamese.archive.store import Archive
+from siamese.pairs.reading import read_pairs
 
 CONNECTIONS = (1, 8, 64)
 CLIENTS = 2  # processes
@@ -33,34 +34,43 @@ PAIR = {"question1": "How can I lose weight quickly?", "question2": "What is the
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m reports.archive.service", description="Measure the service.")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (default 5)")
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m reports.archive.service", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (default %(default)s)")
     parser.add_argument("--archive", metavar="DIR", help="to search (default: one made of data/questions.csv)")
-    parser.add_argument("--out", default="models/service.md", metavar="PATH", help="the report (%(default)s)")
     parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.bare:
         return bare()
     with tempfile.TemporaryDirectory() as folder:
-        archive = options.archive or _build(Path(folder) / "archive")
-        rows = []
-        for name, command, path, body in (
+        archive = options.archive or build(Path(folder) / "archive")
+        serve = ["run.py", "serve", "--port", "0", "--archive", archive]
+        servers: list[tuple[str, list[str], str, object]] = [
             ("FastAPI alone, a constant answer", ["-m", "reports.archive.service", "--bare"], "/predict", PAIR),
-            ("`POST /predict`", _serve(archive), "/predict", PAIR),
-            ("`POST /explain`", _serve(archive), "/explain", PAIR),
-            ("`POST /search`", _serve(archive), "/search", {"questions": [PAIR["question1"]]}),
-        ):
+            ("`POST /predict`", serve, "/predict", PAIR),
+            ("`POST /explain`", serve, "/explain", PAIR),
+            ("`POST /search`", serve, "/search", {"questions": [PAIR["question1"]]}),
+        ]
+        rows = []
+        for name, command, path, body in servers:
             with serving(command) as port:
                 for connections in CONNECTIONS:
-                    rows.append((name, connections, *load(port, path, body, connections, options.seconds)))
-                    print(_row(*rows[-1]), flush=True)
-        questions = _questions(archive)
-    write_text(options.out, report(rows, questions, options.seconds))
-    print(f"{options.out} written")
+                    found = load(port, path, body, connections, options.seconds)
+                    rows.append({"endpoint": name, "connections": connections, **found})
+                    print(rows[-1], file=sys.stderr)
+    print(f"{table(rows)}\n{machine()}; {CLIENTS} clients, {options.seconds:g} seconds each")
 
 
-def load(port: int, path: str, body: object, connections: int, seconds: float) -> tuple[float, float, float]:
-    """Requests per second, and the 50th and 99th percentile of the time to an answer in milliseconds."""
+def build(folder: Path) -> str:
+    """Make an archive of the questions in data/questions.csv and return its folder."""
+    pairs, model = read_pairs("data/questions.csv"), SiameseModel.pretrained()
+    with Archive.create(folder, model, "pretrained") as archive:
+        archive.add(sorted({*pairs.question1, *pairs.question2}))
+    return str(folder)
+
+
+def load(port: int, path: str, body: object, connections: int, seconds: float) -> dict[str, float]:
+    """Return requests per second, and the 50th and the 99th percentile of the time to an answer in milliseconds."""
     content = json.dumps(body).encode()
     request = (
         f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -72,11 +82,19 @@ def load(port: int, path: str, body: object, connections: int, seconds: float) -
         times = list(pool.map(client, [port] * clients, [request] * clients, shares, [seconds] * clients))
     found = np.concatenate(times)
     p50, p99 = np.percentile(found, [50, 99])
-    return len(found) / seconds, 1e3 * float(p50), 1e3 * float(p99)
+    return {
+        "requests/s": len(found) / seconds,
+        "50th percentile, ms": 1e3 * float(p50),
+        "99th percentile, ms": 1e3 * float(p99),
+    }
 
 
 def client(port: int, request: bytes, connections: int, seconds: float) -> np.ndarray:
-    """The seconds to each answer; an answer other than 200 is a RuntimeError."""
+    """Return the seconds to each answer.
+
+    Raises:
+        RuntimeError: an answer is not 200.
+    """
     times: list[float] = []
 
     async def one(begin: float, end: float) -> None:
@@ -103,7 +121,7 @@ def client(port: int, request: bytes, connections: int, seconds: float) -> np.nd
 
 @contextmanager
 def serving(command: list[str]) -> Iterator[int]:
-    """A server in a process of its own; its port."""
+    """Run a server in a process of its own, and yield its port."""
     with subprocess.Popen(
         [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
@@ -115,7 +133,7 @@ def serving(command: list[str]) -> Iterator[int]:
 
 
 def bare() -> None:
-    """FastAPI with an endpoint that checks its JSON and answers the same each time."""
+    """Serve an endpoint that checks its JSON and always gives the same answer."""
     import uvicorn
     from fastapi import FastAPI
     from pydantic import BaseModel
@@ -142,51 +160,6 @@ def bare() -> None:
     print(f"serving on http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
     config = uvicorn.Config(app, http="h11", log_level="error", access_log=False)
     uvicorn.Server(config).run(sockets=[listening])
-
-
-def report(rows: list[tuple[str, int, float, float, float]], questions: int, seconds: float) -> str:
-    """The report, in Markdown."""
-    heading = "| endpoint | connections | requests/s | 50th percentile, ms | 99th percentile, ms |"
-    lines = [
-        "# The service under load",
-        "",
-        "Written by `python -m reports.archive.service`. "
-        f"{CLIENTS} client processes on the same machine ({os.cpu_count()} cores, {platform.system()} "
-        f"{platform.machine()}, Python {platform.python_version()}) send a request on each connection as soon as the "
-        f"last is answered, {seconds:g} seconds each. A server is one process. Searched are {questions:,} questions.",
-        "",
-        heading,
-        re.sub("[^|]+", "---", heading),
-        *(_row(*row) for row in rows),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _row(name: str, connections: int, rate: float, p50: float, p99: float) -> str:
-    return f"| {name} | {connections} | {rate:,.0f} | {p50:.1f} | {p99:.1f} |"
-
-
-def _serve(archive: str) -> list[str]:
-    main = "from siamese.cli import main; main(['serve', '--port', '0', '--archive', {!r}])"
-    return ["-c", main.format(archive)]
-
-
-def _build(folder: Path) -> str:
-    from siamese import SiameseModel
-    from siamese.archive.store import Archive
-    from siamese.pairs.reading import read_pairs
-
-    pairs = read_pairs("data/questions.csv")
-    with Archive.create(folder, SiameseModel.pretrained(), "pretrained") as archive:
-        archive.add(sorted({*pairs.question1, *pairs.question2}))
-    return str(folder)
-
-
-def _questions(folder: str) -> int:
-    from siamese.archive.store import Archive
-
-    with Archive.open(folder) as archive:
-        return len(archive)
 
 
 if __name__ == "__main__":
