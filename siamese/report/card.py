@@ -12,7 +12,7 @@ from siamese.losses.registry import LOSSES
 from siamese.model.calibration import reliability
 from siamese.model.model import SiameseModel
 from siamese.pairs.splits import Datasets
-from siamese.report.tables import markdown, markdown_table, recall_table
+from siamese.report.tables import answer, markdown, markdown_table, recall_table
 from siamese.system.files import write_text
 from siamese.system.program import program
 from siamese.text.tokenizer import Tokenizer
@@ -47,19 +47,21 @@ def write_report(model: SiameseModel, data: Datasets, result: Evaluation | None,
     plots.heat_map(vectors[: len(pairs)] @ vectors[len(pairs) :].T, folder / "heat-map.png")
 
     about, test = card(model, data), _test_section(result)
+    head = f"{answer(result)}\n" if result else ""
     write_text(
         folder / "report.md",
-        f"# Training report\n\n{about}\n{test}\n{_training_section(model.facts['history'])}## Validation pairs\n\n"
+        f"# How good is this model?\n\n{head}{about}\n{test}\n{_training_section(model.facts['history'])}"
+        "## Validation pairs\n\n"
         "![similarities of duplicates and non-duplicates](similarity.png)\n\n"
-        "The further the two hills are apart, the fewer verdicts are wrong.\n\n"
+        "The further apart the two hills, the fewer verdicts are wrong.\n\n"
         "![precision-recall and ROC](curves.png)\n\n"
         "![probability and truth](reliability.png)\n\n"
-        "The probability was fitted on these pairs; how far it is off on the test pairs stands below their table.\n\n"
+        "The probability was fitted on these pairs. Its error on the test pairs is below their table.\n\n"
         "![precision where duplicates are rarer](prior.png)\n\n"
-        "Where duplicates are rarer than among these pairs, a threshold chosen here lets through ever more others; "
+        "If duplicates are rarer than among these pairs, more of what exceeds the threshold is wrong; "
         "`--prior` moves it.\n\n"
         "![similarities within a batch](heat-map.png)\n\n"
-        "Each row is a question, each column another; duplicates meet on the diagonal.\n",
+        "A row is a question 1, a column a question 2; duplicates are on the diagonal.\n",
     )
 
 

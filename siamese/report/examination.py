@@ -9,7 +9,7 @@ from siamese.evaluation.metrics import RECALLS, Scores
 from siamese.evaluation.results import OURS, Evaluation
 from siamese.model.calibration import reliability
 from siamese.report import plots
-from siamese.report.tables import markdown, markdown_table
+from siamese.report.tables import answer, markdown, markdown_table
 from siamese.system.files import write_text
 
 CALLED = {"duplicate": "called duplicates", "different": "called different"}
@@ -32,14 +32,14 @@ def write(found: Examination, folder: Path, model: str, data: str, command: str)
     scores = found.scores
     write_text(
         folder / "examination.md",
-        f"# A close look at a model\n\n`{model}` on `{data}`: {scores.pairs:,} pairs, "
-        f"{scores.duplicates / scores.pairs:.1%} of them duplicates; threshold {scores.threshold:.3f}. "
-        f"Made by `{command}`.\n\n"
+        f"# Where is this model right, and where wrong?\n\n{answer(scores)}\n"
+        f"`{model}` on `{data}`: {scores.pairs:,} pairs, {scores.duplicates / scores.pairs:.1%} of them "
+        f"duplicates; threshold {scores.threshold:.3f}. Made by `{command}`.\n\n"
         f"## Beside the baselines\n\n{markdown_table(scores)}\n{_ranking_table(scores)}\n"
-        "The calibration error is that of 15 bins; a baseline's probability and threshold come from the pairs "
-        "that the model's come from.\n\n![probability and truth](reliability.png)\n"
+        "The calibration error is that of 15 bins. The probability and threshold of a baseline are fitted on the same "
+        "pairs as the model's.\n\n![probability and truth](reliability.png)\n"
         f"{_encoder(found)}\n## By kind of pair\n\n![scores by kind of pair](slices.png)\n\n"
-        "Average precision rises with the share of duplicates in a slice; ROC AUC does not depend on it.\n"
+        "Average precision rises with the share of duplicates in a slice; ROC AUC does not.\n"
         f"{_slices(found.slices)}\n{_mistakes(found)}\n{_in_common(found.in_common)}",
     )
     write_text(folder / "examination.json", json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n")
@@ -98,7 +98,8 @@ def _encoder(found: Examination) -> str:
     return (
         f"\n## Beside {encoder.name}\n\n{markdown(rows, text=1)}\n"
         f"The model is **{encoder.ratio:.0f} times** as fast: both encoded {encoder.questions} questions of "
-        f"these pairs in turn, {encoder.rounds} rounds, one thread each; medians.\n"
+        f"these pairs in turn, {encoder.rounds} rounds, one thread each; medians. "
+        "The encoder computes in bfloat16 if the processor multiplies it, else in float32.\n"
     )
 
 
@@ -119,8 +120,8 @@ def _slices(panels: dict[str, dict[str, list[Slice]]]) -> str:
                 part = ""
         text += f"\n### {titles[what]}\n\n{markdown(rows, text=2)}"
     return (
-        f"{text}\nOverlap is the share of the words of either question that stand in both (Jaccard); "
-        "a slice holds its first number, not its last.\n"
+        f"{text}\nOverlap is the share of the two questions' words that both have (Jaccard). "
+        "A slice includes its lower bound and excludes its upper one.\n"
     )
 
 

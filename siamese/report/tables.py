@@ -1,7 +1,7 @@
 """Markdown tables: any, and those of an evaluation."""
 
 from siamese.evaluation.metrics import RECALLS
-from siamese.evaluation.results import Evaluation
+from siamese.evaluation.results import OURS, Evaluation
 
 
 def markdown(rows: list[list[str]], text: int) -> str:
@@ -14,6 +14,18 @@ def markdown(rows: list[list[str]], text: int) -> str:
 def markdown_table(result: Evaluation) -> str:
     """The evaluation as a Markdown table with what must be known to read it."""
     return f"{markdown(result.table(), text=2)}\n{result.note()}\n"
+
+
+def answer(result: Evaluation) -> str:
+    """Return in a sentence how good the model is on the pairs that are newest to it, beside the baselines."""
+    name, part = next(iter(result.slices().items()))
+    pairs = f"all {part.pairs:,}" if name == "all" else f"{part.pairs:,} {name}"
+    ranked = {scorer: row.average_precision for scorer, row in [(OURS, part), *part.baselines.items()]}
+    ours, *others = (f"{scorer} {'–' if ap is None else format(ap, '.3f')}" for scorer, ap in ranked.items())
+    return (
+        f"On {pairs} pairs the verdict is right for {part.accuracy:.1%}; always giving the more frequent answer is "
+        f"right for {part.majority:.1%}. Average precision: {ours} ({', '.join(others)}).\n"
+    )
 
 
 def recall_table(result: Evaluation) -> str:
