@@ -54,7 +54,7 @@ def encoding_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         for text in questions:
             if text not in VECTORS:
                 VECTORS[text] = together(model, [text])
-        return np.concatenate([np.empty((0, model.config.hidden), np.float32), *(VECTORS[text] for text in questions)])
+        return np.concatenate([np.empty((0, model.dimensions), np.float32), *(VECTORS[text] for text in questions)])
 
     monkeypatch.setattr(SiameseModel, "encode", encode)
 

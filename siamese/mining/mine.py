@@ -80,7 +80,7 @@ def mine(
         UserError: too little memory is allowed; the run that was stopped was another.
     """
     at_once = sortable(len(questions), model.dimensions, settings.memory)
-    vectors = encode(questions.texts, model, encoded)
+    vectors = vectors_of(questions.texts, model, encoded)
     return join(vectors, settings, folder, resume, joined, at_once, identity(questions, vectors, settings))
 
 
@@ -126,7 +126,7 @@ def _join(
     return recall
 
 
-def encode(questions: list[str], model: SiameseModel, progress: Progress) -> np.ndarray:
+def vectors_of(questions: list[str], model: SiameseModel, progress: Progress = lambda done, total: None) -> np.ndarray:
     """The vectors of questions, (n, d) float32."""
     vectors = np.empty((len(questions), model.dimensions), np.float32)
     for start in range(0, len(questions), BLOCK):

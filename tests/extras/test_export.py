@@ -22,7 +22,7 @@ pytest.importorskip("sentence_transformers", reason=f"needs sentence-transformer
 
 from commands import Command
 from encoders import KINDS as TRANSFORMERS
-from encoders import WORDS, make_encoder
+from encoders import WORDS, make_transformer
 from files import QUESTIONS, read_csv
 from hostile_questions import QUESTIONS as HOSTILE
 from hostile_questions import WORDS as HOSTILE_WORDS
@@ -33,12 +33,11 @@ from tiny_models import random_model
 
 from siamese import SiameseModel
 from siamese.cli.export import FORMS
-from siamese.config import PRESETS, Config
+from siamese.config import Config
 from siamese.export import crc, graph, stock
 from siamese.model.calibration import Calibration
 from siamese.text.subwords import SubwordTokenizer
 from siamese.text.tokenizer import Tokenizer
-from siamese.towers.encoders import load_parts
 
 ROOT = Path(__file__).parents[2]
 KINDS = ["shipped", "tiny", "plain", "wide"]
@@ -252,7 +251,7 @@ def test_every_letter_is_cut_as_we_do(buckets: int) -> None:
 
 
 def test_a_process_without_this_package(stocks: Path, folders: dict[str, Path], tmp_path: Path) -> None:
-    make_transformer(tmp_path, "bert")
+    export_transformer(tmp_path, "bert")
     code = (
         "import sys\n"
         "sys.modules['siamese'] = None\n"
@@ -327,15 +326,11 @@ def test_a_question_of_twenty_thousand_words(exported: Path) -> None:
 # A transformer
 
 
-def make_transformer(folder: Path, kind: str) -> SiameseModel:
+def export_transformer(folder: Path, kind: str) -> SiameseModel:
     """A model of two layers with random weights, in folder/model; its exports are folder/plain and folder/file.onnx."""
     from siamese.cli import entry
 
-    encoder = load_parts(str(make_encoder(folder / "encoder", kind)))
-    weights = {name: weight.numpy() for name, weight in encoder.weights.items()}
-    config = PRESETS["transformer"].replace(encoder="encoder")
-    model = SiameseModel(config, encoder.tokenizer, weights, 0.5, Calibration(6.0, -3.0, 0.4),
-                         architecture=encoder.architecture)  # fmt: skip
+    model = make_transformer(folder, kind)
     model.save(folder / "model")
     for form, name in (("sentence-transformers", "plain"), ("onnx", "file.onnx")):
         entry.main(["export", "--to", form, "--model", str(folder / "model"), "--out", str(folder / name)])
@@ -344,7 +339,7 @@ def make_transformer(folder: Path, kind: str) -> SiameseModel:
 
 @pytest.mark.parametrize("kind", TRANSFORMERS)
 def test_a_transformer(kind: str, tmp_path: Path) -> None:
-    model = make_transformer(tmp_path, kind)
+    model = export_transformer(tmp_path, kind)
     texts = [*HOSTILE, *WORDS, "how old are you ? " * 40, " How is my age?  "]
     expected = model.encode(texts)
     known = expected.any(1)

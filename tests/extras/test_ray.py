@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from commands import python
+from encoders import make_transformer
 from files import QUESTIONS, read_csv, write_csv
 
 pytest.importorskip("ray", reason="needs ray: pip install -r tests/extras/requirements.txt")
@@ -45,9 +46,9 @@ def runner() -> Iterator[Runner]:
         yield run
 
 
-def mined(shards: str, folder: Path, run: Runner) -> tuple[bytes, bytes]:
+def mined(shards: str, folder: Path, run: Runner, model: SiameseModel | None = None) -> tuple[bytes, bytes]:
     job = Job(f"{folder}/work", "question", None, lowest_above(0.4), None, MEMORY, "complete")
-    model = SiameseModel.pretrained()
+    model = model or SiameseModel.pretrained()
     stages = Stages(job, run, lambda stage, done, total: None)
     encoded, _, _ = pipeline.encode(stages, [address for address, _ in pipeline.list_shards(shards)], model)
     pipeline.find(stages, encoded, model, 0, f"{folder}/out.csv", f"{folder}/clusters.csv")
@@ -90,6 +91,12 @@ def test_killed_workers_cost_no_pairs(shards: str, tmp_path: Path, killed: tuple
     alone = similarities(mined(shards, tmp_path, one_by_one)[0])
     assert similarities(killed[0]) == pytest.approx(alone, abs=1.5e-6)
     assert len(alone) > 300
+
+
+def test_a_transformer(shards: str, tmp_path: Path, runner: Runner) -> None:
+    pytest.importorskip("sentence_transformers", reason="needs sentence-transformers")
+    found = similarities(mined(shards, tmp_path, runner, make_transformer(tmp_path, "bert"))[0])
+    assert len(found) > 300
 
 
 def test_an_error_of_a_worker_is_told_as_ours(tmp_path: Path, runner: Runner) -> None:

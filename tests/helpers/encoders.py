@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from siamese import SiameseModel
+
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789?.,'-"
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *("##" + letter for letter in LETTERS),
          "how", "what", "is", "the", "my", "do", "to", "of"]  # fmt: skip
@@ -57,3 +59,16 @@ def make_encoder(folder: Path, kind: str, **changes: Any) -> Path:
         str(folder / "encoder")
     )
     return folder / "encoder"
+
+
+def make_transformer(folder: Path, kind: str) -> SiameseModel:
+    """Make a model of two layers and 16 dimensions with random weights, through an encoder in `folder`."""
+    from siamese.config import preset
+    from siamese.model.calibration import Calibration
+    from siamese.towers.encoders import load_parts
+
+    encoder = load_parts(str(make_encoder(folder / "encoder", kind)))
+    weights = {name: weight.numpy() for name, weight in encoder.weights.items()}
+    config = preset("transformer").replace(encoder="encoder")
+    calibration = Calibration(6.0, -3.0, 0.4)
+    return SiameseModel(config, encoder.tokenizer, weights, 0.5, calibration, architecture=encoder.architecture)

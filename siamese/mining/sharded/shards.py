@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from siamese.errors import DataError
-from siamese.mining.mine import BLOCK, PROGRAM
+from siamese.mining.mine import PROGRAM, vectors_of
 from siamese.mining.sharded import store
 from siamese.model.model import SiameseModel
 from siamese.pairs.questions import QuestionRow, read_records
@@ -189,8 +189,7 @@ def encode(job: Job, model: SiameseModel, shard: int, piece: int, place: int, gr
     if len(leaving):
         table = table.take(pa.array(np.flatnonzero(~np.isin(table["number"].to_numpy(), leaving))))
     texts = table["question"].to_pylist()
-    parts = [model.encode(texts[start : start + BLOCK]) for start in range(0, len(texts), BLOCK)]
-    vectors = np.concatenate([np.empty((0, model.config.hidden), np.float32), *parts])
+    vectors = vectors_of(texts, model)
     store.write_table(job.at("vectors", name), _with_vectors(table, vectors))
     if job.linkage:
         copies = store.read_groups([job.at("copies", f"{group:06}") for group in range(groups)], place)
