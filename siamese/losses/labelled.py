@@ -41,7 +41,9 @@ class LogisticLoss(nn.Module):
 
 
 class ContrastiveLoss(nn.Module):
-    """y·d² + (1 − y)·max(margin − d, 0)².
+    """Pull duplicates together, and push the others apart until they are the margin away.
+
+    y·d² + (1 − y)·max(margin − d, 0)², y the label.
 
     Source: Hadsell, Chopra, LeCun 2006 (there with a factor ½).
     """
@@ -83,9 +85,9 @@ def _distances(u: Tensor, v: Tensor) -> Tensor:
 
 
 class CosineHingeLoss(nn.Module):
-    """y·max(margin − s, 0) + (1 − y)·max(s + margin − 1, 0).
+    """Raise the cosine of duplicates to the margin, and lower that of the others to 1 − margin.
 
-    Duplicates should reach the margin, the rest stay below 1 − margin. With a
+    y·max(margin − s, 0) + (1 − y)·max(s + margin − 1, 0), y the label. With a
     margin of 1 it is `torch.nn.CosineEmbeddingLoss` with a margin of 0.
     """
 

@@ -72,7 +72,10 @@ def _mean(values: Tensor) -> Tensor:
 
 
 class TripletEuclideanLoss(_OneNegative):
-    """max(‖a − p‖ − ‖a − n‖ + margin, 0), or the same of squared distances."""
+    """Keep the closest negative of the batch further away than the duplicate, by a margin.
+
+    max(‖a − p‖ − ‖a − n‖ + margin, 0), or the same of squared distances.
+    """
 
     def __init__(self, margin: float = 0.25, anchors: str = "both", squared: bool = False) -> None:
         super().__init__(margin, anchors)
@@ -88,7 +91,10 @@ class TripletEuclideanLoss(_OneNegative):
 
 
 class TripletCosineLoss(_OneNegative):
-    """max(cos(a, n) − cos(a, p) + margin, 0); a zero vector has cosine 0 with all."""
+    """Keep the cosine of the closest negative of the batch below that of the duplicate, by a margin.
+
+    max(cos(a, n) − cos(a, p) + margin, 0); a zero vector has cosine 0 with all.
+    """
 
     def _prepared(self, v: Tensor) -> Tensor:
         length = torch.linalg.vector_norm(v, dim=1, keepdim=True)

@@ -174,7 +174,10 @@ def _check(v1: Tensor, v2: Tensor, same: Tensor | None, own: slice | None, **cho
 
 
 class TripletLoss(nn.Module):
-    """`TripletLossFn` with its options fixed; see there."""
+    """Push each pair of duplicates above its negatives in the batch: above their mean, and above the closest one.
+
+    `TripletLossFn` with its options fixed; see there.
+    """
 
     def __init__(
         self,

@@ -1,0 +1,72 @@
+"""The command `compare`. Light at import."""
+
+import argparse
+import dataclasses
+import sys
+
+from siamese.cli.options import (
+    Command,
+    add_columns,
+    add_data,
+    changed_fields,
+    column_names,
+    data_path,
+    report_faults,
+)
+from siamese.config import CHOICES
+from siamese.errors import UserError
+from siamese.experiment.variants import BASE, STUDIES, against_first, parse_all
+from siamese.system.program import command_line
+
+MOST = 1_000  # seeds and jobs
+
+
+def add_commands(command: Command) -> None:
+    """Add `compare` to the command line."""
+    sub = command("compare", compare, "Train variants of the loss with several seeds, and report what differs.")
+    add_data(sub)
+    sub.add_argument("--validation", metavar="PATH", help="pairs to choose epoch, settings and threshold on")
+    sub.add_argument("--test", metavar="PATH", help="pairs to score, where --data has no test part")
+    sub.add_argument(
+        "--study", choices=list(STUDIES), default=next(iter(STUDIES)), help="what to compare (default %(default)s)"
+    )
+    sub.add_argument("--losses", nargs="+", metavar="LOSS",
+                     help="instead of a study: the reference, then others, such as rows both "
+                     "rows,batch_size=64 matrix-softmax,temperature=0.03/0.1 contrastive both+logistic")  # fmt: skip
+    sub.add_argument("--seeds", type=int, default=5, metavar="N", help="trainings of each (default 5)")
+    sub.add_argument("--jobs", type=int, metavar="N", help="trainings at a time (default: one a core)")
+    sub.add_argument("--out", default="reports/compare", metavar="DIR", help="the report's folder; a run that "
+                     "was stopped goes on there (default %(default)s)")  # fmt: skip
+    group = sub.add_argument_group("recipe", "for all of them")
+    group.add_argument("--epochs", type=int, help=f"passes over the pairs (default {BASE.epochs})")
+    group.add_argument("--batch-size", type=int, help=f"duplicate pairs a step (default {BASE.batch_size})")
+    group.add_argument("--learning-rate", type=float, help=f"the highest (default {BASE.learning_rate:g})")
+    group.add_argument("--precision", choices=CHOICES["precision"])
+    add_columns(sub)
+
+
+def compare(options: argparse.Namespace) -> None:
+    study = against_first(options.losses) if options.losses else STUDIES[options.study]
+    variants = parse_all(study.losses, study.base.replace(**changed_fields(options)))
+    for name in ("seeds", "jobs"):
+        if (value := getattr(options, name)) is not None and not 1 <= value <= MOST:
+            raise UserError(f"--{name}: {value} is not a whole number from 1 to {MOST:,}")
+    if len(variants) < 2:
+        raise UserError("--losses: one variant; expected two or more, the reference first")
+    from pathlib import Path
+
+    from siamese.experiment import comparison, report
+    from siamese.pairs import splits
+
+    source = splits.Source(data_path(options), options.validation, columns=column_names(options))
+    data = splits.load(source, warn=report_faults)
+    if options.test:
+        data = dataclasses.replace(data, test=splits.to_score(options.test, source.columns))
+    out = Path(options.out)
+    try:
+        compared = comparison.compare(study, variants, data, options.seeds, out, options.jobs or comparison.cores())
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on", file=sys.stderr)
+        raise
+    report.write(compared, data, out, command_line())
+    print(f"{report.conclusion(compared)}\n\n{out}/report.md written")

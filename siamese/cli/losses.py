@@ -1,0 +1,68 @@
+"""The command `losses`. Light at import: a loss is explained without torch."""
+
+import argparse
+import ast
+import json
+from pathlib import Path
+
+from siamese import losses as package
+from siamese.cli.options import Command
+from siamese.config import Config
+from siamese.losses.registry import LOSSES, Loss
+from siamese.system.program import program
+
+SLOTS = {"in-batch": "loss", "labelled": "labelled"}  # to the option of `train`
+SHOWN = ("name", "slot", "formula", "needs", "source")
+
+
+def add_commands(command: Command) -> None:
+    """Add `losses` to the command line."""
+    sub = command("losses", losses, "List the losses, or explain one.")
+    sub.add_argument("name", nargs="?", choices=list(LOSSES), metavar="NAME", help="the loss to explain")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+
+def losses(options: argparse.Namespace) -> None:
+    chosen = [LOSSES[options.name]] if options.name else list(LOSSES.values())
+    if options.json:
+        rows = [{field: getattr(loss, field) for field in SHOWN} for loss in chosen]
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif options.name:
+        print(explanation(*chosen))
+    else:
+        for slot, option in SLOTS.items():
+            print(f"{slot} losses, by --{option} NAME:")
+            for loss in chosen:
+                if loss.slot == slot:
+                    print(f"  {loss.name:<19} {loss.formula}\n{'':21} needs {loss.needs}; source: {loss.source}")
+
+
+def explanation(loss: Loss) -> str:
+    """Return what a loss is for, its formula, needs, source and settings, and an example."""
+    settings = []
+    for field in loss.settings.values():
+        default = getattr(Config, field)
+        shown = "" if isinstance(default, bool) else f" (default {default})"
+        settings.append(f"--{field.replace('_', '-')}{shown}")
+    return "\n".join(
+        (
+            f"{loss.name}: {loss.slot} loss",
+            "",
+            _docstring(loss),
+            "",
+            f"formula:   {loss.formula}",
+            f"needs:     {loss.needs}",
+            f"source:    {loss.source}",
+            f"settings:  {', '.join(settings) or 'none'}",
+            f"example:   {program()} train --{SLOTS[loss.slot]} {loss.name}",
+            f"in Python: siamese.losses.{loss.home.rpartition('.')[2]}",
+        )
+    )
+
+
+def _docstring(loss: Loss) -> str:
+    """Return the docstring of the loss's class but its arguments, from the source: importing it would load torch."""
+    module, _, name = loss.home.rpartition(".")
+    tree = ast.parse((Path(package.__path__[0]) / f"{module}.py").read_text(encoding="utf-8"))
+    found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+    return (ast.get_docstring(found) or "").partition("\n\nArgs:")[0]

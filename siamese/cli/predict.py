@@ -1,0 +1,73 @@
+"""The commands `predict` and `encode`. Light at import."""
+
+import argparse
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+from siamese.cli.options import Command, add_columns, add_model, column_names, load_model, report_faults
+from siamese.errors import UserError
+
+if TYPE_CHECKING:
+    from siamese.model.model import SiameseModel
+
+
+def add_commands(command: Command) -> None:
+    """Add `predict` and `encode` to the command line."""
+    sub = command("predict", predict, "Say whether two questions are duplicates.")
+    sub.add_argument("questions", nargs="*", metavar="QUESTION", help="two questions")
+    sub.add_argument("--file", metavar="PATH", help="score all pairs of a file instead")
+    sub.add_argument("--out", metavar="PATH", help="with --file: the CSV to write (default: print it)")
+    sub.add_argument("--threshold", type=float, metavar="T", help="0 to 1, instead of the model's")
+    sub.add_argument("--prior", type=float, metavar="P", help="the share of duplicates among the pairs that you have, "
+                     "such as 0.01; restates probability and verdict")  # fmt: skip
+    sub.add_argument("--json", action="store_true", help="print JSON")
+    add_model(sub)
+    add_columns(sub)
+
+    sub = command("encode", encode, "Write the vectors of a file's questions; the file may be larger than memory.")
+    sub.add_argument("file", metavar="PATH", help=".txt with a question a line, or .csv, .tsv, .jsonl, .parquet")
+    sub.add_argument("--out", required=True, metavar="PATH", help="the .npy file to write, float32, a row a question")
+    sub.add_argument("--question", default="question", metavar="NAME", help="the column (default question)")
+    add_model(sub)
+
+
+def predict(options: argparse.Namespace) -> None:
+    if bool(options.file) == bool(options.questions) or len(options.questions) not in (0, 2):
+        raise UserError(f"predict takes two questions, or --file PATH; got {len(options.questions)} question(s)")
+    if options.file and options.json:
+        raise UserError("--json is for two questions; --file writes CSV")
+    if options.out and not options.file:
+        raise UserError("--out goes with --file; two questions are answered on the screen")
+    model = load_model(options.model)
+    if options.file:
+        return _predict_file(model, options)
+    question1, question2 = options.questions
+    prediction = model.predict(question1, question2, options.threshold, options.prior)
+    if options.json:
+        print(json.dumps(dataclasses.asdict(prediction)))
+    else:
+        print(
+            f"{'duplicate' if prediction.is_duplicate else 'not duplicate'}: similarity {prediction.similarity:.3f} "
+            f"(threshold {prediction.threshold:.3f}), probability {prediction.probability:.2f}"
+        )
+
+
+def _predict_file(model: "SiameseModel", options: argparse.Namespace) -> None:
+    from siamese.model.predictions import write_predictions
+    from siamese.pairs.reading import read_pairs
+
+    pairs = read_pairs(options.file, column_names(options), labelled=False)
+    report_faults(pairs, options.file)
+    count = write_predictions(model, pairs, options.out, options.threshold, options.prior)
+    if options.out:
+        print(f"{len(pairs)} pairs, {count} of them duplicates, written to {options.out}")
+
+
+def encode(options: argparse.Namespace) -> None:
+    from siamese.model.encoding import encode_file
+    from siamese.system.progress import CountBar
+
+    model = load_model(options.model)
+    count = encode_file(model, options.file, options.out, options.question, CountBar("questions"))
+    print(f"{count} vectors of {model.dimensions} numbers written to {options.out}")
