@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from siamese import SiameseModel
 from siamese.config import preset
-from siamese.model.explanation import LONGEST, explain
+from siamese.model.explanation import EXPLAINED_WORDS, explain
 from siamese.text.tokenizer import Tokenizer
 
 SHIPPED = SiameseModel.pretrained()
@@ -55,10 +55,10 @@ def test_threshold_and_prior_are_those_of_predict() -> None:
 
 
 def test_long_questions_have_words_and_no_shares() -> None:
-    found = explain(SHIPPED, "weight " * (LONGEST + 1), SECOND)
-    assert [word.share for word in found.words1] == [None] * (LONGEST + 1)
+    found = explain(SHIPPED, "weight " * (EXPLAINED_WORDS + 1), SECOND)
+    assert [word.share for word in found.words1] == [None] * (EXPLAINED_WORDS + 1)
     assert None not in [word.share for word in found.words2]
-    assert None not in [word.share for word in explain(SHIPPED, "weight " * LONGEST, SECOND).words1]
+    assert None not in [word.share for word in explain(SHIPPED, "weight " * EXPLAINED_WORDS, SECOND).words1]
 
 
 @pytest.mark.parametrize("name", ["course-trax-2021", "course-tensorflow"])

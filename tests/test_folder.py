@@ -12,7 +12,7 @@ import pytest
 
 from siamese import SiameseModel
 from siamese.errors import ModelError
-from siamese.model.folder import FILES, MOST, WEIGHTS
+from siamese.model.folder import FILES, MOST_BYTES, WEIGHTS
 from siamese.system import files
 
 QUESTIONS = ["Why does my bike chain skip?", "What is a bike?"]
@@ -170,12 +170,12 @@ def test_what_would_be_refused_is_not_saved(number: float, tiny_model: Path, tmp
 
 def test_too_large_a_file_is_not_saved(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = Path(shutil.copytree(tiny_model, tmp_path / "model"))
-    monkeypatch.setitem(MOST, WEIGHTS, 1_000)
+    monkeypatch.setitem(MOST_BYTES, WEIGHTS, 1_000)
     with pytest.raises(ModelError, match="model.safetensors: .* bytes, expected 1,000 at most"):
         SiameseModel.load(path)
-    monkeypatch.setitem(MOST, WEIGHTS, 2 << 30)
+    monkeypatch.setitem(MOST_BYTES, WEIGHTS, 2 << 30)
     model = changed(path, shift=0.5)
-    monkeypatch.setitem(MOST, WEIGHTS, 1_000)
+    monkeypatch.setitem(MOST_BYTES, WEIGHTS, 1_000)
     with pytest.raises(ModelError, match="model.safetensors: .* bytes, expected 1,000 at most"):
         model.save(path)
     assert contents(path) == contents(tiny_model)

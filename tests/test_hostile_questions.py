@@ -23,7 +23,7 @@ from siamese import SiameseModel
 from siamese.cli import entry
 from siamese.config import PRESETS
 from siamese.text.keys import key
-from siamese.text.tokenizer import LONGEST, RULES, composed
+from siamese.text.tokenizer import MOST_WORDS, RULES, composed
 from siamese.training.loop import make_tower
 
 ROOT = Path(__file__).parents[1]
@@ -209,9 +209,9 @@ def test_a_million_characters(kind: str) -> None:
     model, text = model_of("shipped"), LONG[kind]
     start = time.process_time()
     vector = model.encode([text])[0]
-    # "signs" are a million words, of which the first LONGEST take two seconds; the others take less than one.
+    # "signs" are a million words, of which the first MOST_WORDS take two seconds; the others take less than one.
     assert time.process_time() - start < 15
-    assert model.tokenizer.encode([text]).lengths[0] == {"signs": LONGEST, "unknown words": LONGEST}.get(kind, 1)
+    assert model.tokenizer.encode([text]).lengths[0] == {"signs": MOST_WORDS, "unknown words": MOST_WORDS}.get(kind, 1)
     assert np.isfinite(vector).all()
     assert np.linalg.norm(vector) == pytest.approx(float(known(model, text)), abs=1e-5)
 

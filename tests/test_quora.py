@@ -207,7 +207,7 @@ def test_progress_counts_to_the_size(server: Server, tmp_path: Path, part: Path)
     calls: list[tuple[int, int]] = []
     get(server.url, tmp_path, progress=lambda done, size: calls.append((done, size)))
     done = [HALF, *(call[0] for call in calls)]
-    assert all(0 < b - a <= quora.BLOCK for a, b in itertools.pairwise(done))
+    assert all(0 < b - a <= quora.BYTES_AT_A_TIME for a, b in itertools.pairwise(done))
     assert done[-1] == SIZE
     assert {call[1] for call in calls} == {SIZE}
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from siamese.text.ragged import PART, Ragged, Texts
+from siamese.text.ragged import ROWS_AT_A_TIME, Ragged, Texts
 from siamese.text.tokens import Tokens
 
 ids = st.lists(st.lists(st.integers(0, 2**31 - 1), max_size=6), max_size=12)
@@ -36,7 +36,7 @@ def test_take_is_indexing(rows: list[list[int]], data: st.DataObject) -> None:
 
 def test_take_of_more_rows_than_are_copied_at_a_time() -> None:
     rows = [[i] * (i % 3) for i in range(100)]
-    which = np.random.default_rng(1).integers(0, 100, 2 * PART + 3)
+    which = np.random.default_rng(1).integers(0, 100, 2 * ROWS_AT_A_TIME + 3)
     taken = Tokens.of(rows).take(which)
     assert lists(taken) == [rows[i] for i in which]
 

@@ -82,7 +82,7 @@ def test_a_vector_is_the_questions_own(
     models: dict[str, SiameseModel], texts: list[str], name: str, engine: str
 ) -> None:
     model, run = models[name], getattr(lstm_numpy, engine)
-    many = texts * (2 * lstm_numpy.TORCH_ROWS // len(texts) + 1)  # more than run together, in both
+    many = texts * (2 * lstm_numpy.QUESTIONS_WITH_TORCH // len(texts) + 1)  # more than run together, in both
 
     def encode(questions: list[str]) -> np.ndarray:
         tokens = model.tokenizer.encode(questions)
@@ -120,7 +120,7 @@ sys.stdout.buffer.write(SiameseModel.load(sys.argv[1]).encode(texts).tobytes())
             capture_output=True, timeout=60, env={**os.environ, **variables},
         )  # fmt: skip
         found.append(np.frombuffer(done.stdout, np.float32).reshape(len(texts) * 15, -1))
-    assert len(found[0]) > lstm_numpy.TORCH_ROWS
+    assert len(found[0]) > lstm_numpy.QUESTIONS_WITH_TORCH
     for other in found[1:]:
         np.testing.assert_allclose(other, found[0], rtol=0, atol=1e-6)
 

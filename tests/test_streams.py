@@ -20,7 +20,7 @@ QUESTIONS = ["How do I lose weight?", "", "zzzz", 'Say "hi", then?', "How do I g
 
 @pytest.mark.parametrize("suffix", [".txt", ".csv", ".jsonl"])
 def test_a_row_a_question(model: SiameseModel, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "BLOCK", 2)  # so that the file takes three blocks
+    monkeypatch.setattr(encoding, "QUESTIONS_AT_A_TIME", 2)  # so that the file takes three blocks
     content = {
         ".txt": "\n".join(QUESTIONS) + "\n",
         ".csv": 'question,id\nHow do I lose weight?,1\n"",2\nzzzz,3\n"Say ""hi"", then?",4\nHow do I gain weight?,5\n',

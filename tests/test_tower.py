@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from siamese.config import PRESETS
 from siamese.text.tokens import Tokens, pad
 from siamese.towers import lstm_numpy
-from siamese.towers.lstm_tower import ROWS, Tower
+from siamese.towers.lstm_tower import QUESTIONS_AT_A_TIME, Tower
 from siamese.training.batches import Batch
 from siamese.training.loop import make_tower
 from siamese.training.objective import Objective
@@ -85,7 +85,7 @@ def gradients(module: nn.Module, vectors: Tensor) -> dict[str, Tensor]:
 @pytest.mark.parametrize("first_word", [2, 0])
 def test_agrees_with_plain_loops(skip: bool, first_word: int) -> None:
     """Over more than one chunk, so that the order by length and the chunks are undone rightly."""
-    tower, tokens = small_tower(skip, first_word), questions(2 * ROWS + 40)
+    tower, tokens = small_tower(skip, first_word), questions(2 * QUESTIONS_AT_A_TIME + 40)
     plain = PlainTower(tower)
     found, expected = run(tower, tokens), plain(tokens)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
@@ -101,7 +101,7 @@ def test_hidden_size_may_differ_from_the_embedding() -> None:
     torch.testing.assert_close(run(tower, tokens), PlainTower(tower)(tokens), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("number", [1, ROWS - 1, ROWS, ROWS + 1])
+@pytest.mark.parametrize("number", [1, QUESTIONS_AT_A_TIME - 1, QUESTIONS_AT_A_TIME, QUESTIONS_AT_A_TIME + 1])
 def test_chunks(number: int) -> None:
     tower, tokens = small_tower(), questions(number)
     torch.testing.assert_close(run(tower, tokens), PlainTower(tower)(tokens), rtol=0, atol=1e-12)
@@ -121,7 +121,7 @@ def test_course_presets_average_the_padding(padding: str) -> None:
 
 
 def test_vector_does_not_depend_on_the_others_or_their_order() -> None:
-    tower, tokens = small_tower(), questions(ROWS + 30)
+    tower, tokens = small_tower(), questions(QUESTIONS_AT_A_TIME + 30)
     together = run(tower, tokens)
     alone = torch.cat([run(tower, tokens.take(np.array([i]))) for i in range(len(tokens))])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-12)
@@ -174,7 +174,7 @@ def known(tokens: Tokens, first_word: int) -> np.ndarray:
 
 @pytest.mark.parametrize("skip", [True, False])
 @pytest.mark.parametrize("first_word", [2, 0])
-@pytest.mark.parametrize("number", [0, 1, 2 * lstm_numpy.ROWS + 100])
+@pytest.mark.parametrize("number", [0, 1, 2 * lstm_numpy.QUESTIONS_AT_A_TIME + 100])
 def test_numpy_gives_the_towers_vectors(skip: bool, first_word: int, number: int) -> None:
     torch.manual_seed(1)
     tower, tokens = Tower(500, 32, 32, skip=skip, first_word=first_word), questions(number, vocabulary=500)
@@ -196,7 +196,7 @@ def test_numpy_gives_the_towers_vectors_at_full_size(initial: str) -> None:
 
 def test_numpy_vector_does_not_depend_on_the_others_or_their_order() -> None:
     torch.manual_seed(1)
-    tokens = questions(lstm_numpy.ROWS + 200, vocabulary=500)
+    tokens = questions(lstm_numpy.QUESTIONS_AT_A_TIME + 200, vocabulary=500)
     weights = arrays(Tower(500, 32, 32))
 
     def encode(which: np.ndarray) -> np.ndarray:

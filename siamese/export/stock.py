@@ -23,9 +23,9 @@ from siamese.export import crc
 from siamese.model.model import SiameseModel
 from siamese.system.files import sync_file, sync_folder, write_text
 from siamese.system.optional import needing
-from siamese.text.tokenizer import LONGEST, Tokenizer
+from siamese.text.tokenizer import MOST_WORDS, Tokenizer
 
-# The mean of the vocabulary's mark is MARK / LONGEST at least where one word is of it, and MARK² / LONGEST above 1.
+# The mean of the vocabulary's mark is MARK / MOST_WORDS at least if one word is in it, and MARK² / MOST_WORDS above 1.
 MARK = 512.0
 UNKNOWN = "[UNK]"  # no word: the rule takes brackets for themselves
 WORDS = rf"[{crc.LETTER}]+|[^{crc.LETTER}{crc.SPACE}]"
@@ -81,7 +81,7 @@ def modules(model: SiameseModel) -> list[Any]:
     most = 2 * (1 + np.abs(table[:, :-1]).max(initial=0))
     gate = np.hstack([np.eye(2 * hidden), np.full((2 * hidden, 1), -most)])
     return [
-        WordEmbeddings(stock_tokenizer(tokenizer), table, max_seq_length=LONGEST),
+        WordEmbeddings(stock_tokenizer(tokenizer), table, max_seq_length=MOST_WORDS),
         Pooling(columns, "mean"),
         # Where a pooling "cls" finds it again.
         dense(np.eye(columns), activation_function=None, module_output_name="cls_token_embeddings"),

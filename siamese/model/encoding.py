@@ -10,7 +10,7 @@ from siamese.model.model import SiameseModel
 from siamese.pairs.questions import read_questions
 from siamese.system.files import replacing
 
-BLOCK = 65_536  # questions that are held at a time
+QUESTIONS_AT_A_TIME = 65_536  # questions that are held at a time
 
 
 def encode_file(
@@ -29,7 +29,7 @@ def encode_file(
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False}
     with replacing(out) as temporary, open(temporary, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header | {"shape": (total, model.dimensions)})
-        while block := list(islice(questions, BLOCK)):
+        while block := list(islice(questions, QUESTIONS_AT_A_TIME)):
             file.write(model.encode(block).astype(np.float32, copy=False).tobytes())
             done += len(block)
             progress(done, total)

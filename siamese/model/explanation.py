@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from siamese.model.model import Prediction, SiameseModel
 
-LONGEST = 64  # words of a question; the work grows with the square
+EXPLAINED_WORDS = 64  # words of a question; the work grows with the square
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Word:
 
     text: str
     known: bool  # in the vocabulary; of another word the model knows the spelling at most
-    share: float | None  # similarity with the word − similarity without it; None in a question of over LONGEST words
+    share: float | None  # similarity with the word − similarity without it; None if over EXPLAINED_WORDS words
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def explain(
 
 def _without_each(words: Sequence[str]) -> list[str]:
     """The question without its first word, without its second, ...; none where it is too long."""
-    if len(words) > LONGEST:
+    if len(words) > EXPLAINED_WORDS:
         return []
     return [" ".join([*words[:i], *words[i + 1 :]]) for i in range(len(words))]
 

@@ -28,13 +28,13 @@ FORMAT = 3  # format 2 is the same without checksums
 CONFIG, VOCABULARY, WEIGHTS = FILES = ("config.json", "vocabulary.txt", "model.safetensors")
 TOKENIZER = "tokenizer.json"  # of a transformer, in place of the vocabulary
 # Bytes; a larger file is neither written nor read.
-MOST = {CONFIG: 4 << 20, VOCABULARY: 16 << 20, TOKENIZER: 16 << 20, WEIGHTS: 2 << 30}
+MOST_BYTES = {CONFIG: 4 << 20, VOCABULARY: 16 << 20, TOKENIZER: 16 << 20, WEIGHTS: 2 << 30}
 HEADER = 1 << 16  # bytes of the header of the weights, at most
 LARGEST = 1e9  # of a weight, either way: sums of products of such numbers are finite in float32
 FIELDS = {"format", "config", "threshold", "calibration", "facts"}
 ARCHITECTURE = "architecture"  # one field more: a transformer's
 ZEROS = "0" * 64
-SHOWN = 400  # letters of a message that may quote a file
+MOST_CHARACTERS = 400  # letters of a message that may quote a file
 TYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
@@ -74,8 +74,8 @@ def write(folder: Path, settings: Mapping[str, Any], words: str, tensors: Mappin
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in data.items()}
     config = sealed({"format": FORMAT, **settings}, sums)
     for name, content in {**data, CONFIG: config}.items():
-        if len(content) > MOST[name]:
-            raise ModelError(f"{folder / name}: {len(content):,} bytes, expected {MOST[name]:,} at most")
+        if len(content) > MOST_BYTES[name]:
+            raise ModelError(f"{folder / name}: {len(content):,} bytes, expected {MOST_BYTES[name]:,} at most")
     folder.mkdir(parents=True, exist_ok=True)
     _settle(folder)  # what a killed process began
     try:
@@ -149,7 +149,7 @@ def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 
     What may be raised, here and in the functions below: UserError and what `refusing` makes one of.
     """
-    data = _read(path, MOST[CONFIG])
+    data = _read(path, MOST_BYTES[CONFIG])
     settings = strict_json(data.decode("utf-8"))
     if type(settings["format"]) is not int or settings["format"] not in (2, FORMAT):
         raise ModelError(f"format {settings['format']!r}; this version reads format 2 and {FORMAT}")
@@ -205,7 +205,7 @@ def read_tensors(path: Path, layout: Layout, checksum: str | None) -> dict[str, 
     The file is read once, so that what was checked is what is used, and never mapped: a file that
     shrinks under a map ends the process.
     """
-    with _opened(path, MOST[WEIGHTS]) as (file, size):
+    with _opened(path, MOST_BYTES[WEIGHTS]) as (file, size):
         start = file.read(8)
         length = int.from_bytes(start, "little")
         if len(start) < 8 or length > min(HEADER, size - 8):
@@ -292,5 +292,5 @@ def _opened(path: Path, most: int) -> Iterator[tuple[BufferedReader, int]]:
 
 def _line(text: str) -> str:
     """A text that may quote a file, as one line without control characters, cut off where it is long."""
-    shown = text if len(text) <= SHOWN else text[:SHOWN] + " …"
+    shown = text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + " …"
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in shown)

@@ -16,7 +16,7 @@ from siamese.errors import ModelError, UserError
 from siamese.model import folder as model_folder
 from siamese.model.calibration import Calibration
 from siamese.model.compact import TABLE, pack, packed_layout, unpack
-from siamese.model.folder import ARCHITECTURE, CONFIG, MOST, WEIGHTS, float_layout, refusing, words_file
+from siamese.model.folder import ARCHITECTURE, CONFIG, MOST_BYTES, WEIGHTS, float_layout, refusing, words_file
 from siamese.model.similarity import check_threshold, cosine
 from siamese.system.program import program
 from siamese.text.subwords import AnyTokenizer, SubwordTokenizer
@@ -112,7 +112,7 @@ class SiameseModel:
             return transformer.encode(self._transformer, tokens)
         known = self.tokenizer.knows(tokens)
         # Loading torch takes longer than most calls; where it is loaded already, it is the faster of the two.
-        torch_is_there = "torch" in sys.modules and len(tokens) >= lstm_numpy.TORCH_ROWS
+        torch_is_there = "torch" in sys.modules and len(tokens) >= lstm_numpy.QUESTIONS_WITH_TORCH
         run = lstm_numpy.encode_torch if torch_is_there else lstm_numpy.encode
         return run(self.weights, tokens, skip=self.config.skip, known=known)
 
@@ -241,7 +241,7 @@ class SiameseModel:
                 raise ModelError(f"tower {config.tower!r} beside the architecture {architecture!r}")
         place = {name: model_folder.place(folder, name, sums.get(name)) for name in (own, WEIGHTS)}
         with refusing(place[own]):
-            words = model_folder.read_words(place[own], MOST[own], sums.get(own))
+            words = model_folder.read_words(place[own], MOST_BYTES[own], sums.get(own))
         tokenizer: AnyTokenizer
         if architecture is None:
             # Counted and not yet taken apart, which costs thirty times their size: there must be a row for each.

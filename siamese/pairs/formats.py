@@ -14,8 +14,8 @@ from siamese.errors import DataError
 from siamese.system.optional import optional
 
 SUFFIXES = ".csv, .tsv, .jsonl or .parquet"
-SHOWN = 5  # faulty rows that are described one by one
-ROWS = 8_192  # of a Parquet file that are held as objects
+FAULTS_SHOWN = 5  # faulty rows that are described one by one
+ROWS_AT_A_TIME = 8_192  # of a Parquet file that are held as objects
 MOST_LINES = 100  # of the file in one row of a CSV or TSV file
 
 Row = Mapping[str, Any]  # column to value
@@ -53,7 +53,7 @@ class Faults:
                 yield record  # type: ignore[misc]
                 continue
             self.count += 1
-            if len(self.shown) < SHOWN:
+            if len(self.shown) < FAULTS_SHOWN:
                 self.shown.append(f"{self.path}, {self.place} {line}: {fault}")
 
     def check(self) -> None:
@@ -207,7 +207,7 @@ def _parquet(path: Path) -> File:
 
     def records() -> Iterator[tuple[int, Row | str]]:
         with refusing():  # a page is read when its rows are wanted
-            rows = itertools.chain.from_iterable(batch.to_pylist() for batch in file.iter_batches(ROWS))
+            rows = itertools.chain.from_iterable(batch.to_pylist() for batch in file.iter_batches(ROWS_AT_A_TIME))
             yield from enumerate(rows, 1)
 
     with refusing():

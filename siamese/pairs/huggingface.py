@@ -18,21 +18,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from siamese.errors import DataError, UserError
-from siamese.pairs.formats import ROWS, File, Row, open_file
+from siamese.pairs.formats import ROWS_AT_A_TIME, File, Row
+from siamese.pairs.pairs import PARTS
 from siamese.system.optional import optional
 
 if TYPE_CHECKING:
     import datasets
 
 PREFIX = "hf:"
-PARTS = ("train", "validation", "test")  # the splits that are read where none is named
 FORM = "hf:NAME, hf:NAME:CONFIG or hf:NAME:CONFIG:SPLIT (CONFIG may be empty)"
 NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
-SHOWN = 300  # letters of a reason
+MOST_CHARACTERS = 300  # letters of a reason
 DUPLICATE = {"1", "duplicate", "duplicates", "equivalent", "paraphrase", "same", "true", "yes"}  # names of a class
 
 _cache_only = ContextVar("cache_only", default=False)
@@ -75,11 +74,6 @@ def parse(name: str) -> tuple[str, str | None, str | None]:
         raise DataError(f"{name}: more than a configuration and a split; expected {FORM}")
     data, config, split = (*fields, "", "")[:3]
     return data, config or None, split or None
-
-
-def open_rows(path: str | Path) -> File:
-    """Open a file (`reading.open_file`) or a data set (`open_data_set`)."""
-    return open_data_set(str(path)) if names_data_set(path) else open_file(path)
 
 
 def open_data_set(name: str) -> File:
@@ -175,7 +169,7 @@ def _classes(rows: "datasets.Dataset | datasets.IterableDataset") -> dict[str, l
 
 
 def _is_unlabelled(rows: "datasets.Dataset | datasets.IterableDataset") -> bool:
-    first = next(iter(rows.with_format("arrow").iter(ROWS)), None)
+    first = next(iter(rows.with_format("arrow").iter(ROWS_AT_A_TIME)), None)
     labels = _classes(rows)
     return first is not None and bool(labels) and all(set(first[name].to_pylist()) <= {-1, None} for name in labels)
 
@@ -188,7 +182,7 @@ def _columns(rows: "datasets.Dataset | datasets.IterableDataset") -> list[str]:
 def _records(name: str, rows: "datasets.Dataset | datasets.IterableDataset") -> Iterator[dict[str, Any]]:
     turned = [column for column, names in _classes(rows).items() if len(names) == 2 and names[0].lower() in DUPLICATE]
     with _refusing(name):
-        for table in rows.with_format("arrow").iter(ROWS):
+        for table in rows.with_format("arrow").iter(ROWS_AT_A_TIME):
             for record in table.to_pylist():
                 for column in turned:  # class 0 is that of the duplicates
                     record[column] = {0: 1, 1: 0}.get(record[column], record[column])
@@ -205,7 +199,7 @@ def _refusing(name: str) -> Iterator[None]:
     except Exception as error:
         reason = error.__cause__ if type(error).__name__ == "DatasetGenerationError" and error.__cause__ else error
         text = " ".join(str(reason).split()) or type(reason).__name__
-        raise DataError(f"{name}: cannot be read: {text[:SHOWN]}") from error
+        raise DataError(f"{name}: cannot be read: {text[:MOST_CHARACTERS]}") from error
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from siamese.errors import DataError
 from siamese.pairs.formats import text_lines
-from siamese.pairs.huggingface import open_rows
+from siamese.pairs.reading import open_records
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def read_records(path: str | Path, column: str = "question", id_column: str | No
         for line, text in enumerate(text_lines(path), 1):
             yield QuestionRow(line, None, text.rstrip("\r\n"))
         return
-    file = open_rows(path)
+    file = open_records(path)
     for name in (column, *([id_column] if id_column is not None else [])):
         if name not in file.names:
             raise DataError(f"{path}, line 1: no column {name!r}; it has {', '.join(map(repr, file.names[:20]))}")

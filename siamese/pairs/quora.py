@@ -24,8 +24,8 @@ RETRIES = 3  # after a try that brought nothing
 PAUSE = 2.0  # seconds before a retry
 TIMEOUT = 30.0  # seconds to connect, and to wait for the next bytes
 LIMIT = 3600.0  # seconds in all: a server that sends a byte now and then would hold on for ever
-SHOWN = 300  # letters of a reason that may quote a server
-BLOCK = 1 << 16  # bytes, the most that is read at once
+MOST_CHARACTERS = 300  # letters of a reason that may quote a server
+BYTES_AT_A_TIME = 1 << 16  # bytes, the most that is read at once
 
 
 class _Failure(Exception):
@@ -72,7 +72,7 @@ def fetch(
     except (_Failure, OSError) as error:
         reason = str(error) if isinstance(error, _Failure) else f"cannot use {path.parent}: {error}"
         # One line without control characters, whatever the server says.
-        reason = " ".join("".join(c if c.isprintable() else " " for c in reason[:SHOWN]).split())
+        reason = " ".join("".join(c if c.isprintable() else " " for c in reason[:MOST_CHARACTERS]).split())
         if os.path.isfile(part) and (kept := os.path.getsize(part)):
             reason += f"; the next try goes on from {kept:,} of {size:,} bytes"
         if os.path.isfile(path):
@@ -109,7 +109,7 @@ def _receive(url: str, part: Path, have: int, size: int, end: float, progress: C
                 if time.monotonic() > end:
                     raise _too_slow()
                 try:
-                    block = response.read1(min(BLOCK, size - done))
+                    block = response.read1(min(BYTES_AT_A_TIME, size - done))
                 except (OSError, HTTPException) as error:
                     raise _Failure(f"the connection broke: {error}") from error
                 if not block:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from siamese.errors import DataError
-from siamese.pairs.formats import Faults, File, Row
+from siamese.pairs.formats import Faults, File, Row, open_file
 from siamese.pairs.groups import from_groups
-from siamese.pairs.huggingface import open_rows
+from siamese.pairs.huggingface import names_data_set, open_data_set
 from siamese.pairs.pairs import PARTS, Columns, Pairs
 from siamese.text.ragged import Texts
 
@@ -41,7 +41,12 @@ def read_pairs(
         DataError: no such file, not this format or encoding, a column missing,
             more than 1 % (and more than two) faulty rows, no pair of a needed label.
     """
-    return pairs_of_rows(open_rows(path), Faults(str(path)), columns, labelled=labelled, need=need)
+    return pairs_of_rows(open_records(path), Faults(str(path)), columns, labelled=labelled, need=need)
+
+
+def open_records(path: str | Path) -> File:
+    """Open a file by its ending, or a data set, hf:NAME."""
+    return open_data_set(str(path)) if names_data_set(path) else open_file(path)
 
 
 def pairs_of_rows(

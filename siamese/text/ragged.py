@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-PART = 65_536  # rows copied at a time, which bounds the memory of the numbers that say from where
+ROWS_AT_A_TIME = 65_536  # rows copied at a time, which bounds the memory of the numbers that say from where
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -33,9 +33,9 @@ class Ragged:
         lengths = self.lengths[which]
         starts = np.concatenate(([0], np.cumsum(lengths)))
         values = np.empty(starts[-1], self.values.dtype)
-        for first in range(0, len(which), PART):
-            part = slice(first, first + PART)
-            low, high = starts[first], starts[min(first + PART, len(which))]
+        for first in range(0, len(which), ROWS_AT_A_TIME):
+            part = slice(first, first + ROWS_AT_A_TIME)
+            low, high = starts[first], starts[min(first + ROWS_AT_A_TIME, len(which))]
             # Position j of the result lies in row r: it comes from where r
             # begins here, plus how far j is into r.
             shift = np.repeat(self.starts[which[part]] - starts[:-1][part], lengths[part])

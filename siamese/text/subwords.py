@@ -17,16 +17,16 @@ from siamese.system.strict_json import strict_json
 from siamese.text.tokenizer import Tokenizer
 from siamese.text.tokens import Tokens
 
-PARTS: dict[str, tuple[str | None, ...]] = {
+ACCEPTED: dict[str, tuple[str | None, ...]] = {
     "normalizer": (None, "BertNormalizer"),
     "pre_tokenizer": ("BertPreTokenizer", "ByteLevel"),
     "post_processor": ("BertProcessing", "RobertaProcessing", "TemplateProcessing"),
     "model": ("WordPiece", "BPE"),
 }
-FIELDS = {*PARTS, "version", "added_tokens", "truncation", "padding", "decoder"}
+FIELDS = {*ACCEPTED, "version", "added_tokens", "truncation", "padding", "decoder"}
 MOST_TOKENS = 8_192  # of a question
-MOST_LETTERS = 1_000  # of a word that WordPiece takes apart, in time that grows with the square
-BLOCK = 4_096  # questions that are taken apart together
+MOST_CHARACTERS = 1_000  # of a word that WordPiece takes apart, in time that grows with the square
+QUESTIONS_AT_A_TIME = 4_096  # questions that are taken apart together
 
 
 class SubwordTokenizer:
@@ -111,7 +111,7 @@ class SubwordTokenizer:
 
     def _ids(self, questions: Iterable[str], special: bool) -> Iterator[list[int]]:
         left = map(_writable, questions)
-        while block := list(islice(left, BLOCK)):
+        while block := list(islice(left, QUESTIONS_AT_A_TIME)):
             for encoding in self._tokenizer.encode_batch_fast(block, add_special_tokens=special):
                 yield encoding.ids
 
@@ -128,7 +128,7 @@ def _check(settings: Any) -> None:
     """ModelError where a tokenizer.json holds what is not accepted."""
     if not isinstance(settings, dict) or settings.keys() != FIELDS:
         raise ModelError(f"not a tokenizer: expected an object with {', '.join(sorted(FIELDS))}")
-    for name, accepted in PARTS.items():
+    for name, accepted in ACCEPTED.items():
         part = settings[name]
         found = part if part is None else part["type"]
         if found not in accepted:
@@ -146,5 +146,5 @@ def _check(settings: Any) -> None:
     if model["type"] == "BPE" and model.get("dropout") is not None:
         raise ModelError("a tokenizer with dropout, which cuts a question by chance; expected none")
     letters = model.get("max_input_chars_per_word", 0)
-    if type(letters) is not int or not 0 <= letters <= MOST_LETTERS:
-        raise ModelError(f"max_input_chars_per_word {letters!r}: expected a whole number up to {MOST_LETTERS:,}")
+    if type(letters) is not int or not 0 <= letters <= MOST_CHARACTERS:
+        raise ModelError(f"max_input_chars_per_word {letters!r}: expected a whole number up to {MOST_CHARACTERS:,}")

@@ -15,7 +15,7 @@ from siamese.errors import UserError
 from siamese.system.optional import optional
 from siamese.text.tokens import Tokens
 
-LONGEST = 100_000  # tokens of a question that are read; each costs a step of the LSTM, 25 microseconds
+MOST_WORDS = 100_000  # tokens of a question that are read; each costs a step of the LSTM, 25 microseconds
 
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 _WORDS = re.compile(r"\w+|[^\w\s]")
@@ -134,12 +134,12 @@ class Tokenizer:
         return Tokenizer([*self.words, *(word for word in words if word not in self._ids)], self.rule, self.buckets)
 
     def encode(self, questions: Iterable[str]) -> Tokens:
-        """The ids of each question's first LONGEST words; one not in the vocabulary gets its bucket, or `unknown`."""
+        """Return the ids of each question's first MOST_WORDS words; an unknown one has its bucket's, or `unknown`."""
         get, unknown, split = self._ids.get, self.unknown, self.split
         if not self.buckets:
-            return Tokens.of([get(word, unknown) for word in split(q)[:LONGEST]] for q in questions)
+            return Tokens.of([get(word, unknown) for word in split(q)[:MOST_WORDS]] for q in questions)
         # No word's id is 0: that is the padding's or the unknown word's.
-        return Tokens.of([get(word) or self.bucket(word) for word in split(q)[:LONGEST]] for q in questions)
+        return Tokens.of([get(word) or self.bucket(word) for word in split(q)[:MOST_WORDS]] for q in questions)
 
     def bucket(self, word: str) -> int:
         """The id that a word has while it is not in the vocabulary; there must be buckets."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from siamese.errors import ModelError, UserError
 from siamese.system.optional import optional
 from siamese.text.subwords import MOST_TOKENS, SubwordTokenizer
-from siamese.towers.transformer import FIELDS, Architecture, TransformerTower, check_architecture, encode, positions
+from siamese.towers.transformer import FIELDS, Architecture, TransformerTower, check_architecture, encode, most_tokens
 
 Encode = Callable[[Sequence[str]], np.ndarray]  # n questions to (n, d) float32, rows of length 1
 
@@ -114,7 +114,7 @@ def _taken(sentence: Any) -> TransformerParts:
     kind = model.config.model_type
     architecture = {"type": kind} | {field: getattr(model.config, field) for field in FIELDS.get(kind, ())}
     check_architecture(architecture)
-    longest = min(sentence.max_seq_length or MOST_TOKENS, MOST_TOKENS, positions(architecture))
+    longest = min(sentence.max_seq_length or MOST_TOKENS, MOST_TOKENS, most_tokens(architecture))
     tokenizer = SubwordTokenizer.of(sentence[0].tokenizer.backend_tokenizer, longest)
     check_architecture(architecture, tokenizer)
     weights = {

@@ -41,7 +41,7 @@ from torch import Tensor
 from torch.nn import functional
 
 ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-ROWS = 32  # products see n_t rounded up to this: oneDNN compiles a kernel for each new shape
+ROW_MULTIPLE = 32  # products see n_t rounded up to this: oneDNN compiles a kernel for each new shape
 SPARE = 128  # rows of zeros behind each thread's tokens, for such rounding
 RUN = 1024  # tokens in one product of ∂W_hh
 STEP = 25  # what a time step costs beyond its rows, in tokens
@@ -129,7 +129,7 @@ class _LSTMMean(torch.autograd.Function):
             at = tokens.start
             for t, n in enumerate(counts):
                 if t:
-                    a[t].add_(_times(previous_H[at : at + _up(n, ROWS)], W, products)[:n])
+                    a[t].add_(_times(previous_H[at : at + _up(n, ROW_MULTIPLE)], W, products)[:n])
                 a[t].sigmoid_()
                 torch.add(minus_one, g[t], alpha=2, out=g[t])
                 torch.mul(i[t], g[t], out=c[t])
@@ -192,7 +192,7 @@ class _LSTMMean(torch.autograd.Function):
                 torch.mul(e, c[t - 1][:n], out=u)
                 e.mul_(f[t])
                 _sigmoid_backward(u, f[t], grad_input=d_f[t])
-                torch.add(m[:n], _times(d_A[at : at + _up(n, ROWS)], W, products)[:n], out=d)
+                torch.add(m[:n], _times(d_A[at : at + _up(n, ROW_MULTIPLE)], W, products)[:n], out=d)
             for s in range(tokens.start + len(m), tokens.stop, RUN):
                 z = min(s + RUN, s + _up(tokens.stop - s, SPARE))
                 d_w += _times(previous_H[s:z].t(), d_A[s:z].t(), products)

@@ -12,9 +12,9 @@ import numpy as np
 
 from siamese.text.tokens import Tokens
 
-ROWS = 512  # questions that run together; their states stay in a core's cache
-TORCH_ROWS = 2_048  # the same for torch, which shares them among cores
-ALONE = 2 * ROWS  # fewer questions are not worth a second thread
+QUESTIONS_AT_A_TIME = 512  # questions that run together; their states stay in a core's cache
+QUESTIONS_WITH_TORCH = 2_048  # the same for torch, which shares them among cores
+ALONE = 2 * QUESTIONS_AT_A_TIME  # fewer questions are not worth a second thread
 SUMMED = 64  # time steps that are summed in float32; a sum of 100,000 would be off by more than 1e-4
 
 Weights = Mapping[str, np.ndarray]
@@ -95,7 +95,7 @@ def encode(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndarray) -
 
     order = np.argsort(-tokens.lengths, kind="stable")
     order = order[known[order]]
-    parts = [order[first : first + ROWS] for first in range(0, len(order), ROWS)]
+    parts = [order[first : first + QUESTIONS_AT_A_TIME] for first in range(0, len(order), QUESTIONS_AT_A_TIME)]
     if len(order) < ALONE:
         for part in parts:
             run(part)
@@ -123,8 +123,8 @@ def encode_torch(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndar
     order = np.argsort(-tokens.lengths, kind="stable")
     order = order[known[order]]
     with torch.inference_mode():
-        for first in range(0, len(order), TORCH_ROWS):
-            rows = order[first : first + TORCH_ROWS]
+        for first in range(0, len(order), QUESTIONS_WITH_TORCH):
+            rows = order[first : first + QUESTIONS_WITH_TORCH]
             part = tokens.take(rows)
             ids, lengths = torch.from_numpy(part.ids).long(), torch.from_numpy(part.lengths)
             means = lstm_mean(tensors["embedding.weight"], w_ih, w_hh, bias, ids, lengths, skip)
@@ -136,10 +136,11 @@ def mean_embeddings(table: np.ndarray, tokens: Tokens, known: np.ndarray) -> np.
     """The mean of each question's word vectors, rows of the table; (n, embedding) float32, 0 where no word is known."""
     means = np.zeros((len(tokens), table.shape[1]), np.float32)
     rows = np.flatnonzero(known)
-    for first in range(0, len(rows), ROWS):
-        part = tokens.take(rows[first : first + ROWS])
+    for first in range(0, len(rows), QUESTIONS_AT_A_TIME):
+        here = rows[first : first + QUESTIONS_AT_A_TIME]
+        part = tokens.take(here)
         words = table[part.ids]
-        means[rows[first : first + ROWS]] = np.add.reduceat(words, part.starts[:-1]) / part.lengths[:, None]
+        means[here] = np.add.reduceat(words, part.starts[:-1]) / part.lengths[:, None]
     return means
 
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from siamese.towers.lstm import lstm_mean
 
-ROWS = 128  # questions that run through nn.LSTM together; sorted by length, so that little is padding
+QUESTIONS_AT_A_TIME = 128  # questions that run through nn.LSTM together; sorted by length, so that little is padding
 
 
 class Tower(nn.Module):
@@ -70,7 +70,7 @@ class Tower(nn.Module):
         starts = lengths.cumsum(0) - lengths
         order = lengths.argsort(descending=True, stable=True)
         parts = []
-        for rows in order.split(ROWS):
+        for rows in order.split(QUESTIONS_AT_A_TIME):
             n = lengths[rows][:, None]
             steps = torch.arange(max(1, int(n.max())), device=ids.device)
             positions = (starts[rows][:, None] + steps).clamp(max=max(0, len(ids) - 1))

@@ -18,7 +18,7 @@ from siamese.system.optional import optional
 from siamese.text.subwords import SubwordTokenizer
 from siamese.text.tokens import Tokens
 
-TOKENS = 1_024  # padded tokens that run together: what they need stays in a core's cache
+TOKENS_AT_A_TIME = 1_024  # padded tokens that run together: what they need stays in a core's cache
 
 Architecture = Mapping[str, Any]  # "type" and the fields of that type, by the names of the library's configuration
 
@@ -32,7 +32,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
                    "activation"),
 }  # fmt: skip
 CLASSES = {"bert": "Bert", "roberta": "Roberta", "mpnet": "MPNet", "distilbert": "DistilBert"}
-MOST = {
+LIMITS = {
     "vocab_size": 1 << 20, "max_position_embeddings": 1 << 14, "hidden_size": 4_096, "dim": 4_096,
     "num_hidden_layers": 24, "n_layers": 24, "num_attention_heads": 64, "n_heads": 64, "intermediate_size": 1 << 14,
     "hidden_dim": 1 << 14, "type_vocab_size": 16, "relative_attention_num_buckets": 256,
@@ -103,14 +103,14 @@ def _products(device: str, dtype: torch.dtype | None) -> Iterator[None]:
 
 
 def padded_parts(lengths: np.ndarray) -> list[np.ndarray]:
-    """The numbers of the questions that run together: of similar lengths, TOKENS padded tokens or one question.
+    """Return the numbers of the questions that run together: of similar lengths, TOKENS_AT_A_TIME padded, or one alone.
 
     The longest come first; questions without a token are in no part.
     """
     order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
     parts = []
     while len(order):
-        rows = max(1, TOKENS // int(lengths[order[0]]))
+        rows = max(1, TOKENS_AT_A_TIME // int(lengths[order[0]]))
         parts.append(order[:rows])
         order = order[rows:]
     return parts
@@ -149,8 +149,8 @@ def check_architecture(architecture: Any, tokenizer: SubwordTokenizer | None = N
     if architecture.keys() != {"type", *FIELDS[kind]}:
         raise ModelError(f"architecture: fields {', '.join(architecture)}; expected type, {', '.join(FIELDS[kind])}")
     for name, value in architecture.items():
-        if name in MOST and not (type(value) is int and 1 <= value <= MOST[name]):
-            raise ModelError(f"{name} {value!r}: expected a whole number from 1 to {MOST[name]:,}")
+        if name in LIMITS and not (type(value) is int and 1 <= value <= LIMITS[name]):
+            raise ModelError(f"{name} {value!r}: expected a whole number from 1 to {LIMITS[name]:,}")
         if name in ("hidden_act", "activation") and value not in ACTIVATIONS:
             raise ModelError(f"{name} {value!r}; accepted are {', '.join(ACTIVATIONS)}")
         if name == "layer_norm_eps" and not (type(value) is float and 0 < value <= 1):
@@ -164,12 +164,12 @@ def check_architecture(architecture: Any, tokenizer: SubwordTokenizer | None = N
     if tokenizer is not None:
         if len(tokenizer) > architecture["vocab_size"]:
             raise ModelError(f"{len(tokenizer):,} ids of the tokenizer, {architecture['vocab_size']:,} in the model")
-        if tokenizer.longest > (longest := positions(architecture)):
+        if tokenizer.longest > (longest := most_tokens(architecture)):
             raise ModelError(f"the tokenizer reads {tokenizer.longest:,} tokens, the model {longest:,}")
 
 
-def positions(architecture: Architecture) -> int:
-    """How many tokens of a question the model has positions for."""
+def most_tokens(architecture: Architecture) -> int:
+    """Return how many tokens of a question the model has positions for."""
     skipped = architecture["pad_token_id"] + 1 if architecture["type"] in ("roberta", "mpnet") else 0
     return architecture["max_position_embeddings"] - skipped
 

@@ -148,7 +148,7 @@ def test_gradient_caching_is_the_plain_backward(
     from siamese.training.processes import Processes
     from siamese.training.step import Step
 
-    monkeypatch.setattr(transformer, "TOKENS", 100)
+    monkeypatch.setattr(transformer, "TOKENS_AT_A_TIME", 100)
     prepared = Prepared.of(tiny, parts.training)
     batch = next(data_generator(prepared.pairs, 32, seed=1, negatives=True))
     assert len(padded_parts(prepared.pairs.first.lengths)) > 5
@@ -223,7 +223,7 @@ def test_vectors_do_not_depend_on_their_company(trained: Path, monkeypatch: pyte
     together = model.encode(QUESTIONS)
     alone = np.concatenate([model.encode([question]) for question in QUESTIONS])
     np.testing.assert_allclose(together, alone, atol=1e-6)
-    monkeypatch.setattr(transformer, "TOKENS", 1)
+    monkeypatch.setattr(transformer, "TOKENS_AT_A_TIME", 1)
     np.testing.assert_allclose(model.encode(QUESTIONS), together, atol=1e-6)
     assert model.encode([]).shape == (0, 16)
 

@@ -163,7 +163,7 @@ if __name__ == "__main__":
     if Path(data).is_dir():
         from siamese.towers import encoders, transformer
 
-        transformer.TOKENS = 20  # so that a batch has several parts
+        transformer.TOKENS_AT_A_TIME = 20  # so that a batch has several parts
         config = preset("transformer").replace(encoder=data, batch_size=BATCH, learning_rate=0.001)
         for count in (1, 2, 3):
             launch(count, {"in parts": config, "at once": config.replace(gradient_caching=False)}, out)
