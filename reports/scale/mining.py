@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from reports.archive.mining import THRESHOLD, machine, texts
+from reports.archive.mining import THRESHOLD, texts
+from reports.measured import machine
 from siamese import SiameseModel
 from siamese.mining import cells, exact
 from siamese.mining.found import PAIR, Wanted, lowest_above
