@@ -227,7 +227,7 @@ class QuestionVectors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     @property
     def _n_features_out(self) -> int:
-        return int(self.model_.config.hidden)
+        return self.model_.dimensions
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

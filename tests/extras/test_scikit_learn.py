@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("sklearn", "1.6", reason="needs a later scikit-learn: pip install -r tests/extras/requirements.txt")
 
+from sklearn.compose import ColumnTransformer
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import check_estimator
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -81,6 +82,18 @@ def test_the_checks_of_scikit_learn(estimator: Any) -> None:
     assert len(results) > 40
     failed = {result["check_name"]: result["exception"] for result in results if result["status"] == "failed"}
     assert failed.keys() <= CANNOT.keys(), failed
+
+
+def test_the_vectors_of_a_transformer_have_as_many_names(small_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers", reason="pip install -r tests/extras/requirements.txt")
+    from encoders import make_transformer
+
+    make_transformer(tmp_path, "bert").save(tmp_path / "model")  # of 16 dimensions, whatever `Config.hidden` says
+    rows, vectors = pd.read_csv(small_file)[:20], QuestionVectors(tmp_path / "model")
+    frame = vectors.set_output(transform="pandas").fit_transform(rows.question1)
+    assert frame.columns.tolist() == [f"questionvectors{i}" for i in range(16)]
+    both = ColumnTransformer([(name, vectors, name) for name in ("question1", "question2")])
+    assert both.set_output(transform="pandas").fit_transform(rows).shape == (20, 32)
 
 
 def test_a_search_in_two_processes(small_file: Path) -> None:
