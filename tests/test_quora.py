@@ -169,12 +169,6 @@ def fails(url: str, folder: Path, sha256: str = SHA256) -> str:
     return what
 
 
-def test_the_release_is_the_published_one() -> None:
-    assert quora.URL == "http://qim.fs.quoracdn.net/quora_duplicate_questions.tsv"
-    assert quora.SIZE == 58_176_133
-    assert quora.SHA256 == "b3350dbb1d98db1f5abca85d736ba514bf4da253fae53939303d79fe921ec7c8"
-
-
 def test_clean_download_into_a_new_folder(server: Server, tmp_path: Path) -> None:
     get(server.url, tmp_path / "data" / "quora")
     assert server.ranges == [None]
@@ -187,7 +181,7 @@ def test_a_good_file_makes_no_request(server: Server, tmp_path: Path) -> None:
     assert server.ranges == []
 
 
-@pytest.mark.parametrize("bad", [b"", CONTENT[:-1], CONTENT[:-1] + b"?", CONTENT + b"\n"])
+@pytest.mark.parametrize("bad", [CONTENT[:-1], CONTENT[:-1] + b"?"])
 def test_a_bad_file_is_replaced(server: Server, tmp_path: Path, bad: bytes) -> None:
     (tmp_path / NAME).write_bytes(bad)
     get(server.url, tmp_path)
@@ -215,7 +209,7 @@ def test_progress_counts_to_the_size(server: Server, tmp_path: Path, part: Path)
 # Resuming
 
 
-@pytest.mark.parametrize("have", [1, HALF, SIZE - 1])
+@pytest.mark.parametrize("have", [1, SIZE - 1])
 def test_a_part_of_an_earlier_call_is_resumed(server: Server, tmp_path: Path, part: Path, have: int) -> None:
     part.write_bytes(CONTENT[:have])
     get(server.url, tmp_path)
@@ -229,29 +223,20 @@ def test_a_finished_part_needs_no_request(server: Server, tmp_path: Path, part: 
     assert server.ranges == []
 
 
-def test_a_dropped_connection_is_resumed(server: Server, tmp_path: Path) -> None:
-    server.answers = [serves(until=50_000), serves(until=120_000), serves()]
-    get(server.url, tmp_path)
-    assert server.ranges == [None, "bytes=50000-", "bytes=120000-"]
-    assert server.sent == SIZE  # no byte twice
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_twenty_drops_at_random_points(server: Server, tmp_path: Path, seed: int) -> None:
-    places = sorted(random.Random(seed).sample(range(1, SIZE), 20))
+def test_twenty_drops_at_random_points(server: Server, tmp_path: Path) -> None:
+    places = sorted(random.Random(1).sample(range(1, SIZE), 20))
     server.answers = [*(serves(until=place) for place in places), serves()]
     get(server.url, tmp_path)
     assert server.ranges == [None, *(f"bytes={place}-" for place in places)]
-    assert server.sent == SIZE
+    assert server.sent == SIZE  # no byte twice
 
 
-@pytest.mark.parametrize("seed", range(5))
 def test_twenty_calls_that_all_fail(
-    server: Server, tmp_path: Path, part: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+    server: Server, tmp_path: Path, part: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each brings a little, or resets the connection, or has an error, and none loses what is there."""
     monkeypatch.setattr(quora, "RETRIES", 0)
-    chance = random.Random(seed)
+    chance = random.Random(1)
     places = sorted(chance.sample(range(1, SIZE), 20))
     for before, place in itertools.pairwise([0, *places]):
         server.answers = [serves(until=place), chance.choice([says(500), says(404), says(200, PAGE)])]
@@ -263,14 +248,9 @@ def test_twenty_calls_that_all_fail(
     assert server.sent - 20 * len(PAGE) <= SIZE
 
 
-def test_a_silent_connection_is_given_up_and_resumed(server: Server, tmp_path: Path) -> None:
-    server.answers = [serves(until=HALF, end=stalls), serves()]
-    get(server.url, tmp_path)
-    assert server.ranges == [None, f"bytes={HALF}-"]
-
-
-def test_a_reset_connection_is_resumed(server: Server, tmp_path: Path) -> None:
-    server.answers = [serves(until=HALF, end=resets), serves()]
+@pytest.mark.parametrize("end", [stalls, resets])
+def test_a_silent_or_reset_connection_is_resumed(server: Server, tmp_path: Path, end: Answer) -> None:
+    server.answers = [serves(until=HALF, end=end), serves()]
     get(server.url, tmp_path)
     assert len(server.ranges) == 2  # from which byte is open: a reset may overtake the last ones
 
@@ -307,11 +287,7 @@ REST = CONTENT[HALF:]
     [
         says(416, Content_Range=f"bytes */{HALF}"),
         says(206, REST, Content_Length=HALF),
-        says(206, REST, Content_Length=HALF, Content_Range=f"bytes 0-{HALF - 1}/{SIZE}"),
         says(206, REST, Content_Length=HALF, Content_Range=f"bytes {HALF}-{SIZE - 1}/{SIZE + 1}"),
-        says(206, REST, Content_Length=HALF, Content_Range=f"bytes {HALF - 1}-{SIZE - 2}/{SIZE}"),
-        says(206, REST[:9], Content_Length=9, Content_Range=f"bytes {HALF}-{HALF + 8}/{SIZE}"),
-        says(206, REST, Content_Length=HALF, Content_Range="bytes and more bytes"),
         says(206, gzip.compress(REST), Content_Encoding="gzip", Content_Range=f"bytes {HALF}-{SIZE - 1}/{SIZE}"),
     ],
 )
@@ -382,7 +358,7 @@ def test_a_signal_leaves_a_part_that_is_resumed(
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(number)
-    _, error = process.communicate(timeout=5)
+    _, error = process.communicate(timeout=30)
     assert "Traceback" not in error
     assert process.returncode == (130 if number == signal.SIGINT else -number)
     assert part.read_bytes() == CONTENT[:HALF]
@@ -419,7 +395,7 @@ def test_a_wrong_checksum_deletes_the_part(server: Server, tmp_path: Path, part:
     assert len(server.ranges) == 1
 
 
-@pytest.mark.parametrize("bad", [bytes(HALF), bytes(SIZE), bytes(SIZE + 1)])
+@pytest.mark.parametrize("bad", [bytes(HALF), bytes(SIZE + 1)])
 def test_a_bad_part_is_found_out_and_the_next_call_is_fine(
     server: Server, tmp_path: Path, part: Path, bad: bytes
 ) -> None:
@@ -437,44 +413,31 @@ CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (SIZE, CONTENT)  # as HTTP cuts a body whos
     ("answer", "reason"),
     [
         (serves(CONTENT[:-1]), "(Content-Length 199999; expected 200000 bytes"),
-        (serves(CONTENT + b"\n", ranges=False), "(Content-Length 200001; expected 200000 bytes"),
         (says(200, CONTENT), "(of no stated length; expected 200000 bytes"),
-        (says(200, CONTENT, Content_Length=-1), "(Content-Length -1; "),
         (says(200, CONTENT, Content_Length="many"), "(Content-Length many; "),
-        (says(200, CHUNKED, Transfer_Encoding="chunked"), "(Transfer-Encoding chunked; "),
         (says(200, CHUNKED, Content_Length=SIZE, Transfer_Encoding="chunked"), "200000, Transfer-Encoding chunked; "),
-        (says(200, PACKED, Content_Length=len(PACKED), Content_Encoding="gzip"), "Content-Encoding gzip; "),
         (says(200, PACKED, Content_Length=SIZE, Content_Encoding="gzip"), "200000, Content-Encoding gzip; "),
         (
             says(200, PAGE, Content_Length=len(PAGE), Content_Type="text/html"),
             f"text/html, Content-Length {len(PAGE)};",
         ),
-        (says(200, PAGE, Content_Type="text/html"), "(Content-Type text/html; "),
-        (says(204), "something else"),
         (says(404), "the server answered HTTP Error 404: Not Found"),
-        (says(403, PAGE, Content_Length=len(PAGE)), "the server answered HTTP Error 403: Forbidden"),
         (says(302, Location="/questions.tsv"), "the server answered HTTP Error 302: "),
         (says(302, Location="file:///etc/hostname"), "'file:///etc/hostname' is not allowed"),
         (says(302, Location="ftp://127.0.0.1/questions.tsv"), "'ftp://127.0.0.1/questions.tsv' is not allowed"),
-        (says(302, Location="data:text/plain,questions"), "'data:text/plain,questions' is not allowed"),
-        (says(302, Location="javascript:1"), "'javascript:1' is not allowed"),
-        (says(302), "the server answered HTTP Error 302: Found"),
-        (says(416), "the server answered HTTP Error 416: "),
     ],
 )
-@pytest.mark.parametrize("have", [0, HALF])
 def test_a_wrong_answer_leaves_the_part_alone(
-    server: Server, tmp_path: Path, part: Path, answer: Answer, reason: str, have: int, monkeypatch: pytest.MonkeyPatch
+    server: Server, tmp_path: Path, part: Path, answer: Answer, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quora, "PAUSE", -1)  # nothing that waiting could mend: a retry would be a ValueError
-    if have:
-        part.write_bytes(CONTENT[:have])
+    part.write_bytes(CONTENT[:HALF])
     server.answers = [answer]
     assert reason in fails(server.url, tmp_path)
-    assert (part.read_bytes() if part.exists() else b"") == CONTENT[:have]
+    assert part.read_bytes() == CONTENT[:HALF]
     server.answers = [serves()]
     get(server.url, tmp_path)
-    assert server.ranges[-1] == (f"bytes={have}-" if have else None)
+    assert server.ranges[-1] == f"bytes={HALF}-"
 
 
 @pytest.mark.parametrize("end", [lambda handler: handler.body(PAGE), pours])
@@ -520,7 +483,7 @@ def test_what_a_server_says_is_shown_in_a_line(server: Server, tmp_path: Path) -
 # Errors of the server and the network
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("status", [429, 500])
 def test_three_errors_are_survived(
     server: Server, tmp_path: Path, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -564,13 +527,11 @@ def test_a_slow_drip_is_waited_for(server: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("slow", "kept"),
     [
-        (drips("", b"H"), 0),
         (drips("HTTP/1.1 200 OK\r\n", b"X-More: more\r\n"), 0),
-        (drips("", b"HTTP/1.1 100 Continue\r\n\r\n"), 0),
         (drips("HTTP/1.1 302 Found\r\nLocation: /questions.tsv\r\n", b"X"), 0),
         (drips(f"HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n", CONTENT[:1]), 1),
     ],
-    ids=["status", "headers", "continue", "redirect", "body"],
+    ids=["headers", "redirect", "body"],
 )
 def test_a_drip_that_would_take_for_ever_ends(
     server: Server, tmp_path: Path, part: Path, monkeypatch: pytest.MonkeyPatch, slow: Answer, kept: int
@@ -601,12 +562,7 @@ def test_nobody_listens(tmp_path: Path) -> None:
     assert "refused" in fails(f"http://127.0.0.1:{port}/questions.tsv", tmp_path)
 
 
-def test_no_such_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quora, "RETRIES", 0)  # a resolver may take its time
-    fails("http://no-such-host.invalid/questions.tsv", tmp_path)
-
-
-@pytest.mark.parametrize("url", ["questions.tsv", "http://[/", "http://127.0.0.1:port/", "nothing://127.0.0.1/"])
+@pytest.mark.parametrize("url", ["questions.tsv", "http://[/", "nothing://127.0.0.1/"])
 def test_no_address(tmp_path: Path, url: str) -> None:
     fails(url, tmp_path)
 
@@ -642,13 +598,6 @@ def test_the_part_is_removed_under_way(server: Server, tmp_path: Path, part: Pat
         fetch(tmp_path, server.url, SIZE, SHA256, lambda done, size: part.unlink(missing_ok=True))
     assert not (tmp_path / NAME).exists()
     get(server.url, tmp_path)
-
-
-def test_the_folder_is_a_file(server: Server, tmp_path: Path) -> None:
-    folder = tmp_path / "quora"
-    folder.touch()
-    with pytest.raises(UserError, match=f"^{folder}: a file, expected a folder$"):
-        fails(server.url, folder)
 
 
 def test_the_file_is_a_folder(server: Server, tmp_path: Path, part: Path) -> None:
