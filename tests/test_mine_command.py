@@ -206,7 +206,7 @@ def test_errors_say_what_to_do(
 def test_complete_linkage_that_needs_too_much_memory_leaves_the_pairs(
     command: Command, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("siamese.cli.mine.A_LINK", 1 << 30)
+    monkeypatch.setattr("siamese.mining.clusters.A_LINK", 1 << 30)
     out = tmp_path / "d.csv"
     words = [
         "mine",

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 ENGINES = ("process", "ray")
 LINKAGES = ("complete", "connected")  # the first is the default; why: reports/archive/mining.md
 MEMORY = 2_048  # MB
-A_LINK = 300  # bytes a pair that complete linkage takes, about
 
 Ranking = Callable[[], Iterator["np.ndarray"]]  # the pairs, found.PAIR, most similar first, in chunks
 
@@ -248,6 +247,8 @@ def _write(options: argparse.Namespace, questions: "Questions", ranked: Ranking,
     import numpy as np
 
     from siamese.mining import tables
+    from siamese.mining.clusters import A_LINK, clusters
+    from siamese.mining.found import PAIR
 
     count, last = tables.write_pairs(options.out, questions, ranked(), probability)
     _say_pairs(count, last, options.out)
@@ -258,9 +259,6 @@ def _write(options: argparse.Namespace, questions: "Questions", ranked: Ranking,
             f"--memory {options.memory}: too little for clusters of {count:,} pairs by complete linkage; give "
             f"{count * A_LINK >> 20}, or --linkage connected, or a higher threshold: mine --from {options.out}"
         )
-    from siamese.mining.clusters import clusters
-    from siamese.mining.found import PAIR
-
     pairs = np.concatenate([np.empty(0, PAIR), *ranked()])
     found = clusters(len(questions), pairs, options.linkage, questions.copies_of())
     members = sum(len(cluster.members) for cluster in found)

@@ -12,6 +12,7 @@ import torch
 
 from siamese.errors import DataError, UserError
 from siamese.mining import cells, tables
+from siamese.mining.clusters import A_LINK
 from siamese.mining.exact import TILE, made_ready
 from siamese.mining.found import LONG_PAIR
 from siamese.mining.sharded import components, joins, ranks, shards, store
@@ -23,7 +24,7 @@ FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".txt")
 A_TEXT = 16  # bytes of a file, at least, that a question takes, to guess how many there are
 A_DIGEST = 400  # bytes that a text takes while copies are looked for
 LEAST_GROUPS = 16  # of cells, so that a few workers have all something to do, and little is lost with one
-A_LINK = 600  # bytes that a pair takes while clusters are made by complete linkage, about
+A_PAIRS_TEXTS = 300  # bytes a pair for its two questions and ids during complete linkage, beside A_LINK
 A_MEMBER = 600  # bytes that a question of a cluster takes while its row is made
 CHUNK = 4_096  # rows of clusters that are held of each group
 
@@ -239,7 +240,10 @@ def write_clusters(stages: Stages, encoded: Encoded, parts: int, out: str) -> tu
         np.concatenate([np.empty(0, np.int64), *(f[end].to_numpy() for f in forests)]) for end in ("number", "root")
     ]
     number, root = components.components(*edges)
-    a_row, rows = (A_LINK, parts * joins.pairs_at_once(job)) if job.linkage == "complete" else (A_MEMBER, len(number))
+    if job.linkage == "complete":
+        a_row, rows = A_LINK + A_PAIRS_TEXTS, parts * joins.pairs_at_once(job)
+    else:
+        a_row, rows = A_MEMBER, len(number)
     room = (job.memory << 20) // a_row
     groups = -(-2 * max(rows, 1) // room)
     # Components that lie one after the other, of about as many questions in each group.
