@@ -1,25 +1,25 @@
-"""Searching: the nearest beside brute force, exactly and among lists; words; and the command."""
+"""Searching: the nearest beside brute force, words, and the command."""
 
 import json
 import math
+import shutil
 import sqlite3
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import python
 from files import read_csv
 from hypothesis import given
 from hypothesis import strategies as st
 
 from siamese import SiameseModel
-from siamese.archive import nearest, ranking, words
+from siamese.archive import ranking, words
 from siamese.archive.database import LISTS
-from siamese.archive.nearest import Lists, exact
+from siamese.archive.nearest import nearest
 from siamese.archive.store import Archive
 from siamese.cli import entry
-from siamese.errors import ArchiveError, UserError
+from siamese.errors import UserError
 
 
 def some_vectors(n: int, seed: int, blank: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -45,88 +45,30 @@ def brute(vectors: np.ndarray, blank: np.ndarray, query: np.ndarray, k: int) -> 
 @given(
     n=st.integers(0, 300), k=st.integers(1, 40), seed=st.integers(0, 99), share=st.sampled_from([0.0, 0.3, 0.99, 1.0])
 )
-def test_exact_is_brute_force(n: int, k: int, seed: int, share: float) -> None:
+def test_nearest_is_brute_force(n: int, k: int, seed: int, share: float) -> None:
     vectors, blank = some_vectors(n, seed, share)
+    vectors[n // 2 :] = vectors[: n - n // 2]  # of equally near rows the first are found
+    blank[n // 2 :] = blank[: n - n // 2]
     queries = np.concatenate((vectors[:3], -vectors[:3], some_vectors(3, seed + 1)[0]))
-    similarities, rows = exact(vectors, blank, queries, k)
-    for query, found, where in zip(queries, similarities, rows):
-        there = where >= 0
-        np.testing.assert_allclose(found[there], brute(vectors, blank, query, k), atol=1e-6)
-        assert len(set(where[there])) == there.sum() and not blank[where[there]].any()
-        np.testing.assert_allclose(found[there], vectors[where[there]] @ query, atol=1e-6)
-        assert there[: there.sum()].all()  # none comes last
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("siamese.archive.nearest.ROWS_AT_A_TIME", 70)
+        found = nearest(vectors, blank, queries, k)
+    assert len(found) == len(queries)
+    for query, rows in zip(queries, found):
+        np.testing.assert_allclose(vectors[rows] @ query, brute(vectors, blank, query, k), atol=1e-6)
+        assert len(set(rows)) == len(rows) and not blank[rows].any()
+    assert nearest(vectors, blank, queries[:0], k) == []
 
 
-def test_lists_reach_their_recall_and_know_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    vectors, blank = some_vectors(5_000, 1, 0.01)
-    monkeypatch.setattr(nearest, "WORTH", 0.5)
-    lists = Lists.make(vectors, blank)
-    assert sorted(lists.rows) == list(range(5_000)) and lists.starts[-1] == 5_000
-    assert lists.recall >= 0.99
-    assert 1 <= lists.probes <= len(lists.centres) / 2
-    queries = vectors[np.flatnonzero(~blank)[:200]] + 0.1 * np.random.default_rng(2).standard_normal(
-        (200, 8), np.float32
-    )
-    found = lists.nearest(vectors, blank, queries, 10)[0]
-    near = np.mean([f >= brute(vectors, blank, query, 10)[-1] - 1e-5 for f, query in zip(found, queries)])
-    assert near == pytest.approx(lists.recall, abs=0.02)  # of questions that it was not measured on
-    monkeypatch.setattr(nearest, "RECALL", 0.5)
-    assert 1 <= Lists.make(vectors, blank).probes < lists.probes
-    monkeypatch.setattr(nearest, "RECALL", 1.01)  # not to be had
-    assert Lists.make(vectors, blank).probes == 0
-    everything = Lists(lists.centres, lists.rows, lists.starts, len(lists.centres), 1.0)
-    np.testing.assert_array_equal(
-        everything.nearest(vectors, blank, queries, 10)[1], exact(vectors, blank, queries, 10)[1]
-    )
-
-
-def test_rows_after_the_lists_are_all_looked_at() -> None:
-    vectors, blank = some_vectors(3_000, 3, 0.05)
-    lists = Lists.make(vectors[:2_800], blank[:2_800])
-    rows = 2_800 + np.flatnonzero(~blank[2_800:])
-    assert (lists.nearest(vectors, blank, vectors[rows], 1)[1][:, 0] == rows).all()
-    assert lists.cover(3_080) and not lists.cover(3_081)  # a tenth of 2,800 more
-
-
-def test_an_archive_past_the_limit(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "MOST_EXACT", 400)
-    monkeypatch.setattr(nearest, "WORTH", 1.0)
-    model, folder = SiameseModel.load(tiny_model), tmp_path / "a"
-    letters = ["flight", "luggage", "ticket", "seat", "passport", "claim", "airline", "trip", "bank", "power", "name"]
-    texts = [f"{a} {b} {c}" for a in letters for b in letters for c in letters]
-    with Archive.build(folder, model, str(tiny_model), [(texts[:400], None)]) as archive:
-        assert archive.method() == archive.info()["search"] == "exact" and not (folder / LISTS).exists()
-        archive.add(texts[400:1_000])
-        made = (folder / LISTS).stat().st_mtime_ns
-        assert archive.method().startswith("approximate, recall@10 ")
-        assert float(archive.method().split()[2]) >= 0.99
-        second = Archive.open(folder)
-        assert second.method() == archive.method()
-        second.add(texts[1_000:1_050])  # fewer than a tenth more
-        assert (folder / LISTS).stat().st_mtime_ns == made
-        for k in (1_049, 5):  # the last is found behind the lists, and gone when it is removed
-            assert archive.search([texts[k]], 1, "vectors")[0][0].similarity == pytest.approx(1, abs=1e-6)
-            same = [hit.id for hit in archive.search([texts[k]], 1_100, "vectors")[0] if hit.question == texts[k]]
-            assert same == [str(k + 1)]
-            second.remove(same)
-            assert not [hit for hit in archive.search([texts[k]], 1_100, "vectors")[0] if hit.question == texts[k]]
-        second.add(texts[1_050:])
-        assert (folder / LISTS).stat().st_mtime_ns > made
-    with Archive.build(tmp_path / "b", model, str(tiny_model), [(texts, None)]) as archive:
-        assert archive.method().startswith("approximate")
-    monkeypatch.setattr(nearest, "WORTH", 0.0)  # so few lists are never enough
-    with Archive.build(tmp_path / "c", model, str(tiny_model), [(texts[:1_000], None)]) as archive:
-        assert archive.method() == "exact"
-        made = (tmp_path / "c" / LISTS).stat().st_mtime_ns
-        archive.add(texts[1_000:1_050])  # and that is found out once
-        assert (tmp_path / "c" / LISTS).stat().st_mtime_ns == made
-    whole = (folder / LISTS).read_bytes()
-    for damaged in (whole[:-100], b"", whole.replace(b"rows.npy", b"raws.npy")):
-        (folder / LISTS).write_bytes(damaged)
-        with pytest.raises(ArchiveError, match="lists.npz: damaged .*; without it the search is exact"):
-            Archive.open(folder).search(["flight"])
-    (folder / LISTS).unlink()
-    assert Archive.open(folder).method() == "exact"
+def test_the_lists_of_version_0_1_are_ignored_and_then_removed(archive: Archive, tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    shutil.copytree(archive._database.folder, folder)
+    (folder / LISTS).write_bytes(b"any")
+    with Archive.open(folder) as old:
+        assert ids(old, "luggage", "vectors") == ids(archive, "luggage", "vectors")
+        assert (folder / LISTS).exists()
+        old.remove(["luggage"])
+    assert not (folder / LISTS).exists()
 
 
 # Words, and both
@@ -240,10 +182,7 @@ def test_more_than_there_are(archive: Archive) -> None:
         assert len(archive.search(["flight"], 10**9, legs)[0]) == len(archive.search(["flight"], 56, legs)[0])
 
 
-def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = "import sys; sys.modules['faiss'] = None; from siamese.cli import main; main()"
-    done = python("-c", code, "archive", "info", "--archive", tmp_path)
-    assert (done.returncode, done.stderr) == (2, "error: archives and search need faiss: pip install faiss-cpu\n")
+def test_an_sqlite_without_full_text_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(words, "_SCHEMA", words._SCHEMA.replace("fts5(", "fts99("))
     with pytest.raises(UserError, match=r"this Python's SQLite \(3.*\) is built without FTS5, which archives need"):
         words.create(sqlite3.connect(":memory:"))

@@ -14,13 +14,14 @@ from typing import IO, Any
 
 import numpy as np
 
-from siamese.archive import nearest, words
+from siamese.archive import words
 from siamese.errors import ArchiveError
 from siamese.system.files import sync_file
 from siamese.system.program import program
 
 FORMAT = 1
-DATABASE, VECTORS, LISTS = "archive.sqlite", "vectors.f32", "lists.npz"
+DATABASE, VECTORS = "archive.sqlite", "vectors.f32"
+LISTS = "lists.npz"  # of version 0.1, which compared a question with a part of a large archive only
 PATIENCE = 1.0  # seconds that a second writer waits for the first
 
 # `blank` are the rows whose vector is 0: of questions without a known word, and of removed ones,
@@ -64,7 +65,6 @@ class Database:
         self.dimensions: int = self.facts["dimensions"]
         self.vectors: np.ndarray = np.zeros((0, self.dimensions), np.float32)  # (rows, d), 0 where blank
         self.blank = np.zeros(0, bool)  # (rows,)
-        self.lists: nearest.Lists | None = None  # where there are too many rows to compare with all
         self._changes = -1  # of the archive, at the last look
 
     def close(self) -> None:
@@ -123,30 +123,11 @@ class Database:
                 if self.connection.in_transaction:  # SQLite ends it by itself where the disk is full
                     self.execute("ROLLBACK")
                 raise
+            (self.folder / LISTS).unlink(missing_ok=True)
             # Else the log keeps what was removed. Where somebody reads, nobody waits: the next change does it.
             self.execute("PRAGMA busy_timeout = 0")
             self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
-
-    def nearest(self, queries: np.ndarray, k: int) -> np.ndarray:
-        """The rows of the k nearest vectors of each query, as far as `method` says; (m, k) int64, -1 for none."""
-        find = self.lists.nearest if self.lists and self.lists.probes else nearest.exact
-        return find(self.vectors, self.blank, queries, k)[1]
-
-    def renew_lists(self) -> None:
-        """Make the lists anew where the archive has outgrown them; rows never move, so that the old ones stay right."""
-        with self.reading():
-            rows, lists = len(self.vectors), self.lists
-            if rows <= nearest.MOST_EXACT or self.blank.all() or (lists and lists.cover(rows)):
-                return
-            self.lists = nearest.Lists.make(self.vectors, self.blank)
-        self.lists.save(self.folder / LISTS)
-
-    def method(self) -> str:
-        """How it is searched by vectors: exact, or approximate, and then how well."""
-        if self.lists is None or not self.lists.probes:
-            return "exact"
-        return f"approximate, recall@{nearest.K} {self.lists.recall:.3f} measured on {nearest.SAMPLE:,} questions"
 
     def _wipe(self, file: IO[bytes]) -> None:
         """Overwrite the vectors of removed questions."""
@@ -164,10 +145,6 @@ class Database:
                 raise ArchiveError(f"{self.folder / VECTORS}: {error}; expected {shape[0]:,} vectors") from None
         self.blank = np.zeros(meta["rows"], bool)
         self.blank[[row for (row,) in self.execute("SELECT row FROM blank")]] = True
-        path, lists = self.folder / LISTS, None
-        if meta["rows"] > nearest.MOST_EXACT and path.is_file():
-            lists = nearest.Lists.load(path, shape)
-        self.lists = lists
         self.words.forget()
         self._changes = meta["changes"]
 

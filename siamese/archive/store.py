@@ -14,6 +14,7 @@ import numpy as np
 
 from siamese.archive import database, ranking, words
 from siamese.archive.database import DATABASE, LISTS, VECTORS, Database, Meta
+from siamese.archive.nearest import nearest
 from siamese.config import PRETRAINED
 from siamese.errors import ArchiveError, UserError
 from siamese.model.fingerprint import fingerprint
@@ -23,6 +24,7 @@ from siamese.system.files import sync_folder
 from siamese.system.locking import locked
 
 BUILDING = ".building"
+SEARCH = "exact"  # a question is compared with all
 LEGS = ("both", "vectors", "words")
 BLOCK = 256  # questions that are searched for at a time
 
@@ -109,9 +111,7 @@ class Archive:
                 with cls(building, model) as archive:
                     archive.add_blocks(blocks)
                 (folder / LISTS).unlink(missing_ok=True)  # of an archive that somebody removed
-                for name in (VECTORS, LISTS):
-                    if (building / name).exists():
-                        os.replace(building / name, folder / name)
+                os.replace(building / VECTORS, folder / VECTORS)
                 sync_folder(folder)
                 os.replace(building / DATABASE, folder / DATABASE)  # from here on it is one
                 sync_folder(folder)
@@ -148,7 +148,6 @@ class Archive:
             first = meta["rows"]
             given = self._append(questions, ids, meta, file)
             words.add(self._database.connection, first)
-        self._database.renew_lists()
         return given
 
     def add_blocks(self, blocks: Iterable[Block]) -> int:
@@ -158,7 +157,6 @@ class Archive:
             for questions, ids in blocks:
                 self._append(questions, ids, meta, file)
             words.add(self._database.connection, first)
-        self._database.renew_lists()
         return int(meta["rows"] - first)
 
     def remove(self, ids: Iterable[str]) -> None:
@@ -224,7 +222,7 @@ class Archive:
         return None if row is None else row[0]
 
     def info(self) -> dict[str, Any]:
-        """What is in the archive, and how it is searched."""
+        """What is in the archive."""
         folder = self._database.folder
         with self._database.reading() as meta:
             unknown = self._database.execute("SELECT count(*) FROM blank JOIN questions USING (row)").fetchone()[0]
@@ -235,14 +233,9 @@ class Archive:
             "dimensions": meta["dimensions"],
             "model": self.name,
             "fingerprint": meta["fingerprint"],
-            "search": self._database.method(),
+            "search": SEARCH,
             "bytes": sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
         }
-
-    def method(self) -> str:
-        """How it is searched by vectors: "exact", or "approximate, ..." with the recall that was measured."""
-        with self._database.reading():
-            return self._database.method()
 
     def search(self, questions: Sequence[str], k: int = 10, legs: str = "both") -> list[list[Hit]]:
         """The k best questions of the archive for each question, the best first.
@@ -273,8 +266,8 @@ class Archive:
         near = [np.zeros(0, np.int64)] * len(questions)
         if legs != "words":
             known = np.flatnonzero(queries.any(axis=1))  # the others have no direction
-            for i, rows in zip(known, data.nearest(queries[known], candidates)):
-                near[i] = rows[rows >= 0]
+            for i, rows in zip(known, nearest(data.vectors, data.blank, queries[known], candidates)):
+                near[i] = rows
         found = []
         for question, query, rows in zip(questions, queries, near):
             bm25 = np.zeros(len(rows))

@@ -80,12 +80,12 @@ def _add_columns(sub: argparse.ArgumentParser) -> None:
 
 def build(options: argparse.Namespace) -> None:
     model = load_model(options.model)
-    from siamese.archive.store import Archive
+    from siamese.archive.store import SEARCH, Archive
 
     blocks = Blocks(options)
     with blocks.naming_lines():
         archive = Archive.build(options.out, model, options.model or default_model(), blocks)
-    print(f"{options.out}: {len(archive):,} questions, search {archive.method()}{blocks.left_out()}")
+    print(f"{options.out}: {len(archive):,} questions, search {SEARCH}{blocks.left_out()}")
 
 
 def add(options: argparse.Namespace) -> None:
@@ -127,15 +127,17 @@ def search(options: argparse.Namespace) -> None:
         raise UserError("--json is for one question; --file writes CSV")
     if options.out and not options.file:
         raise UserError("--out goes with --file; one question is answered on the screen")
+    from siamese.archive.store import SEARCH
+
     archive = _open(options)
     if options.file:
         return _search_file(archive, options)
     hits = archive.search([options.question], options.k, options.legs)[0]
     if options.json:
-        answer = {"question": options.question, "legs": options.legs, "search": archive.method()}
+        answer = {"question": options.question, "legs": options.legs, "search": SEARCH}
         print(json.dumps(answer | {"hits": [dataclasses.asdict(hit) for hit in hits]}, indent=2, ensure_ascii=False))
         return
-    print(f"{len(hits)} of {len(archive):,} questions, by {_LEGS[options.legs]}; search {archive.method()}")
+    print(f"{len(hits)} of {len(archive):,} questions, by {_LEGS[options.legs]}; search {SEARCH}")
     print("similarity  probability  verdict        id: question")
     for hit in hits:
         verdict = "duplicate" if hit.is_duplicate else "not duplicate"
@@ -147,6 +149,7 @@ _LEGS = {"both": "meaning and words", "vectors": "meaning", "words": "words"}
 
 
 def _search_file(archive: "Archive", options: argparse.Namespace) -> None:
+    from siamese.archive.store import SEARCH
     from siamese.system.files import replacing
 
     blocks, asked, verdicts = Blocks(options), 0, 0
@@ -170,7 +173,7 @@ def _search_file(archive: "Archive", options: argparse.Namespace) -> None:
     if options.out:
         print(
             f"{asked:,} questions, {verdicts:,} of them with a duplicate, written to {options.out}; "
-            f"search {archive.method()}{blocks.left_out()}"
+            f"search {SEARCH}{blocks.left_out()}"
         )
 
 

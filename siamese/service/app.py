@@ -24,7 +24,7 @@ from siamese.service.limits import ID, Limits, Workers
 from siamese.version import VERSION
 
 if TYPE_CHECKING:
-    from siamese.archive.store import Archive, Hit
+    from siamese.archive.store import Archive
 
 TOKEN = "SIAMESE_TOKEN"  # the variable of the environment with the token of those who may write
 STATIC = Path(__file__).parent / "static"
@@ -159,15 +159,12 @@ def _add_archive(app: FastAPI, archive: "Archive", keeper: Workers, token: str |
                 raise
             raise HTTPException(503, "another process writes to the archive", {"Retry-After": "1"}) from None
 
-    def look(asked: m.SearchRequest) -> tuple[list[list["Hit"]], str]:
-        return archive.search(asked.questions, asked.k, asked.legs), archive.method()
-
     @app.post("/search")
     async def search(asked: m.SearchRequest) -> m.SearchAnswer:
         """The questions of the archive that are nearest."""
-        found, method = await keeper.run(look, asked)
+        found = await keeper.run(archive.search, asked.questions, asked.k, asked.legs)
         hits = [[m.Hit(**dataclasses.asdict(hit)) for hit in of_one] for of_one in found]
-        return m.SearchAnswer(hits=hits, threshold=archive.model.threshold, search=method)
+        return m.SearchAnswer(hits=hits, threshold=archive.model.threshold, search="exact")
 
     may_write = [Depends(writer)]
 

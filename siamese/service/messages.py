@@ -105,7 +105,7 @@ class SearchAnswer(BaseModel):
 
     hits: list[list[Hit]]
     threshold: float = Field(description="the model's own", examples=[0.787])
-    search: str = Field(description="exact, or approximate with the recall that was measured", examples=["exact"])
+    search: Literal["exact"] = Field(description="a question is compared with all questions of the archive")
 
 
 class AddRequest(Asked):
