@@ -1,7 +1,9 @@
-"""Measures mining on Ray: `python -m reports.scale.mining recall growth faiss paper`.
+"""Measure mining by many workers on Ray.
 
-Each part prints its figures and keeps them in reports/scale/mining.json; growth also draws growth.png there. `paper` is
-computed from what the others measured.
+    python -m reports.scale.mining recall growth faiss paper
+
+Each part prints its figures and keeps them in mining.json; growth also draws growth.png. "faiss" needs
+`pip install faiss-cpu`. "paper" is computed from what recall and growth have measured.
 """
 
 import argparse
@@ -18,17 +20,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from reports.archive.mining import THRESHOLD, texts
-from reports.measured import machine
+from reports.archive.mining import SIZES as QUESTIONS
+from reports.archive.mining import THRESHOLD, mine, read_columns, texts
+from reports.measured import keep, read
 from siamese import SiameseModel
 from siamese.mining import cells, exact
 from siamese.mining.found import PAIR, Wanted, lowest_above
-from siamese.mining.sharded import store
+from siamese.mining.sharded import pipeline, store
 from siamese.mining.sharded.on_ray import started
-from siamese.mining.sharded.pipeline import Encoded
 from siamese.mining.sharded.shards import Job, Summary, name_of
 from siamese.mining.sharded.stages import Runner, Stages, Unit
-from siamese.system.files import write_text
 
 SIZES = (312_500, 625_000, 1_250_000, 2_500_000, 5_000_000)
 SHARDS = 8  # that the shared questions are cut into
@@ -37,65 +38,62 @@ WORKERS = 2
 Figures = dict[str, Any]
 
 
-class Measured:
+class Watch:
     """A runner that notes of each stage its seconds, the bytes written, and the most memory of a worker in a unit."""
 
     def __init__(self, run: Runner) -> None:
         self.run, self.stages, self.stage = run, dict[str, Figures](), ""
-        self.folders: dict[str, int] = {}
 
     def told(self, stage: str, done: int, total: int) -> None:
-        """What `Stages` tells."""
+        """Begin a stage when `Stages` reports its first unit."""
         if stage != self.stage:
-            self._end()
+            self.end()
             self.stage, self.began, self.own = stage, time.perf_counter(), time.process_time()
             self.stages[stage] = {"units": total, "core seconds": 0.0, "megabytes": 0.0, "bytes": 0}
 
-    def _end(self) -> None:
+    def end(self) -> dict[str, Figures]:
+        """End the last stage, and return the figures of all stages."""
         if self.stage:
             own = time.process_time() - self.own
             self.stages[self.stage] |= {"seconds": time.perf_counter() - self.began, "driver's core seconds": own}
-
-    def end(self) -> dict[str, Figures]:
-        """The figures of all stages."""
-        self._end()
+            self.stage = ""
         return self.stages
 
     def __call__(
         self, function: Callable[[Any, Unit], Summary], shared: Any, units: Sequence[Unit], loads: bool
     ) -> Iterator[tuple[int, Summary]]:
         for i, found in self.run(_Watched(function), shared, units, loads):
-            plots = self.stages[self.stage]
-            plots["core seconds"] += found["seconds"]
-            plots["bytes"] += found["bytes"]
-            plots["megabytes"] = max(plots["megabytes"], found["megabytes"])
+            figures = self.stages[self.stage]
+            figures["core seconds"] += found["seconds"]
+            figures["bytes"] += found["bytes"]
+            figures["megabytes"] = max(figures["megabytes"], found["megabytes"])
             yield i, found["summary"]
 
 
 class _Watched:
-    """A unit of work, and what it took."""
+    """A unit of work that also returns what it took."""
 
     def __init__(self, function: Callable[[Any, Unit], Summary]) -> None:
         self.function = function
 
     def __call__(self, shared: Any, unit: Unit) -> Summary:
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-        began, before = time.process_time(), _written()
+        began, before = time.process_time(), _of_process("io", "wchar")
         summary = self.function(shared, unit)
         seconds = time.process_time() - began  # of a core, whoever else uses it
-        peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-        megabytes = int(peak.split()[1]) / 1024
-        return {"summary": summary, "seconds": seconds, "megabytes": megabytes, "bytes": _written() - before}
+        megabytes = _of_process("status", "VmHWM") / 1024
+        return {"summary": summary, "seconds": seconds, "megabytes": megabytes,
+                "bytes": _of_process("io", "wchar") - before}  # fmt: skip
 
 
-def _written() -> int:
-    """The bytes that this process has written so far."""
-    lines = Path("/proc/self/io").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("wchar"))
+def _of_process(file: str, name: str) -> int:
+    """Return a number that Linux keeps of this process."""
+    lines = Path(f"/proc/self/{file}").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
 def generate(job: Job, known: np.ndarray, piece: int, count: int) -> Summary:
-    """A piece of generated vectors: the first pieces are the encoded questions, others such vectors moved.
+    """Write a piece of generated vectors: first the encoded questions, then such vectors moved.
 
     They are moved in a random direction, to a cosine of 0.64 to 0.96.
     """
@@ -115,18 +113,18 @@ def generate(job: Job, known: np.ndarray, piece: int, count: int) -> Summary:
 
 
 def known_vectors(shared: Path) -> np.ndarray:
-    """The vectors of all distinct shared questions."""
+    """Return the vectors of all distinct shared questions."""
     return SiameseModel.pretrained().encode(list(texts(shared, None)))
 
 
 def growth(shared: Path, sizes: Sequence[int], memory: int) -> list[Figures]:
-    """Mining generated vectors by two workers, by their number; seconds and peak memory of each stage."""
+    """Mine generated vectors by two workers, and return seconds and peak memory of each stage by their number."""
     model, known, rows = SiameseModel.pretrained(), known_vectors(shared), []
     for count in sizes:
         with tempfile.TemporaryDirectory() as folder, started(None, memory, WORKERS) as run:
             job = Job(f"{folder}/work", "question", None, lowest_above(THRESHOLD), None, memory, "connected")
-            watched = Measured(run)
-            stages = Stages(job, watched, watched.told)
+            watch = Watch(run)
+            stages = Stages(job, watch, watch.told)
             pieces = [{"piece": i, "count": count} for i in range(-(-count // job.piece))]
             made = stages("generate", generate, pieces, known)
             for one in made:  # no copies among them
@@ -134,70 +132,62 @@ def growth(shared: Path, sizes: Sequence[int], memory: int) -> list[Figures]:
                 store.write_table(
                     job.at("copied", one["name"]), pa.table({"first": pa.array([], pa.int64()), **columns})
                 )
-            encoded = Encoded([one["name"] for one in made], [one["rows"] for one in made], False)
+            encoded = pipeline.Encoded([one["name"] for one in made], [one["rows"] for one in made], False)
             began = time.perf_counter()
-            found = run.find(stages, encoded, model, 0, f"{folder}/out.csv", f"{folder}/clusters.csv")
+            found = pipeline.find(stages, encoded, model, 0, f"{folder}/out.csv", f"{folder}/clusters.csv")
             row = {
                 "vectors": count, "seconds": time.perf_counter() - began, "load": os.getloadavg()[0],
                 "cells": found.cells, "p": found.p, "pairs": found.pairs, "recall": str(found.recall),
-                "clusters": found.clusters, "stages": watched.end(),
+                "clusters": found.clusters, "stages": watch.end(),
             }  # fmt: skip
         rows.append(row)
         print(json.dumps(row), file=sys.stderr)
     return rows
 
 
-def recall(shared: Path, memory: int) -> Figures:
-    """Of all shared questions, the exact pairs that two workers find, and what that took."""
-    from siamese.cli.entry import main
-
-    model = SiameseModel.pretrained()
+def recall(shared: Path, count: int, memory: int) -> Figures:
+    """Return how many of the exact pairs of shared questions two workers find, and what that took."""
+    model, questions = SiameseModel.pretrained(), list(texts(shared, count))
     with tempfile.TemporaryDirectory() as folder, started(None, memory, WORKERS) as run:
-        questions = list(texts(shared, None))
-        step = -(-len(questions) // SHARDS)
-        for i in range(SHARDS):
+        for i, part in enumerate(np.array_split(np.array(questions, object), SHARDS)):
             with open(f"{folder}/all-{i}.csv", "w", encoding="utf-8", newline="") as file:
-                csv.writer(file).writerows([["question"], *([text] for text in questions[i * step : (i + 1) * step])])
-        Path(f"{folder}/all.txt").write_text("".join(f"{text}\n" for text in questions), encoding="utf-8")
+                csv.writer(file).writerows([["question"], *([text] for text in part)])
         job = Job(f"{folder}/work", "question", None, lowest_above(THRESHOLD), None, memory, "complete")
-        watched = Measured(run)
-        stages = Stages(job, watched, watched.told)
-        shards = [address for address, _ in run.list_shards(f"{folder}/all-*.csv")]
+        watch = Watch(run)
+        stages = Stages(job, watch, watch.told)
+        shards = [address for address, _ in pipeline.list_shards(f"{folder}/all-*.csv")]
         began = time.perf_counter()
-        encoded, _, _ = run.encode(stages, shards, model)
-        found = run.find(stages, encoded, model, 0, f"{folder}/ray.csv", f"{folder}/clusters.csv")
+        encoded, _, _ = pipeline.encode(stages, shards, model)
+        found = pipeline.find(stages, encoded, model, 0, f"{folder}/ray.csv", f"{folder}/clusters.csv")
         seconds = time.perf_counter() - began
-        same = ["mine", f"{folder}/all.txt", "--model", "pretrained", "--threshold", str(THRESHOLD)]
-        main([*same, "--out", f"{folder}/exact.csv"])
-        main([*same, "--approximate", "--out", f"{folder}/one.csv"])
-        by_ray, by_all, by_one = (_rows(Path(folder) / f"{name}.csv") for name in ("ray", "exact", "one"))
+        by_ray = _pairs(Path(folder) / "ray.csv")
+        mine(questions, Path(folder))
+        by_all = _pairs(Path(folder) / "found.csv")
+        mine(questions, Path(folder), "--approximate")
+        by_one = _pairs(Path(folder) / "found.csv")
     both = by_all.keys() & by_ray.keys()
     return {
         "questions": len(questions), "seconds": seconds, "load": os.getloadavg()[0], "exact pairs": len(by_all),
         "pairs": len(by_ray), "recall": len(both) / len(by_all), "as measured in the run": str(found.recall),
         "not among the exact": len(by_ray) - len(both), "not as --approximate": len(by_ray.keys() ^ by_one.keys()),
         "largest difference": max(abs(by_all[pair] - by_ray[pair]) for pair in both),
-        "stages": {name: watched.stages[name] for name in ("read", "copies", "encode")},
+        "stages": {name: watch.stages[name] for name in ("read", "copies", "encode")},
     }  # fmt: skip
 
 
-def _rows(path: Path) -> dict[tuple[str, str], float]:
-    with open(path, encoding="utf-8", newline="") as file:
-        return {tuple(sorted((a, b))): float(s) for a, b, s, *_ in list(csv.reader(file))[1:]}  # type: ignore[misc]
+def _pairs(path: Path) -> dict[frozenset[str], float]:
+    rows = read_columns(path, "question1", "question2", "similarity")
+    return {frozenset((a, b)): float(similarity) for a, b, similarity in rows}
 
 
 def faiss_way(shared: Path, sizes: Sequence[int]) -> list[Figures]:
-    """Our cell join beside faiss's own: an IVF index of as many cells, searched for all its vectors within a range.
-
-    In seconds of a core, whoever else uses the machine.
-    """
+    """Compare our cell join with a range search in a faiss index of as many lists, in seconds of a core."""
     import faiss
     import torch
 
-    known, rows = known_vectors(shared), []
+    known, rows, lowest = known_vectors(shared), [], lowest_above(THRESHOLD)
     for count in sizes:
         vectors = known[np.random.default_rng(0).permutation(len(known))[:count]]
-        lowest = lowest_above(THRESHOLD)
         began = time.process_time()
         ready = exact.made_ready(vectors, lowest)
         made, _ = cells.make_cells(ready, lowest, 0)
@@ -207,12 +197,11 @@ def faiss_way(shared: Path, sizes: Sequence[int]) -> list[Figures]:
             "vectors": count, "cells": len(made), "p": made.of.shape[1], "choosing": chosen - began,
             "joining": time.process_time() - chosen, "pairs": len(pairs), "faiss": [],
         }  # fmt: skip
-        all_pairs = exact.join_rows(ready, 0, count, Wanted(lowest))
-        row["recall"] = len(np.intersect1d(_keys(pairs), _keys(all_pairs))) / len(all_pairs)
+        all_pairs = _keys(exact.join_rows(ready, 0, count, Wanted(lowest)))
+        row["recall"] = len(np.intersect1d(_keys(pairs), all_pairs)) / len(all_pairs)
         began = time.process_time()
-        index = faiss.IndexIVFFlat(
-            faiss.IndexFlatIP(vectors.shape[1]), vectors.shape[1], len(made), faiss.METRIC_INNER_PRODUCT
-        )
+        d = vectors.shape[1]
+        index = faiss.IndexIVFFlat(faiss.IndexFlatIP(d), d, len(made), faiss.METRIC_INNER_PRODUCT)
         index.train(vectors[: len(made) * cells.LEARNED_ON])
         index.add(vectors)
         row["faiss made"] = time.process_time() - began
@@ -224,11 +213,8 @@ def faiss_way(shared: Path, sizes: Sequence[int]) -> list[Figures]:
             first = np.repeat(np.arange(count), (limits[1:] - limits[:-1]).astype(int))
             both = np.zeros(len(first), PAIR)
             both["first"], both["second"] = np.minimum(first, other), np.maximum(first, other)
-            keys = np.unique(_keys(both[first != other]))
-            row["faiss"].append({
-                "probes": probes, "seconds": seconds, "results": len(first),
-                "recall": len(np.intersect1d(keys, _keys(all_pairs))) / len(all_pairs),
-            })  # fmt: skip
+            found = len(np.intersect1d(_keys(both[first != other]), all_pairs)) / len(all_pairs)
+            row["faiss"].append({"probes": probes, "seconds": seconds, "results": len(first), "recall": found})
         row["threads"] = torch.get_num_threads()
         rows.append(row)
         print(json.dumps(row), file=sys.stderr)
@@ -245,7 +231,7 @@ PRICE = 0.05  # dollars a core hour: what a general-purpose machine costs by the
 
 
 def projected(figures: Figures, n: int) -> Figures:
-    """Core hours of each stage for n questions, from those that were measured, and their price.
+    """Return the core hours of each stage for n questions, from those that were measured, and their price.
 
     With √n cells, products of n vectors with the centres grow as n^1.5, and those within cells, where a vector is in p
     of them, as p² n^1.5. The rest of these two stages grows as p n, all other stages as n. The shares of the two are
@@ -254,7 +240,7 @@ def projected(figures: Figures, n: int) -> Figures:
     """
     from scipy.optimize import nnls
 
-    rows = figures["growth"]["found"]
+    rows = figures["growth"]
     sizes, p = (np.array([row[name] for row in rows], float) for name in ("vectors", "p"))
     most = p.max()
     hours, own = {}, 0.0
@@ -269,9 +255,9 @@ def projected(figures: Figures, n: int) -> Figures:
             hours[stage] = (linear * most * n + steep * most ** POWERS[stage] * n**1.5) / 3600
         else:
             hours[stage] = seconds[-1] / sizes[-1] * n / 3600
-    read = figures["recall"]["found"]
+    encoded = figures["recall"]
     for stage in ("read", "copies", "encode"):
-        hours[stage] = read["stages"][stage]["core seconds"] / read["questions"] * n / 3600
+        hours[stage] = encoded["stages"][stage]["core seconds"] / encoded["questions"] * n / 3600
     total = sum(hours.values()) + own
     sent = rows[-1]["stages"]["cells"]["bytes"] / sizes[-1] / p[-1] * most * n
     return {
@@ -283,7 +269,7 @@ def projected(figures: Figures, n: int) -> Figures:
 
 
 def draw(rows: Sequence[Figures], path: Path) -> None:
-    """Core seconds and memory by the number of vectors."""
+    """Draw core seconds and memory by the number of vectors."""
     from siamese.report import plots
 
     work = [{name: one for name, one in row["stages"].items() if name != "generate"} for row in rows]
@@ -294,27 +280,27 @@ def draw(rows: Sequence[Figures], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure the parts that are named."""
-    parser = argparse.ArgumentParser(prog="python -m reports.scale.mining", description=__doc__)
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m reports.scale.mining", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("parts", nargs="+", choices=["recall", "growth", "faiss", "paper"])
     parser.add_argument("--shared", default="../shared/quora", type=Path, metavar="DIR", help="Quora's pairs")
-    parser.add_argument("--out", default="models/ray-mining", type=Path, metavar="DIR")
+    parser.add_argument("--out", default="models/ray-mining", type=Path, metavar="DIR", help="(default %(default)s)")
     parser.add_argument("--memory", default=2_048, type=int, metavar="MB", help="of a worker (default %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="small, to see that it works")
+    parser.add_argument("--sizes", nargs="+", type=int, metavar="N", help="questions or vectors, for every part")
     options = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does, before torch is loaded
-    path = options.out / "mining.json"
+    path, shared, sizes = options.out / "mining.json", options.shared, options.sizes
     measures: dict[str, Callable[[], Any]] = {
-        "recall": lambda: recall(options.shared, options.memory),
-        "growth": lambda: growth(options.shared, (10_000, 20_000) if options.quick else SIZES, options.memory),
-        "faiss": lambda: faiss_way(options.shared, (20_000,) if options.quick else (100_000, 262_819)),
+        "recall": lambda: recall(shared, max(sizes or QUESTIONS[2:3]), options.memory),
+        "growth": lambda: growth(shared, sizes or SIZES, options.memory),
+        "faiss": lambda: faiss_way(shared, sizes or QUESTIONS[1:3]),
+        "paper": lambda: projected({part: one["found"] for part, one in read(path).items()}, BILLION),
     }
     for part in options.parts:
-        plots = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        found: Any = projected(plots, BILLION) if part == "paper" else measures[part]()
-        plots[part] = {"machine": machine(), "found": found}
-        write_text(path, json.dumps(plots, indent=2, ensure_ascii=False) + "\n")
-        print(json.dumps(plots[part], indent=2, ensure_ascii=False))
+        found = measures[part]()
+        keep(path, part, found)
+        print(json.dumps({part: found}, indent=1, ensure_ascii=False))
         if part == "growth":
             draw(found, options.out / "growth.png")
 
