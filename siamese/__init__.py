@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from siamese.model.model import SiameseModel as SiameseModel
     from siamese.pairs.pairs import Pairs as Pairs
     from siamese.pairs.reading import read_pairs as read_pairs
+    from siamese.training.runs import train as train
 
 _HOME = {
     "DuplicateClassifier": "estimators",
@@ -37,6 +38,7 @@ _HOME = {
     "TripletLossFn": "losses",
     "evaluate": "evaluation.evaluate",
     "read_pairs": "pairs",
+    "train": "training.runs",
 }
 
 __all__ = ["__version__", *_HOME]

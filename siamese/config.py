@@ -1,8 +1,10 @@
 """Everything that decides a training run, in one frozen dataclass, and the named presets."""
 
 import dataclasses
+import difflib
 import math
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,8 +149,34 @@ BOUND = ("tokens", "buckets", "embedding", "hidden", "skip")  # what the weights
 
 
 def bound(start: Config) -> dict[str, Any]:
-    """The fields that a recipe must share with a model to start from: the rule for words and the sizes."""
+    """Return the fields that a recipe must share with a model to start from: the rule for words and the sizes."""
     return {name: getattr(start, name) for name in BOUND}
+
+
+def recipe(name: str | None, changes: Mapping[str, Any], start: Config | None = None) -> Config:
+    """Return a preset with some fields changed.
+
+    Args:
+        name: of the preset. None: `best`, or `transformer` if the tower is changed to one.
+        changes: values by field.
+        start: the recipe of a model to start from. `best` takes over what its weights are bound to, unless changed.
+
+    Raises:
+        UserError: no such preset or field, or a value that the field cannot have.
+    """
+    fields = [field.name for field in dataclasses.fields(Config) if field.name != "preset"]
+    for field in changes:
+        if field not in fields:
+            near = difflib.get_close_matches(field, fields, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(fields)}"
+            raise UserError(f"{field}: not a field of a recipe; {hint}")
+    if name is None:
+        name = "transformer" if changes.get("tower") == "transformer" else Config.preset
+    shared = bound(start) if start and name == Config.preset else {}
+    config = preset(name).replace(**{**shared, **changes})
+    if config.tower == "transformer":
+        encoder_of(config)
+    return config
 
 
 def encoder_of(config: Config) -> str:

@@ -23,7 +23,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from siamese import text
-from siamese.config import PRETRAINED, Config, bound, preset
+from siamese.config import PRETRAINED, Config, recipe
 from siamese.errors import DataError, UserError
 from siamese.evaluation.thresholds import choose_threshold
 from siamese.model import calibration
@@ -140,20 +140,20 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
         return model
 
     def _trained(self, pairs: Pairs) -> SiameseModel:
-        from siamese.training.loop import train
+        from siamese.training.start import fit_to_labels
+        from siamese.training.train import train_model
 
-        config, start = preset(self.preset), None
+        start, changes = None, {**self._recipe(), **self._seed()}
         if self.start_from is not None:
-            start = SiameseModel.load(self.start_from)
-            shared = bound(start.config) if self.preset == Config.preset else {}
-            config = config.replace(start_from=str(self.start_from), **shared)
-        config = config.replace(**self._recipe(), **self._seed())
+            start, changes["start_from"] = SiameseModel.load(self.start_from), str(self.start_from)
+        config = recipe(self.preset, changes, start.config if start else None)
         share = self.validation_fraction
         if not (isinstance(share, Real) and 0 < share < 1):
             raise UserError(f"validation_fraction: {share!r} is not a number between 0 and 1")
         training, validation = _parted(pairs, float(share), config.seed)
         with closing(TrainingBar()) if self.verbose else nullcontext(_Warnings()) as progress:
-            return train(config, training, validation, start_from=start, progress=progress)
+            config = fit_to_labels(config, training, progress.say)
+            return train_model(config, training, validation, start_from=start, progress=progress)
 
     def _recipe(self) -> dict[str, Any]:
         """What is set of the recipe; numpy's numbers, which a search may draw, as Python's."""

@@ -74,12 +74,12 @@ def tiny_model(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """The folder of a model of 16 numbers a question, trained on `small_file` for a second; not to be changed."""
     from siamese.config import Config
     from siamese.pairs import splits
-    from siamese.training import loop
+    from siamese.training.train import train_model
 
     source = splits.Source(str(small_file))
     parts = splits.load(source)
     config = Config(embedding=16, hidden=16, batch_size=32, epochs=5, learning_rate=0.02)
-    model = loop.train(config, parts.training, parts.validation)
+    model = train_model(config, parts.training, parts.validation)
     model.facts["data"] = splits.remember(source)
     folder = tmp_path_factory.mktemp("model")
     model.save(folder)

@@ -15,7 +15,7 @@ from siamese.errors import UserError
 from siamese.evaluation.metrics import RECALLS, precision_at_recall, precision_by_prior, verdict_scores
 from siamese.model.calibration import HIGHEST, Calibration, calibrate, calibration_error, check_prior, reliability
 from siamese.pairs import splits
-from siamese.training import loop
+from siamese.training.train import train_model
 
 Scored = tuple[np.ndarray, np.ndarray]  # labels, scores or probabilities
 
@@ -312,7 +312,7 @@ def knowing(small_file: Path) -> tuple[SiameseModel, splits.Datasets]:
     """A model, its threshold and probability from the pairs that it knows by heart: both are far from a coin's toss."""
     parts = splits.load(splits.Source(str(small_file)))
     config = Config(embedding=16, hidden=16, batch_size=32, epochs=15, learning_rate=0.02, labelled_weight=2.0)
-    return loop.train(config, parts.training, parts.training), parts
+    return train_model(config, parts.training, parts.training), parts
 
 
 def test_training_calibrates_on_the_validation_pairs(knowing: tuple[SiameseModel, splits.Datasets]) -> None:

@@ -16,9 +16,11 @@ from siamese import SiameseModel
 from siamese.cli.entry import main
 from siamese.config import Config
 from siamese.errors import ModelError
+from siamese.evaluation.thresholds import choose_threshold
+from siamese.model.calibration import calibrate
 from siamese.model.compact import SCALE, TABLE, pack, rounded, unpack
 from siamese.pairs import splits
-from siamese.training import loop
+from siamese.training.train import train_model
 
 BIAS = "lstm.bias_ih_l0"
 # Sizes from the smallest float32 to near the largest that fits, so that scales meet float16's subnormals and 0.
@@ -153,16 +155,16 @@ def test_damaged_compact_weights_are_named(compact: Path, tmp_path: Path, seal: 
 def test_threshold_and_calibration_are_chosen_on_the_rounded_model(small_file: Path, tmp_path: Path) -> None:
     parts = splits.load(splits.Source(str(small_file)))
     config = Config(embedding=16, hidden=16, batch_size=32, epochs=2, learning_rate=0.02)
-    plain = loop.train(config, parts.training, parts.validation)
-    model = loop.train(config.replace(compact=True), parts.training, parts.validation)
+    plain = train_model(config, parts.training, parts.validation)
+    model = train_model(config.replace(compact=True), parts.training, parts.validation)
     for name, weight in rounded(plain.weights).items():
         assert model.weights[name].tobytes() == weight.tobytes()
     pairs = parts.validation
     assert model.facts["history"][-1]["average_precision"] == plain.facts["history"][-1]["average_precision"]
     model.save(tmp_path)
     similarity = SiameseModel.load(tmp_path).similarity(pairs.question1, pairs.question2)
-    assert model.calibration == loop.calibrate(pairs.labels, similarity)
-    assert model.threshold == loop.choose_threshold(pairs.labels, similarity, config.goal)
+    assert model.calibration == calibrate(pairs.labels, similarity)
+    assert model.threshold == choose_threshold(pairs.labels, similarity, config.goal)
     assert model.calibration != plain.calibration
 
 

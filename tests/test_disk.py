@@ -26,10 +26,10 @@ from siamese.model.folder import FILES
 from siamese.pairs import splits
 from siamese.pairs.splits import Source
 from siamese.system import files
-from siamese.system.progress import TrainingBar
-from siamese.training import loop, runs
+from siamese.system.progress import Progress, TrainingBar
 from siamese.training.checkpoints import CHECKPOINT
 from siamese.training.logs import METRICS
+from siamese.training.train import train_model
 
 OLD, NEW = b"old and whole", b"new and whole, and longer"
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
@@ -111,13 +111,13 @@ def test_a_checkpoint_is_on_the_disk_when_it_is_said_to_be(
 ) -> None:
     disk = Disk(tmp_path, monkeypatch)
 
-    class Cut(loop.Progress):
+    class Cut(Progress):
         def kept(self, step: int) -> None:
             assert list(disk.after_a_cut(len(disk.calls))) == [{CHECKPOINT: (tmp_path / CHECKPOINT).read_bytes()}]
 
     parts = splits.load(Source(str(small_file)))
     config = Config(embedding=16, hidden=16, batch_size=32, epochs=3)
-    loop.train(config, parts.training, parts.validation, tmp_path, progress=Cut())
+    train_model(config, parts.training, parts.validation, tmp_path, progress=Cut())
     assert len(disk.calls) == 3 * 3
 
 
@@ -240,15 +240,10 @@ def test_a_disk_that_is_full_again_and_again(
     room.make()
 
     # When the model is saved: nothing fits; its words do, and its weights do not.
-    remember = splits.remember
+    save = SiameseModel.save
     for but in (0, 64 << 10):
-
-        def full_now(source: Source, but: int = but) -> dict[str, Any]:
-            room.fill(but)
-            return remember(source)
-
         with monkeypatch.context() as patch:
-            patch.setattr(runs.splits, "remember", full_now)
+            patch.setattr(SiameseModel, "save", lambda model, folder, but=but: (room.fill(but), save(model, folder)))
             code, said = train(folder, "--resume")
         assert code == 2 and len(said) == 2, said
         assert said[0] == f"error: {folder}: cannot be written: {full}"

@@ -22,7 +22,7 @@ from siamese.evaluation.thresholds import choose_threshold
 from siamese.model.calibration import HIGHEST, calibrate
 from siamese.pairs.clusters import shared_pairs
 from siamese.pairs.pairs import Pairs
-from siamese.training import loop
+from siamese.training.train import train_model
 
 TINY: dict[str, Any] = {"epochs": 1, "batch_size": 64}
 
@@ -60,7 +60,7 @@ def test_fit_trains_as_the_library_does(
     trained: DuplicateClassifier, rows: pd.DataFrame, pairs: list[tuple[str, str]]
 ) -> None:
     labelled = Pairs.of(rows.question1, rows.question2, rows.is_duplicate)
-    expected = loop.train(Config(**TINY, seed=7), *estimators._parted(labelled, 0.1, seed=7))
+    expected = train_model(Config(**TINY, seed=7), *estimators._parted(labelled, 0.1, seed=7))
     assert trained.model_.config == expected.config
     assert trained.model_.threshold == expected.threshold
     assert trained.model_.calibration == expected.calibration

@@ -24,7 +24,7 @@ from siamese.cli import entry
 from siamese.config import PRESETS
 from siamese.text.keys import key
 from siamese.text.tokenizer import MOST_WORDS, RULES, composed
-from siamese.training.loop import make_tower
+from siamese.training.start import make_tower
 
 ROOT = Path(__file__).parents[1]
 

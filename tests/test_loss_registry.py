@@ -25,7 +25,10 @@ from siamese.evaluation import metrics
 from siamese.losses.registry import LOSSES, names
 from siamese.pairs import splits
 from siamese.pairs.splits import Datasets, Source
-from siamese.training import loop
+from siamese.training.batches import data_generator
+from siamese.training.objective import Objective
+from siamese.training.preparation import Prepared
+from siamese.training.train import train_model
 
 every_loss = pytest.mark.parametrize("name", LOSSES)
 every_in_batch = pytest.mark.parametrize("name", names("in-batch"))
@@ -159,12 +162,12 @@ def test_it_heeds_its_settings_and_no_others(name: str) -> None:
 def test_two_losses_of_a_recipe_add_up_with_a_weight(small_file: Path) -> None:
     parts = splits.load(Source(str(small_file)))
     recipe = Config(embedding=4, hidden=4, batch_size=16, loss="matrix-bce", labelled="mse", labelled_weight=0.5)
-    prepared = loop.Prepared.of(recipe, parts.training)
-    batch = next(iter(loop.data_generator(prepared.pairs, recipe.batch_size, seed=1, epoch=0, negatives=True)))
+    prepared = Prepared.of(recipe, parts.training)
+    batch = next(iter(data_generator(prepared.pairs, recipe.batch_size, seed=1, epoch=0, negatives=True)))
     number = 2 * len(batch.b1) + 2 * len(batch.n1)
     vectors = normalize(torch.from_numpy(np.random.default_rng(1).normal(size=(number, 4))))
     both, one, other = (
-        loop.Objective(recipe.replace(**changes))(batch, vectors)
+        Objective(recipe.replace(**changes))(batch, vectors)
         for changes in ({}, {"labelled": "none"}, {"loss": "none", "labelled_weight": 1.0})
     )
     assert len(batch.n1) > 0 and one > 0 and other > 0
@@ -325,7 +328,7 @@ def test_it_trains_from_the_pairs_file(name: str, parts: Datasets) -> None:
     """Alone in its slot, with nothing in the other."""
     slots = {"loss": "none", "labelled": "none", {"in-batch": "loss", "labelled": "labelled"}[LOSSES[name].slot]: name}
     config = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.01, **slots)
-    model = loop.train(config, parts.training, parts.validation)
+    model = train_model(config, parts.training, parts.validation)
     values = [record["loss"] for record in model.facts["history"]]
     assert all(map(math.isfinite, values)) and falling(values), values
     similarity = model.similarity(parts.training.question1, parts.training.question2)

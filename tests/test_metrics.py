@@ -15,8 +15,9 @@ from siamese.pairs import splits
 from siamese.pairs.splits import Datasets, Source
 from siamese.system.progress import Listeners, Progress
 from siamese.system.stopping import Stopped
-from siamese.training import loop, step
+from siamese.training import step
 from siamese.training.logs import METRICS, MetricsFile
+from siamese.training.train import train_model
 
 TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.02)  # 7 steps an epoch
 COLUMNS = [
@@ -46,7 +47,7 @@ def fit(
     parts: Datasets, folder: Path, config: Config = TINY, *others: Progress, **options: Any
 ) -> list[dict[str, Any]]:
     progress = Listeners(*others, MetricsFile(folder))
-    return loop.train(config, parts.training, parts.validation, folder, progress=progress, **options).facts["history"]
+    return train_model(config, parts.training, parts.validation, folder, progress=progress, **options).facts["history"]
 
 
 def test_a_row_an_epoch(parts: Datasets, tmp_path: Path) -> None:
@@ -130,7 +131,7 @@ def test_a_write_that_fails_leaves_the_old_file(
 
     metrics = MetricsFile(tmp_path)
     with pytest.raises(UserError, match=f"^{tmp_path / METRICS}: cannot be written: No space left on device$"):
-        loop.train(TINY, parts.training, parts.validation, progress=Listeners(Failing(), metrics))
+        train_model(TINY, parts.training, parts.validation, progress=Listeners(Failing(), metrics))
     assert [row["epoch"] for row in rows(tmp_path)] == ["1"]
     assert [path.name for path in tmp_path.iterdir()] == [METRICS]
 

@@ -16,8 +16,9 @@ from siamese.errors import UserError
 from siamese.losses import MatrixSoftmaxLoss, TripletLoss
 from siamese.text.tokens import Tokens
 from siamese.training.batches import Batch, Share
-from siamese.training.loop import make_tower, train
 from siamese.training.processes import Processes
+from siamese.training.start import make_tower
+from siamese.training.train import train_model
 
 HERE = Path(__file__).parent
 
@@ -104,7 +105,7 @@ def test_no_questions_still_have_a_gradient() -> None:
 
 def test_a_preset_of_the_course_is_for_one_process() -> None:
     with pytest.raises(UserError, match="one process trains it"):
-        train(preset("course-trax-2020"), None, None, processes=Processes(0, 2))  # type: ignore[arg-type]
+        train_model(preset("course-trax-2020"), None, None, processes=Processes(0, 2))  # type: ignore[arg-type]
 
 
 def test_torchrun(small_file: Path, tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ from siamese.pairs.reading import read_pairs
 from siamese.text.tokenizer import first_word
 from siamese.text.tokens import Tokens
 from siamese.towers import lstm_numpy
-from siamese.training import loop
+from siamese.training.start import make_tower
+from siamese.training.train import train_model
 
 ROOT = Path(__file__).parents[1]
 TESTS = Path(__file__).parent
@@ -47,7 +48,7 @@ ALONE = [name for name in KINDS if KINDS[name].padding == "none"]  # a question'
 
 def trained(config: Config, path: str | Path) -> SiameseModel:
     parts = splits.load(splits.Source(str(path)))
-    return loop.train(config, parts.training, parts.validation)
+    return train_model(config, parts.training, parts.validation)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +131,7 @@ sys.stdout.buffer.write(SiameseModel.load(sys.argv[1]).encode(texts).tobytes())
 
 def tower_vectors(model: SiameseModel, tokens: Tokens) -> np.ndarray:
     """By the tower that the training runs."""
-    tower = loop.make_tower(model.config, len(model.tokenizer))
+    tower = make_tower(model.config, len(model.tokenizer))
     tower.load_state_dict({name: torch.from_numpy(np.array(weight)) for name, weight in model.weights.items()})
     tower.products = None  # bfloat16 is for training
     with torch.no_grad():
@@ -274,7 +275,7 @@ def test_no_training_chooses_a_threshold_of_1(small_file: Path, tmp_path: Path, 
     parts = splits.load(splits.Source(str(small_file)))
     known = list(dict.fromkeys(parts.training.question1))[:30]
     odd = Pairs.of([*known, *known[:2]], [*known, *known[2:4]], [0] * len(known) + [1] * 2)
-    model = loop.train(Config(**SMALL, goal=goal), parts.training, odd)
+    model = train_model(Config(**SMALL, goal=goal), parts.training, odd)
     assert choose_threshold(odd.labels, model.similarity(odd.question1, odd.question2)) == 1.0
     assert model.threshold <= HIGHEST and model.facts["chosen_threshold"] == model.threshold
     assert model.predict(known[0], known[0]).is_duplicate

@@ -35,6 +35,7 @@ from siamese.system.stopping import Stopped, stopping_at_once, stopping_when_ask
 from siamese.training import loop
 from siamese.training.checkpoints import CHECKPOINT
 from siamese.training.logs import METRICS
+from siamese.training.train import train_model
 
 ROOT = Path(__file__).parents[1]
 TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.02)  # 7 steps an epoch
@@ -46,7 +47,7 @@ def parts(small_file: Path) -> Datasets:
 
 
 def fit(config: Config, parts: Datasets, folder: Path | None = None, **options: Any) -> SiameseModel:
-    return loop.train(config, parts.training, parts.validation, folder, **options)
+    return train_model(config, parts.training, parts.validation, folder, **options)
 
 
 def bits(model: SiameseModel) -> dict[str, object]:

@@ -24,9 +24,9 @@ from siamese.text.tokens import Tokens
 from siamese.towers import encoders
 from siamese.training import teacher
 from siamese.training.batches import Batch, PairTokens, data_generator
-from siamese.training.loop import train
 from siamese.training.objective import Objective
 from siamese.training.preparation import Prepared
+from siamese.training.train import train_model
 
 TOPICS = ("cats", "dogs", "trees", "boats", "stars", "bread")
 FORMS = ("how do I draw {}", "what is the way to paint {}", "where are {} sold", "which shop has {}")
@@ -187,7 +187,7 @@ def test_the_tower_learns_to_point_where_the_teacher_points(encoder: list[str]) 
     assert targets is not None
 
     def agreement(config: Config) -> float:
-        vectors = train(config, pairs, pairs).encode(list(pairs.question1))
+        vectors = train_model(config, pairs, pairs).encode(list(pairs.question1))
         return float((vectors * targets[:, 0]).sum(1).mean())
 
     assert agreement(taught) > 0.9 > 0.6 > agreement(plain)
@@ -203,10 +203,10 @@ def test_a_run_with_a_teacher_goes_on_to_the_same_bits(encoder: list[str], tmp_p
                 raise Stop
 
     pairs, config = small_pairs(), RECIPE.replace(teacher="encoder")
-    whole = train(config, pairs, pairs)
+    whole = train_model(config, pairs, pairs)
     with pytest.raises(Stop):
-        train(config, pairs, pairs, tmp_path, progress=StopAfterTwo())
-    resumed = train(config, pairs, pairs, tmp_path, resume=True)
+        train_model(config, pairs, pairs, tmp_path, progress=StopAfterTwo())
+    resumed = train_model(config, pairs, pairs, tmp_path, resume=True)
     for name, weight in whole.weights.items():
         assert (weight == resumed.weights[name]).all()
 

@@ -12,8 +12,8 @@ from siamese.text.tokens import Tokens, pad
 from siamese.towers import lstm_numpy
 from siamese.towers.lstm_tower import QUESTIONS_AT_A_TIME, Tower
 from siamese.training.batches import Batch
-from siamese.training.loop import make_tower
 from siamese.training.objective import Objective
+from siamese.training.start import make_tower
 from siamese.training.step import encode_batch, tensors
 
 VOCABULARY = 50

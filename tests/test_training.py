@@ -5,14 +5,17 @@ import hashlib
 import json
 import math
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-from commands import python
+from commands import Command, python
 from files import read_csv, write_csv
 
+import siamese
 from siamese import Pairs, SiameseModel
 from siamese.config import PRESETS, Config, preset
 from siamese.errors import DataError, DivergedError, UserError
@@ -23,9 +26,10 @@ from siamese.pairs.pairs import Columns
 from siamese.pairs.splits import Datasets, Source
 from siamese.system.progress import Listeners, Progress
 from siamese.text.tokenizer import Tokenizer
-from siamese.training import loop
+from siamese.training import finish
 from siamese.training.checkpoints import CHECKPOINT
-from siamese.training.loop import LEAST_EPOCHS, LEAST_STEPS
+from siamese.training.start import LEAST_EPOCHS, LEAST_STEPS, fit_to_labels
+from siamese.training.train import train_model
 
 LSTM = [name for name, config in PRESETS.items() if config.tower == "lstm"]
 TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.02)
@@ -41,7 +45,7 @@ def parts(small_file: Path) -> Datasets:
 
 
 def fit(config: Config, parts: Datasets, folder: Path | None = None, **options: Any) -> SiameseModel:
-    return loop.train(config, parts.training, parts.validation, folder, **options)
+    return train_model(config, parts.training, parts.validation, folder, **options)
 
 
 def bits(model: SiameseModel) -> str:
@@ -140,7 +144,7 @@ def test_the_best_epoch_is_kept(parts: Datasets, monkeypatch: pytest.MonkeyPatch
         towers.append({name: weight.copy() for name, weight in model.weights.items()})
         return {"average_precision": given[len(towers) - 1], "roc_auc": 0.5, "accuracy": 0.5, "threshold": 0.5}
 
-    monkeypatch.setattr(loop, "validation_scores", scores)
+    monkeypatch.setattr(finish, "validation_scores", scores)
     model = fit(TINY.replace(epochs=5), parts, tmp_path)
     assert [record["average_precision"] for record in model.facts["history"]] == given
     for name, weight in model.weights.items():
@@ -164,7 +168,7 @@ def test_patience(
 ) -> None:
     seen = iter(scores)
     monkeypatch.setattr(
-        loop,
+        finish,
         "validation_scores",
         lambda model, validation: {"average_precision": next(seen), "roc_auc": 0.5, "accuracy": 0.5, "threshold": 0.5},
     )
@@ -290,7 +294,7 @@ def test_resuming_something_else_is_refused(parts: Datasets, tmp_path: Path) -> 
         (TINY, dataclasses.replace(parts, validation=half(parts.validation)), "the validation pairs"),
     ]
     for config, others, what in cases:
-        with pytest.raises(UserError, match=f"{CHECKPOINT}: belongs to a run that differs in {what}; train without"):
+        with pytest.raises(UserError, match=f"{CHECKPOINT}: belongs to a run that differs in {what}.*; train without"):
             fit(config, others, tmp_path, resume=True)
     assert (tmp_path / CHECKPOINT).read_bytes() == checkpoint
 
@@ -395,15 +399,27 @@ def only(some: Pairs, label: int) -> Pairs:
     return some.take(some.labels == label)
 
 
-def test_without_non_duplicates_there_is_no_labelled_loss(parts: Datasets) -> None:
-    # With the words of all pairs the vocabulary would differ; the duplicates' alone are the same for both.
+def test_a_recipe_that_the_labels_do_not_allow(parts: Datasets) -> None:
     duplicates = dataclasses.replace(parts, training=only(parts.training, 1))
-    model = fit(TINY, duplicates)
-    assert model.config == TINY.replace(labelled="none")
-    assert bits(model) == bits(fit(TINY.replace(labelled="none"), duplicates))
-    assert fit(TINY.replace(epochs=1), parts).config.labelled == "logistic"
-    with pytest.raises(DataError, match="no non-duplicates to train on"):
-        fit(TINY.replace(loss="none"), duplicates)
+    for config in (TINY, TINY.replace(loss="none")):
+        with pytest.raises(DataError, match="no non-duplicates to train on, which the loss logistic needs"):
+            fit(config, duplicates)
+    assert fit(TINY.replace(labelled="none", epochs=1), duplicates).config.labelled == "none"
+
+
+def test_a_recipe_is_fitted_to_the_labels_and_says_so(parts: Datasets) -> None:
+    said: list[str] = []
+    duplicates = only(parts.training, 1)
+    assert fit_to_labels(TINY, parts.training, said.append) == TINY
+    assert fit_to_labels(TINY.replace(loss="none"), duplicates, said.append).labelled == "logistic"  # to be refused
+    assert said == []
+    assert fit_to_labels(TINY, duplicates, said.append) == TINY.replace(labelled="none")
+    assert said == ["no non-duplicates to train on: the loss logistic is left out (--labelled none)"]
+    # Of the pairs that the recipe draws, here the first duplicate and one other.
+    few = TINY.replace(training_pairs=2)
+    mixed = Pairs.of(["a", "b", "c"], ["d", "e", "f"], [1, 1, 0])
+    drawn = {fit_to_labels(few.replace(seed=seed), mixed, said.append).labelled for seed in range(9)}
+    assert drawn == {"logistic", "none"}
 
 
 def test_labelled_loss_alone(parts: Datasets) -> None:
@@ -417,7 +433,7 @@ def test_too_few_duplicates(parts: Datasets) -> None:
     wordless = Pairs.of(["", " ", "how old"], ["how", "a", "what age"], [1, 1, 1])  # one that has words on both sides
     for some in (one, none, wordless):
         with pytest.raises(DataError, match="fewer than two duplicate pairs to train on"):
-            loop.train(TINY, some, parts.validation)
+            train_model(TINY, some, parts.validation)
     with pytest.raises(DataError, match="--drop-last leaves no batch: fewer than 256 duplicates"):
         fit(TINY.replace(batch_size=256, drop_last=True), parts)
 
@@ -425,12 +441,12 @@ def test_too_few_duplicates(parts: Datasets) -> None:
 def test_validation_with_one_label(parts: Datasets) -> None:
     for label in (0, 1):
         with pytest.raises(DataError, match="the validation pairs need duplicates and non-duplicates"):
-            loop.train(TINY, parts.training, only(parts.validation, label))
+            train_model(TINY, parts.training, only(parts.validation, label))
 
 
 def test_two_duplicates_are_enough(parts: Datasets) -> None:
     two = Pairs.of(["how old are you", "where is it"], ["what is your age", "in what place is it"], [1, 1])
-    model = loop.train(TINY.replace(epochs=1), two, parts.validation)
+    model = train_model(TINY.replace(epochs=1, labelled="none"), two, parts.validation)
     assert math.isfinite(model.facts["history"][0]["loss"])
 
 
@@ -579,3 +595,93 @@ def test_recall(tmp_path: Path) -> None:
 )
 def test_recall_of_nothing(facts: dict[str, Any]) -> None:
     assert splits.recall(facts) is None
+
+
+# From Python
+
+
+OPTIONS = {name: getattr(TINY, name) for name in ("embedding", "hidden", "batch_size", "epochs", "learning_rate")}
+
+
+def test_train_on_a_data_frame(parts: Datasets, tmp_path: Path) -> None:
+    frames = [
+        pd.DataFrame({"question1": list(p.question1), "question2": list(p.question2), "is_duplicate": p.labels})
+        for p in (parts.training, parts.validation)
+    ]
+    expected = fit(TINY, parts)
+    assert bits(siamese.train(*frames, **OPTIONS)) == bits(expected)
+    notes = Notes()
+    model = siamese.train(*frames, out=tmp_path, progress=notes, **OPTIONS)
+    assert bits(model) == bits(SiameseModel.load(tmp_path)) == bits(expected)
+    assert [record["epoch"] for record in notes.records] == [1, 2, 3]
+    written = {path.name for path in tmp_path.iterdir()}
+    assert {"model.safetensors", "report.md", "README.md", "metrics.csv"} <= written and CHECKPOINT not in written
+    again = siamese.train(*frames, out=tmp_path, resume=True, progress=notes, **OPTIONS)
+    assert bits(again) == bits(expected) and len(notes.losses) == 21  # nothing was trained again
+    with pytest.raises(UserError, match="holds the finished model of a run that differs in the data"):
+        siamese.train(frames[0][5:], frames[1], out=tmp_path, resume=True, **OPTIONS)
+
+
+def test_train_on_files_and_pairs(small_file: Path, parts: Datasets) -> None:
+    expected = bits(fit(TINY, parts))
+    model = siamese.train(small_file, **OPTIONS)  # with a column `split`
+    assert bits(model) == expected
+    assert splits.recall(model.facts) is not None
+    assert bits(siamese.train(parts.training, small_file, **OPTIONS)) == expected
+    # One pair in ten, by chance.
+    training, validation = splits.random_split(parts.training)
+    kept = fit(TINY, dataclasses.replace(parts, training=training, validation=validation))
+    assert bits(siamese.train(parts.training, **OPTIONS)) == bits(kept)
+
+
+def test_train_goes_on_and_starts_from_a_model(parts: Datasets, tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        siamese.train(parts.training, parts.validation, out=tmp_path, progress=Stop(2), **OPTIONS)
+    notes = Notes()
+    model = siamese.train(parts.training, parts.validation, out=tmp_path, resume=True, progress=notes, **OPTIONS)
+    assert notes.started == [(21, 14)] and bits(model) == bits(fit(TINY, parts))
+    start = SiameseModel.load(tiny_model)
+    taught = siamese.train(parts.training, parts.validation, start_from=tiny_model, epochs=1, batch_size=32)
+    assert taught.config == Config(epochs=1, batch_size=32, start_from=str(tiny_model), embedding=16, hidden=16)
+    assert taught.tokenizer.words[: len(start.tokenizer.words)] == start.tokenizer.words
+
+
+def test_train_leaves_out_a_loss_that_the_labels_do_not_allow(
+    parts: Datasets, command: Command, tmp_path: Path
+) -> None:
+    class Said(Progress):
+        def __init__(self) -> None:
+            self.lines: list[str] = []
+
+        def say(self, message: str) -> None:
+            self.lines.append(message)
+
+    said, duplicates = Said(), only(parts.training, 1)
+    model = siamese.train(duplicates, parts.validation, progress=said, **OPTIONS)
+    assert model.config == TINY.replace(labelled="none")
+    assert said.lines == ["no non-duplicates to train on: the loss logistic is left out (--labelled none)"]
+    for name, some in (("train.csv", duplicates), ("validation.csv", parts.validation)):
+        write_csv(
+            tmp_path / name, [[a, b, int(label)] for a, b, label in zip(some.question1, some.question2, some.labels)]
+        )
+    words = ("train", "--data", tmp_path / "train.csv", "--validation", tmp_path / "validation.csv", "--epochs", 1,
+             "--out", tmp_path / "model")  # fmt: skip
+    code, _, err = command(*words)
+    assert code == 0 and said.lines[0] in err
+    assert command(*words, "--resume")[1].endswith("without --resume it is trained again\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"epoch": 3}, "epoch: not a field of a recipe; did you mean epochs?"),
+        ({"zzz": 3}, "zzz: not a field of a recipe; expected one of seed, tower"),
+        ({"epochs": 0}, "--epochs: 0 is not a whole number of 1 or more"),
+        ({"preset": "worst"}, "--preset: 'worst' is not one of best"),
+        ({"tower": "transformer"}, "--tower transformer needs --encoder"),
+        ({"resume": True}, "out: None, so that there is nothing to resume"),
+    ],
+)
+def test_train_names_an_option_that_is_wrong(parts: Datasets, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        siamese.train(parts.training, **options)

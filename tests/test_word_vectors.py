@@ -20,8 +20,8 @@ from siamese.pairs.splits import Datasets, Source
 from siamese.system.progress import Progress
 from siamese.text.tokenizer import Tokenizer
 from siamese.towers import word_vectors
-from siamese.training import loop
-from siamese.training.loop import make_tower
+from siamese.training.start import make_tower
+from siamese.training.train import train_model
 
 TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=1, learning_rate=0, buckets=0)  # at 0 nothing moves
 GLOVE = "the 0.5 -1\n, 2 3e-1\nhow 0.25 4\n"
@@ -279,7 +279,7 @@ def parts(small_file: Path) -> Datasets:
 
 
 def fit(config: Config, parts: Datasets, folder: Path | None = None, **options: object) -> SiameseModel:
-    return loop.train(config, parts.training, parts.validation, folder, **options)  # type: ignore[arg-type]
+    return train_model(config, parts.training, parts.validation, folder, **options)  # type: ignore[arg-type]
 
 
 def test_training_begins_with_them(parts: Datasets, file: File) -> None:

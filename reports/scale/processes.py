@@ -52,10 +52,10 @@ def measured_steps(data: str, config: Config, group: "Processes") -> Figures | N
     from siamese.pairs import splits
     from siamese.training.batches import data_generator
     from siamese.training.checkpoints import Run
-    from siamese.training.loop import make_tower
     from siamese.training.objective import Objective
     from siamese.training.optimizers import make_optimizer
     from siamese.training.preparation import Prepared
+    from siamese.training.start import make_tower
     from siamese.training.step import Step
 
     began = time.perf_counter()

@@ -35,7 +35,7 @@ def add_commands(command: Command) -> None:
                      "rows,batch_size=64 matrix-softmax,temperature=0.03/0.1 contrastive both+logistic")  # fmt: skip
     sub.add_argument("--seeds", type=int, default=5, metavar="N", help="trainings of each (default 5)")
     sub.add_argument("--jobs", type=int, metavar="N", help="trainings at a time (default: one a core)")
-    sub.add_argument("--out", default="reports/compare", metavar="DIR", help="the report's folder; a run that "
+    sub.add_argument("--out", default="models/compare", metavar="DIR", help="the report's folder; a run that "
                      "was stopped goes on there (default %(default)s)")  # fmt: skip
     group = sub.add_argument_group("recipe", "for all of them")
     group.add_argument("--epochs", type=int, help=f"passes over the pairs (default {BASE.epochs})")

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from siamese.config import CHOICES, PRETRAINED, Config, bound, encoder_of, preset
+from siamese import config
+from siamese.config import CHOICES, PRETRAINED, Config
 from siamese.errors import UserError
 
 if TYPE_CHECKING:
@@ -153,17 +154,8 @@ def column_names(options: argparse.Namespace) -> "Columns":
 
 
 def recipe(options: argparse.Namespace, start: Config | None = None) -> Config:
-    """The preset with the options' changes; of the recipe of a model to start from, what its weights are bound to.
-
-    That is the rule for words and the sizes, where neither an option nor a preset of the course asks for its own.
-    """
-    given = changed_fields(options)
-    name = options.preset or ("transformer" if options.tower == "transformer" else Config.preset)
-    shared = bound(start) if start and name == Config.preset else {}
-    config = preset(name).replace(**{**shared, **given})
-    if config.tower == "transformer":
-        encoder_of(config)
-    return config
+    """Return the preset with the options' changes; `start` is the recipe of a model to start from."""
+    return config.recipe(options.preset, changed_fields(options), start)
 
 
 def changed_fields(options: argparse.Namespace) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The command `train`. Light at import."""
 
 import argparse
-import os
 
 from siamese.cli.options import (
     MODEL,
@@ -16,7 +15,6 @@ from siamese.cli.options import (
     report_faults,
 )
 from siamese.config import PRESETS, PRETRAINED
-from siamese.errors import UserError
 from siamese.system.program import command_line
 
 
@@ -37,28 +35,17 @@ def add_commands(command: Command) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    config, path = recipe(options), data_path(options)  # checked before anything heavy is loaded
-    if config.encoder and os.path.realpath(config.encoder) == os.path.realpath(options.out):
-        raise UserError(f"--out: {options.out} is the encoder's folder, which stays as it is; choose another")
-    from siamese.pairs import splits
-    from siamese.training import logs, processes, runs
+    path = data_path(options)
+    start = load_model(options.start_from) if options.start_from else None
+    config = recipe(options, start.config if start else None)
+    from siamese.pairs.splits import Source
+    from siamese.system.progress import TrainingBar
+    from siamese.training import runs
 
-    if options.log == "tensorboard":
-        logs.require_tensorboard()
-    with processes.connected() as group:
-        if path == "quora":
-            from siamese.pairs import quora
-            from siamese.system.progress import CountBar
-
-            with CountBar("B") as bar:
-                path = str(group.first_of_all(lambda: quora.fetch(progress=bar)))
-        source = splits.Source(path, options.validation, options.split, column_names(options))
-        parts = splits.load(source, warn=report_faults if group.first else lambda pairs, path: None)
-        start = None
-        if options.start_from:
-            start = load_model(options.start_from)
-            config = recipe(options, start.config)
-        line = command_line("--resume")
-        text = runs.train_in_folder(config, source, parts, options.out, options.resume, start, line, options.log, group)
-        if group.first:
-            print(text)
+    done = runs.train_recipe(
+        config, Source(path, options.validation, options.split, column_names(options)), options.out, start=start,
+        resume=options.resume, progress=TrainingBar(), warn=report_faults, log=options.log,
+        again=command_line("--resume"),
+    )  # fmt: skip
+    if done.summary:
+        print(done.summary)

@@ -35,11 +35,12 @@ from siamese.pairs.clusters import Clusters
 from siamese.pairs.pairs import Pairs, checksum
 from siamese.pairs.splits import Datasets
 from siamese.system.locking import locked
-from siamese.system.progress import CountBar
+from siamese.system.progress import CountBar, Progress
 from siamese.system.stopping import Stopped
-from siamese.training import loop
 from siamese.training.batches import number_of_batches
 from siamese.training.preparation import Prepared
+from siamese.training.start import planned_epochs
+from siamese.training.train import train_model
 
 UNFINISHED = "unfinished"
 
@@ -196,7 +197,7 @@ class _Pool:
         """How many epochs a training takes; near enough where it has a part of the pairs, as is drawn later."""
         part = min(1.0, (config.training_pairs or self.pairs) / self.pairs)
         duplicates = round(part * self.duplicates)
-        return loop.planned_epochs(config, number_of_batches(duplicates, config.batch_size, config.drop_last))
+        return planned_epochs(config, number_of_batches(duplicates, config.batch_size, config.drop_last))
 
     def _finished_epochs(self) -> Iterator[str]:
         """The keys of the trainings that finished an epoch since the last call, one for each."""
@@ -248,7 +249,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-class _Watch(loop.Progress):
+class _Watch(Progress):
     """Tells the parent of every epoch."""
 
     def __init__(self, key: str) -> None:
@@ -270,7 +271,7 @@ def _train(name: str, config: Config, key: str) -> Record:
     data = _worker.data
     assert data.test is not None
     try:
-        model = loop.train(
+        model = train_model(
             recipe, data.training, data.validation, _worker.folder / key, resume=True,
             start_from=start, prepared=_worker.prepared[shared], progress=_Watch(key),
             stop=_worker.stop.is_set,

@@ -53,42 +53,55 @@ def load(source: Source, warn: Callable[[Pairs, str], None] = lambda pairs, path
     Raises:
         DataError: a file that cannot be used, or too few pairs of a label in a part.
     """
-    parts = _parted(source, warn)
+    pairs = read_pairs(source.data, source.columns, need=(1,))
+    warn(pairs, source.data)
+    if source.split == "course":
+        training, validation, test = (pairs.take(rows) for rows in course_split(pairs.labels))
+        return _checked(Datasets(training, validation, test, "cut as the course did"), source.data, source.data)
+    if source.validation:
+        validation = to_tune(source.validation, source.columns)
+        warn(validation, source.validation)
+        return part(pairs, validation, source.data, source.validation)
+    return part(pairs, None, source.data)
+
+
+def part(pairs: Pairs, validation: Pairs | None = None, name: str = "pairs", validation_name: str = "") -> Datasets:
+    """Return the parts of labelled pairs, as their column `split` says; without one, by chance.
+
+    Args:
+        pairs: all pairs.
+        validation: the validation pairs instead.
+        name, validation_name: where they are from, for messages.
+
+    Raises:
+        DataError: too few pairs of a label in a part.
+    """
+    own = {part: pairs.part(part) for part in ("validation", "test")}
+    training = _training_part(pairs, name)
+    if validation is not None:
+        how = f"validation pairs from {validation_name}" if validation_name else "validation pairs given beside them"
+    elif (validation := own["validation"]) is not None:
+        by = "the data set itself" if huggingface.names_data_set(name) else "the file itself, question by question"
+        how = f"parted by {by}"
+    else:
+        training, validation = random_split(training)
+        how = "one pair in ten, by chance, kept for validation"
+    return _checked(Datasets(training, validation, own["test"], how), name, validation_name or name)
+
+
+def _checked(parts: Datasets, name: str, validation_name: str) -> Datasets:
     if parts.training.duplicates < 2:
         raise DataError(
-            f"{source.data}: {parts.training.duplicates} duplicate pair(s) to train on ({parts.how}); "
+            f"{name}: {parts.training.duplicates} duplicate pair(s) to train on ({parts.how}); "
             "two or more are needed, which are each other's negatives"
         )
     for label, meaning in ((1, "duplicates"), (0, "non-duplicates")):
         if not (parts.validation.labels == label).any():
             raise DataError(
-                f"{source.validation or source.data}: no {meaning} among the {len(parts.validation)} validation pairs "
+                f"{validation_name}: no {meaning} among the {len(parts.validation)} validation pairs "
                 f"({parts.how}); the threshold is chosen on both: give pairs by --validation PATH"
             )
     return parts
-
-
-def _parted(source: Source, warn: Callable[[Pairs, str], None]) -> Datasets:
-    pairs = read_pairs(source.data, source.columns, need=(1,))
-    warn(pairs, source.data)
-    if source.split == "course":
-        training, validation, test = (pairs.take(rows) for rows in course_split(pairs.labels))
-        return Datasets(training, validation, test, "cut as the course did")
-    own = {name: pairs.part(name) for name in ("validation", "test")}
-    training = _training_part(pairs, source.data)
-    if source.validation:
-        validation = to_tune(source.validation, source.columns)
-        warn(validation, source.validation)
-        return Datasets(training, validation, own["test"], f"validation pairs from {source.validation}")
-    if own["validation"]:
-        how = (
-            "the data set itself"
-            if huggingface.names_data_set(source.data)
-            else "the file itself, question by question"
-        )
-        return Datasets(training, own["validation"], own["test"], f"parted by {how}")
-    training, validation = random_split(training)
-    return Datasets(training, validation, own["test"], "one pair in ten, by chance, kept for validation")
 
 
 def remember(source: Source) -> dict[str, Any]:

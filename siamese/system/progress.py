@@ -83,7 +83,6 @@ class TrainingBar(Progress):
         self.terminal = sys.stderr.isatty()
         self.last = time.monotonic()
         self.bar: tqdm | None = None
-        self.step_kept: int | None = None  # the step of this run that is on the disk
 
     def start(self, steps: int, done: int) -> None:
         self.bar = tqdm(total=steps, initial=done, unit="step", disable=not self.terminal, file=sys.stderr)
@@ -103,9 +102,6 @@ class TrainingBar(Progress):
             f"{record['average_precision']:.4f}, ROC AUC {record['roc_auc']:.4f}, accuracy {record['accuracy']:.4f} "
             f"({record['pairs_per_second']:,.0f} pairs/s)"
         )
-
-    def kept(self, step: int) -> None:
-        self.step_kept = step
 
     def encoded(self, done: int, total: int) -> None:
         self._line(f"the teacher has encoded {done:,} of {total:,} questions")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from siamese.errors import DivergedError, UserError
 from siamese.system.files import remove_leftovers, replacing
+from siamese.system.identity import differing
 
 CHECKPOINT = "checkpoint.safetensors"
 INTERVAL = 300.0  # seconds of work that a crash can cost, at most
@@ -166,11 +167,8 @@ def load_checkpoint(run: Run, path: Path, identity: dict[str, Any]) -> None:
             values = {name: file.get_tensor(name) for name in names}
         if about.pop("sha256") != _checksum(values, about):
             raise ValueError("its SHA-256 is not the one it names: damaged")
-        before = json.loads(about["identity"])
-        for name, now in identity.items():
-            if before.get(name) != now:
-                what = [k for k in now if before[name].get(k) != now[k]] if name == "config" else [f"the {name}"]
-                raise UserError(f"{path}: belongs to a run that differs in {', '.join(what)}; train without --resume")
+        if what := differing(identity, json.loads(about["identity"])):
+            raise UserError(f"{path}: belongs to a run that differs in {', '.join(what)}; train without --resume")
         plain = {name: json.loads(about[name]) for name in PLAIN}
 
         def part(prefix: str) -> dict[str, Tensor]:

@@ -66,6 +66,14 @@ def _part(pairs: Pairs, share: Share) -> Pairs:
     return pairs if share.count == 1 else pairs.take(np.arange(len(pairs))[share.of(len(pairs))])
 
 
+def drawn(config: Config, training: Pairs) -> Pairs:
+    """Return the pairs that the recipe trains on: all, or as many as it says, drawn by the seed."""
+    if config.training_pairs is None:
+        return training
+    order = np.random.default_rng(config.seed).permutation(len(training))
+    return training.take(np.sort(order[: config.training_pairs]))
+
+
 @dataclass(frozen=True)
 class Prepared:
     """Training pairs as token ids; trainings with the same `key` can share it."""
@@ -89,9 +97,7 @@ class Prepared:
         A transformer's tokenizer is its encoder's. Processes that share the work each do a part of it, and all get the
         whole.
         """
-        if config.training_pairs:
-            order = np.random.default_rng(config.seed).permutation(len(training))
-            training = training.take(np.sort(order[: config.training_pairs]))
+        training = drawn(config, training)
         tokenizer: AnyTokenizer
         if config.tower == "transformer":
             from siamese.towers.encoders import load_parts

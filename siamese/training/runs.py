@@ -1,77 +1,188 @@
-"""One training run in a folder: nobody else writes there, and what is left is the model with its report."""
+"""Train by a command or from Python: read the pairs, train, and leave the model with its report in a folder."""
 
 import dataclasses
-import sys
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from siamese.config import Config
+from siamese.config import Config, recipe
 from siamese.errors import DivergedError, UserError
 from siamese.evaluation.evaluate import evaluate_in
 from siamese.evaluation.setting import Setting
 from siamese.model.model import SiameseModel
 from siamese.pairs import splits
+from siamese.pairs.frames import PairsLike, pairs_of
+from siamese.pairs.pairs import Pairs, checksum
 from siamese.pairs.splits import Datasets, Source
 from siamese.report import card
+from siamese.system.identity import differing
 from siamese.system.locking import locked
-from siamese.system.progress import Listeners, TrainingBar
-from siamese.training import loop
+from siamese.system.progress import CountBar, Listeners, Progress
 from siamese.training.checkpoints import CHECKPOINT, remove_checkpoint
-from siamese.training.logs import MetricsFile, TensorBoard
-from siamese.training.processes import Processes
+from siamese.training.logs import MetricsFile, TensorBoard, require_tensorboard
+from siamese.training.processes import Processes, connected
+from siamese.training.start import fit_to_labels
+from siamese.training.train import train_model
 
 
-def train_in_folder(
-    config: Config,
-    source: Source,
-    parts: Datasets,
-    out: str,
-    resume: bool,
-    start_from: SiameseModel | None,
-    command: str,
-    log: str | None = None,
-    processes: Processes | None = None,
-) -> str:
-    """Train, score and save, or go on with that.
+def train(
+    pairs: PairsLike,
+    validation: PairsLike | None = None,
+    *,
+    preset: str = Config.preset,
+    start_from: str | Path | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> SiameseModel:
+    """Train a model on labelled pairs of questions.
 
     Args:
-        config: the recipe.
-        source: where the pairs are from.
-        parts: the pairs.
-        out: the model folder.
-        resume: go on from the checkpoint there; where there is none, begin.
-        start_from: the model to start from.
-        command: the line that goes on, to tell whoever stops the run.
-        log: "tensorboard" writes its event files beside metrics.csv, which is always written.
-        processes: those that train together; the first one holds the folder, writes and tells. None: this one alone.
+        pairs: to learn from: a DataFrame with the columns question1, question2 and is_duplicate, the path of such a
+            file, hf:NAME of Hugging Face, "quora", or `Pairs`.
+        validation: pairs that choose the epoch and the threshold. None: those that a column `split` calls validation,
+            else one pair in ten, by chance.
+        preset: the recipe's name.
+        start_from: a model folder or "pretrained", whose weights and vocabulary the training begins with.
+        out: the model folder to write, with metrics.csv, report.md and its figures; None writes nothing.
+        resume: continue the run that was stopped in `out`; a finished one is loaded.
+        progress: callbacks, such as `siamese.system.progress.TrainingBar()`.
+        options: fields of `siamese.config.Config` that replace those of the preset, such as epochs=3.
 
     Returns:
-        The summary to print; of the other processes "".
+        The model of the best epoch, with threshold and calibration.
 
     Raises:
-        UserError: another process uses the folder, and what `training.train` raises; with `resume`, the folder
-            holds the model of another run.
+        DataError: pairs that cannot be used, or too few of a label.
+        UserError: an unknown or impossible option; `out` is in use, or holds another run that `resume` would continue.
+        DivergedError: the loss is not finite.
     """
-    folder, bar, processes = Path(out), TrainingBar(), processes or Processes()
+    start = None if start_from is None else SiameseModel.load(start_from)
+    changes = options if start_from is None else {**options, "start_from": str(start_from)}
+    config = recipe(None if preset == Config.preset else preset, changes, start.config if start else None)
+    data: Source | Datasets
+    if isinstance(pairs, str | Path) and isinstance(validation, str | Path | None):
+        data = Source(str(pairs), None if validation is None else str(validation))
+    else:
+        chosen_on = None if validation is None else pairs_of(validation)
+        data = splits.part(pairs_of(pairs, need=(1,)), chosen_on and (chosen_on.part("validation") or chosen_on))
+    return train_recipe(config, data, out, start=start, resume=resume, progress=progress).model
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training that is done."""
+
+    model: SiameseModel
+    summary: str  # for a person; empty without a folder, and in all processes but the first
+
+
+def train_recipe(
+    config: Config,
+    data: Source | Datasets,
+    out: str | Path | None,
+    *,
+    start: SiameseModel | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    warn: Callable[[Pairs, str], None] | None = None,
+    log: str | None = None,
+    again: str = "train(..., resume=True)",
+) -> Trained:
+    """Train, score and save, or continue with that; alone, or with the other processes that torchrun began.
+
+    Args:
+        config: the recipe; without non-duplicates among the training pairs, its labelled loss is left out.
+        data: the pairs, or where to read them.
+        out: the model folder; None writes nothing.
+        start: the model to start from.
+        resume: continue from the checkpoint in `out`; if there is none, begin.
+        progress: callbacks.
+        warn: called with the pairs of each file that was read and its name, to report faulty rows.
+        log: "tensorboard" writes its event files beside metrics.csv.
+        again: what continues a run that was stopped, for messages.
+
+    Raises:
+        UserError: another process uses the folder, or what `train_model` raises; with `resume`, the folder holds the
+            model of another run.
+    """
+    told = progress or Progress()
+    if out is None and (resume or log):
+        raise UserError("out: None, so that there is nothing to resume or log; give a folder")
+    if log == "tensorboard":
+        require_tensorboard()
+    if out is not None and config.encoder and os.path.realpath(config.encoder) == os.path.realpath(out):
+        raise UserError(f"--out: {out} is the encoder's folder, which stays as it is; choose another")
+
+    def tell(pairs: Pairs, name: str) -> None:
+        if pairs.skipped:
+            told.say(f"{name}: {pairs.skipped} of {pairs.rows} rows skipped, such as {pairs.faults[0]}")
+
+    with connected() as processes:
+        progress = told if processes.first else Progress()
+        parts, about = _read(data, (warn or tell) if processes.first else lambda pairs, name: None, processes)
+        config = fit_to_labels(config, parts.training, progress.say)
+        if out is None:
+            model = train_model(
+                config, parts.training, parts.validation, start_from=start, progress=progress, processes=processes
+            )
+            model.facts["data"] = about
+            return Trained(model, "")
+        return _in_folder(config, parts, about, Path(out), start, resume, progress, log, again, processes)
+
+
+def _read(
+    data: Source | Datasets, warn: Callable[[Pairs, str], None], processes: Processes
+) -> tuple[Datasets, dict[str, Any]]:
+    """Return the pairs, and what the model remembers of where they are from."""
+    if isinstance(data, Datasets):
+        return data, {"pairs": {"training": checksum(data.training), "validation": checksum(data.validation)}}
+    if data.data == "quora":
+        from siamese.pairs import quora
+
+        with CountBar("B") as bar:
+            path = processes.first_of_all(lambda: quora.fetch(progress=bar))
+        data = dataclasses.replace(data, data=str(path))
+    return splits.load(data, warn), splits.remember(data)
+
+
+class _Kept(Progress):
+    """Remembers the step that is on the disk."""
+
+    step_kept: int | None = None
+
+    def kept(self, step: int) -> None:
+        self.step_kept = step
+
+
+def _in_folder(
+    config: Config, parts: Datasets, about: dict[str, Any], folder: Path, start: SiameseModel | None, resume: bool,
+    progress: Progress, log: str | None, again: str, processes: Processes,
+) -> Trained:  # fmt: skip
+    """Train, score and save in a folder that no other run has; the first process writes."""
+
+    def trained(progress: Progress) -> SiameseModel:
+        return train_model(
+            config, parts.training, parts.validation, folder, resume=resume, start_from=start, progress=progress,
+            processes=processes,
+        )  # fmt: skip
+
     if not processes.first:
-        if not processes.largest(False):
-            loop.train(
-                config, parts.training, parts.validation, folder, resume=resume, start_from=start_from,
-                processes=processes,
-            )  # fmt: skip
-        return ""
+        finished = processes.largest(False)
+        return Trained(SiameseModel.load(folder) if finished else trained(Progress()), "")
     with locked(folder):
-        if processes.largest(resume and _is_finished(folder, config, source)):
-            return f"{out}: this run is finished and its model saved; without --resume it is trained again"
-        logs = [TensorBoard(folder, config)] if log == "tensorboard" else []
-        progress = Listeners(MetricsFile(folder), *logs, bar)
+        if processes.largest(resume and _is_finished(folder, config, about)):
+            summary = f"{folder}: this run is finished and its model saved; without --resume it is trained again"
+            return Trained(SiameseModel.load(folder), summary)
+        kept = _Kept()
+        every = Listeners(MetricsFile(folder), *([TensorBoard(folder, config)] if log else []), progress, kept)
         try:
-            model = loop.train(
-                config, parts.training, parts.validation, folder, resume=resume, start_from=start_from,
-                progress=progress, processes=processes,
-            )  # fmt: skip
-            progress.close()
-            model.facts["data"] = splits.remember(source)
+            model = trained(every)
+            every.close()
+            model.facts["data"] = about
             result = None
             if parts.test is not None:
                 result = evaluate_in(Setting(model, parts.test, parts.training, parts.validation))
@@ -79,47 +190,44 @@ def train_in_folder(
             card.write_report(model, parts, result, folder)
             card.write_card(model, parts, result, folder, "# A detector of duplicate questions\n")
         except KeyboardInterrupt:
-            progress.close()
-            if bar.step_kept is None:
-                print(f"\nstopped before the first checkpoint; begin with: {command}", file=sys.stderr)
+            every.close()
+            if kept.step_kept is None:
+                progress.say(f"\nstopped before the first checkpoint; begin with: {again}")
             else:
-                print(f"\nstopped; step {bar.step_kept:,} is kept, go on with: {command}", file=sys.stderr)
+                progress.say(f"\nstopped; step {kept.step_kept:,} is kept, go on with: {again}")
             raise
         except UserError as error:
-            if bar.step_kept is None:
+            if kept.step_kept is None:
                 raise
-            kept = f"the checkpoint of step {bar.step_kept:,} is kept"
-            kept += f" in {folder}" if isinstance(error, DivergedError) else f", go on with: {command}"
-            raise type(error)(f"{error}\n{kept}") from error
+            where = f" in {folder}" if isinstance(error, DivergedError) else f", go on with: {again}"
+            raise type(error)(f"{error}\nthe checkpoint of step {kept.step_kept:,} is kept{where}") from error
         except OSError as error:  # a full disk at the end: the checkpoint is that of the whole run
             raise UserError(f"{error.filename2 or error.filename}: cannot be written: {error.strerror}\n"
-                            f"all steps are kept, go on with: {command}") from error  # fmt: skip
+                            f"all steps are kept, go on with: {again}") from error  # fmt: skip
         finally:
-            progress.close()
+            every.close()
         remove_checkpoint(folder)
-        return card.summary(model, result, out)
+        return Trained(model, card.summary(model, result, str(folder)))
 
 
-def _is_finished(folder: Path, config: Config, source: Source) -> bool:
-    """Whether the folder has no checkpoint and the model of this run; UserError where it has the model of another."""
+def _is_finished(folder: Path, config: Config, about: dict[str, Any]) -> bool:
+    """Return whether the folder has no checkpoint and the model of this run; UserError if it is of another run."""
     if (folder / CHECKPOINT).exists() or not (folder / "config.json").exists():
         return False
     model = SiameseModel.load(folder)
-    now, then = dataclasses.asdict(config), dataclasses.asdict(model.config)
-    if then["labelled"] == "none":  # perhaps since there was nothing to use it on
-        now["labelled"] = "none"
-    differing = [name for name in now if now[name] != then[name]]
-    if _contents(splits.remember(source)) != _contents(model.facts.get("data")):
-        differing.append("the data")
-    if differing:
-        raise UserError(f"{folder}: holds the finished model of a run that differs in {', '.join(differing)}; "
+    now = {"config": dataclasses.asdict(config), "data": _contents(about)}
+    before = {"config": dataclasses.asdict(model.config), "data": _contents(model.facts.get("data"))}
+    if what := differing(now, before):
+        raise UserError(f"{folder}: holds the finished model of a run that differs in {', '.join(what)}; "
                         "train without --resume, or choose another --out")  # fmt: skip
     return True
 
 
-def _contents(data: Any) -> object:
-    """What `datasets.remember` says of the pairs, wherever their files are."""
+def _contents(about: Any) -> object:
+    """Return what a model remembers of its pairs, without the places of their files."""
     try:
-        return data["source"]["split"], data["source"]["columns"], list(data["sha256"].values())
+        if "pairs" in about:
+            return list(about["pairs"].values())
+        return [about["source"]["split"], about["source"]["columns"], list(about["sha256"].values())]
     except (TypeError, KeyError, AttributeError):
         return None

@@ -16,7 +16,7 @@ from siamese.archive.store import Archive
 from siamese.config import Config
 from siamese.pairs import splits
 from siamese.pairs.splits import Source
-from siamese.training import loop
+from siamese.training.train import train_model
 
 HERE = Path(__file__).parent
 EXPECTED = json.loads((HERE / "expected.json").read_text("utf-8"))
@@ -46,7 +46,7 @@ def test_a_checkpoint(tmp_path: Path) -> None:
     parts = splits.load(Source(str(tmp_path / "pairs.csv")))
     recipe = Config(embedding=8, hidden=8, buckets=16, min_count=1, epochs=2, batch_size=8)
     shutil.copy(HERE / "checkpoint.safetensors", tmp_path)
-    resumed = loop.train(recipe, parts.training, parts.validation, tmp_path, resume=True)
+    resumed = train_model(recipe, parts.training, parts.validation, tmp_path, resume=True)
     assert resumed.threshold == pytest.approx(EXPECTED["threshold"], abs=1e-4)
 
 

@@ -13,8 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from siamese.config import Config
 from siamese.errors import UserError
-from siamese.pairs import splits
-from siamese.pairs.splits import Datasets, Source
+from siamese.pairs.splits import Source
+from siamese.system.progress import TrainingBar
 from siamese.training import runs
 from siamese.training.logs import TensorBoard
 
@@ -29,13 +29,8 @@ def source(small_file: Path) -> Source:
     return Source(str(small_file))
 
 
-@pytest.fixture(scope="module")
-def parts(source: Source) -> Datasets:
-    return splits.load(source)
-
-
-def train(source: Source, parts: Datasets, folder: Path, config: Config = TINY, resume: bool = False) -> None:
-    runs.train_in_folder(config, source, parts, str(folder), resume, None, "", "tensorboard")
+def train(source: Source, folder: Path, config: Config = TINY, resume: bool = False) -> None:
+    runs.train_recipe(config, source, folder, resume=resume, progress=TrainingBar(), log="tensorboard")
 
 
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -64,18 +59,17 @@ def check(folder: Path, epochs: int, steps: int) -> dict[str, list[tuple[int, fl
     return found
 
 
-def test_the_curves_are_those_of_metrics_csv(source: Source, parts: Datasets, tmp_path: Path) -> None:
-    train(source, parts, tmp_path)
+def test_the_curves_are_those_of_metrics_csv(source: Source, tmp_path: Path) -> None:
+    train(source, tmp_path)
     first = check(tmp_path, epochs=3, steps=7)
     # Another run in the same folder: its curves alone, also where they are shorter.
-    train(source, parts, tmp_path, TINY.replace(seed=9, epochs=2))
+    train(source, tmp_path, TINY.replace(seed=9, epochs=2))
     assert check(tmp_path, epochs=2, steps=7)["training/loss"][0] != first["training/loss"][0]
 
 
 KILLED = """
 import os, signal, sys
 from test_tensorboard import *
-from siamese.system.progress import TrainingBar
 
 def step(bar, loss, steps=iter(range(1, 18))):
     if next(steps) == 17:
@@ -83,20 +77,20 @@ def step(bar, loss, steps=iter(range(1, 18))):
 
 TrainingBar.step = step
 source = Source(sys.argv[1])
-train(source, splits.load(source), Path(sys.argv[2]))
+train(source, Path(sys.argv[2]))
 """
 
 
-def test_a_killed_run_goes_on_without_double_points(source: Source, parts: Datasets, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_without_double_points(source: Source, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     done = python("-c", KILLED, source.data, folder)
     assert done.returncode == -signal.SIGKILL, done.stderr
     # Step 17 was told to TensorBoard; the checkpoint is that of step 14, from which 15 to 17 are made again.
     assert [step for step, _ in curves(folder)["training/loss"]] == list(range(1, 18))
     time.sleep(1)  # the names of event files have the second, by which they are read in order
-    train(source, parts, folder, resume=True)
+    train(source, folder, resume=True)
     assert len(list((folder / "tensorboard").iterdir())) == 2
-    train(source, parts, tmp_path / "undisturbed")
+    train(source, tmp_path / "undisturbed")
     assert check(folder, epochs=3, steps=7) == check(tmp_path / "undisturbed", epochs=3, steps=7)
 
 

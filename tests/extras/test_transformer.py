@@ -25,8 +25,9 @@ from siamese.pairs import splits
 from siamese.system.stopping import Stopped
 from siamese.towers.encoders import load_parts
 from siamese.towers.transformer import encode, padded_parts, shapes
-from siamese.training import gradient_caching, loop
+from siamese.training import gradient_caching
 from siamese.training.checkpoints import CHECKPOINT
+from siamese.training.train import train_model
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +73,7 @@ def parts(small_file: Path) -> splits.Datasets:
 
 
 def fit(config: Config, parts: splits.Datasets, folder: Path | None = None, **options: Any) -> SiameseModel:
-    return loop.train(config, parts.training, parts.validation, folder, **options)
+    return train_model(config, parts.training, parts.validation, folder, **options)
 
 
 @pytest.fixture(scope="session")

@@ -21,13 +21,15 @@ from siamese.pairs import splits
 from siamese.system.progress import Progress
 from siamese.system.stopping import Stopped
 from siamese.text.tokens import Tokens
-from siamese.training import loop
 from siamese.training.batches import PairTokens, data_generator
 from siamese.training.checkpoints import Run
+from siamese.training.loop import denormals_flushed
 from siamese.training.objective import Objective
 from siamese.training.optimizers import make_optimizer
 from siamese.training.processes import Processes, connected
+from siamese.training.start import make_tower
 from siamese.training.step import Step
+from siamese.training.train import train_model
 
 WORDS, SIZE, STEPS = 60, 8, 20
 # 34 duplicates make batches of 8, 8, 8, 8 and 2: of three processes one has nothing of the last.
@@ -68,7 +70,7 @@ def some_pairs(random: np.random.Generator, targets: bool) -> PairTokens:
 def twenty_steps(config: Config, group: Processes) -> dict[str, np.ndarray]:
     """The loss of each step, the sum of the steps' gradients, and the weights after the last."""
     pairs = some_pairs(np.random.default_rng(5), config.teacher is not None)
-    tower, objective = loop.make_tower(config, WORDS), Objective(config)
+    tower, objective = make_tower(config, WORDS), Objective(config)
     if config.encoder:
         tower = encoders.load_parts(config.encoder).tower().double()
     run = Run(tower, objective, make_optimizer(config, [*tower.parameters(), *objective.parameters()]))
@@ -105,7 +107,7 @@ def trained(data: str, folder: Path, group: Processes, stop_at: int = 0, resume:
     # On the last process alone: all stop where one is asked to.
     last = group.rank == group.count - 1
     try:
-        loop.train(
+        train_model(
             config, parts.training, parts.validation, folder, resume=resume, progress=losses, processes=group,
             stop=lambda: last and len(losses.seen) == stop_at,
         )  # fmt: skip
@@ -118,7 +120,7 @@ def take_part(
     recipes: dict[str, Config], out: Path, data: str = "", stopped: Path | None = None, resumed: Path | None = None
 ) -> None:
     """What one process does: the recipes, and trainings in those folders; kept in out/COUNT-RANK.npz."""
-    with loop.denormals_flushed(), connected() as group:
+    with denormals_flushed(), connected() as group:
         found = {f"{name}: {what}": values for name, config in recipes.items()
                  for what, values in twenty_steps(config, group).items()}  # fmt: skip
         if stopped:

@@ -1,0 +1,191 @@
+"""The start of a training run: checks, vocabulary, tower with its first weights, optimizer, checkpoint."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from siamese.config import Config, encoder_of
+from siamese.errors import DataError, UserError
+from siamese.model.model import SiameseModel
+from siamese.pairs.pairs import Pairs, checksum
+from siamese.system.files import sha256
+from siamese.system.progress import Progress
+from siamese.text.subwords import AnyTokenizer, SubwordTokenizer
+from siamese.text.tokenizer import Tokenizer, first_word
+from siamese.towers import word_vectors
+from siamese.towers.lstm_tower import Tower
+from siamese.training.batches import PairTokens, number_of_batches
+from siamese.training.checkpoints import Checkpoint, Run
+from siamese.training.objective import Objective
+from siamese.training.optimizers import make_optimizer
+from siamese.training.preparation import Prepared, drawn
+from siamese.training.processes import Processes
+from siamese.training.step import Step
+
+LEAST_EPOCHS, LEAST_STEPS = 4, 500  # of a run whose recipe leaves its length open
+
+
+@dataclass
+class Started:
+    """A training run that is ready for its next step, the first one or the one after its checkpoint."""
+
+    tokenizer: AnyTokenizer
+    pairs: PairTokens
+    step: Step
+    epochs: int
+    checkpoint: Checkpoint
+    architecture: Mapping[str, Any] | None  # of a transformer
+
+
+def start(
+    config: Config,
+    training: Pairs,
+    validation: Pairs,
+    folder: str | Path | None,
+    resume: bool,
+    start_from: SiameseModel | None,
+    prepared: Prepared | None,
+    progress: Progress,
+    processes: Processes,
+) -> Started:
+    """Make a run ready for its first step; the arguments and errors are those of `train_model`."""
+    if config.padding != "none" and processes.count > 1:
+        raise UserError("a preset of the course fills a batch up to its longest question, so one process trains it")
+    if start_from:
+        _check_start(config, start_from.config)
+    prepared = prepared or Prepared.of(config, training, start_from, processes)
+    tokenizer, pairs = prepared.tokenizer, prepared.pairs
+    _check_labels(config, pairs.labels, validation)
+    batches = number_of_batches(int((pairs.labels == 1).sum()), config.batch_size, config.drop_last, config.wrap)
+    if batches == 0:
+        raise DataError(f"--drop-last leaves no batch: fewer than {config.batch_size} duplicates to train on")
+    epochs = planned_epochs(config, batches)
+
+    tower = _first_tower(config, tokenizer, start_from, progress)
+    architecture: Mapping[str, Any] | None = getattr(tower, "architecture", None)
+    tower, objective = tower.to(processes.device), Objective(config).to(processes.device)
+    run = Run(tower, objective, make_optimizer(config, [*tower.parameters(), *objective.parameters()]))
+    identity = {
+        "config": dataclasses.asdict(config),
+        "training pairs": checksum(prepared.training),
+        "validation pairs": checksum(validation),
+        "vocabulary": hashlib.sha256(tokenizer.text().encode("utf-8", "surrogatepass")).hexdigest(),
+        "word vectors": sha256(config.word_vectors) if config.word_vectors else None,
+        "model to start from": _fingerprint(start_from.weights) if start_from else None,
+        "encoder": _fingerprint(arrays(tower.state_dict())) if config.encoder else None,
+    }
+    checkpoint = Checkpoint(folder, identity, progress.kept, processes.first)
+    if not resume:
+        checkpoint.check_new()
+    elif checkpoint.load(run):
+        progress.resumed(run.history)
+    else:
+        progress.say("nothing to resume: the training begins")
+    processes.check_same(json.dumps([identity, run.step]))
+    if config.teacher and len(run.history) < epochs:
+        targets = processes.first_of_all(lambda: prepared.targets(config, progress.encoded))
+        pairs = dataclasses.replace(pairs, targets=targets)
+    progress.start(epochs * batches, run.step)
+    step = Step(config, run, tokenizer.pad, epochs * batches, processes)
+    return Started(tokenizer, pairs, step, epochs, checkpoint, architecture)
+
+
+def make_tower(config: Config, vocabulary: int) -> Tower:
+    """Return the recipe's LSTM tower with its first weights, which depend on the seed alone."""
+    torch.manual_seed(config.seed)
+    return Tower(
+        vocabulary,
+        config.embedding,
+        config.hidden,
+        skip=config.skip,
+        first_word=first_word(config),
+        initial=config.initial,
+        products=_products(config),
+    )
+
+
+def _products(config: Config) -> torch.dtype | None:
+    return torch.bfloat16 if config.precision == "bfloat16" else None
+
+
+def _first_tower(
+    config: Config, tokenizer: AnyTokenizer, start_from: SiameseModel | None, progress: Progress
+) -> nn.Module:
+    """Return the recipe's tower with the weights of its encoder, of word vectors or of a model to start from."""
+    if isinstance(tokenizer, SubwordTokenizer):
+        from siamese.towers.encoders import load_parts
+
+        return load_parts(encoder_of(config)).tower(_products(config))
+    tower = make_tower(config, len(tokenizer))
+    if config.word_vectors:
+        found = word_vectors.start(tower.embedding.weight.detach().numpy(), tokenizer, config.word_vectors)
+        progress.say(f"{config.word_vectors} has {found:,} of the vocabulary's {len(tokenizer.words):,} words")
+    if start_from:
+        _take_over(tower, tokenizer, start_from)
+    return tower
+
+
+@torch.no_grad()
+def _take_over(tower: Tower, tokenizer: Tokenizer, start: SiameseModel) -> None:
+    """Copy the weights of a model into a tower; a new word gets the row of the bucket that it was in, if any."""
+    for name, weight in tower.state_dict().items():
+        weight[: len(start.weights[name])] = torch.from_numpy(np.array(start.weights[name]))
+    if tokenizer.buckets:
+        new = tokenizer.words[len(start.tokenizer) - tokenizer.first_word :]
+        rows = tower.embedding.weight
+        rows[len(start.tokenizer) :] = rows[[tokenizer.bucket(word) for word in new]]
+
+
+def planned_epochs(config: Config, batches: int) -> int:
+    """Return the number of epochs of a run: the recipe's, or enough for LEAST_STEPS steps of a small file."""
+    return max(LEAST_EPOCHS, -(-LEAST_STEPS // max(1, batches))) if config.epochs is None else config.epochs
+
+
+def fit_to_labels(config: Config, training: Pairs, say: Callable[[str], None]) -> Config:
+    """Return the recipe that the labels of the training pairs allow: without non-duplicates, no labelled loss.
+
+    Args:
+        config: the recipe.
+        training: the pairs to learn from.
+        say: called with a message if the recipe changes.
+    """
+    if "none" in (config.loss, config.labelled) or (drawn(config, training).labels == 0).any():
+        return config
+    say(f"no non-duplicates to train on: the loss {config.labelled} is left out (--labelled none)")
+    return config.replace(labelled="none")
+
+
+def _check_labels(config: Config, labels: np.ndarray, validation: Pairs) -> None:
+    if (labels == 1).sum() < 2:
+        raise DataError("fewer than two duplicate pairs to train on; a batch needs negatives, so at least two")
+    if len(np.unique(validation.labels)) < 2:
+        raise DataError("the validation pairs need duplicates and non-duplicates, to choose the threshold from")
+    if config.labelled != "none" and not (labels == 0).any():
+        raise DataError(f"no non-duplicates to train on, which the loss {config.labelled} needs; use --labelled none")
+
+
+def _check_start(config: Config, start: Config) -> None:
+    """Refuse a model whose weights and vocabulary do not fit the recipe's tower."""
+    for name in ("tower", "tokens", "embedding", "hidden"):
+        if (wanted := getattr(config, name)) != (given := getattr(start, name)):
+            raise UserError(f"--start-from: that model has {name} {given!r}, this recipe {wanted!r}; they must agree")
+
+
+def _fingerprint(weights: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(np.ascontiguousarray(weights[name]).tobytes())
+    return digest.hexdigest()
+
+
+def arrays(weights: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Return torch's weights as numpy arrays."""
+    return {name: weight.detach().cpu().numpy() for name, weight in weights.items()}
