@@ -1,9 +1,6 @@
 """The model that comes with the package: what it says, when it is used, and starting from it or another model."""
 
 import json
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,13 +123,6 @@ def test_the_recipe_takes_what_the_weights_are_bound_to() -> None:
     assert of("--preset", "course-trax-2020").tokens == "nltk"
 
 
-def test_what_the_command_line_gives_is_not_overruled() -> None:
-    given = entry._parser().parse_args(["train"])
-    given.tokens, given.embedding = "nltk", 32
-    start = Config(embedding=16, hidden=16, skip=False)
-    assert options.recipe(given, start) == Config(tokens="nltk", embedding=32, hidden=16, skip=False)
-
-
 def test_a_preset_that_disagrees_is_an_error(stand_in: Path, small_file: Path, tmp_path: Path) -> None:
     words = ["--data", str(small_file), "--out", str(tmp_path / "m"), "--preset", "course-tensorflow", "--debug"]
     with pytest.raises(UserError, match="--start-from: that model has tokens 'words', this recipe 'spaces'"):
@@ -225,17 +215,3 @@ def test_predict_from_an_empty_folder(tmp_path: Path) -> None:
 def test_the_card_names_data_and_terms() -> None:
     card = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert "Quora" in card and "non-commercial" in card
-
-
-def test_an_installed_package_has_the_folder(tmp_path: Path) -> None:
-    # What a wheel of the project holds, by setuptools' own rules, without the minute that building in isolation takes.
-    pytest.importorskip("setuptools", "77", reason="needs setuptools 77 or newer, which builds the package")
-    for name in ("pyproject.toml", "requirements.txt", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tmp_path)
-    shutil.copytree(ROOT / "siamese", tmp_path / "siamese", ignore=shutil.ignore_patterns("__pycache__"))
-    code = "from setuptools import setup; setup()"
-    line = [sys.executable, "-c", code, "-q", "build_py", "--build-lib", "built"]
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    built = {path.name for path in (tmp_path / "built" / "siamese" / "pretrained").iterdir()}
-    assert built == {path.name for path in FOLDER.iterdir()}
