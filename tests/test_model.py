@@ -213,14 +213,6 @@ def test_similarity_is_symmetric_to_the_bit(pairs: list[tuple[str, str]]) -> Non
     assert forth == pytest.approx((vectors1 * vectors2).sum(1), abs=1e-6)
 
 
-@given(questions, questions)
-def test_a_question_is_its_own_duplicate(text: str, other: str) -> None:
-    model = random_model()
-    expected = 1.0 if set(text.split()) & set(WORDS) else 0.0
-    assert model.predict(text, text).similarity == expected
-    assert model.similarity([text, other], [text, text])[0] == expected
-
-
 def test_with_buckets_an_unknown_word_is_like_itself_and_unlike_others() -> None:
     model = random_model(Config(buckets=64))
     assert model.similarity(["how old is zzz"], ["how old is zzz"]).tolist() == [1]
