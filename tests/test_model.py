@@ -61,13 +61,6 @@ def test_saved_and_loaded_is_the_same_model(model: SiameseModel, folder: Path) -
     assert loaded.predict(first[0], second[0]) == model.predict(first[0], second[0])
 
 
-def test_saving_again_replaces(model: SiameseModel, folder: Path) -> None:
-    other = random_model(words=["one", "two"], seed=2)
-    other.save(folder)
-    assert SiameseModel.load(folder).tokenizer.words == ["one", "two"]
-    assert len(list(folder.iterdir())) == 3
-
-
 @settings(max_examples=12)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20), max_size=5))
 def test_any_vocabulary_comes_back(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
@@ -239,13 +232,6 @@ def test_a_threshold_outside_0_to_1_is_refused(model: SiameseModel, threshold: f
     assert not list(tmp_path.iterdir())
 
 
-def test_probability_by_hand(model: SiameseModel) -> None:
-    # sigmoid(6 · 0.5 − 3) = sigmoid(0) = 1/2; sigmoid(6 · 1 − 3) = 1 / (1 + e⁻³)
-    assert model.probability(np.array([0.5, 1.0])) == pytest.approx([0.5, 1 / (1 + np.exp(-3))])
-    # odds 1 and e³ where 4 pairs in 10 are duplicates; 1 in 10: times (1/9) / (4/6) = 1/6
-    assert model.probability(np.array([0.5, 1.0]), 0.1) == pytest.approx([1 / 7, np.exp(3) / (np.exp(3) + 6)])
-
-
 def test_a_prior_restates_probability_and_threshold(model: SiameseModel) -> None:
     question, other = "how old are you", "what is your age"
     plain = model.predict(question, other)
@@ -265,20 +251,6 @@ def test_a_prior_where_more_similar_means_less_likely(model: SiameseModel) -> No
     odd = dataclasses.replace(model, calibration=Calibration(-6.0, 3.0, 0.5), threshold=0.4)
     assert odd.threshold_for(prior=0.01) == 0.4  # there is no crossing; its own stays
     assert float(odd.probability(0.5, 0.01)) == pytest.approx(0.01)
-
-
-@pytest.mark.parametrize("slope", [6.0, -6.0])
-@pytest.mark.parametrize("threshold", [None, 0.5])
-def test_a_prior_that_is_no_share_is_refused(
-    model: SiameseModel, threshold: float | None, slope: float, tmp_path: Path
-) -> None:
-    model = dataclasses.replace(model, calibration=Calibration(slope, -3.0, 0.5))
-    for prior in (0, 1, 2, float("nan"), "0.5"):
-        with pytest.raises(UserError, match="prior .*: expected a share of duplicates between 0 and 1"):
-            model.predict("a", "b", threshold, prior)
-        with pytest.raises(UserError, match="prior .*: expected a share of duplicates between 0 and 1"):
-            write_predictions(model, Pairs.of(["a"], ["b"], [-1]), tmp_path / "out.csv", threshold, prior)
-    assert not list(tmp_path.iterdir())
 
 
 def test_embedding_similarity_by_hand() -> None:

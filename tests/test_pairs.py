@@ -385,13 +385,6 @@ def test_unusable_file(tmp_path: Path, name: str) -> None:
     assert len(str(caught.value)) < 1_500
 
 
-def test_parquet_without_rows_or_with_another_column(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="0 rows and no usable"):
-        read_pairs(write(tmp_path / "none.parquet", []))
-    with pytest.raises(DataError, match="no column 'is_duplicate'; it has 'question1', 'question2', 'same'"):
-        read_pairs(write(tmp_path / "other.parquet", ROWS, ("question1", "question2", "same")))
-
-
 def test_a_damaged_page_of_parquet(tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
     pandas.DataFrame([(f"q {i}", f"r {i}", i % 2) for i in range(2_000)], columns=HEADER).to_parquet(path)
@@ -423,15 +416,6 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
     path.mkdir()
     with pytest.raises(DataError, match="a folder, expected a .csv"):
         read_pairs(path)
-
-
-def test_needed_labels(tmp_path: Path) -> None:
-    ones, zeros = write(tmp_path / "1.csv", [("a", "b", 1)]), write(tmp_path / "0.csv", [("a", "b", 0)])
-    assert rows_of(read_pairs(ones, need=(1,))) == [("a", "b", 1)]
-    assert rows_of(read_pairs(zeros, need=(0,))) == [("a", "b", 0)]
-    for path, need in ((ones, (0,)), (zeros, (1,)), (ones, (0, 1)), (zeros, (0, 1))):
-        with pytest.raises(DataError, match="1 rows and no usable"):
-            read_pairs(path, need=need)
 
 
 # Groups
