@@ -1,0 +1,15 @@
+"""What the guides show of optional libraries."""
+
+from pathlib import Path
+
+import documents
+import pytest
+from documents import named
+
+for library in ("datasets", "onnxruntime", "ray", "sentence_transformers", "tensorboard"):
+    pytest.importorskip(library, reason=f"needs {library}: pip install -r tests/extras/requirements.txt")
+
+
+@pytest.mark.parametrize("guide", documents.with_label("extras"), ids=named)
+def test_every_command_runs(guide: Path, tmp_path: Path) -> None:
+    assert documents.run(guide, tmp_path, "extras")

@@ -1,0 +1,67 @@
+"""The guides: their commands run as they stand there, print what is shown, and their links lead somewhere."""
+
+import importlib
+import re
+import textwrap
+from pathlib import Path
+from urllib.parse import unquote
+
+import documents
+import pytest
+from documents import CONTRIBUTING, GUIDES, ROOT, named
+
+ALL = sorted(path for path in ROOT.rglob("*.md") if not {".venv", "models"} & {*path.relative_to(ROOT).parts})
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=named)
+def test_every_command_runs(guide: Path, tmp_path: Path) -> None:
+    documents.run(guide, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("guide", documents.with_label("slow"), ids=named)
+def test_every_slow_command_runs(guide: Path, tmp_path: Path) -> None:
+    assert documents.run(guide, tmp_path, "slow")
+
+
+def test_the_readme_is_short_and_shows_the_five_commands() -> None:
+    readme = ROOT / "README.md"
+    assert len(readme.read_text(encoding="utf-8").splitlines()) <= 200
+    commands = [command.split() for block in documents.blocks(readme) for command, _ in block.commands()]
+    assert {words[2] for words in commands} >= {"train", "predict", "evaluate", "archive", "search", "mine"}
+
+
+@pytest.mark.parametrize("shown", [["similarity 0.8, not duplicate"], ["similarity 0.9, duplicate"], []])
+def test_a_guide_that_shows_something_else_is_found(shown: list[str]) -> None:
+    printed = "note\nsimilarity 0.8004, duplicate\n"
+    documents.compare("predict", ["similarity 0.8, …cate", "note"], printed)
+    documents.compare("predict", ["similarity  0.9, duplicate"], printed, numbers=False)
+    with pytest.raises(AssertionError, match="0.8004"):
+        documents.compare("predict", shown, printed)
+
+
+def test_the_loss_that_contributing_adds() -> None:
+    labelled = importlib.import_module("siamese.losses.labelled")
+    names = {**vars(labelled), **vars(importlib.import_module("test_labelled_losses"))}
+    loss, test = (block.text for block in documents.blocks(CONTRIBUTING) if block.language == "py")
+    exec(textwrap.dedent(loss), names)
+    exec(textwrap.dedent(test) + "\ntest_mae_by_hand()", names)
+
+
+@pytest.mark.parametrize("document", ALL, ids=named)
+def test_links_lead_somewhere(document: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", text)):
+        if re.match(r"https?://|mailto:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (document.parent / unquote(path)).resolve() if path else document
+        assert target.exists(), f"{link}: no such file"
+        if anchor:
+            assert anchor in anchors(target), f"{link}: no such heading"
+
+
+def anchors(document: Path) -> set[str]:
+    """Return the anchors that a page of Markdown gives its headings."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
