@@ -13,12 +13,13 @@ from documents import CONTRIBUTING, GUIDES, ROOT, named
 ALL = sorted(path for path in ROOT.rglob("*.md") if not {".venv", "models"} & {*path.relative_to(ROOT).parts})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guide", GUIDES, ids=named)
 def test_every_command_runs(guide: Path, tmp_path: Path) -> None:
     documents.run(guide, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("guide", documents.with_label("slow"), ids=named)
 def test_every_slow_command_runs(guide: Path, tmp_path: Path) -> None:
     assert documents.run(guide, tmp_path, "slow")

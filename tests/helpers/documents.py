@@ -3,7 +3,7 @@
 The first word after ``` names the language of a block, the second one what to do with it:
 
     console               run its `$` commands; each line that is shown under one must be printed, but for the numbers
-    console slow          the same, only with `-m slow`
+    console slow          the same, only with `-m ci`: it takes over ten seconds
     console extras        the same, only in tests/extras: it needs an optional library
     console serve         start it, and ask it what the following blocks `console requests` ask by curl
     python, python extras run it
