@@ -12,7 +12,7 @@ from sklearn.metrics import precision_recall_curve
 from siamese import SiameseModel
 from siamese.config import Config
 from siamese.errors import UserError
-from siamese.evaluation.metrics import RECALLS, precision_at_recall, precision_by_prior, verdict_scores
+from siamese.evaluation.metrics import precision_at_recall, precision_by_prior
 from siamese.model.calibration import HIGHEST, Calibration, calibrate, calibration_error, check_prior, reliability
 from siamese.pairs import splits
 from siamese.training.train import train_model
@@ -55,14 +55,6 @@ def test_calibration_recovers_a_logistic(slope: float, intercept: float) -> None
     found = calibrate(labels, np.repeat(grid, 5_000))
     assert (found.slope, found.intercept) == pytest.approx((slope, intercept), rel=0.01)
     assert found.prior == ones.sum() / len(labels)
-
-
-def test_calibration_keeps_the_share_of_duplicates() -> None:
-    rng = np.random.default_rng(0)
-    scores = rng.uniform(-1, 1, 2_000)
-    labels = (scores**3 + rng.normal(0, 0.5, 2_000) > 0.2).astype(int)
-    # Where the likelihood of a logistic regression is highest, Σ probability = Σ labels.
-    assert calibrate(labels, scores).probability(scores).mean() == pytest.approx(labels.mean(), abs=1e-3)
 
 
 @pytest.mark.parametrize("label", [0, 1])
@@ -114,13 +106,6 @@ def test_calibration_error_by_hand() -> None:
     assert calibration_error(labels, probability) == pytest.approx(0.42)
 
 
-def test_calibration_error_at_its_ends() -> None:
-    labels = np.array([0, 1, 1, 0])
-    assert calibration_error(labels, labels.astype(float)) == 0
-    assert calibration_error(labels, 1.0 - labels) == 1
-    assert calibration_error(labels, np.full(4, 0.5)) == 0  # right on the whole, if of no use
-
-
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1_000)), min_size=1, max_size=60))
 @example([(1, 0), (0, 200), (1, 400), (0, 600), (1, 800), (0, 1_000)])  # edges: 0, 3/15, 6/15, 9/15, 12/15, 1
 def test_calibration_error_by_a_plain_loop(rows: list[tuple[int, int]]) -> None:
@@ -169,14 +154,6 @@ def test_precision_at_recall_by_a_search_over_thresholds(rows: list[tuple[int, f
         assert found[name] == precision[np.flatnonzero(recall >= hundredths / 100)[-1]]
 
 
-def test_every_count_of_duplicates_reaches_its_recall() -> None:
-    # 0.8 and 0.9 are a little more in binary than in decimal; no whole number of duplicates must be missed for that.
-    for recall in RECALLS:
-        hundredths = round(100 * recall)
-        whole = np.arange(1, 100_000) * 100  # duplicates of which the share is a whole number
-        assert np.all(whole // 100 * hundredths >= recall * whole)
-
-
 # Other priors
 
 
@@ -199,13 +176,6 @@ def test_the_odds_change_as_the_prior(fitted: Calibration, prior: float, similar
     assert (after > before) == (prior > fitted.prior) or after == pytest.approx(before)
 
 
-@given(rising, st.lists(st.floats(-1, 1), max_size=10))
-def test_the_prior_it_was_fitted_on_changes_nothing(fitted: Calibration, similarities: list[float]) -> None:
-    given_, without = (fitted.probability(np.array(similarities), prior) for prior in (fitted.prior, None))
-    assert given_.tolist() == without.tolist()
-    assert fitted.threshold(fitted.prior) == fitted.threshold()
-
-
 def test_a_stream_in_which_duplicates_are_rare() -> None:
     fitted = calibrate(*drawn(40_000, 0.4, seed=1))
     assert fitted.slope == pytest.approx(13.333, rel=0.03)
@@ -223,13 +193,6 @@ def test_a_stream_in_which_duplicates_are_rare() -> None:
     assert accuracy[0] > 0.99 > accuracy[1] + 0.05
 
 
-def test_the_prior_of_the_fit_is_no_error_in_itself() -> None:
-    labels, scores = drawn(40_000, 0.4, seed=3)
-    fitted = calibrate(*drawn(40_000, 0.4, seed=1))
-    assert calibration_error(labels, fitted.probability(scores)) < 0.01
-    assert calibration_error(labels, fitted.probability(scores, 0.01)) > 0.1
-
-
 def test_precision_by_prior_by_hand() -> None:
     labels, scores = np.array([1, 1, 0, 0, 0, 0]), np.array([0.9, 0.4, 0.8, 0.3, 0.2, 0.1])
     # Above 0.5 are 1/2 of the duplicates and 1/4 of the rest:
@@ -239,16 +202,6 @@ def test_precision_by_prior_by_hand() -> None:
     precision, recall = precision_by_prior(labels, scores, thresholds, priors)
     assert precision == pytest.approx([2 / 3, 1 / 3, 2 / 101, np.nan], nan_ok=True)
     assert recall == pytest.approx([0.5, 0.5, 0.5, 0])
-
-
-@pytest.mark.parametrize("threshold", [0.3, 0.55, 0.7])
-def test_precision_by_prior_is_that_of_such_a_stream(threshold: float) -> None:
-    labels, scores = drawn(40_000, 0.4, seed=1)
-    precision, recall = precision_by_prior(labels, scores, np.full(2, threshold), np.array([0.4, 0.02]))
-    for k, stream in enumerate(((labels, scores), drawn(400_000, 0.02, seed=2))):
-        found = verdict_scores(stream[0], stream[1] > threshold)
-        assert precision[k] == pytest.approx(found["precision"], rel=0.05 if k else 1e-9)
-        assert recall[k] == pytest.approx(found["recall"], rel=0.05 if k else 1e-9)
 
 
 # The probability and the threshold
@@ -286,16 +239,6 @@ def test_the_threshold_is_where_the_probability_crosses_one_half(fitted: Calibra
     else:
         assert at == pytest.approx(0.5, abs=1e-9)
         assert below < 0.5 < above
-
-
-@example(Calibration(20.0, -10.0, 0.5), 0.3, 0.6)
-@given(rising, shares, shares)
-def test_the_rarer_duplicates_are_the_higher_the_threshold(fitted: Calibration, one: float, other: float) -> None:
-    rare, frequent = sorted((one, other))
-    high, low = fitted.threshold(rare), fitted.threshold(frequent)
-    assert high >= low
-    if logit(frequent) - logit(rare) > 1e-6 and low > 0 and high < HIGHEST:
-        assert high > low
 
 
 @pytest.mark.parametrize("prior", [None, 0.01, 0.5, 0.99])

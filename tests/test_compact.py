@@ -71,14 +71,6 @@ def test_no_number_moves_far(table: np.ndarray) -> None:
     assert (error <= np.maximum(top / 127 / 2 * 1.001, 127 * 2.0**-24)).all()
 
 
-@given(tables, st.data())
-def test_each_row_is_rounded_by_itself_and_symmetrically(table: np.ndarray, data: st.DataObject) -> None:
-    order = np.array(data.draw(st.permutations(range(len(table)))))
-    whole = rounded({TABLE: table})[TABLE]
-    assert rounded({TABLE: table[order]})[TABLE].tolist() == whole[order].tolist()
-    assert rounded({TABLE: -table})[TABLE].tolist() == (-whole).tolist()
-
-
 @pytest.mark.parametrize("name", [TABLE, BIAS])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e7])
 def test_what_a_float16_cannot_hold_is_an_error(name: str, bad: float) -> None:
@@ -130,16 +122,9 @@ def test_damaged_compact_weights_are_named(compact: Path, tmp_path: Path, seal: 
     nan[3] = np.nan
     broken = {
         "table of floats": {**good, TABLE: good[TABLE].astype(np.float32)},
-        "scale of floats": {**good, SCALE: good[SCALE].astype(np.float32)},
-        "rest of floats": {**good, BIAS: good[BIAS].astype(np.float32)},
         "a scale missing": {**good, SCALE: good[SCALE][:-1].copy()},
-        "scales of columns": {**good, SCALE: good[SCALE][:16].copy()},
         "not finite": {**good, SCALE: nan},
-        "no table": {name: tensor for name, tensor in good.items() if name != TABLE},
-        "a table of one dimension": {**good, TABLE: good[TABLE].ravel().copy()},
         "no scale": {name: tensor for name, tensor in good.items() if name != SCALE},
-        "fewer words": {**good, TABLE: good[TABLE][:-1].copy(), SCALE: good[SCALE][:-1].copy()},
-        "one more": {**good, "head.weight": good[BIAS]},
     }
     for case, tensors in broken.items():
         save_file(tensors, path)

@@ -137,7 +137,7 @@ def test_mistakes_are_said_in_a_line(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("words", [["--study", "all"], ["--losses"], ["--seeds", "many"], ["--precision", "float8"]])
+@pytest.mark.parametrize("words", [["--losses"], ["--seeds", "many"], ["--precision", "float8"]])
 def test_mistakes_that_the_parser_finds(command: Command, words: list[str]) -> None:
     code, out, err = command("compare", *words)
     assert (code, out) == (2, "")

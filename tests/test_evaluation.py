@@ -4,21 +4,19 @@ import doctest
 import importlib
 import json
 import math
-import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 import siamese
 from siamese import SiameseModel
 from siamese.cli import entry
-from siamese.config import wanted_precision
 from siamese.errors import UserError
 from siamese.evaluation.metrics import (
     all_scores,
@@ -100,23 +98,6 @@ def test_curves_as_scikit_learn_draws_them(data: Scored) -> None:
     np.testing.assert_allclose(found["recall"], recall[1:])
 
 
-@given(both_labels, st.randoms(use_true_random=False))
-def test_rankings_ignore_the_order_of_the_pairs_and_any_rising_function(data: Scored, rng: random.Random) -> None:
-    labels, scores = data
-    order = list(range(len(labels)))
-    rng.shuffle(order)
-    ranks = np.searchsorted(np.unique(scores), scores)  # equal scores, equal ranks
-    for metric in (average_precision, roc_auc):
-        assert metric(labels[order], ranks[order]) == pytest.approx(metric(labels, scores))
-
-
-@given(both_labels)
-def test_roc_auc_by_a_plain_loop(data: Scored) -> None:
-    labels, scores = data
-    wins = [(p > n) + (p == n) / 2 for p in scores[labels == 1] for n in scores[labels == 0]]
-    assert roc_auc(labels, scores) == pytest.approx(sum(wins) / len(wins))
-
-
 def test_rankings_in_numbers() -> None:
     labels, scores = np.array([1, 0, 1, 0]), np.array([0.9, 0.7, 0.7, 0.1])
     # Down the scores: at 0.9 recall 1/2, precision 1; at 0.7 recall 1, precision 2/3.
@@ -190,28 +171,6 @@ def test_no_threshold_beats_the_chosen_one(goal: str, rows: list[tuple[int, floa
     assert predicted.sum() == min(other.sum() for other in all_verdicts if value(labels, other, goal) == best)
 
 
-@given(scored, st.randoms(use_true_random=False))
-def test_the_order_of_the_pairs_does_not_matter(data: Scored, rng: random.Random) -> None:
-    labels, scores = data
-    order = list(range(len(labels)))
-    rng.shuffle(order)
-    assert choose_threshold(labels, scores) == choose_threshold(labels[order], scores[order])
-
-
-@given(scored, st.floats(0.01, 1))
-def test_a_wanted_precision_is_reached(data: Scored, wanted: float) -> None:
-    labels, scores = data
-    assume(any(value(labels, predicted, f"precision={wanted}") > 0 for predicted in every_verdict(scores)))
-    threshold = choose_threshold(labels, scores, f"precision={wanted}")
-    assert verdict_scores(labels, scores > threshold)["precision"] >= wanted
-
-
-def test_ties_are_exact() -> None:
-    labels, scores = np.array([1, 0]), np.array([0.5, 0.5])
-    threshold = choose_threshold(labels, scores)
-    assert all_scores(labels, scores, threshold).accuracy == 0.5
-
-
 def test_threshold_in_numbers() -> None:
     labels, scores = np.array([1, 0, 1, 1, 0, 0]), np.array([0.9, 0.8, 0.6, 0.4, 0.2, -0.3])
     # Below 0.4 and not below 0.2: three of three duplicates and one wrong, 5 of 6 right; F1 = 6/7.
@@ -222,56 +181,12 @@ def test_threshold_in_numbers() -> None:
     assert choose_threshold(labels, scores, "precision=1") == pytest.approx(0.85)
 
 
-def test_of_equally_good_thresholds_the_highest() -> None:
-    labels, scores = np.array([1, 0, 0, 1]), np.array([0.8, 0.6, 0.4, 0.2])
-    # F1 is 2·1 / (1 + 2) above 0.7 and 2·2 / (4 + 2) above 0, both 2/3.
-    assert choose_threshold(labels, scores, "f1") == pytest.approx(0.7)
-    # One duplicate in two: accuracy 1/2 by calling nothing a duplicate, and by calling all of them one.
-    assert choose_threshold(np.array([0, 1]), np.array([0.8, 0.6]), "accuracy") == 1
-
-
-def test_nothing_is_a_duplicate_where_that_is_best() -> None:
-    # Every duplicate scores below every non-duplicate.
-    labels, scores = np.array([0, 0, 0, 1]), np.array([0.9, 1.0, 0.5, 0.1])
-    threshold = choose_threshold(labels, scores)
-    assert threshold == 1
-    assert not (scores > threshold).any()
-    assert choose_threshold(np.array([0, 0]), np.array([0.2, 0.9]), "f1") == 1
-
-
-def test_everything_is_a_duplicate_where_that_is_best() -> None:
-    labels, scores = np.array([1, 1, 1]), np.array([1.0, 0.4, 0.01])
-    for goal in ("accuracy", "f1", "precision=1"):
-        assert (scores > choose_threshold(labels, scores, goal)).all()
-
-
-@pytest.mark.parametrize(
-    ("labels", "scores", "accuracy"),
-    [
-        ([1, 0], [-0.2, -0.5], 0.5),  # below 0 nothing can be told apart
-        ([1, 0], [0.0, -0.5], 0.5),  # nor is 0 above a threshold of 0
-        ([1, 0], [1.0, 0.0], 1),
-        ([0, 1], [1.0, 0.9], 0.5),
-        ([1, 0], [1.0, 1.0], 0.5),
-        ([1, 1, 0], [1e-9, 1.0, 0.0], 1),
-    ],
-)
-def test_negative_scores_and_the_ends(labels: list[int], scores: list[float], accuracy: float) -> None:
-    threshold = choose_threshold(np.array(labels), np.array(scores))
-    assert 0 <= threshold <= 1
-    assert verdict_scores(np.array(labels), np.array(scores) > threshold)["accuracy"] == accuracy
-
-
 def test_a_precision_that_no_threshold_reaches() -> None:
     labels, scores = np.array([0, 1, 1, 0, 0]), np.array([0.9, 0.8, 0.7, 0.6, 0.5])
     # The best is two of the first three, 2/3.
     with pytest.raises(UserError, match=r"no threshold reaches a precision of 0.7; the highest is 0.667"):
         choose_threshold(labels, scores, "precision=0.7")
     assert choose_threshold(labels, scores, "precision=0.66") == pytest.approx(0.65)
-    with pytest.raises(UserError, match="the highest is 0.000"):
-        choose_threshold(np.zeros(3, int), np.array([0.1, 0.2, 0.3]), "precision=0.1")
-    with pytest.raises(UserError, match="no threshold"):  # the one duplicate scores 0
-        choose_threshold(np.array([1]), np.array([0.0]), "precision=0.5")
 
 
 def test_the_goal_probability_is_where_it_crosses_one_half() -> None:
@@ -310,16 +225,6 @@ def test_bad_goals(goal: str) -> None:
     with pytest.raises(UserError, match="expected probability, accuracy, f1 or precision=0.95") as caught:
         choose_threshold(np.array([0, 1]), np.array([0.1, 0.9]), goal)
     assert repr(goal) in str(caught.value)
-
-
-@pytest.mark.parametrize("goal", ["probability", "accuracy", "f1"])
-def test_goals_without_a_wanted_precision(goal: str) -> None:
-    assert wanted_precision(goal) is None
-
-
-@pytest.mark.parametrize("wanted", [0.95, 1.0, 1e-6])
-def test_wanted_precision(wanted: float) -> None:
-    assert wanted_precision(f"precision={wanted}") == wanted
 
 
 # From Python
@@ -363,12 +268,6 @@ def test_evaluate_with_other_pairs_to_tune_on(tiny_model: Path, small_file: Path
         siamese.evaluate(model, pairs, threshold=2)
     with pytest.raises(UserError, match="labels other than 0 and 1"):
         siamese.evaluate(model, Pairs.of(["a"], ["b"], [-1]))
-
-
-def test_scores_of_training_pairs_come_with_a_warning(tiny_model: Path, small_file: Path) -> None:
-    training = read_pairs(small_file).part("train")
-    with pytest.warns(UserWarning, match=f"{len(training)} of the {len(training)} pairs were used to train"):
-        siamese.evaluate(SiameseModel.load(tiny_model), training)
 
 
 def test_pairs_without_a_duplicate_have_no_precision_at_a_recall(tiny_model: Path) -> None:

@@ -12,7 +12,6 @@ import pytest
 from files import read_csv
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import load_file, save_file
 from tiny_models import WORDS, random_model
 
 from siamese import Pairs, Prediction, SiameseModel
@@ -60,21 +59,6 @@ def test_saved_and_loaded_is_the_same_model(model: SiameseModel, folder: Path) -
     first, second = ["how old are you ?", "where is zzz", ""], ["what is your age ?", "the station", "age"]
     assert loaded.similarity(first, second).tolist() == model.similarity(first, second).tolist()
     assert loaded.predict(first[0], second[0]) == model.predict(first[0], second[0])
-
-
-def test_every_setting_comes_back(tmp_path: Path) -> None:
-    config = preset("course-trax-2021").replace(seed=7, epochs=3, patience=2, margin=0.1)
-    saved = random_model(config, threshold=1.0)
-    saved.save(tmp_path)
-    assert SiameseModel.load(tmp_path).config == saved.config
-    assert SiameseModel.load(tmp_path).threshold == 1.0
-
-
-def test_saving_again_replaces(model: SiameseModel, folder: Path) -> None:
-    other = random_model(words=["one", "two"], seed=2)
-    other.save(folder)
-    assert SiameseModel.load(folder).tokenizer.words == ["one", "two"]
-    assert len(list(folder.iterdir())) == 3
 
 
 @settings(max_examples=12)
@@ -125,56 +109,26 @@ def calibration_with(folder: Path, **changes: object) -> str:
     return settings_with(folder, calibration={name: value for name, value in fields.items() if value is not LEFT_OUT})
 
 
-BROKEN_SETTINGS = {
+BROKEN_SETTINGS = {  # one of each message; tests/attacks has all the ways to be wrong
     "empty": (lambda f: "", "JSONDecodeError"),
-    "cut off": (lambda f: (f / "config.json").read_text("utf-8")[:-20], "JSONDecodeError"),
-    "a list": (lambda f: "[1, 2]", "TypeError"),
-    "null": (lambda f: "null", "TypeError"),
-    "nested": (lambda f: "[" * 100_000, "RecursionError"),
     "no format": (lambda f: "{}", "KeyError: 'format'"),
-    "an old format": (
-        lambda f: settings_with(f, format=1, calibration=[6, -3]),
-        "1; this version reads format 2",
-    ),
+    "an old format": (lambda f: settings_with(f, format=1), "1; this version reads format 2"),
     "a later format": (lambda f: settings_with(f, format=4), "format 4; this version reads format 2 and 3"),
-    "text as format": (lambda f: settings_with(f, format="3"), "format '3'; this version reads format 2 and 3"),
-    "format true": (lambda f: settings_with(f, format=True), "format True; this version reads format 2 and 3"),
     "no checksums": (lambda f: settings_with(f).replace('"sha256"', '"sha255"'), "KeyError: 'sha256'"),
     "no facts": (lambda f: settings_with(f, facts=LEFT_OUT), "field 'facts' is missing"),
     "another field": (lambda f: settings_with(f, lies={}), "field 'lies' is not known"),
     "facts": (lambda f: settings_with(f, facts=3), "facts: 3: expected an object"),
-    "facts as pairs": (lambda f: settings_with(f, facts=[]), "facts: []: expected an object"),
     "a fact that is no threshold": (lambda f: settings_with(f, facts={"chosen_threshold": "x"}), "threshold 'x'"),
     "unknown field": (lambda f: config_with(f, colour="red"), "unexpected keyword argument 'colour'"),
     "text as a switch": (lambda f: config_with(f, skip="yes"), "--skip: 'yes' is not true or false"),
     "a list as goal": (lambda f: config_with(f, goal=[]), "--goal: [] is not text"),
-    "a number as a file": (lambda f: config_with(f, word_vectors=3), "--word-vectors: 3 is not text"),
     "a size of null": (lambda f: config_with(f, hidden=None), "--hidden: None is not a whole number"),
     "a factor of true": (lambda f: config_with(f, margin=True), "--margin: True is not a number"),
-    "a factor too large": (lambda f: config_with(f, learning_rate=10**400), "--learning-rate: 1000"),
     "wrong choice": (lambda f: config_with(f, tokens="letters"), "tokens: 'letters' is not one of words"),
-    "wrong type": (lambda f: config_with(f, hidden="8"), "--hidden: '8' is not a whole number"),
     "threshold above 1": (lambda f: settings_with(f, threshold=1.01), "threshold 1.01: expected a number from 0 to 1"),
-    "threshold nan": (lambda f: settings_with(f, threshold=float("nan")), "threshold nan"),
-    "threshold null": (lambda f: settings_with(f, threshold=None), "threshold None"),
-    "calibration null": (lambda f: settings_with(f, calibration=None), "TypeError"),
-    "calibration of three numbers": (lambda f: settings_with(f, calibration=[1, 2, 0.5]), "TypeError"),
-    "calibration empty": (lambda f: settings_with(f, calibration={}), "'slope', 'intercept', and 'prior'"),
     "calibration without slope": (lambda f: calibration_with(f, slope=LEFT_OUT), "'slope'"),
-    "calibration without intercept": (lambda f: calibration_with(f, intercept=LEFT_OUT), "'intercept'"),
-    "calibration without prior": (lambda f: calibration_with(f, prior=LEFT_OUT), "'prior'"),
-    "calibration with more": (lambda f: calibration_with(f, scale=1.0), "'scale'"),
-    "slope text": (lambda f: calibration_with(f, slope="steep"), "'steep'"),
-    "slope a number as text": (lambda f: calibration_with(f, slope="6"), "6"),
-    "slope true": (lambda f: calibration_with(f, slope=True), "True"),
-    "slope null": (lambda f: calibration_with(f, slope=None), "calibration None: expected a finite number"),
-    "slope too large": (lambda f: calibration_with(f, slope=10**400), ""),
     "slope nan": (lambda f: calibration_with(f, slope=float("nan")), "expected a finite number"),
-    "intercept infinite": (lambda f: calibration_with(f, intercept=float("-inf")), "expected a finite number"),
-    "prior 0": (lambda f: calibration_with(f, prior=0), "expected a share of duplicates between 0 and 1"),
     "prior 2": (lambda f: calibration_with(f, prior=2), "expected a share of duplicates between 0 and 1"),
-    "prior nan": (lambda f: calibration_with(f, prior=float("nan")), "expected a share of duplicates between 0 and 1"),
-    "prior text": (lambda f: calibration_with(f, prior="rare"), "'rare'"),
 }
 
 
@@ -190,46 +144,6 @@ def test_a_broken_config_is_named(folder: Path, case: str, seal: Callable[[Path]
     assert str(caught.value).count("config.json") == 1
 
 
-def test_a_config_that_is_no_text(folder: Path) -> None:
-    (folder / "config.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ModelError, match="config.json: .*UnicodeDecodeError"):
-        SiameseModel.load(folder)
-
-
-def test_broken_weights_are_named(folder: Path, seal: Callable[[Path], None]) -> None:
-    path = folder / "model.safetensors"
-    weights = load_file(path)
-    broken = {
-        "too few words": {**weights, "embedding.weight": weights["embedding.weight"][:-1].copy()},
-        "other size": {**weights, "lstm.weight_hh_l0": weights["lstm.weight_hh_l0"][:, :-1].copy()},
-        "one missing": {name: w for name, w in weights.items() if name != "lstm.bias_hh_l0"},
-        "one more": {**weights, "head.weight": weights["lstm.bias_hh_l0"]},
-    }
-    for case, values in broken.items():
-        save_file(values, path)
-        seal(folder)
-        with pytest.raises(ModelError, match="model.safetensors: weights .*expected"):
-            SiameseModel.load(folder)
-            pytest.fail(case)
-    for content in (b"", b"not safetensors", path.read_bytes()[:100]):
-        path.write_bytes(content)
-        seal(folder)
-        with pytest.raises(ModelError, match="model.safetensors: not a file of a model"):
-            SiameseModel.load(folder)
-
-
-def test_a_vocabulary_that_does_not_fit_is_an_error(folder: Path, seal: Callable[[Path], None]) -> None:
-    path = folder / "vocabulary.txt"
-    path.write_text("".join(f"{word}\n" for word in WORDS[:-1]), encoding="utf-8")
-    seal(folder)
-    with pytest.raises(ModelError, match="expected.*13, 8"):  # 11 words, padding and the unknown word
-        SiameseModel.load(folder)
-    path.write_bytes(b"\xff\n" * len(WORDS))
-    seal(folder)
-    with pytest.raises(ModelError, match="vocabulary.txt: .*UnicodeDecodeError"):
-        SiameseModel.load(folder)
-
-
 def test_a_folder_does_not_depend_on_where_it_lies(folder: Path, tmp_path: Path, model: SiameseModel) -> None:
     moved = shutil.move(folder, tmp_path / "moved")
     assert SiameseModel.load(moved).predict("how old", "your age") == model.predict("how old", "your age")
@@ -237,32 +151,6 @@ def test_a_folder_does_not_depend_on_where_it_lies(folder: Path, tmp_path: Path,
 
 
 # Vectors
-
-
-def test_vectors_have_length_1_or_are_0(model: SiameseModel) -> None:
-    vectors = model.encode(["how old are you ?", "zzz qqq", "", "zzz age"])
-    assert vectors.dtype == np.float32
-    assert vectors.shape == (4, 8)
-    assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 0, 0, 1], abs=1e-6)
-
-
-@given(st.lists(questions, min_size=1, max_size=20), st.randoms(use_true_random=False))
-def test_a_vector_depends_on_its_question_alone(texts: list[str], random: object) -> None:
-    model = random_model()
-    together = model.encode(texts)
-    order = np.random.default_rng(len(texts)).permutation(len(texts))
-    assert model.encode([texts[i] for i in order]) == pytest.approx(together[order], abs=1e-6)
-    for text, vector in zip(texts, together):
-        assert model.encode([text])[0] == pytest.approx(vector, abs=1e-6)
-
-
-def test_more_questions_than_run_together(tiny_model: Path, small_file: Path) -> None:
-    model, pairs = SiameseModel.load(tiny_model), read_pairs(small_file)
-    texts = [*pairs.question1, *pairs.question2, *pairs.question1]
-    assert len(texts) > 1_024
-    vectors = model.encode(texts)
-    for i in range(0, len(texts), 97):
-        assert model.encode([texts[i]])[0] == pytest.approx(vectors[i], abs=1e-6)
 
 
 def test_no_questions(model: SiameseModel, course: SiameseModel) -> None:
@@ -318,30 +206,12 @@ def test_similarity_is_symmetric_to_the_bit(pairs: list[tuple[str, str]]) -> Non
     assert forth == pytest.approx((vectors1 * vectors2).sum(1), abs=1e-6)
 
 
-@given(questions, questions)
-def test_a_question_is_its_own_duplicate(text: str, other: str) -> None:
-    model = random_model()
-    expected = 1.0 if set(text.split()) & set(WORDS) else 0.0
-    assert model.predict(text, text).similarity == expected
-    assert model.similarity([text, other], [text, text])[0] == expected
-
-
 def test_with_buckets_an_unknown_word_is_like_itself_and_unlike_others() -> None:
     model = random_model(Config(buckets=64))
     assert model.similarity(["how old is zzz"], ["how old is zzz"]).tolist() == [1]
     assert model.similarity(["how old is zzz"], ["how old is qqq"])[0] < 0.99
     assert model.similarity(["zzz", "zzz"], ["zzz", "how"]).tolist() == [0, 0]  # nothing of it is known
     assert random_model(Config(buckets=0)).similarity(["how old is zzz"], ["how old is qqq"]).tolist() == [1]
-
-
-def test_a_question_without_a_known_word_is_no_duplicate_of_anything(model: SiameseModel) -> None:
-    others = ["", " \n", "zzz", "zzz qqq zzz", "how old are you ?"]
-    for text in others[:-1]:
-        for other in others:
-            for pair in ((text, other), (other, text)):
-                said = model.predict(*pair, threshold=0)
-                assert said.similarity == 0.0
-                assert not said.is_duplicate, pair
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.25, 0.7, 1.0])
@@ -360,13 +230,6 @@ def test_a_threshold_outside_0_to_1_is_refused(model: SiameseModel, threshold: f
     with pytest.raises(UserError, match="threshold .*: expected a number from 0 to 1"):
         write_predictions(model, Pairs.of(["a"], ["b"], [-1]), tmp_path / "out.csv", threshold)
     assert not list(tmp_path.iterdir())
-
-
-def test_probability_by_hand(model: SiameseModel) -> None:
-    # sigmoid(6 · 0.5 − 3) = sigmoid(0) = 1/2; sigmoid(6 · 1 − 3) = 1 / (1 + e⁻³)
-    assert model.probability(np.array([0.5, 1.0])) == pytest.approx([0.5, 1 / (1 + np.exp(-3))])
-    # odds 1 and e³ where 4 pairs in 10 are duplicates; 1 in 10: times (1/9) / (4/6) = 1/6
-    assert model.probability(np.array([0.5, 1.0]), 0.1) == pytest.approx([1 / 7, np.exp(3) / (np.exp(3) + 6)])
 
 
 def test_a_prior_restates_probability_and_threshold(model: SiameseModel) -> None:
@@ -388,26 +251,6 @@ def test_a_prior_where_more_similar_means_less_likely(model: SiameseModel) -> No
     odd = dataclasses.replace(model, calibration=Calibration(-6.0, 3.0, 0.5), threshold=0.4)
     assert odd.threshold_for(prior=0.01) == 0.4  # there is no crossing; its own stays
     assert float(odd.probability(0.5, 0.01)) == pytest.approx(0.01)
-
-
-@pytest.mark.parametrize("slope", [6.0, -6.0])
-@pytest.mark.parametrize("threshold", [None, 0.5])
-def test_a_prior_that_is_no_share_is_refused(
-    model: SiameseModel, threshold: float | None, slope: float, tmp_path: Path
-) -> None:
-    model = dataclasses.replace(model, calibration=Calibration(slope, -3.0, 0.5))
-    for prior in (0, 1, 2, float("nan"), "0.5"):
-        with pytest.raises(UserError, match="prior .*: expected a share of duplicates between 0 and 1"):
-            model.predict("a", "b", threshold, prior)
-        with pytest.raises(UserError, match="prior .*: expected a share of duplicates between 0 and 1"):
-            write_predictions(model, Pairs.of(["a"], ["b"], [-1]), tmp_path / "out.csv", threshold, prior)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_trained_model_finds_the_similar_more_probable(tiny_model: Path) -> None:
-    model = SiameseModel.load(tiny_model)
-    found = model.probability(np.linspace(-1, 1, 50))
-    assert np.all(np.diff(found) > 0)
 
 
 def test_embedding_similarity_by_hand() -> None:

@@ -67,9 +67,11 @@ def same_pairs(a: Pairs, b: Pairs) -> bool:
 # Formats
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".TSV", ".ndjson"])
 def test_every_format_gives_the_same_pairs(tmp_path: Path, suffix: str) -> None:
-    pairs = read_pairs(write(tmp_path / f"pairs{suffix}", ROWS))
+    path = tmp_path / f"pairs{suffix}"
+    write(path.with_suffix({".ndjson": ".jsonl"}.get(suffix, suffix.lower())), ROWS).rename(path)
+    pairs = read_pairs(path)
     assert rows_of(pairs) == ROWS
     assert (len(pairs), pairs.rows, pairs.duplicates, pairs.skipped, pairs.faults) == (5, 5, 2, 0, [])
     assert pairs.unseen is None and pairs.split is None
@@ -86,14 +88,6 @@ def test_whatever_a_question_holds_comes_back(
 ) -> None:
     path = write(tmp_path_factory.mktemp("pairs") / f"pairs{suffix}", [*rows, ("a", "b", 1)])
     assert rows_of(read_pairs(path, need=())) == [*rows, ("a", "b", 1)]
-
-
-def test_upper_case_ending(tmp_path: Path) -> None:
-    assert rows_of(read_pairs(write(tmp_path / "p.tsv", ROWS).rename(tmp_path / "P.TSV"))) == ROWS
-
-
-def test_ndjson_is_json_lines(tmp_path: Path) -> None:
-    assert rows_of(read_pairs(write(tmp_path / "p.jsonl", ROWS).rename(tmp_path / "p.ndjson"))) == ROWS
 
 
 @pytest.mark.parametrize(
@@ -119,21 +113,8 @@ def test_forms_of_csv(tmp_path: Path, content: str) -> None:
 
 def test_json_lines_with_bom_crlf_and_blank_lines(tmp_path: Path) -> None:
     lines = [json.dumps(dict(zip(HEADER, row))) for row in ROWS]
+    lines[1] = json.dumps(dict(reversed(list(zip(HEADER, ROWS[1])))))  # each may order its keys as it likes
     assert rows_of(read_pairs(put(tmp_path / "p.jsonl", "\ufeff" + "\r\n\r\n".join(lines)))) == ROWS
-
-
-def test_json_lines_may_order_their_keys_as_they_like(tmp_path: Path) -> None:
-    lines = [dict(zip(HEADER, ("a", "b", 0))), dict(zip(HEADER[::-1], (1, "d", "c")))]
-    assert rows_of(read_pairs(put(tmp_path / "p.jsonl", "\n".join(map(json.dumps, lines))))) == [
-        ("a", "b", 0),
-        ("c", "d", 1),
-    ]
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_extra_columns_are_ignored(tmp_path: Path, suffix: str) -> None:
-    rows = [(i, *row, f"note {i}, more") for i, row in enumerate(ROWS)]
-    assert rows_of(read_pairs(write(tmp_path / f"p{suffix}", rows, ("id", *HEADER, "note")))) == ROWS
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -157,17 +138,14 @@ def test_unseen_and_split_are_kept(tmp_path: Path, suffix: str) -> None:
     assert pairs.part("nothing") is None and read_pairs(write(tmp_path / "q.csv", ROWS)).part("train") is None
 
 
-def test_a_faulty_row_shifts_no_other_column(tmp_path: Path) -> None:
-    rows = [("a", "b", 0, 1, "train"), ("c", "d", 2, 0, "test"), ("e", "f", 1, 0, "validation")]
-    pairs = read_pairs(write(tmp_path / "p.csv", rows, (*HEADER, "unseen", "split")))
-    assert pairs.unseen.tolist() == [True, False] and pairs.split.tolist() == ["train", "validation"]
-
-
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_ids_are_kept_as_text(tmp_path: Path, suffix: str) -> None:
-    # one row is faulty: the names of the others stay theirs
+    # one row is faulty: the names and parts of the others stay theirs
+    parts = ("train", "test", "validation", "train")
     rows = [("a", "b", 0, "x7"), ("c", "d", 2, "x8"), ("e", "f", 1, "x9"), ("g", "h", 1, "x10")]
-    pairs = read_pairs(write(tmp_path / f"p{suffix}", rows, (*HEADER, "id")))
+    rows = [(*row, i % 2, part) for i, (row, part) in enumerate(zip(rows, parts))]
+    pairs = read_pairs(write(tmp_path / f"p{suffix}", rows, (*HEADER, "id", "unseen", "split")))
+    assert pairs.unseen.tolist() == [False, False, True] and pairs.split.tolist() == ["train", "validation", "train"]
     assert list(pairs.id) == ["x7", "x9", "x10"] and list(pairs.question2) == ["b", "f", "h"]
     assert list(pairs.take(np.array([2, 0])).id) == ["x10", "x7"]
     assert read_pairs(write(tmp_path / "q.csv", ROWS)).id is None
@@ -236,17 +214,11 @@ def test_without_labels(tmp_path: Path) -> None:
     [
         ("a,b,2", "is_duplicate is '2', expected 0 or 1"),
         ("a,b,", "is_duplicate is '', expected 0 or 1"),
-        ("a,b,yes", "is_duplicate is 'yes', expected 0 or 1"),
-        ("a,b,-1", "is_duplicate is '-1', expected 0 or 1"),
         ("a,b,0.5", "is_duplicate is '0.5', expected 0 or 1"),
         (",b,1", "question1 is missing or empty"),
         ("a,,1", "question2 is missing or empty"),
-        ('a,"",1', "question2 is missing or empty"),
         ('a," \t ",1', "question2 is missing or empty"),
-        ('"\n",b,1', "question1 is missing or empty"),
         ("a,b", "2 fields, expected 3"),
-        ("a", "1 fields, expected 3"),
-        ("a,b,1,x", "4 fields, expected 3"),
         ("a,b,1,", "4 fields, expected 3"),
     ],
 )
@@ -264,17 +236,12 @@ def test_faulty_row_of_csv(tmp_path: Path, row: str, reason: str) -> None:
         ('{"question2": "b", "is_duplicate": 1}', "question1 is missing or empty"),
         ('{"question1": "a", "question2": " ", "is_duplicate": 1}', "question2 is missing or empty"),
         ('{"question1": "a", "question2": 5, "is_duplicate": 1}', "question2 is no text"),
-        ('{"question1": ["a"], "question2": "b", "is_duplicate": 1}', "question1 is no text"),
         ('{"question1": "a", "question2": "b", "is_duplicate": 2}', "is_duplicate is 2, expected 0 or 1"),
-        ('{"question1": "a", "question2": "b", "is_duplicate": null}', "is_duplicate is None, expected 0 or 1"),
         ('{"question1": "a", "question2": "b", "is_duplicate": [1]}', "is_duplicate is [1], expected 0 or 1"),
         ('{"question1": "a", "question2": "b", "is_duplicate": NaN}', "is_duplicate is nan, expected 0 or 1"),
-        ('{"question1": "a", "question2": "b"}', "is_duplicate is None, expected 0 or 1"),
         ('{"question1": "a", ', "not JSON"),
-        ("question1,question2", "not JSON"),
         ("[" * 100_000, "not JSON"),
         ('["a", "b", 1]', "not a JSON object"),
-        ("1", "not a JSON object"),
     ],
 )
 def test_faulty_row_of_json_lines(tmp_path: Path, row: str, reason: str) -> None:
@@ -290,7 +257,6 @@ def test_faulty_row_of_json_lines(tmp_path: Path, row: str, reason: str) -> None
     ("row", "reason"),
     [
         ((None, "b", 1), "question1 is missing or empty"),
-        (("a", "", 1), "question2 is missing or empty"),
         (("a", "b", 2), "is_duplicate is 2"),
         (("a", "b", None), "is_duplicate is None"),
     ],
@@ -305,12 +271,10 @@ def test_faulty_row_of_parquet(tmp_path: Path, row: tuple, reason: str) -> None:
 STRAY = {
     # rows after the header, the line number of the one faulty row
     "runs to the end": (['a,"b,0', "c,d,1", "e,f,0"], 2),
-    "in the first field": (['"a,b,0', "c,d,1", "e,f,0"], 2),
     "in the last field": (["c,d,1", 'a,b,"0', "e,f,0", "g,h,1"], 3),
     "in the last row": (["c,d,1", "e,f,0", 'a,"b,0'], 4),
     "a quoted field follows": (["c,d,1", 'a,"b,0', '"e, e",f,0', "g,h,1"], 3),
     "the right number of fields follows": (["c,d,1", '"a,b,0', "e,f,0", '"g",h,1', "i,j,0"], 3),
-    "the last field, then a quoted one": (["c,d,1", 'a,b,"0', 'e,f,"0"', "g,h,1"], 3),
     "many rows follow": (['a,"b,0', *(f"question {i},another {i},{i % 2}" for i in range(8_000))], 2),
 }
 
@@ -324,13 +288,6 @@ def test_a_stray_quote_costs_its_own_line_only(tmp_path: Path, case: str) -> Non
     assert rows_of(pairs) == [(q1, q2, int(label)) for q1, q2, label in expected]
     assert (pairs.rows, pairs.skipped) == (len(lines), 1)
     assert pairs.faults[0].startswith(f"{path}, line {faulty}: ")
-
-
-def test_a_stray_quote_in_a_last_column_of_text(tmp_path: Path) -> None:
-    content = 'is_duplicate,question1,question2\n1,a,b\n0,c,"d\n1,e,f\n0,g,h\n'
-    pairs = read_pairs(put(tmp_path / "p.csv", content))
-    assert rows_of(pairs) == [("a", "b", 1), ("e", "f", 1), ("g", "h", 0)]
-    assert pairs.skipped == 1 and "line 3" in pairs.faults[0]
 
 
 def test_a_field_beyond_the_limit_costs_its_own_line_only(tmp_path: Path) -> None:
@@ -354,16 +311,6 @@ def test_line_numbers_after_fields_of_several_lines(tmp_path: Path, newline: str
     assert [fault.split(": ")[0] for fault in pairs.faults] == [f"{path}, line 6", f"{path}, line 9"]
 
 
-def test_label_2_in_one_row_of_a_thousand(tmp_path: Path) -> None:
-    rows = [(f"a {i}", f"b {i}", i % 2) for i in range(1_000)]
-    rows[700] = ("a", "b", 2)
-    path = write(tmp_path / "p.csv", rows)
-    pairs = read_pairs(path)
-    assert (len(pairs), pairs.rows, pairs.skipped) == (999, 1_000, 1)
-    # row 0 stands on line 2
-    assert pairs.faults == [f"{path}, line 702: is_duplicate is '2', expected 0 or 1"]
-
-
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("rows", [1, 2, 3, 1_000])
 def test_label_2_in_every_row(tmp_path: Path, suffix: str, rows: int) -> None:
@@ -383,12 +330,9 @@ def test_label_2_in_every_row(tmp_path: Path, suffix: str, rows: int) -> None:
     [
         (10, 2, True),
         (10, 3, False),
-        (200, 2, True),
         (299, 3, False),  # 1 % is 2.99
         (300, 3, True),
         (300, 4, False),
-        (1_000, 10, True),
-        (1_000, 11, False),
     ],
 )
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
@@ -409,7 +353,6 @@ def test_the_limit_is_two_or_one_percent(tmp_path: Path, suffix: str, rows: int,
 
 UNUSABLE = {
     "empty.csv": (b"", "empty; expected columns question1, question2, is_duplicate"),
-    "empty.jsonl": (b"", "empty; expected columns"),
     "bom.csv": (b"\xef\xbb\xbf", "empty; expected columns"),
     "blank.csv": (b"\n\n \r\n", "line 1: no column|empty"),
     "header.csv": (b"question1,question2,is_duplicate\n", "0 rows and no usable"),
@@ -418,20 +361,15 @@ UNUSABLE = {
     "label.csv": (b"question1,question2\na,b\n", "line 1: no column 'is_duplicate'.*--label"),
     "quote.csv": (b'"question1,question2,is_duplicate\na,b,1\n', "line 1: "),
     "binary.csv": (bytes(range(256)) * 8, "line 2: not UTF-8 text.*csv, .tsv, .jsonl or .parquet file in UTF-8"),
-    "zeros.csv": (bytes(1_000), "line 1: no column"),
     "latin.csv": ("question1,question2,is_duplicate\na,b,1\ncafé,b,0\n".encode("latin-1"), "line 3: not UTF-8"),
     "latin.jsonl": ('{"question1": "café"}\n'.encode("latin-1"), "line 1: not UTF-8.*in UTF-8"),
     "utf16.tsv": ("question1\tquestion2\tis_duplicate\n".encode("utf-16"), "line 1: not UTF-8"),
-    "cut.csv": ("question1,question2,is_duplicate\na,b,1\nà".encode()[:-1], "line 3: not UTF-8"),
     "late.csv": (b"question1,question2,is_duplicate\n" + b"a,b,1\n" * 50_000 + b"\xff,b,0\n", "line 50002: not UTF-8"),
     "array.jsonl": (b'[{"question1": "a"}]\n', "line 1: not a JSON object; expected one JSON object a line"),
-    "text.jsonl": (b"question1,question2\n", "line 1: not JSON"),
     "keys.jsonl": (b'{"q1": "a"}\n', "no column 'question1', 'question2', 'is_duplicate'; it has 'q1'"),
     "text.parquet": (b"question1,question2,is_duplicate\na,b,1\n", "not a Parquet file"),
     "empty.parquet": (b"", "not a Parquet file"),
-    "magic.parquet": (b"PAR1" + bytes(100) + b"PAR1", "not a Parquet file"),
     "pairs.xlsx": (b"PK", "cannot tell the format from '.xlsx'; expected .csv, .tsv, .jsonl or .parquet"),
-    "pairs": (b"question1,question2,is_duplicate\n", "cannot tell the format from ''; expected .csv"),
     "one-label.csv": (b"question1,question2,is_duplicate\na,b,1\nc,d,1\n", r"2 rows and no usable .*\(label 0\)"),
     "no-label-1.csv": (b"question1,question2,is_duplicate\na,b,0\nc,d,2\n", r"2 rows and no usable .*\(label 1\)"),
 }
@@ -445,13 +383,6 @@ def test_unusable_file(tmp_path: Path, name: str) -> None:
         read_pairs(path)
     assert str(caught.value).startswith(str(path))
     assert len(str(caught.value)) < 1_500
-
-
-def test_parquet_without_rows_or_with_another_column(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="0 rows and no usable"):
-        read_pairs(write(tmp_path / "none.parquet", []))
-    with pytest.raises(DataError, match="no column 'is_duplicate'; it has 'question1', 'question2', 'same'"):
-        read_pairs(write(tmp_path / "other.parquet", ROWS, ("question1", "question2", "same")))
 
 
 def test_a_damaged_page_of_parquet(tmp_path: Path) -> None:
@@ -485,15 +416,6 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
     path.mkdir()
     with pytest.raises(DataError, match="a folder, expected a .csv"):
         read_pairs(path)
-
-
-def test_needed_labels(tmp_path: Path) -> None:
-    ones, zeros = write(tmp_path / "1.csv", [("a", "b", 1)]), write(tmp_path / "0.csv", [("a", "b", 0)])
-    assert rows_of(read_pairs(ones, need=(1,))) == [("a", "b", 1)]
-    assert rows_of(read_pairs(zeros, need=(0,))) == [("a", "b", 0)]
-    for path, need in ((ones, (0,)), (zeros, (1,)), (ones, (0, 1)), (zeros, (0, 1))):
-        with pytest.raises(DataError, match="1 rows and no usable"):
-            read_pairs(path, need=need)
 
 
 # Groups
@@ -535,11 +457,6 @@ def test_file_of_questions_and_groups(tmp_path: Path, suffix: str) -> None:
     assert same_pairs(read_pairs(other, Columns(question="text", group="intent")), pairs)
 
 
-def test_groups_may_be_numbers(tmp_path: Path) -> None:
-    rows = [(f"q{i}", i // 2) for i in range(16)]
-    assert read_pairs(write(tmp_path / "p.jsonl", rows, ("question", "group"))).duplicates == 8
-
-
 def test_faulty_rows_of_a_file_of_groups_are_reported(tmp_path: Path) -> None:
     rows = [(f"q{i}", i // 10) for i in range(300)]
     rows[3], rows[50] = (" ", 1), ("x", "")
@@ -551,13 +468,6 @@ def test_faulty_rows_of_a_file_of_groups_are_reported(tmp_path: Path) -> None:
         f"{path}, line 5: question is missing or empty",
         f"{path}, line 52: group is missing or empty",
     ]
-
-
-def test_too_many_faulty_rows_in_a_file_of_groups(tmp_path: Path) -> None:
-    rows = [("", 1), ("", 2), ("", 3), *((f"q{i}", i // 2) for i in range(20))]
-    with pytest.raises(DataError, match="3 of 23 rows are faulty") as caught:
-        read_pairs(write(tmp_path / "p.csv", rows, ("question", "group")))
-    assert "line 2: question is missing" in str(caught.value)
 
 
 def test_all_pairs_of_a_small_group() -> None:
@@ -695,19 +605,6 @@ def test_course_split_has_the_published_sizes(course: dict[str, Any]) -> None:
     assert np.array_equal(training, np.sort(training))
 
 
-def test_course_split_in_numbers() -> None:
-    # 111,486 duplicates: int(0.8 · 111,486) = int(89,188.8) = 89,188, and 22,298 are left.
-    # 188,514 others: int(0.8 · 188,514) = int(150,811.2) = 150,811, and 37,703 are left.
-    labels = np.repeat([1, 0, 1, 0], [111_486, 188_514, 3_858, 6_382])
-    training, validation, testing = course_split(labels)
-    assert len(labels) == 310_240
-    assert [np.bincount(labels[part]).tolist() for part in (training, validation, testing)] == [
-        [150_811, 89_188],
-        [37_703, 22_298],
-        [6_382, 3_858],
-    ]
-
-
 def test_course_split_of_a_file_that_is_too_short() -> None:
     with pytest.raises(DataError, match="needs 310,240 rows, the file has 310,239"):
         course_split(np.zeros(310_239, np.int8))
@@ -789,17 +686,6 @@ def test_clusters_are_those_of_union_find(
     found = [(naive.find(q1), naive.find(q2)) for q1, q2, _ in others]
     assert clusters.linked(pairs).tolist() == [a is not None and a == b for a, b in found]
     assert clusters.unseen(pairs).tolist() == [a is None and b is None for a, b in found]
-
-
-def test_clusters_in_numbers() -> None:
-    # a - b - c by two duplicates; d only in a non-duplicate; e - f apart.
-    clusters = Clusters(Pairs.of(["a", "b", "d", "e"], ["B!", "c", "a", "f"], [1, 1, 0, 1]))
-    a, b, c, d, e, f, g = clusters.of(["a", "b", "c", "d", "e", "f", "g"])
-    assert a == b == c and e == f and g == -1
-    assert len({a, d, e}) == 3
-    pairs = Pairs.of(["a", "a", "x", "x", "e"], ["c", "d", "a", "y", "a"], [0] * 5)
-    assert clusters.linked(pairs).tolist() == [True, False, False, False, False]
-    assert clusters.unseen(pairs).tolist() == [False, False, False, True, False]
 
 
 # Quora

@@ -169,23 +169,50 @@ def fails(url: str, folder: Path, sha256: str = SHA256) -> str:
     return what
 
 
-def test_clean_download_into_a_new_folder(server: Server, tmp_path: Path) -> None:
-    get(server.url, tmp_path / "data" / "quora")
-    assert server.ranges == [None]
-    assert server.sent == SIZE
+PART = f"{NAME}.part"
+REST = CONTENT[HALF:]
+WHERE = f"bytes {HALF}-{SIZE - 1}/{SIZE}"
+MOVED = says(302, Location="/elsewhere")
+FROM_HALF = f"bytes={HALF}-"
+# What is in the folder, what the server answers, and which ranges it is asked for.
+GOES_WELL: dict[str, tuple[dict[str, bytes], list[Answer], list[str | None]]] = {
+    "an empty folder": ({}, [serves()], [None]),
+    "a good file": ({NAME: CONTENT}, [], []),
+    "a file that is cut off": ({NAME: CONTENT[:-1]}, [serves()], [None]),
+    "a file with another byte": ({NAME: CONTENT[:-1] + b"?"}, [serves()], [None]),
+    "a part of a byte": ({PART: CONTENT[:1]}, [serves()], ["bytes=1-"]),
+    "a part but for a byte": ({PART: CONTENT[:-1]}, [serves()], [f"bytes={SIZE - 1}-"]),
+    "a part that is whole": ({PART: CONTENT}, [], []),
+    "no ranges": ({}, [serves(until=HALF), serves(ranges=False)], [None, FROM_HALF]),
+    "a redirect": ({}, [MOVED, serves(until=HALF), MOVED, serves()], [None, None, FROM_HALF, FROM_HALF]),
+    "more bytes than promised": ({}, [serves(end=lambda handler: handler.body(PAGE))], [None]),
+    "more bytes without end": ({}, [serves(end=pours)], [None]),
+    "a range refused": ({PART: REST}, [says(416, Content_Range=f"bytes */{HALF}"), serves()], [FROM_HALF, None]),
+    "a range of which nothing is said": ({PART: REST}, [says(206, REST), serves()], [FROM_HALF, None]),
+    "a range of another": (
+        {PART: REST},
+        [says(206, REST, Content_Range=WHERE + "0"), serves()],
+        [FROM_HALF, None],
+    ),
+    "a range in gzip": (
+        {PART: REST},
+        [says(206, gzip.compress(REST), Content_Encoding="gzip", Content_Range=WHERE), serves()],
+        [FROM_HALF, None],
+    ),
+}
 
 
-def test_a_good_file_makes_no_request(server: Server, tmp_path: Path) -> None:
-    (tmp_path / NAME).write_bytes(CONTENT)
-    get(server.url, tmp_path)
-    assert server.ranges == []
-
-
-@pytest.mark.parametrize("bad", [CONTENT[:-1], CONTENT[:-1] + b"?"])
-def test_a_bad_file_is_replaced(server: Server, tmp_path: Path, bad: bytes) -> None:
-    (tmp_path / NAME).write_bytes(bad)
-    get(server.url, tmp_path)
-    assert server.ranges == [None]
+@pytest.mark.parametrize("case", GOES_WELL)
+def test_what_is_asked_for(server: Server, tmp_path: Path, case: str) -> None:
+    beforehand, answers, ranges = GOES_WELL[case]
+    server.answers = list(answers)
+    folder = tmp_path / "data" / "quora"
+    if beforehand:
+        folder.mkdir(parents=True)
+    for name, content in beforehand.items():
+        (folder / name).write_bytes(content)
+    get(server.url, folder)
+    assert server.ranges == ranges
 
 
 def test_a_bad_file_is_not_used_without_the_server(server: Server, tmp_path: Path) -> None:
@@ -207,20 +234,6 @@ def test_progress_counts_to_the_size(server: Server, tmp_path: Path, part: Path)
 
 
 # Resuming
-
-
-@pytest.mark.parametrize("have", [1, SIZE - 1])
-def test_a_part_of_an_earlier_call_is_resumed(server: Server, tmp_path: Path, part: Path, have: int) -> None:
-    part.write_bytes(CONTENT[:have])
-    get(server.url, tmp_path)
-    assert server.ranges == [f"bytes={have}-"]
-    assert server.sent == SIZE - have
-
-
-def test_a_finished_part_needs_no_request(server: Server, tmp_path: Path, part: Path) -> None:
-    part.write_bytes(CONTENT)
-    get(server.url, tmp_path)
-    assert server.ranges == []
 
 
 def test_twenty_drops_at_random_points(server: Server, tmp_path: Path) -> None:
@@ -270,32 +283,6 @@ def test_a_connection_that_always_drops_keeps_the_part(server: Server, tmp_path:
     server.answers = [serves()]
     get(server.url, tmp_path)
     assert server.sent == SIZE
-
-
-def test_a_server_that_ignores_ranges_starts_over(server: Server, tmp_path: Path) -> None:
-    server.answers = [serves(until=HALF), serves(ranges=False)]
-    get(server.url, tmp_path)
-    assert server.ranges == [None, f"bytes={HALF}-"]
-    assert server.sent == HALF + SIZE
-
-
-REST = CONTENT[HALF:]
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        says(416, Content_Range=f"bytes */{HALF}"),
-        says(206, REST, Content_Length=HALF),
-        says(206, REST, Content_Length=HALF, Content_Range=f"bytes {HALF}-{SIZE - 1}/{SIZE + 1}"),
-        says(206, gzip.compress(REST), Content_Encoding="gzip", Content_Range=f"bytes {HALF}-{SIZE - 1}/{SIZE}"),
-    ],
-)
-def test_a_wrong_range_is_not_used(server: Server, tmp_path: Path, part: Path, wrong: Answer) -> None:
-    part.write_bytes(CONTENT[:HALF])
-    server.answers = [wrong, serves()]
-    get(server.url, tmp_path)
-    assert server.ranges == [f"bytes={HALF}-", None]
 
 
 def test_a_file_that_changed_between_two_parts(server: Server, tmp_path: Path, part: Path) -> None:
@@ -440,12 +427,6 @@ def test_a_wrong_answer_leaves_the_part_alone(
     assert server.ranges[-1] == f"bytes={HALF}-"
 
 
-@pytest.mark.parametrize("end", [lambda handler: handler.body(PAGE), pours])
-def test_more_bytes_than_promised_are_not_written(server: Server, tmp_path: Path, end: Answer) -> None:
-    server.answers = [serves(end=end)]
-    get(server.url, tmp_path)
-
-
 def test_a_part_that_never_ends_is_not_written(server: Server, tmp_path: Path, part: Path) -> None:
     def endless(handler: Handler) -> None:
         handler.head(206, Content_Range=f"bytes {HALF}-{SIZE - 1}/{SIZE}")  # and no length
@@ -493,21 +474,6 @@ def test_three_errors_are_survived(
     get(server.url, tmp_path)
     assert time.monotonic() - start > 3 * 0.05
     assert len(server.ranges) == 4
-
-
-def test_four_errors_are_not(server: Server, tmp_path: Path, part: Path) -> None:
-    server.answers = [says(500)]
-    assert "the server answered HTTP Error 500: Internal Server Error" in fails(server.url, tmp_path)
-    assert len(server.ranges) == 4
-    assert not part.exists()
-
-
-def test_a_redirect_is_followed_with_its_range(server: Server, tmp_path: Path) -> None:
-    moved = says(302, Location="/elsewhere")
-    server.answers = [moved, serves(until=HALF), moved, serves()]
-    get(server.url, tmp_path)
-    assert server.ranges == [None, None, f"bytes={HALF}-", f"bytes={HALF}-"]
-    assert server.sent == SIZE
 
 
 def test_a_slow_drip_is_waited_for(server: Server, tmp_path: Path) -> None:

@@ -185,36 +185,6 @@ def encoder_in_float64(model: SiameseModel, tokens: Tokens) -> np.ndarray:
     return np.array(vectors)
 
 
-def similarities(model: SiameseModel, pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
-    """By numpy and by torch."""
-    found = [model.similarity(pairs.question1, pairs.question2)]  # torch, as it is loaded
-    with monkeypatch.context() as patch:
-        patch.setattr(lstm_numpy, "encode_torch", lstm_numpy.encode)
-        found.append(model.similarity(pairs.question1, pairs.question2))
-    return found
-
-
-def test_verdicts_agree_but_at_the_threshold(
-    shared: Path, small_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pairs = read_pairs(shared / "quora" / "test.csv")
-    assert len(pairs) == 10_240
-    for name, model in (
-        ("pretrained", SiameseModel.pretrained()),
-        ("float32, data/", trained(Config(epochs=1, embedding=32, hidden=32), small_file)),
-    ):
-        by_torch, by_numpy = similarities(model, pairs, monkeypatch)
-        assert not np.array_equal(by_torch, by_numpy)  # two ways indeed
-        for threshold in (model.threshold, 0.1, 0.3, 0.5, 0.7, 0.9):
-            near = np.abs(by_numpy - threshold) <= 1e-5
-            differ = (by_numpy > threshold) != (by_torch > threshold)
-            with capsys.disabled():
-                print(f"\n{name}, threshold {threshold:.3f}: {near.sum()} of {len(pairs)} pairs within 1e-5, "
-                      f"{differ.sum()} verdicts differ", end="")  # fmt: skip
-            assert not (differ & ~near).any()
-        assert np.abs(by_torch - by_numpy).max() < 1e-5
-
-
 # Saved and loaded; another process
 
 
@@ -260,13 +230,6 @@ def test_a_question_is_its_own_duplicate(
         text = f"{before} {word} {after}"
         said = model.predict(text, text, threshold, prior)
         assert (said.is_duplicate, said.similarity) == (True, 1.0)
-
-
-def test_a_threshold_of_1_is_never_reached(models: dict[str, SiameseModel]) -> None:
-    # "Above the threshold" is the rule: whoever gives 1 asks that nothing be a duplicate.
-    model = models["best"]
-    word = model.tokenizer.words[0]
-    assert not model.predict(word, word, threshold=1.0).is_duplicate
 
 
 @pytest.mark.parametrize("goal", ["probability", "accuracy", "f1", "precision=0.01"])

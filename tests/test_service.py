@@ -193,7 +193,7 @@ def test_nobody_writes_where_there_is_no_token(memory: Path, method: str, path: 
         (b'{"question1": "a", "question2": "b", "threshold": -Infinity}', 400, "-Infinity is no number"),
         (b'{"question1": "a", "question2": "b", "threshold": 1e999}', 422, "finite number"),
         (b'{"question1": "a", "question2": "b", "threshold": ' + b"9" * 5_000 + b"}", 400, "a number of 5000 digits"),
-        (b'{"question1": "a", "question1": "b", "question2": "c"}', 400, "a name twice"),
+        (b'{"question1": "a", "question1": "b", "question2": "c"}', 400, "a field twice"),
         (b"[" * 100_000, 400, "nested too deeply"),
         (b'{"a":' * 100_000, 400, "nested too deeply"),
         (b"{", 400, "no JSON"),

@@ -96,17 +96,6 @@ def test_agrees_with_plain_loops(skip: bool, first_word: int) -> None:
         torch.testing.assert_close(ours[name], gradient, rtol=1e-9, atol=1e-9)
 
 
-def test_hidden_size_may_differ_from_the_embedding() -> None:
-    tower, tokens = small_tower(skip=False, hidden=7), questions(20)
-    torch.testing.assert_close(run(tower, tokens), PlainTower(tower)(tokens), rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("number", [1, QUESTIONS_AT_A_TIME - 1, QUESTIONS_AT_A_TIME, QUESTIONS_AT_A_TIME + 1])
-def test_chunks(number: int) -> None:
-    tower, tokens = small_tower(), questions(number)
-    torch.testing.assert_close(run(tower, tokens), PlainTower(tower)(tokens), rtol=0, atol=1e-12)
-
-
 @pytest.mark.parametrize("padding", ["power-of-two", "longest"])
 def test_course_presets_average_the_padding(padding: str) -> None:
     tower, tokens = small_tower(skip=False, first_word=0), questions(9)
@@ -117,36 +106,6 @@ def test_course_presets_average_the_padding(padding: str) -> None:
     assert torch.allclose(found.norm(dim=1), torch.ones(9).double())  # a question of padding alone as well
 
 
-# What a vector depends on
-
-
-def test_vector_does_not_depend_on_the_others_or_their_order() -> None:
-    tower, tokens = small_tower(), questions(QUESTIONS_AT_A_TIME + 30)
-    together = run(tower, tokens)
-    alone = torch.cat([run(tower, tokens.take(np.array([i]))) for i in range(len(tokens))])
-    torch.testing.assert_close(together, alone, rtol=0, atol=1e-12)
-    order = np.random.default_rng(2).permutation(len(tokens))
-    torch.testing.assert_close(run(tower, tokens.take(order)), together[order], rtol=0, atol=1e-12)
-
-
-def test_gradient_does_not_reach_across_questions() -> None:
-    """A word's vector has no gradient from questions without it, however short the question beside a long one."""
-    tower = small_tower()
-    vectors = run(tower, Tokens.of([[2, 3], [4, 5, 6, 7, 8, 9]]))
-    (vectors[0] * torch.arange(5.0)).sum().backward()
-    assert tower.embedding.weight.grad is not None
-    touched = tower.embedding.weight.grad.abs().sum(1) > 0
-    assert touched.nonzero().flatten().tolist() == [2, 3]
-
-
-def test_rows_have_length_one_or_zero() -> None:
-    tokens = questions(300)
-    known = [bool((tokens[i] >= 2).any()) for i in range(300)]
-    lengths = run(small_tower(), tokens).norm(dim=1)
-    assert 0 < known.count(False) < 300
-    torch.testing.assert_close(lengths, torch.tensor(known).double(), rtol=0, atol=1e-12)
-
-
 def test_no_known_word_is_the_zero_vector() -> None:
     tower = small_tower()
     vectors = run(tower, Tokens.of([[], [1], [0, 1, 1], [1, 2]]))
@@ -154,11 +113,6 @@ def test_no_known_word_is_the_zero_vector() -> None:
     assert not run(tower, Tokens.of([[], []])).any()  # nothing but empty questions
     for gradient in gradients(tower, run(tower, Tokens.of([[], [1], [2, 3]]))).values():
         assert torch.isfinite(gradient).all()
-
-
-def test_first_word_0_knows_every_id() -> None:
-    vectors = run(small_tower(first_word=0), Tokens.of([[], [1], [0, 0]]))
-    assert not vectors[0].any() and vectors[1].any() and vectors[2].any()
 
 
 # The numpy twin
@@ -183,31 +137,6 @@ def test_numpy_gives_the_towers_vectors(skip: bool, first_word: int, number: int
     if number:
         with torch.no_grad():
             np.testing.assert_allclose(vectors, run(tower, tokens).numpy(), rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("initial", ["torch", "trax", "keras"])
-def test_numpy_gives_the_towers_vectors_at_full_size(initial: str) -> None:
-    torch.manual_seed(1)
-    tower, tokens = Tower(500, initial=initial), questions(200, longest=40, vocabulary=500)
-    vectors = lstm_numpy.encode(arrays(tower), tokens, skip=True, known=known(tokens, 2))
-    with torch.no_grad():
-        np.testing.assert_allclose(vectors, run(tower, tokens).numpy(), rtol=0, atol=1e-5)
-
-
-def test_numpy_vector_does_not_depend_on_the_others_or_their_order() -> None:
-    torch.manual_seed(1)
-    tokens = questions(lstm_numpy.QUESTIONS_AT_A_TIME + 200, vocabulary=500)
-    weights = arrays(Tower(500, 32, 32))
-
-    def encode(which: np.ndarray) -> np.ndarray:
-        part = tokens.take(which)
-        return lstm_numpy.encode(weights, part, skip=True, known=known(part, 2))
-
-    together = encode(np.arange(len(tokens)))
-    order = np.random.default_rng(2).permutation(len(tokens))
-    np.testing.assert_allclose(encode(order), together[order], rtol=0, atol=1e-6)
-    for i in range(0, len(tokens), 20):
-        np.testing.assert_allclose(encode(np.array([i]))[0], together[i], rtol=0, atol=1e-6)
 
 
 def test_numpy_leaves_out_what_is_not_known() -> None:

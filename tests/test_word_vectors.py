@@ -1,7 +1,6 @@
 """Word vectors: what is read from a file, which word gets which vector, and how the embedding starts with them."""
 
 import gzip
-import io
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -116,12 +115,8 @@ def test_upper_case_is_second_choice(file: File) -> None:
     assert read(path, "What", "US", "The", "us") == {"What": [6, 6], "US": [8, 8], "The": [2, 2], "us": [7, 7]}
 
 
-def test_the_first_of_a_repeated_word_counts(file: File) -> None:
-    assert read(file("a 1 1\na 2 2\n"), "a") == {"a": [1, 1]}
-
-
 def test_only_what_is_wanted_is_parsed(file: File) -> None:
-    assert read(file("a 1 1\nb x 2\nc 3 3\n"), "c") == {"c": [3, 3]}
+    assert read(file("a 1 1\nb x 2\nc 3 3\nc 4 4\n"), "c") == {"c": [3, 3]}  # and of a repeated word the first
 
 
 def test_a_large_file_is_not_held(tmp_path: Path) -> None:
@@ -145,17 +140,12 @@ def test_a_large_file_is_not_held(tmp_path: Path) -> None:
 WRONG: list[tuple[str | bytes, str]] = [
     ("a 1 2\nb 1\n", "line 2: 1 numbers after the word, expected 2"),
     ("a 1 2\nb 1 2 3\n", "line 2: 3 numbers after the word, expected 2"),
-    ("a 1 2\nb  1\n", "line 2: 1 numbers after the word, expected 2"),
     ("a 1 2\nb\n", "line 2: 0 numbers after the word, expected 2"),
     ("2 3\na 1 2\n", "line 2: 2 numbers after the word, expected 3"),
     ("a 1 2\nb 1 x\n", "line 2: 'x' is not a number"),
-    ("a 1 x 2\n", "line 1: 'x' is not a number"),
     ("a 1 2\nb 1 nan\n", "line 2: 'nan' is no finite number"),
-    ("a 1 -inf\n", "line 1: '-inf' is no finite number"),
     ("a 1 1e39\n", "line 1: '1e39' is no finite number"),
     ("", ": no word in it"),
-    ("\n\n", ": no word in it"),
-    ("1 2\n", ": no word in it"),
     ("question1,question2,is_duplicate\nHow,What,1\n", "line 1: a word without numbers"),
     ("c 1 2\nd 3 4\n", ": none of the vocabulary's 2 words is among its 2"),
     (b"a 1 2\n\xff\xfe 1 2\n", "line 2: not UTF-8 text (invalid start byte)"),
@@ -188,16 +178,6 @@ def test_a_damaged_gzip_file(tmp_path: Path) -> None:
         (tmp_path / "v.gz").write_bytes(content)
         with pytest.raises(DataError, match="v.gz: not a whole gzip file"):
             word_vectors.read(tmp_path / "v.gz", ["w3"])
-
-
-def test_an_array_or_a_binary_file_is_refused(tmp_path: Path) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, np.linspace(-1, 1, 3_000, dtype=np.float32))
-    binary = b"2 3\na " + np.float32([0.1, 0.2, 0.3]).tobytes() + b"\nb " + np.float32([1, 2, 3]).tobytes()
-    for content in (buffer.getvalue(), binary):
-        (tmp_path / "v.bin").write_bytes(content)
-        with pytest.raises(DataError, match="v.bin, line"):
-            word_vectors.read(tmp_path / "v.bin", ["a"])
 
 
 # Fitting
@@ -329,25 +309,14 @@ def test_resuming_with_other_vectors_is_refused(parts: Datasets, file: File, tmp
         fit(config, parts, tmp_path, resume=True)
 
 
-def test_a_model_needs_the_file_no_more(parts: Datasets, file: File, tmp_path: Path) -> None:
-    path = file("how 1 2\nmy 3 5\n")
-    fit(TINY.replace(word_vectors=str(path)), parts).save(tmp_path / "m")
-    path.unlink()
-    assert SiameseModel.load(tmp_path / "m").config.word_vectors == str(path)
-
-
 # As a command
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("how 1 2\nmy 3 4 5\n", ", line 2: 3 numbers after the word, expected 2"),
         ("how 1 2\nmy 3 x\n", ", line 2: 'x' is not a number; expected word vectors in GloVe or word2vec text"),
-        ("how 1 2\nmy nan 4\n", ", line 2: 'nan' is no finite number"),
-        ("", ": no word in it; expected"),
         ("qqqq 1 2\n", ": none of the vocabulary's 379 words is among its 1; expected"),
-        (b"how 1 2\n\xe9 1 2\n", ", line 2: not UTF-8 text"),
         (None, ": no such file; expected word vectors in GloVe or word2vec text"),
     ],
 )
@@ -371,4 +340,5 @@ def test_the_command(small_file: Path, tmp_path: Path, capsys: pytest.CaptureFix
         ["train", "--data", str(small_file), "--out", str(tmp_path / "m"), "--epochs", "1", "--word-vectors", str(path)]
     )
     assert f"{path} has 2 of the vocabulary's" in capsys.readouterr().err
+    path.unlink()  # which the model needs no more
     assert SiameseModel.load(tmp_path / "m").config.word_vectors == str(path)

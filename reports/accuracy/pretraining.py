@@ -27,17 +27,17 @@ WORK = Path("models/pretraining")  # its checkpoint
 
 ABOUT = """# The pretrained model
 
-Says whether two English questions ask the same thing. `predict` uses it where no model was trained, and
-`train --start-from pretrained` goes on from it.
+This model says whether two English questions ask the same thing. `predict` uses it until you train a model of your own,
+and `train --start-from pretrained` continues from it.
 
 - **Data:** Quora's question pairs (Iyer, Dandekar and Csernai, 2017).
 - **Terms:** Quora's data are for non-commercial use, and so are these weights, and models that start from them. The
   code is under the MIT licence.
-- **Outside knowledge:** the tower also learned from the vectors that the sentence encoder all-MiniLM-L6-v2 gives the
-  training questions. That encoder's own training pairs probably include Quora's.
-- **Limits:** short English questions as people type them into a forum, of 2016 and before. A similarity says nothing of
-  whether an answer fits. Words that it has not met are told apart by their spelling alone. Two questions that differ in
-  one name or number often look alike to it; where that matters, choose a higher threshold.
+- **Outside knowledge:** the model also learned from the vectors that the sentence encoder all-MiniLM-L6-v2 gives to the
+  training questions. By its card, that encoder's own training data include Quora's.
+- **Limits:** short English questions as people typed them into a forum until 2016. A similarity does not say whether an
+  answer fits. Words that the model never saw differ only by their spelling. Two questions that differ in one name or
+  number often look alike to it; if that matters, choose a higher threshold.
 """
 
 

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,13 @@ from reports.performance.corpus import BATCH, TRIPLET, Corpus
 from reports.performance.measuring import Amount, Way, apart, interleave, rate, ratio, timed
 from reports.performance.report_writer import Section, write
 from reports.performance.rivals import ROOT, Worker, in_parts
-from reports.performance.training_sections import breakdown, limit, loss, training, training_steps
+from reports.performance.training_sections import breakdown, loss, training, training_steps
 from siamese.errors import UserError
 from siamese.model.calibration import Calibration
 from siamese.model.model import SiameseModel
-from siamese.pairs.pairs import Pairs
-from siamese.system.csv_output import writing_csv
 from siamese.training.start import make_tower
 
-QUICK = Amount(6, 2, 3, 3, (1_000, 5_000, 20_000))
-FULL = Amount(30, 4, 8, 5, (10_000, 50_000, 164_000))
+QUICK, FULL = Amount(6, 2, 3, 3), Amount(30, 4, 8, 5)
 AXES = {  # tried in rising order, so that the peak of memory belongs to the last size
     "tokens a question": (5, 20, 80, 160, 320),
     "batch size": (64, 512, 2_048, 4_096, 8_192),
@@ -91,12 +87,11 @@ def run(data: str, out: Path, rivals: bool, amount: Amount) -> None:
             steps = training_steps(corpus, amount, trainers)
             sections = [
                 training(steps),
-                limit(steps, amount),
                 breakdown(steps),
                 loss(amount, rivals),
                 encoding(corpus, amount, model, encoders),
                 cold_start(Path(folder) / "model", amount),
-                *growth(corpus.pairs, Path(folder), amount),
+                *growth(amount),
             ]
         finally:
             for worker in workers.values():
@@ -190,19 +185,9 @@ def cold_start(model: Path, amount: Amount) -> Section:
     return Section("Cold start", f"Loading and checking a model of {size:.0f} MB included; files in the cache.", rows)
 
 
-def growth(pairs: Pairs, folder: Path, amount: Amount) -> list[Section]:
-    """Return time and memory against each size; every curve is measured in a process of its own."""
-    sizes = list(dict.fromkeys(min(n, len(pairs)) for n in amount.pairs))
-    paths = [str(folder / f"{n}.csv") for n in sizes]
-    for n, path in zip(sizes, paths):
-        with writing_csv(path, ["question1", "question2", "is_duplicate"]) as file:
-            file.writerows(islice(zip(pairs.question1, pairs.question2, pairs.labels.tolist()), n))
-    rows: list[dict[str, Any]] = [
-        {"pairs": n, "seconds": seconds, "peak MB": memory}
-        for n, (seconds, memory) in zip(sizes, apart("preparation", paths))
-    ]
-    text = "Reading and tokenizing training data; the peak counts Python and torch too."
-    sections = [Section("Growth with pairs", text, rows, growth="pairs")]
+def growth(amount: Amount) -> list[Section]:
+    """Return time and memory of a step against each size; every curve is measured in a process of its own."""
+    sections = []
     text = "One of our training steps on generated words; otherwise batch 512, 12 tokens, 40,000 words, dimension 128."
     for axis, values in tqdm(AXES.items(), desc="growth", file=sys.stderr):
         chosen = list(values[: amount.points])

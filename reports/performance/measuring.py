@@ -21,13 +21,11 @@ from reports.measured import Spread
 from reports.performance.corpus import TRIPLET
 from reports.performance.rivals import ROOT, Step
 from siamese.config import Config
-from siamese.pairs.reading import read_pairs
 from siamese.text.tokens import Tokens, pad
 from siamese.training.batches import Batch, PairTokens, data_generator
 from siamese.training.loop import denormals_flushed
 from siamese.training.objective import Objective
 from siamese.training.optimizers import make_optimizer
-from siamese.training.preparation import learn_tokenizer, prepare
 from siamese.training.start import make_tower
 from siamese.training.step import encode_batch, tensors
 
@@ -48,7 +46,6 @@ class Amount:
     warm: int  # steps of each way before the clock counts
     few: int  # rounds of everything else
     points: int  # sizes on a curve of growth
-    pairs: tuple[int, ...]  # to prepare
 
 
 def interleave(ways: Mapping[str, Way], rounds: int, warm: int, what: str) -> dict[str, Steps]:
@@ -96,13 +93,9 @@ def flop(tokens: int, distinct: int, embedding: int, hidden: int) -> float:
 def square(n: int, how: str) -> Way:
     """Return a float32 product of two n x n matrices as a way."""
     a, out = torch.randn(n, n), torch.empty(n, n)
-    b, c, packed = a.numpy(), out.numpy(), a.to_mkldnn()
-    products: dict[str, Callable[[], Any]] = {
-        MM: lambda: torch.mm(a, a, out=out),
-        ONEDNN: lambda: nn.functional.linear(packed, packed),
-        "numpy": lambda: np.matmul(b, b, out=c),
-    }
-    return timed(products[how], 1, 2.0 * n**3)
+    packed = a.to_mkldnn()
+    product = {MM: lambda: torch.mm(a, a, out=out), ONEDNN: lambda: nn.functional.linear(packed, packed)}[how]
+    return timed(product, 1, 2.0 * n**3)
 
 
 def timed(work: Callable[[], Any], count: int, operations: float = 0.0) -> Callable[[], Step]:
@@ -214,17 +207,6 @@ def peak() -> float:
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
     except (OSError, StopIteration):
         return float("nan")
-
-
-def preparation(paths: list[str]) -> list[tuple[float, float]]:
-    """Return the seconds and the peak MB of reading and tokenizing each file, smallest first."""
-    results = []
-    for path in paths:
-        began = time.perf_counter()
-        pairs = read_pairs(path)
-        prepare(pairs, learn_tokenizer(Config(), pairs))
-        results.append((time.perf_counter() - began, peak()))
-    return results
 
 
 def generated(axis: str, sizes: list[int], steps: int) -> list[tuple[list[float], float]]:

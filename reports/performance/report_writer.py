@@ -45,7 +45,8 @@ def write(folder: Path, about: Mapping[str, str], sections: Sequence[Section]) -
 def report(about: Mapping[str, str], sections: Sequence[Section]) -> str:
     """Return the report as Markdown."""
     lines = [
-        "# Performance\n",
+        "# How fast does it train and encode, and how near is that to the machine's limit?\n",
+        answer(sections),
         "Written by `python -m reports.performance.benchmark`. Compare ratios within one run, not figures of two "
         "machines. A figure is a median; the 10th and the 90th percentile stand in brackets.\n",
         *(f"- {name}: {value}" for name, value in about.items()),
@@ -55,6 +56,20 @@ def report(about: Mapping[str, str], sections: Sequence[Section]) -> str:
         if section.figure:
             lines += ["", f"![{section.title}]({section.figure})"]
     return "\n".join(lines) + "\n"
+
+
+def answer(sections: Sequence[Section]) -> str:
+    """Return the first sentences of the report."""
+    rows = {(section.title, next(iter(row.values()))): row for section in sections for row in section.rows}
+    ours, course = (rows["Training", way] for way in ("ours, float32, batch 512", "the course's way, batch 512"))
+    encoded, started = rows["Encoding", "ours, numpy"], rows["Cold start", "predict"]
+    times, limit = "times the course's way", "% of the limit, oneDNN"
+    return (
+        f"Training takes {ours['pairs/s'].median:,.0f} pairs a second, {ours[times].median:.1f} times as many as the "
+        f"course's way, and reaches {ours[limit].median:.0f} % of what oneDNN's products allow, the course's way "
+        f"{course[limit].median:.0f} %. The model encodes {encoded['questions/s'].median:,.0f} questions a second. "
+        f"`predict` takes {started['seconds'].median:.2f} s from a cold start.\n"
+    )
 
 
 def _draw(section: Section, folder: Path) -> None:

@@ -1,15 +1,14 @@
-"""The benchmark's sections on training: pairs per second, the limit, what a step consists of, the loss alone."""
+"""The benchmark's sections on training: pairs per second, what a step consists of, the loss alone."""
 
 import statistics
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from reports.measured import Spread, number
+from reports.measured import Spread
 from reports.performance.corpus import TRIPLET, Corpus
 from reports.performance.measuring import (
     MM,
@@ -35,7 +34,7 @@ OURS, COURSES, CHUNKS = "ours, float32, batch 512", "the course's way, batch 512
 EMPTY = "a step with vectors of one number"
 METRIC = "pytorch-metric-learning"
 LOSS_SIZES = (256, 512, 1_024)
-SQUARES = (2_048, 4_096)
+SQUARE = 2_048  # rows and columns of the matrices whose product is the limit
 
 
 def training_steps(corpus: Corpus, amount: Amount, rivals: Mapping[str, Way]) -> dict[str, Steps]:
@@ -45,8 +44,8 @@ def training_steps(corpus: Corpus, amount: Amount, rivals: Mapping[str, Way]) ->
         return Trainer(config, corpus.tokens, len(corpus.tokenizer), way)
 
     ways: dict[str, Way] = {
-        MM: square(SQUARES[0], MM),
-        ONEDNN: square(SQUARES[0], ONEDNN),
+        MM: square(SQUARE, MM),
+        ONEDNN: square(SQUARE, ONEDNN),
         OURS: trainer(TRIPLET),
         "ours, float32, batch 256": trainer(TRIPLET.replace(batch_size=256)),
         "ours, float32, batch 1,024": trainer(TRIPLET.replace(batch_size=1024)),
@@ -62,7 +61,7 @@ def training_steps(corpus: Corpus, amount: Amount, rivals: Mapping[str, Way]) ->
 
 
 def training(steps: Mapping[str, Steps]) -> Section:
-    """Return pairs per second of each way."""
+    """Return pairs per second of each way, and the share of what the machine's products allow."""
     rows = []
     for name, own in steps.items():
         if name in (MM, ONEDNN, EMPTY) or not any(own):
@@ -77,47 +76,18 @@ def training(steps: Mapping[str, Steps]) -> Section:
             "% of the limit, torch.mm": share(own, steps[MM]),
             "% of the limit, oneDNN": share(own, steps[ONEDNN]),
         })  # fmt: skip
+    flops = {how: Spread.of([step.flop / step.seconds / 1e9 for step in steps[how] if step]) for how in (MM, ONEDNN)}
     text = (
         "Embedding 128, LSTM 128, triplet loss on rows and columns, known duplicates left out of the negatives, Adam; "
         "everything in a step counts. The course's way: both sides padded to a power of two, two calls of nn.LSTM, "
         "the mean over the padding, torch's default Adam, rows only. `best` has a batch of 256 duplicates and its "
         "share of labelled non-duplicates, and all of them count. The limit is the number of operations in each "
-        "batch's products, 3 · 2 · 4H · (tokens · H + distinct words · E), at the rate of a square product of 2,048 "
-        "in the same round. Keras trains the same tower with a mask; sentence-transformers has its own tokens, "
-        "modules and ranking loss. Both run in processes of their own, with OMP_WAIT_POLICY=passive unless it is set."
+        "batch's products, 3 · 2 · 4H · (tokens · H + distinct words · E), at the rate of a float32 product of square "
+        f"matrices in the same round: by {MM} {flops[MM]} GFLOP/s, by {ONEDNN} {flops[ONEDNN]}. Keras trains the same "
+        "tower with a mask; sentence-transformers has its own tokens, modules and ranking loss. Both run in processes "
+        "of their own, with OMP_WAIT_POLICY=passive unless it is set."
     )
     return Section("Training", text, rows, bars="pairs/s")
-
-
-def limit(steps: Mapping[str, Steps], amount: Amount) -> Section:
-    """Return what the machine's products allow, and our share of it."""
-    ways = {f"{how}, {n:,}": square(n, how) for n in SQUARES for how in (MM, ONEDNN, "numpy")}
-    products = interleave(ways, amount.few, 1, "limit")
-    for how in (MM, ONEDNN):
-        products[f"{how}, {SQUARES[0]:,}"] += steps[how]
-    counted = statistics.mean(step.flop / step.count for step in steps[OURS] if step)
-    ours, courses = rate(steps[OURS]), rate(steps[COURSES])
-    assert ours and courses
-    rows: list[dict[str, Any]] = []
-    for name, own in products.items():
-        rates = [step.flop / step.seconds for step in own if step]
-        allowed = statistics.median(rates) / counted
-        rows.append({
-            "product": name,
-            "GFLOP/s": Spread.of([rate / 1e9 for rate in rates]),
-            "best": max(rates) / 1e9,
-            "limit, pairs/s": allowed,
-            "ours, %": 100 * ours.median / allowed,
-            "course, %": 100 * courses.median / allowed,
-        })  # fmt: skip
-    best = max(row["best"] for row in rows)
-    text = (
-        f"Float32 products of square matrices. Our batches need {counted / 1e6:.1f} MFLOP a pair. The strictest share, "
-        f"our median step against the best product of any kind in this run ({number(best)} GFLOP/s), is "
-        f"{number(100 * ours.median * counted / best / 1e9)} %. These are medians of the whole run; the table above "
-        "compares round by round."
-    )
-    return Section("The limit", text, rows)
 
 
 def breakdown(steps: Mapping[str, Steps]) -> Section:

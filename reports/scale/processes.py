@@ -1,8 +1,10 @@
-"""Measures training by several processes: `python -m reports.scale.processes` writes reports/scale/processes.md.
+"""Measure training by several processes.
 
-One process and several take the same steps with the same global batch, in turn; beside them the two sums that they
-send, of the vectors and of the gradients, alone. From these parts the report works out what communication is to
-computing on many GPUs.
+    python -m reports.scale.processes --data ../shared/quora/train.csv
+
+One process and several take the same steps with the same global batch, in turn; the two sums that they send, of the
+vectors and of the gradients, are also measured alone. From these parts the second table calculates how sending compares
+with computing on many GPUs.
 """
 
 import argparse
@@ -14,18 +16,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import chain, count, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reports.measured import machine, table, write_json
 from siamese.config import Config
-from siamese.system.files import write_text
-from siamese.system.progress import CountBar
+from siamese.system.progress import CountBar, Progress
 
 WAYS = ((1, 1), (1, 2), (2, 1))  # processes, and threads of each
 BATCHES = (256, 1_024)  # duplicates, all processes together
-WARM, STEPS, ROUNDS = 3, 12, 3
+WARM, STEPS = 3, 12
 GPUS = (1, 2, 8, 16, 32, 64)
-LOCAL = 256  # duplicates a GPU, in the reckoning
+LOCAL = 256  # duplicates a GPU, in the calculation
 FASTER = (20, 200)  # times that a GPU computes as fast as one core here: assumed
 NODE = 8  # GPUs of a machine
 INSIDE, BETWEEN, DELAY = 300e9, 12.5e9, 10e-6  # bytes/s within a machine and between machines, s a message: assumed
@@ -36,67 +39,57 @@ if TYPE_CHECKING:
     from siamese.training.processes import Processes
 
 
-def work(data: str, batch_size: int) -> Figures | None:
-    """The median seconds of a step in this process, with what it consists of; None but in the first process."""
-    from siamese.training.loop import denormals_flushed
-    from siamese.training.processes import connected
-
-    with connected() as group, denormals_flushed():
-        return measured_steps(data, Config(batch_size=batch_size), group)
-
-
-def measured_steps(data: str, config: Config, group: "Processes") -> Figures | None:
-    """`work` of a process that is connected with the others."""
+def work(data: str, config: Config, group: "Processes") -> Figures:
+    """Return the median seconds of a step in this process, and what the step consists of."""
     import torch
 
     from siamese.pairs import splits
     from siamese.training.batches import data_generator
-    from siamese.training.checkpoints import Run
-    from siamese.training.objective import Objective
-    from siamese.training.optimizers import make_optimizer
     from siamese.training.preparation import Prepared
-    from siamese.training.start import make_tower
-    from siamese.training.step import Step
+    from siamese.training.start import start
 
+    parts = splits.load(splits.Source(data))
     began = time.perf_counter()
-    pairs = splits.load(splits.Source(data)).training
-    read = time.perf_counter() - began
-    prepared = Prepared.of(config, pairs, share=group)
-    ready = time.perf_counter() - began - read
-    tower, objective = make_tower(config, len(prepared.tokenizer)), Objective(config)
-    weights = [*tower.parameters(), *objective.parameters()]
-    step = Step(config, Run(tower, objective, make_optimizer(config, weights)), 0, 10**6, group)
-    batches = data_generator(prepared.pairs, config.batch_size, seed=1, negatives=True, share=group)
-    seconds, count = [], 0
+    prepared = Prepared.of(config, parts.training, share=group)
+    ready = time.perf_counter() - began
+    step = start(config, parts.training, parts.validation, None, False, None, prepared, Progress(), group).step
+    tower, objective = step.run.tower, step.run.objective
+    batches = chain.from_iterable(
+        data_generator(prepared.pairs, config.batch_size, seed=1, epoch=epoch, negatives=True, share=group)
+        for epoch in count()
+    )
+    seconds, seen = [], 0
     for _ in range(WARM + STEPS):
         batch = next(batches)
-        count += sum(batch.sizes)
+        seen += sum(batch.sizes)
         group.wait()
         began = time.perf_counter()
         step(batch)
         seconds.append(time.perf_counter() - began)
-    gradients = torch.zeros(sum(weight.numel() for weight in weights))
+    gradients = torch.zeros(sum(weight.numel() for weight in (*tower.parameters(), *objective.parameters())))
     vectors = torch.zeros(2 * sum(batch.sizes), config.hidden)
 
     def alone(values: torch.Tensor) -> float:
         return median_seconds(lambda: torch.distributed.all_reduce(values)) if group.count > 1 else 0.0
 
-    found = {
+    def loss() -> None:
+        leaf = torch.nn.functional.normalize(torch.randn_like(vectors), dim=1).requires_grad_()
+        objective(batch, leaf).backward()
+
+    return {
         "step": statistics.median(seconds[WARM:]),
         "gradients": alone(gradients),
         "vectors": 2 * alone(vectors),  # forwards and backwards
         "gradient_bytes": 4 * gradients.numel(),
         "vector_bytes": 4 * vectors.numel(),
-        "pairs": count / (WARM + STEPS),
-        "loss": loss_seconds(objective, batch, vectors) if group.count == 1 else None,
-        "read": read,
+        "pairs": seen / (WARM + STEPS),
+        "loss": median_seconds(loss) if group.count == 1 else None,
         "prepared": ready,
     }
-    return found if group.first else None
 
 
 def median_seconds(call: Callable[[], object]) -> float:
-    """Of several calls, after one that does not count."""
+    """Return the median time of seven calls, after one that does not count."""
     found = []
     for _ in range(8):
         began = time.perf_counter()
@@ -105,56 +98,45 @@ def median_seconds(call: Callable[[], object]) -> float:
     return statistics.median(found[1:])
 
 
-def loss_seconds(objective: Any, batch: Any, vectors: Any) -> float:
-    """The loss of a batch and its gradient, given the vectors."""
-    import torch
-
-    leaf = torch.nn.functional.normalize(torch.randn_like(vectors), dim=1).requires_grad_()
-    return median_seconds(lambda: objective(batch, leaf).backward())
-
-
-def measured(data: str, rounds: int, batches: tuple[int, ...]) -> list[Figures]:
-    """Each way's medians over the rounds, every way once a round."""
-    found: dict[tuple[int, int, int], list[Figures]] = {}
-    ways = [(batch, *way) for batch in batches for way in WAYS]
+def measured(data: str, rounds: int) -> list[Figures]:
+    """Return each way's medians over the rounds; each round takes every way once."""
+    ways = [(batch, *way) for batch in BATCHES for way in WAYS]
+    found: dict[tuple[int, int, int], list[Figures]] = {way: [] for way in ways}
     with CountBar("measurements") as bar:
-        for number in range(rounds):
-            for i, (batch, count, threads) in enumerate(ways):
-                found.setdefault((batch, count, threads), []).append(launched(data, batch, count, threads))
-                bar(number * len(ways) + i + 1, rounds * len(ways))
+        for i, way in enumerate(ways * rounds):
+            found[way].append(launched(data, *way))
+            bar(i + 1, rounds * len(ways))
     rows = []
-    for (batch, count, threads), runs in found.items():
-        about = {"batch": batch, "processes": count, "threads": threads}
+    for (batch, processes, threads), runs in found.items():
         kept = {name: runs[0][name] and statistics.median(run[name] for run in runs) for name in runs[0]}
         # Against one process on one thread in the same round, since the machine is not ours alone.
-        base = found[batch, *WAYS[0]]
-        speed = statistics.median(one["step"] / run["step"] for one, run in zip(base, runs))
-        rows.append({**about, **kept, "speed": speed})
+        speed = statistics.median(one["step"] / run["step"] for one, run in zip(found[batch, *WAYS[0]], runs))
+        rows.append({"batch": batch, "processes": processes, "threads": threads, **kept, "speed": speed})
     return rows
 
 
-def launched(data: str, batch: int, count: int, threads: int) -> Figures:
-    """What the first of so many processes measures; connected as torchrun does it."""
+def launched(data: str, batch: int, processes: int, threads: int) -> Figures:
+    """Return what the first of several processes measures; they are connected as torchrun does it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     environment = os.environ | {
-        "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
         "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive",
     }  # fmt: skip
     command = [sys.executable, "-m", "reports.scale.processes", "--data", data, "--work", str(batch)]
     begun = [
         subprocess.Popen(command, env=environment | {"RANK": str(rank)}, stdout=subprocess.PIPE, text=True)
-        for rank in range(count)
+        for rank in range(processes)
     ]
     printed = [process.communicate()[0] for process in begun]
     if any(process.returncode for process in begun):
-        raise SystemExit(f"{count} processes: failed")
+        sys.exit(f"error: {processes} processes failed to train on {data}; what they printed says why")
     first: Figures = json.loads(printed[0])
     return first
 
 
-def reckoned(one: Figures, gpus: int, faster: float) -> Figures:
-    """Seconds of a step on so many GPUs, each with LOCAL pairs of duplicates: computing, and sending.
+def step_on(one: Figures, gpus: int, faster: float) -> Figures:
+    """Calculate a step on many GPUs, each with LOCAL duplicates: computing and sending.
 
     Args:
         one: one process on one thread with a batch of LOCAL.
@@ -163,73 +145,61 @@ def reckoned(one: Figures, gpus: int, faster: float) -> Figures:
     """
     # All but the loss goes with a GPU's own pairs; of S it has its own rows, which grow with all.
     computing = (one["step"] + one["loss"] * (gpus - 1)) / faster
+    gradients, vectors = ring(one["gradient_bytes"], gpus), 2 * ring(gpus * one["vector_bytes"], gpus)
     return {
-        "gpus": gpus,
-        "faster": faster,
-        "computing": computing,
-        "gradients": ring(one["gradient_bytes"], gpus),
-        "vectors": 2 * ring(gpus * one["vector_bytes"], gpus),
-    }
+        "a GPU in cores": faster, "GPUs": gpus, "global batch": gpus * LOCAL, "computing, ms": 1e3 * computing,
+        "gradients, ms": 1e3 * gradients, "vectors, ms": 1e3 * vectors,
+        "sending to computing": (gradients + vectors) / computing,
+    }  # fmt: skip
 
 
 def ring(size: float, gpus: int) -> float:
-    """Seconds of the sum of a tensor by a ring: 2 (n − 1) messages of 1/n of its bytes, over the slowest link."""
+    """Return the seconds of a tensor's sum by a ring: 2 (n − 1) messages of 1/n of its bytes, over the slowest link."""
     if gpus == 1:
         return 0.0
     return 2 * (gpus - 1) * (size / gpus / (INSIDE if gpus <= NODE else BETWEEN) + DELAY)
 
 
-def text(figures: Figures) -> str:
-    """The tables of the report."""
-    rows = figures["rows"]
+def tables(rows: list[Figures]) -> str:
+    """Return the two tables of the report."""
+    names = {"gradients": "ms of the sum of gradients alone", "vectors": "ms of the sum of vectors alone"}
     steps = [
-        [
-            f"{row['batch']:,}", f"{row['processes']} × {row['threads']}", f"{row['step'] * 1e3:.0f}",
-            f"{row['speed']:.2f}", f"{row['gradients'] * 1e3:.1f}", f"{row['vectors'] * 1e3:.1f}",
-            f"{row['prepared']:.1f}",
-        ]
+        {
+            "global batch": row["batch"], "processes": row["processes"], "threads": row["threads"],
+            "ms a step": 1e3 * row["step"], "speed": row["speed"],
+            **{name: 1e3 * row[part] for part, name in names.items()}, "s cutting into words": row["prepared"],
+        }
         for row in rows
     ]  # fmt: skip
     one = next(row for row in rows if row["batch"] == LOCAL and (row["processes"], row["threads"]) == WAYS[0])
-    many = []
-    for faster in FASTER:
-        for gpus in GPUS:
-            part = reckoned(one, gpus, faster)
-            times = [part[name] for name in ("computing", "gradients", "vectors")]
-            ratio = (times[1] + times[2]) / times[0]
-            many.append(
-                [str(faster), str(gpus), f"{gpus * LOCAL:,}", *(f"{t * 1e3:.2f}" for t in times), f"{ratio:.2f}"]
-            )
-    sums = "ms of the sum of {} alone"
-    return "\n\n".join((
-        table(["global batch", "processes × threads", "ms a step", "speed", sums.format("gradients"),
-               sums.format("vectors"), "s cutting into words"], steps),
+    about = (
         f"A batch of {LOCAL} duplicates has {one['pairs']:,.0f} pairs with its non-duplicates; the gradients take "
-        f"{one['gradient_bytes'] / 1e6:.1f} MB, the vectors of a batch {one['vector_bytes'] / 1e6:.2f} MB.",
-        table(["a GPU in cores", "GPUs", "global batch", "computing, ms", "gradients, ms", "vectors, ms",
-               "sending to computing"], many),
-    )) + "\n"  # fmt: skip
-
-
-def table(names: list[str], rows: list[list[str]]) -> str:
-    """A table in Markdown, numbers to the right."""
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [names, ["--:"] * len(names), *rows])
+        f"{one['gradient_bytes'] / 1e6:.1f} MB, the vectors of a batch {one['vector_bytes'] / 1e6:.2f} MB.\n"
+    )
+    many = [step_on(one, gpus, faster) for faster, gpus in product(FASTER, GPUS)]
+    return "\n".join((table(steps), about, table(many)))
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m reports.scale.processes", description=__doc__)
-    parser.add_argument("--data", default="../shared/quora/train.csv", help="pairs to train on")
-    parser.add_argument("--out", default="models/processes.json", type=Path)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--data", default="../shared/quora/train.csv", metavar="PATH", help="pairs (%(default)s)")
+    parser.add_argument("--out", default="models/processes.json", type=Path, metavar="PATH", help="(%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="(default %(default)s)")
     parser.add_argument("--work", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
-        if found := work(options.data, options.work):
-            print(json.dumps(found))
+        from siamese.training.loop import denormals_flushed
+        from siamese.training.processes import connected
+
+        with connected() as group, denormals_flushed():
+            found = work(options.data, Config(batch_size=options.work), group)
+            if group.first:
+                print(json.dumps(found))
         return
-    figures = {"rows": measured(options.data, options.rounds, BATCHES)}
-    write_text(options.out, json.dumps(figures, indent=2) + "\n")
-    print(text(figures))
+    rows = measured(options.data, options.rounds)
+    write_json(options.out, {"machine": machine(), "rows": rows})
+    print(tables(rows))
 
 
 if __name__ == "__main__":

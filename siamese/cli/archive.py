@@ -1,16 +1,14 @@
 """The commands `archive` and `search`: options, files in blocks, and what is printed. Light at import."""
 
 import argparse
-import csv
 import dataclasses
 import json
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from siamese.cli.options import add_model, default_model, load_model
+from siamese.cli.options import Command, add_model, default_model, load_model
 from siamese.errors import ArchiveError, DataError, UserError
 
 if TYPE_CHECKING:
@@ -21,41 +19,33 @@ QUESTIONS = ".txt with a question a line, or .csv, .tsv, .jsonl, .parquet"
 BLOCK = 16_384  # questions that are held at a time
 
 
-def add_commands(commands: Any) -> None:
-    """Add `archive` and `search` to the parsers of the command line."""
-
-    def command(parent: Any, name: str, text: str, run: Any = None) -> argparse.ArgumentParser:
-        sub: argparse.ArgumentParser = parent.add_parser(name, help=text, description=text)
-        if run:
-            sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
-            sub.set_defaults(run=run)
-        return sub
-
-    sub = command(commands, "archive", "Keep questions with their vectors and words, to be searched.")
+def add_commands(command: Command) -> None:
+    """Add `archive` and `search` to the command line."""
+    sub = command("archive", None, "Keep questions with their vectors and words, to be searched.")
     actions = sub.add_subparsers(title="actions", required=True, metavar="ACTION")
 
-    sub = command(actions, "build", "Make an archive of a file's questions.", build)
+    sub = command("build", build, "Make an archive of a file's questions.", actions)
     sub.add_argument("file", metavar="PATH", help=QUESTIONS)
     sub.add_argument("--out", required=True, metavar="DIR", help="the archive's folder")
     _add_columns(sub)
     add_model(sub)
 
-    sub = command(actions, "add", "Add a file's questions, all or none.", add)
+    sub = command("add", add, "Add a file's questions, all or none.", actions)
     sub.add_argument("file", metavar="PATH", help=QUESTIONS)
     _add_archive(sub)
     _add_columns(sub)
 
-    sub = command(actions, "remove", "Remove questions by their ids, all or none.", remove)
+    sub = command("remove", remove, "Remove questions by their ids, all or none.", actions)
     sub.add_argument("ids", nargs="*", metavar="ID")
     sub.add_argument("--file", metavar="PATH", help="ids: .txt with an id a line, or a file with a column")
     sub.add_argument("--id", default="id", dest="id_column", metavar="NAME", help="that column (default id)")
     _add_archive(sub)
 
-    sub = command(actions, "info", "Say what is in an archive.", info)
+    sub = command("info", info, "Say what is in an archive.", actions)
     sub.add_argument("--json", action="store_true", help="print JSON")
     _add_archive(sub)
 
-    sub = command(commands, "search", "Find the questions of an archive that are nearest to a question.", search)
+    sub = command("search", search, "Find the questions of an archive that are nearest to a question.")
     sub.add_argument("question", nargs="?", metavar="QUESTION")
     sub.add_argument("--file", metavar="PATH", help=f"many questions instead: {QUESTIONS}")
     sub.add_argument("--out", metavar="PATH", help="with --file: the CSV to write (default: print it)")
@@ -150,18 +140,11 @@ _LEGS = {"both": "meaning and words", "vectors": "meaning", "words": "words"}
 
 def _search_file(archive: "Archive", options: argparse.Namespace) -> None:
     from siamese.archive.store import SEARCH
-    from siamese.system.files import replacing
+    from siamese.system.csv_output import writing_csv
 
     blocks, asked, verdicts = Blocks(options), 0, 0
-    with ExitStack() as stack:
-        file: Any = sys.stdout
-        if options.out:
-            file = stack.enter_context(
-                open(stack.enter_context(replacing(options.out)), "w", encoding="utf-8", newline="")
-            )
-        # Text is always quoted: Python 3.11 would leave a lone carriage return bare, which ends a row for a reader.
-        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-        writer.writerow(["question_id", "question", "rank", "id", "found", "similarity", "probability", "is_duplicate"])
+    names = ["question_id", "question", "rank", "id", "found", "similarity", "probability", "is_duplicate"]
+    with writing_csv(options.out, names) as writer:
         for questions, ids in blocks:
             found = archive.search(questions, options.k, options.legs)
             for question, own, hits in zip(questions, ids or [""] * len(questions), found):

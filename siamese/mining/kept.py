@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from siamese.errors import UserError
 from siamese.mining.found import PAIR, in_order
 from siamese.system.files import write_text
+from siamese.system.resuming import check_same_run
 
 IDENTITY, PAIRS = "identity.json", "pairs.bin"
 HEADER = struct.Struct("<III")  # of a unit: its number, how many pairs, the CRC-32 of their bytes
@@ -37,23 +37,14 @@ class Kept:
             UserError: a run was stopped there, and this is not to go on with it, or is another.
         """
         self.folder, self.path = folder, folder / PAIRS
-        wanted = json.dumps(identity, indent=2) + "\n"
         known = folder / IDENTITY
         self.units = 0  # that are finished
         if known.exists():
-            if not resume:
-                raise UserError(f"{folder}: a run was stopped there; go on with --resume, or remove it to begin again")
-            before = json.loads(known.read_text(encoding="utf-8"))
-            if before != json.loads(wanted):
-                differing = [name for name in identity if identity[name] != before.get(name)]
-                raise UserError(
-                    f"{folder}: of another run ({', '.join(differing)} differ); give what it was given, or "
-                    "remove it to begin again"
-                )
+            check_same_run(folder, identity, json.loads(known.read_text(encoding="utf-8")), resume)
             self._cut()
         else:
             self.path.write_bytes(b"")
-            write_text(known, wanted)
+            write_text(known, json.dumps(identity, indent=2) + "\n")
 
     def _cut(self) -> None:
         """Count the whole units, and remove what follows the last."""

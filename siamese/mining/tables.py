@@ -1,8 +1,6 @@
 """The CSV files of mining: pairs, clusters, and pairs to label; written, and read back."""
 
-import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from siamese.mining.labels import Stratum
 from siamese.mining.questions import Questions
 from siamese.pairs.formats import open_file
 from siamese.pairs.reading import label_of
-from siamese.system.files import replacing
+from siamese.system.csv_output import writing_csv
 
 PAIRS = ["question1", "question2", "similarity", "probability"]
 LABELS = ["question1", "question2", "is_duplicate", "similarity", "stratum", "stratum_pairs", "stratum_above"]
@@ -30,23 +28,13 @@ def header(ids: bool) -> bytes:
     return (",".join(f'"{name}"' for name in [*PAIRS, *(["id1", "id2"] if ids else [])]) + "\n").encode()
 
 
-@contextmanager
-def _writing(path: str | Path, names: list[str]) -> Iterator[Any]:
-    """A writer of CSV rows; the file is written whole or not at all."""
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        # Text is always quoted: Python 3.11 would leave a lone carriage return bare, which ends a row for a reader.
-        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-        writer.writerow(names)
-        yield writer
-
-
 def write_pairs(
     path: str | Path, questions: Questions, ranked: Iterable[np.ndarray], probability: Probability
 ) -> tuple[int, float | None]:
     """Write pairs (chunks of found.PAIR) as CSV; how many, and the similarity of the last."""
     count, last = 0, None
     texts, ids = questions.texts, questions.ids
-    with _writing(path, [*PAIRS, *(["id1", "id2"] if ids else [])]) as writer:
+    with writing_csv(path, [*PAIRS, *(["id1", "id2"] if ids else [])]) as writer:
         for chunk in ranked:
             similarity = chunk["millionths"] / MILLION
             columns = (chunk["first"], chunk["second"], similarity, np.round(probability(similarity), 6))
@@ -143,7 +131,7 @@ def cluster_rows(questions: Questions, clusters: Iterable[Cluster]) -> Iterator[
 def write_cluster_rows(path: str | Path, rows: Iterable[Sequence[Any]], ids: bool) -> None:
     """Write the rows of clusters, each with the number of its cluster before it."""
     names = ["cluster", "representative", "question", "id", "neighbour", "neighbour_id", "similarity"]
-    with _writing(path, [name for name in names if ids or not name.endswith("id")]) as writer:
+    with writing_csv(path, [name for name in names if ids or not name.endswith("id")]) as writer:
         writer.writerows(rows)
 
 
@@ -152,7 +140,7 @@ def write_sample(
 ) -> None:
     """Write pairs for a person to label; `strata` is the stratum of each, from 0."""
     texts, ids = questions.texts, questions.ids
-    with _writing(path, [*LABELS, *(["id1", "id2"] if ids else [])]) as writer:
+    with writing_csv(path, [*LABELS, *(["id1", "id2"] if ids else [])]) as writer:
         for (millionths, first, second), h in zip(pairs.tolist(), strata):
             row = [texts[first], texts[second], "", millionths / MILLION, h + 1, cut[h].pairs, cut[h].above]
             writer.writerow([*row, *([ids[first], ids[second]] if ids else [])])

@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 from starlette.types import Message, Receive, Scope
 
 from siamese.service.limits import Limits
+from siamese.system.strict_json import strict_json
 
 CLOSE = {"Connection": "close"}
 SPILLED = 16  # times the largest body are read and thrown away, so that the client is still there for its 413
@@ -45,14 +46,12 @@ async def read_body(scope: Scope, receive: Receive, limits: Limits) -> bytes | N
 
 
 class StrictRequest(Request):
-    """A request whose JSON is UTF-8, without a name twice in an object, without NaN and half surrogate pairs."""
+    """A request whose JSON is UTF-8, without a field twice in an object, without NaN and half surrogate pairs."""
 
     async def json(self) -> Any:
         body = await self.body()
         try:
-            value = json.loads(
-                body.decode("utf-8"), object_pairs_hook=_distinct, parse_int=_integer, parse_constant=_no_number
-            )
+            value = strict_json(body.decode("utf-8"), parse_int=_integer, parse_constant=_no_number)
             if b"\\u" in body:  # the only way to write half a surrogate pair
                 json.dumps(value, ensure_ascii=False).encode("utf-8")
         except UnicodeError:
@@ -61,7 +60,7 @@ class StrictRequest(Request):
             raise HTTPException(400, "the body is nested too deeply") from None
         except json.JSONDecodeError as error:
             raise HTTPException(400, f"the body is no JSON: {error.msg} at character {error.pos}") from None
-        except ValueError as error:  # of the functions below
+        except ValueError as error:  # of a field twice, or of the functions below
             raise HTTPException(400, f"the body is no JSON: {error}") from None
         return value
 
@@ -76,12 +75,6 @@ class StrictRoute(APIRoute):
             return await handler(StrictRequest(request.scope, request.receive))
 
         return handle
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(fields := dict(pairs)) != len(pairs):
-        raise ValueError("an object with a name twice")
-    return fields
 
 
 def _integer(digits: str) -> int:

@@ -22,14 +22,16 @@ def writing_csv(path: str | Path | None, names: Sequence[str]) -> Iterator[Any]:
         A `csv.writer` for the other rows.
     """
     if path is None:
-        yield _writer(sys.stdout, names)
+        yield csv_writer(sys.stdout, names)
         return
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        yield _writer(file, names)
+        yield csv_writer(file, names)
 
 
-def _writer(file: Any, names: Sequence[str]) -> Any:
-    # Text is always quoted: Python 3.11 would leave a lone carriage return bare, which ends a row for a reader.
+def csv_writer(file: Any, names: Sequence[str] = ()) -> Any:
+    """Return a `csv.writer` to an open file that quotes all text. If there are names, write them as the first row."""
+    # Python 3.11 would leave a lone carriage return bare, which ends a row for a reader.
     writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow(names)
+    if names:
+        writer.writerow(names)
     return writer

@@ -117,23 +117,16 @@ def headers(files: Files) -> Iterator[tuple[str, Files]]:
     size = end - begin
     for what, offsets in {
         "that overlap": [begin - 4, end - 4],
-        "that overlap by a byte": [begin - 1, end],
         "with a gap": [begin + 4, end + 4],
         "that are negative": [-size, 0],
-        "that end before they begin": [end, begin],
         "that are huge": [2**40, 2**40 + size],
         "at the end of 64 bits": [2**64 - size, 2**64],
         "of 400 digits": [10**400, 10**400 + size],
-        "of nothing": [begin, begin],
         "of fractions": [begin + 0.5, end + 0.5],
         "of text": [str(begin), str(end)],
-        "of null": [None, None],
-        "of one number": [begin],
         "of an object": {"begin": begin, "end": end},
     }.items():
         yield f"offsets {what}", with_entry(files, table, data_offsets=offsets)
-    others = {name: {**entry, "data_offsets": right[bias]["data_offsets"]} for name, entry in right.items()}
-    yield "all at the same place", with_header(files, others)
     for kind in ("F64", "F16", "BF16", "I8", "U8", "I64", "BOOL", "F32 ", "f32", "", "pickle", None, 4, [], {}):
         if kind != right[table]["dtype"]:
             yield f"type {kind!r}", with_entry(files, table, dtype=kind)
@@ -160,21 +153,14 @@ def headers(files: Files) -> Iterator[tuple[str, Files]]:
     for what, content in {
         "a field twice": text[:-1] + ", " + entry + "}",
         "an entry that is a list": json.dumps({**right, table: [1, 2, 3]}),
-        "an entry that is text": json.dumps({**right, table: "F32"}),
-        "an entry of null": json.dumps({**right, table: None}),
-        "a list": json.dumps([right]),
         "null": "null",
-        "text": '"header"',
-        "nothing": "",
         "an empty object": "{}",
         "cut off": text[:-1],
         "not JSON": "\x80\x04K\x01.",
         "lists 30,000 deep": "[" * 30_000,
-        "objects 10,000 deep": '{"a":' * 10_000,
         "lists in an entry": text[:-1] + ', "x": ' + "[" * 20_000 + "]" * 20_000 + "}",
         "an integer of 20,000 digits": text[:-1] + ', "x": ' + "9" * 20_000 + "}",
         "infinity as offsets": text.replace(f"{begin}, {end}", "-Infinity, Infinity"),
-        "numbers beyond all": text.replace(f"{begin}, {end}", "1e999999, 1e999999"),
     }.items():
         yield f"header: {what}", with_header(files, content)
     for more in (b"\0", b"\0" * 4, b"x" * 1_000):
@@ -183,7 +169,6 @@ def headers(files: Files) -> Iterator[tuple[str, Files]]:
     yield "without data", with_header(files, right, b"")
     for length in (0, 1, 2**16, 2**16 + 1, 10**8, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**63, 2**64 - 1):
         yield f"header of {length:,} bytes", {**files, WEIGHTS: length.to_bytes(8, "little") + files[WEIGHTS][8:]}
-    yield "a file of 7 bytes", {**files, WEIGHTS: files[WEIGHTS][:7]}
     yield "a file of 8 bytes", {**files, WEIGHTS: files[WEIGHTS][:8]}
 
 
@@ -199,31 +184,18 @@ def vocabularies(files: Files) -> Iterator[tuple[str, Files]]:
         "no word": "",
         "a million words": "".join(f"w{i}\n" for i in range(1_000_000)),
         "a word twice": text.replace("old\n", "how\n"),
-        "all words the same": "how\n" * len(WORDS),
         "a newline in a word": text.replace("old", "o\nld"),
         "an empty word": text.replace("old", ""),
-        "all words empty": "\n" * len(WORDS),
         "a NUL in a word": text.replace("old", "o\0ld"),
-        "a NUL": text.replace("old", "\0"),
         "a carriage return": text.replace("old", "o\rld"),
-        "line ends of Windows": text.replace("\n", "\r\n"),
         "a space in a word": text.replace("old", "o ld"),
-        "a space after a word": text.replace("old", "old "),
-        "a space before the first word": " " + text,
-        "only a space": text.replace("old", " "),
-        "a tab": text.replace("old", "o\tld"),
         "a line separator": text.replace("old", "o\u2028ld"),
-        "a next line": text.replace("old", "o\x85ld"),
         "a no-break space": text.replace("old", "o\xa0ld"),
-        "a file separator": text.replace("old", "o\x1cld"),
         "no end of the last line": text[:-1],
         "an empty line at the end": text + "\n",
-        "a broken letter": text.encode()[:-2] + b"\n",
         "bytes that are no UTF-8": text.encode().replace(b"old", b"\xff\xfe"),
         "half a surrogate pair": text.encode().replace(b"old", b"\xed\xa0\x80"),
-        "an overlong letter": text.encode().replace(b"old", b"\xc0\xaf"),
         "UTF-16": text.encode("utf-16"),
-        "JSON": json.dumps(WORDS),
     }
     for what, content in changes.items():
         yield what, {**files, VOCABULARY: content.encode() if isinstance(content, str) else content}
@@ -272,23 +244,14 @@ def texts(files: Files) -> Iterator[tuple[str, Files]]:
     for what, old, new in (
         ("a field twice", margin, f"{margin}, {margin}"),
         ("a setting twice", '"threshold": 0.5', '"threshold": 0.5, "threshold": 0.5'),
-        ("the format twice", '"format": 3', '"format": 3, "format": 3'),
-        ("config twice", '"facts"', '"config": {}, "facts"'),
         ("the checksums twice", '"facts"', '"sha256": {}, "facts"'),
         ("lists 100,000 deep", '"note": ', '"note": ' + "[" * 100_000 + "]" * 100_000 + ', "more": '),
         ("objects 100,000 deep", '"note": ', '"note": ' + '{"a":' * 100_000 + "1" + "}" * 100_000 + ', "more": '),
-        ("an integer of 5,000 digits", margin, '"margin": ' + "9" * 5_000),
         ("an integer of 3 million digits", margin, '"margin": ' + "9" * 3_000_000),
         ("an integer of 3 million digits in facts", '"note": ', '"more": -' + "9" * 3_000_000 + ', "note": '),
-        ("a size of 4,000 digits", '"hidden": 4', '"hidden": ' + "9" * 4_000),
-        ("a fraction of 3 million digits", margin, '"margin": 3.' + "1" * 3_000_000),
         ("an exponent of a million digits", margin, '"margin": 1e' + "9" * 1_000_000),
         ("infinity", margin, '"margin": Infinity'),
-        ("no number", margin, '"margin": NaN'),
-        ("a margin beyond all", margin, '"margin": 1e999'),
         ("a comment", margin, f"{margin} /* */"),
-        ("a comma more", '"note": "é"', '"note": "é",') if '"é"' in files[CONFIG].decode() else
-        ("a comma more", '"note": "\\u00e9"', '"note": "\\u00e9",'),
         ("text after the end", "\n}\n", "\n}\n{}"),
         ("a byte order mark", "{", "\ufeff{"),
         ("a control character", '"note": "', '"note": "\x01'),
@@ -297,14 +260,9 @@ def texts(files: Files) -> Iterator[tuple[str, Files]]:
     for what, content in {
         "nothing": b"",
         "a list": b"[1, 2]",
-        "text": b'"format"',
-        "null": b"null",
-        "a number": b"3",
         "UTF-16": files[CONFIG].decode().encode("utf-16"),
         "no UTF-8": files[CONFIG].replace(b'"best"', b'"\xff"'),
         "lists 100,000 deep": b"[" * 100_000,
-        "objects 100,000 deep": b'{"a":' * 100_000,
-        "a Python literal": repr(settings(files)).encode(),
         "Python code": b"__import__('os').system('true')",
     }.items():
         yield f"{what} instead", {**files, CONFIG: content}
@@ -315,11 +273,8 @@ def checksums(files: Files) -> Iterator[tuple[str, Files]]:
     right = settings(files)["sha256"]
     for what, sums in {
         "of null": None,
-        "of text": right[WEIGHTS],
         "in a list": list(right.values()),
-        "of no file": {},
         "of another file besides": {**right, "../../../etc/passwd": "0" * 64},
-        "of two files": {name: right[name] for name in (CONFIG, WEIGHTS)},
         "of another name": {**{name: right[name] for name in (CONFIG, WEIGHTS)}, "../vocabulary.txt": "0" * 64},
         "without its own": {name: right[name] for name in (VOCABULARY, WEIGHTS)},
     }.items():

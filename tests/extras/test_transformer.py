@@ -300,27 +300,20 @@ def tokenizer(path: str, value: Any) -> Callable[[Path], None]:
 
 ATTACKS = {
     "another type": (architecture(type="gpt2"), "type 'gpt2'; accepted are bert"),
-    "a type that is a path": (architecture(type="../../bert"), "accepted are"),
     "a list as type": (architecture(type=["bert"]), "unhashable"),
     "remote code": (architecture(auto_map={"AutoModel": "evil--evil"}), "expected type, vocab_size"),
     "without a field": (edited(lambda s: s["architecture"].pop("hidden_size")), "expected type, vocab_size"),
     "more layers": (architecture(num_hidden_layers=3), "layer.2.*missing"),
-    "fewer layers": (architecture(num_hidden_layers=1), "no such tensor"),
     "a billion layers": (architecture(num_hidden_layers=10**9), "whole number from 1 to 24"),
     "a huge vocabulary": (architecture(vocab_size=1 << 40), "whole number from 1 to"),
     "a smaller vocabulary": (architecture(vocab_size=50), "ids of the tokenizer, 50 in the model"),
-    "a negative size": (architecture(hidden_size=-16), "whole number"),
-    "a fraction": (architecture(hidden_size=16.0), "whole number"),
     "true for a number": (architecture(num_attention_heads=True), "whole number"),
     "heads that do not divide": (architecture(num_attention_heads=3), "do not part"),
     "a function by name": (architecture(hidden_act="os.system"), "accepted are gelu"),
-    "a list for a function": (architecture(hidden_act=["gelu"]), "accepted are gelu"),
     "no number": (architecture(layer_norm_eps=float("nan")), "above 0"),
     "a padding outside": (architecture(pad_token_id=10**6), "an id of the vocabulary"),
     "fewer positions": (architecture(max_position_embeddings=8), "reads 32 tokens, the model 8"),
     "no architecture": (edited(lambda s: s.pop("architecture")), "expected a checksum each|beside the architecture"),
-    "null": (edited(lambda s: s.update(architecture=None)), "beside the architecture None"),
-    "a list": (edited(lambda s: s.update(architecture=[])), "not a file of a model"),
     "an LSTM": (edited(lambda s: s["config"].update(tower="lstm", encoder=None)), "tower 'lstm' beside"),
     "format 2": (edited(lambda s: (s.pop("sha256"), s.update(format=2))), "'architecture' is not known"),
     "padding to a trillion": (tokenizer("padding", {"strategy": {"Fixed": 10**12}}), "padding"),
@@ -340,8 +333,6 @@ ATTACKS = {
     "an id beyond all": (tokenizer("model.vocab.how", 2**70), "tokenizer.json"),
     "a special id outside": (tokenizer("post_processor.special_tokens.[CLS].ids", [10**6]), "ids of the tokenizer"),
     "a field more": (tokenizer("more", 1), "expected an object with"),
-    "a list as tokenizer": (lambda folder: (folder / "tokenizer.json").write_text("[]"), "expected an object"),
-    "not JSON": (lambda folder: (folder / "tokenizer.json").write_text("{"), "not a file of a model"),
     "lists 100,000 deep": (lambda folder: (folder / "tokenizer.json").write_text("[" * 100_000), "not a file"),
     "a vocabulary that is text": (tokenizer("model.vocab", "how"), "not a tokenizer"),
     "a field twice": (
@@ -372,16 +363,6 @@ def test_positions_that_are_not_counted_from_0(
     seal(tmp_path)
     with pytest.raises(ModelError, match="the tokenizer reads 32 tokens, the model 31"):
         SiameseModel.load(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
-def test_a_changed_byte_is_refused(name: str, trained: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(trained, tmp_path / "model"))
-    content = bytearray((folder / name).read_bytes())
-    content[-20] ^= 1
-    (folder / name).write_bytes(content)
-    with pytest.raises(ModelError, match=name):
-        SiameseModel.load(folder)
 
 
 def test_a_huge_tokenizer_is_not_read(trained: Path, tmp_path: Path) -> None:
@@ -492,7 +473,6 @@ ENCODER = ["--tower", "transformer", "--encoder", "ENCODER"]
     ("words", "message"),
     [
         (["--tower", "transformer"], "--tower transformer needs --encoder"),
-        (["--preset", "transformer"], "--tower transformer needs --encoder"),
         (["--encoder", "ENCODER"], "--encoder: goes with --tower transformer"),
         (["--tower", "gru"], "invalid choice: 'gru'"),
         (
@@ -500,15 +480,12 @@ ENCODER = ["--tower", "transformer", "--encoder", "ENCODER"]
             "--tokens: goes with the LSTM tower, not with",
         ),
         ([*ENCODER, "--compact"], "--compact: goes with the LSTM tower"),
-        ([*ENCODER, "--word-vectors", "x.txt"], "--word-vectors: goes with the LSTM tower"),
-        ([*ENCODER, "--teacher", "ENCODER"], "--teacher: goes with the LSTM tower"),
         ([*ENCODER, "--start-from", "pretrained"], "--start-from: goes with the LSTM tower"),
         ([*ENCODER, "--out", "ENCODER"], "is the encoder's folder, which stays as it is"),
         (["--start-from", "TRAINED"], "--start-from: that model has tower 'transformer', this recipe 'lstm'"),
         (["--epochs", "0"], "--epochs: 0 is not a whole number of 1 or more"),
         (["--tower", "transformer", "--encoder", "no/such"], "no/such: no sentence encoder"),
         (["--tower", "transformer", "--encoder", "DATA"], "no sentence encoder"),
-        (["--tower", "transformer", "--encoder", "TRAINED"], "no sentence encoder"),
     ],
 )
 def test_wrong_options_are_told_in_a_line(

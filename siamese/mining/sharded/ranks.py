@@ -4,7 +4,6 @@ The order of all pairs is cut into ranges by a regular sample of each part (Shi 
 sorts one range.
 """
 
-import csv
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +14,7 @@ from siamese.mining.sharded import store
 from siamese.mining.sharded.joins import pairs_of
 from siamese.mining.sharded.shards import Job, Summary
 from siamese.model.calibration import Calibration
+from siamese.system.csv_output import csv_writer
 
 
 def cuts(samples: np.ndarray, ranges: int) -> np.ndarray:
@@ -67,7 +67,7 @@ def write_range(job: Job, shared: tuple[Calibration, Sequence[str]], part: int, 
         store.writing(f"{job.work}/written/{part:06}.csv") as path,
         open(path, "w", encoding="utf-8", newline="") as file,
     ):
-        csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerows(zip(*columns))
+        csv_writer(file).writerows(zip(*columns))
     if job.linkage:
         store.write_table(job.at("final", f"{part:06}"), table)
     return {"pairs": len(pairs), "last": float(similarity[-1]) if len(pairs) else None}

@@ -5,16 +5,15 @@ components). Units hand rows to each other through files in the work folder, and
 summaries. When a unit is done its summary is kept there too, so that a run that was stopped goes on where it was.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
-from siamese.errors import UserError
 from siamese.mining.sharded import store
 from siamese.mining.sharded.shards import Job, Summary
+from siamese.system.resuming import check_same_run
 
 IDENTITY = "identity.json"  # in the work folder: everything that the pairs depend on
 
@@ -94,15 +93,7 @@ def begin(job: Job, identity: dict[str, Any], resume: bool) -> None:
         UserError: a run was stopped there, and this is not to go on with it, or is another.
     """
     known = f"{job.work}/{IDENTITY}"
-    identity = json.loads(json.dumps(identity))
-    if not store.exists(known):
+    if store.exists(known):
+        check_same_run(job.work, identity, store.read_json(known), resume)
+    else:
         store.write_json(known, identity)
-        return
-    if not resume:
-        raise UserError(f"{job.work}: a run was stopped there; go on with --resume, or remove it to begin again")
-    before = store.read_json(known)
-    if differing := [name for name in identity if identity[name] != before.get(name)]:
-        raise UserError(
-            f"{job.work}: of another run ({', '.join(differing)} differ); give what it was given, or remove it to "
-            "begin again"
-        )
