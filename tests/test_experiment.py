@@ -40,7 +40,7 @@ from siamese.training.train import train_model
 TINY = BASE.replace(embedding=16, hidden=16, batch_size=32, epochs=2, learning_rate=0.02)
 DIVERGES = "columns,learning_rate=1e40"  # more than a float32 holds
 LOSSES = ("rows", "both", DIVERGES)
-STUDY, VARIANTS = against_first(LOSSES), parse_all(LOSSES, TINY)
+STUDY, VARIANTS = dataclasses.replace(against_first(LOSSES), base=TINY), parse_all(LOSSES, TINY)
 FIGURES = {"scores.png", "differences.png", "curves.png", "histograms.png", "time.png"}
 
 
@@ -395,8 +395,8 @@ def test_settings_are_chosen_on_the_validation_pairs_alone(data: Datasets, tmp_p
     assert [r["config"]["margin"] for r in comparison.records["both"]] == [0.25, 0.25]
     assert [r["config"]["seed"] for r in comparison.records["both"]] == [1, 2]
     assert [r["config"]["margin"] for r in comparison.tried] == [0.1, 0.25, 0.5, 0.75]
-    said = report._chosen(comparison).splitlines()
-    assert [line for line in said if "margin" in line] == [
+    said = report_of(comparison, data, tmp_path).splitlines()
+    assert [line for line in said if line.startswith("| `both` | margin")] == [
         "| `both` | margin 0.1 | 60.00 |  |",
         "| `both` | margin 0.25 | 64.00 | taken |",
         "| `both` | margin 0.5 | 62.00 |  |",
@@ -556,7 +556,16 @@ def comparison(
         ]
         for variant in variants
     }
-    return Comparison(study or against_first(names), variants, records, list(failed), [])
+    study = study or dataclasses.replace(against_first(names), base=TINY)
+    return Comparison(study, variants, records, list(failed), [])
+
+
+def report_of(made: Comparison, data: Datasets, out: Path) -> str:
+    """What the report says."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report.write(made, data, out, "python run.py compare --losses rows both")
+    return (out / report.REPORT).read_text("utf-8")
 
 
 def around(mean: float, spread: float, n: int = 8) -> list[float]:
@@ -604,16 +613,11 @@ def test_scores_by_the_number_of_training_pairs(tmp_path: Path, monkeypatch: pyt
 
 @pytest.fixture(scope="module")
 def written(data: Datasets, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A report with one variant for each verdict, a failed training and notes."""
+    """A report with one variant for each verdict and a failed training."""
     out = tmp_path_factory.mktemp("report") / "my report"
     out.mkdir()
-    (out / report.NOTES).write_text("## By hand\n\nWhat a person thinks – of it.\n", "utf-8")
     failed = [failed_record("pooled", parse("pooled", TINY).settings[0].replace(seed=9))]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        made = comparison(SCORES, failed=failed)
-        report.write(made, data, out, "python run.py compare --losses rows both")
-    return out, (out / "report.md").read_text("utf-8")
+    return out, report_of(comparison(SCORES, failed=failed), data, out)
 
 
 def sentences(text: str) -> dict[str, str]:
@@ -714,30 +718,51 @@ def test_the_tables_have_every_variant(written: tuple[Path, str]) -> None:
         assert text.count(f"\n| `{name}` |") == 3  # unseen, all, time
 
 
-def test_time_is_compared_seed_by_seed() -> None:
+def test_time_is_compared_seed_by_seed(data: Datasets, tmp_path: Path) -> None:
     made = comparison({"rows": [0.5] * 3, "both": [0.5] * 3})
     for record, seconds in zip(made.records["both"], (2.0, 3.0, 8.0)):
         record["seconds_an_epoch"] = seconds
     for record, seconds in zip(made.records["rows"], (2.0, 2.0, 4.0)):
         record["seconds_an_epoch"] = seconds
-    assert "| `both` | 3.0 | 1.50 |" in report._cost(made, ["rows", "both"])  # medians of 2, 3, 8 and of 1, 1.5, 2
+    assert "| `both` | 3.0 | 1.50 |" in report_of(made, data, tmp_path)  # medians of 2, 3, 8 and of 1, 1.5, 2
 
 
-def test_the_resampled_difference(written: tuple[Path, str]) -> None:
+def test_the_resampled_difference(written: tuple[Path, str], data: Datasets, tmp_path: Path) -> None:
     # Every resample of `both` is above that of `rows` by the difference of their means, 2 points.
     assert "the primary difference would lie between +2.00 and +2.00 points 95 times in a hundred" in written[1]
-
-
-def test_the_resampled_difference_is_of_the_seeds_that_both_have() -> None:
     made = comparison({"rows": [0.5, 0.9], "both": [0.6, 0.6]})
     made.records["both"].pop()  # of seed 1 both are there, and differ by 10 points
-    ((primary,),) = contrasts(made).values()
-    assert primary.main.interval.mean == pytest.approx(0.1)
-    assert "between +10.00 and +10.00 points" in report._resampled(made, primary)
+    assert "between +10.00 and +10.00 points" in report_of(made, data, tmp_path)
 
 
-def test_notes_end_the_report(written: tuple[Path, str]) -> None:
-    assert written[1].endswith("\n\n## By hand\n\nWhat a person thinks – of it.\n")
+def test_what_a_person_wrote_above_stays(data: Datasets, tmp_path: Path) -> None:
+    made = comparison({"rows": REFERENCE, "both": beside(0.02, 0.002)})
+    first = report_of(made, data, tmp_path)
+    assert first.startswith(f"# Is another better than rows?\n\n{report.COMPUTED}\n")
+    by_hand = "# My question\n\nWhat a person thinks – of it.\n\n"
+    (tmp_path / report.REPORT).write_text(by_hand + first[first.index(report.COMPUTED) :] + "old\n", "utf-8")
+    assert report_of(made, data, tmp_path) == by_hand + first[first.index(report.COMPUTED) :]
+    (tmp_path / report.REPORT).write_text("# Another program's\n", "utf-8")
+    assert report_of(made, data, tmp_path) == first
+
+
+def test_the_report_states_the_base_and_not_a_variant(data: Datasets, tmp_path: Path) -> None:
+    base = TINY.replace(labelled_weight=3.0, patience=5, teacher="some-encoder", teacher_weight=9.0)
+    losses = ("both+logistic,margin=0.1/0.5,epochs=9", "rows,learning_rate=0.5")
+    study = dataclasses.replace(against_first(losses), base=base)
+    variants = parse_all(losses, base)
+    records = {v.name: [record_of(v.name, v.settings[0])] for v in variants}
+    text = report_of(Comparison(study, variants, records, [], []), data, tmp_path)
+    (equal,) = (line for line in text.splitlines() if line.startswith("Equal for all"))
+    for said in (
+        "margin 0.25,",
+        "2 epochs of which the best",
+        "5 epochs without a better",
+        "adam at 0.02 (",
+        "a labelled loss beside another counts 3 times",
+        "9 × distance to the vectors of some-encoder",
+    ):
+        assert said in equal
 
 
 def test_failures_are_listed(written: tuple[Path, str]) -> None:
@@ -751,7 +776,7 @@ def test_the_report_stands_by_itself(written: tuple[Path, str]) -> None:
         assert place not in text
     linked = set(re.findall(r"\]\(([^)]+)\)", text))
     assert linked == FIGURES | {RESULTS, TRAININGS}
-    assert {path.name for path in out.iterdir()} == FIGURES | {"report.md", report.NOTES}
+    assert {path.name for path in out.iterdir()} == FIGURES | {"report.md"}
     for name in FIGURES:
         content = (out / name).read_bytes()
         assert content.startswith(b"\x89PNG\r\n\x1a\n") and len(content) > 5_000
@@ -761,8 +786,7 @@ def test_the_report_stands_by_itself(written: tuple[Path, str]) -> None:
 
 def test_one_seed_has_no_interval_and_shows_nothing(data: Datasets, tmp_path: Path) -> None:
     made = comparison({"rows": [0.5], "both": [0.9], "columns": [0.5]})
-    report.write(made, data, tmp_path, "command")
-    text = (tmp_path / "report.md").read_text("utf-8")
+    text = report_of(made, data, tmp_path)
     assert {line.split("**")[1] for line in sentences(text).values()} == {"no difference shown"}
     tables = [line for line in text.splitlines() if line.startswith(("| `", "  - "))]
     assert not any("±" in line or "nan" in line for line in tables)
@@ -771,8 +795,7 @@ def test_one_seed_has_no_interval_and_shows_nothing(data: Datasets, tmp_path: Pa
 
 
 def test_the_report_of_real_trainings(finished: tuple[Path, Comparison], data: Datasets, tmp_path: Path) -> None:
-    report.write(finished[1], data, tmp_path, "command")
-    text = (tmp_path / "report.md").read_text("utf-8")
+    text = report_of(finished[1], data, tmp_path)
     assert set(sentences(text)) == {"both"}  # what failed has no scores
     for seed in (1, 2):
         assert f"- `{DIVERGES}`, seed {seed}: step " in text
@@ -783,8 +806,7 @@ def test_the_report_of_real_trainings(finished: tuple[Path, Comparison], data: D
 def test_a_report_without_the_reference(data: Datasets, tmp_path: Path) -> None:
     """Where every training of the reference failed there is nothing to compare, and that is what it says."""
     made = comparison({"rows": [], "both": [0.6, 0.7]}, failed=[failed_record("rows", TINY)])
-    report.write(made, data, tmp_path, "command")
-    text = (tmp_path / "report.md").read_text("utf-8")
+    text = report_of(made, data, tmp_path)
     assert "`rows`, seed 1: step 3" in text
     assert set(re.findall(r"\]\(([^)]+\.png)\)", text)) == {path.name for path in tmp_path.glob("*.png")}
 

@@ -46,7 +46,8 @@ def add_commands(command: Command) -> None:
 
 def compare(options: argparse.Namespace) -> None:
     study = against_first(options.losses) if options.losses else read_study(options.study or ONE_SIDED)
-    variants = parse_all(study.losses, study.base.replace(**changed_fields(options)))
+    study = dataclasses.replace(study, base=study.base.replace(**changed_fields(options)))
+    variants = parse_all(study.losses, study.base)
     for name in ("seeds", "jobs"):
         if (value := getattr(options, name)) is not None and not 1 <= value <= MOST:
             raise UserError(f"--{name}: {value} is not a whole number from 1 to {MOST:,}")

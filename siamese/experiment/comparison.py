@@ -90,8 +90,6 @@ def _run(
     parts = {"training": data.training, "validation": data.validation, "test": data.test}
     records = Records(out, {name: checksum(pairs) for name, pairs in parts.items()})
     first = [(v.name, setting.replace(seed=1)) for v in variants for setting in v.settings if len(v.settings) > 1]
-    for name in {setting.teacher for v in variants for setting in v.settings if setting.teacher}:
-        _encode_once(name, data.training)
     with _Pool(data, unseen, out, jobs) as pool:
         pool.run(first, records)
         chosen = {variant.name: _best(variant, records) for variant in variants}
@@ -157,7 +155,7 @@ class _Pool:
             context.set_forkserver_preload([__name__])
         self.stop, self.epochs = context.Event(), context.Queue()
         self.unfinished = out / UNFINISHED
-        self.pairs, self.duplicates = len(data.training), data.training.duplicates
+        self.training = data.training
         start = (data, unseen, self.unfinished, self.epochs, self.stop)
         self.executor = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=start)
 
@@ -179,6 +177,8 @@ class _Pool:
                 missing[key] = (name, config)
             else:  # killed before its checkpoint was removed, perhaps
                 shutil.rmtree(self.unfinished / key, ignore_errors=True)
+        for teacher_name in {config.teacher for _, config in missing.values() if config.teacher}:
+            _encode_once(teacher_name, self.training)
         epochs = {key: self._epochs(config) for key, (_, config) in missing.items()}
         futures = {self.executor.submit(_train, name, config, key): key for key, (name, config) in missing.items()}
         done = dict.fromkeys(missing, 0)
@@ -195,8 +195,8 @@ class _Pool:
 
     def _epochs(self, config: Config) -> int:
         """How many epochs a training takes; near enough where it has a part of the pairs, as is drawn later."""
-        part = min(1.0, (config.training_pairs or self.pairs) / self.pairs)
-        duplicates = round(part * self.duplicates)
+        part = min(1.0, (config.training_pairs or len(self.training)) / len(self.training))
+        duplicates = round(part * self.training.duplicates)
         return planned_epochs(config, number_of_batches(duplicates, config.batch_size, config.drop_last))
 
     def _finished_epochs(self) -> Iterator[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from siamese.config import Config
 from siamese.experiment import figures
 from siamese.experiment.comparison import Comparison
 from siamese.experiment.contrasts import POINTS, Contrast, contrast, contrasts, shared, values
@@ -15,7 +16,8 @@ from siamese.pairs.splits import Datasets
 from siamese.report.tables import markdown
 from siamese.system.files import write_text
 
-NOTES = "notes.md"  # written by a person, put at the end of the report
+REPORT = "report.md"
+COMPUTED = "<!-- `compare` computes what follows. What stands above was written by hand, and is kept. -->"
 PURPOSES = {
     "a verdict on a pair (accuracy, all test pairs)": "accuracy",
     "ranking pairs (average precision, unseen pairs)": "unseen average precision",
@@ -28,25 +30,28 @@ def write(comparison: Comparison, data: Datasets, out: Path, command: str) -> No
 
     Args:
         comparison: the records.
-        data: what was trained on and scored.
-        out: the folder; its notes.md, where there is one, becomes the report's end.
-        command: what makes the report.
+        data: the pairs that the trainings learned from and were scored on.
+        out: the folder. If its report.md has the line COMPUTED, what stands above it is kept: a title and an
+            answer in a person's words.
+        command: the line that writes this report.
     """
     c = comparison
     names = [v.name for v in c.variants if c.records[v.name]]
     found = contrasts(c)
     figures.draw(c, names, found, out)
     sizes = figures.draw_sizes(c, names, len(data.training), out)
-    notes = out / NOTES
     parts = [
-        f"# {' and '.join(f'`{v.name}`' for v in c.variants[:2])}"
-        + (f" and {len(c.variants) - 2} more" if len(c.variants) > 2 else "") + ", compared",
-        "## Conclusion", conclusion(c), _purposes(c, names),
+        _by_hand(out / REPORT) or f"# {c.study.questions[0].text}",
+        COMPUTED,
+        "## Answers",
+        "Differences of average precision on unseen test pairs (neither question was trained on), in points "
+        "(hundredths), with 95 % intervals over the seeds. Mining, as a metric, is the average precision of finding "
+        "the duplicates among all pairs that the questions of the unseen test pairs can form.",
+        conclusion(c), _purposes(c, names),
         "## What was compared", _setting(c, data, command),
         "## Scores",
-        "Means over the seeds ± 95 % t interval, in points (hundredths). Unseen: neither question of the pair was "
-        "trained on. Accuracy and F1 are at the threshold that the validation pairs chose. Mining: average precision "
-        "of finding the duplicates among all pairs of the unseen questions.",
+        "Means over the seeds ± 95 % t interval, in points. Accuracy and F1 are at the threshold that the validation "
+        f"pairs chose. {_majority(c, data)}",
         _scores(c, names, "unseen"), _scores(c, names, "all"), "![scores of each variant](scores.png)",
         *(_differences_section(c, found) if any(found.values()) else []),
         "## How they separate",
@@ -57,9 +62,14 @@ def write(comparison: Comparison, data: Datasets, out: Path, command: str) -> No
         "One thread a training, several trainings at a time. The ratio is the median over the seeds; the figure has "
         "the median with the 10th and 90th percentile.",
         _chosen(c), _failures(c),
-        notes.read_text("utf-8") if notes.exists() else "",
     ]  # fmt: skip
-    write_text(out / "report.md", "\n\n".join(part.strip() for part in parts if part) + "\n")
+    write_text(out / REPORT, "\n\n".join(part.strip() for part in parts if part) + "\n")
+
+
+def _by_hand(report: Path) -> str:
+    """Return what a person wrote above the computed part of an earlier report."""
+    text = report.read_text("utf-8") if report.exists() else ""
+    return text.partition(COMPUTED)[0].strip() if COMPUTED in text else ""
 
 
 def _differences_section(c: Comparison, found: dict[str, list[Contrast]]) -> list[str]:
@@ -128,14 +138,8 @@ def _purposes(c: Comparison, names: list[str]) -> str:
 
 
 def _setting(c: Comparison, data: Datasets, command: str) -> str:
-    base = c.variants[0].settings[0]
     seeds = max(len(records) for records in c.records.values())
     assert data.test is not None
-    tower = f"Embedding {base.embedding} → LSTM {base.hidden} → mean → normalize"
-    parts = ["sides swapped at random" if base.swap else "no swapping of sides"]
-    parts += [f"words seen less than {base.min_count} times share {base.buckets:,} embeddings"] if base.buckets else []
-    parts += [f"{base.teacher_weight:g} × distance to the vectors of {base.teacher}"] if base.teacher else []
-    epochs = f"{base.epochs} epochs" if base.epochs else "4 epochs or more, until 500 steps are done,"
     lines = [
         "A batch holds B pairs of duplicates, and S = v1 · v2ᵀ the cosines of all their questions: the diagonal holds "
         "the duplicates, everything else a negative. With d = S[i, i], the triplet loss of anchor i is",
@@ -145,19 +149,46 @@ def _setting(c: Comparison, data: Datasets, command: str) -> str:
         "`semi-hard` is the published rule of later editions: a negative above the diagonal is passed over when the "
         "closest one is sought. Known duplicates off the diagonal are no negatives, unless it says "
         "`leave_out_known=false`. A name with `+` has a loss on labelled pairs beside it.",
-        f"Equal for all, unless the name says otherwise: {tower}{' with skip' if base.skip else ''}, "
-        f"batch {base.batch_size}, margin {base.margin:g}, {epochs} of which the best on the validation "
-        f"pairs is kept, {base.optimizer} at {base.learning_rate:g} ({base.schedule}), {base.precision}, "
-        f"{', '.join(parts)}; {seeds} seeds, each with the same first weights and the same pairs in the same order for "
-        "every variant.",
+        f"Equal for all, unless the name or a setting says otherwise: {_base(c.study.base)}; {seeds} seeds, each with "
+        "the same first weights and the same pairs in the same order for every variant.",
         f"Trained on {len(data.training):,} pairs ({data.training.duplicates:,} duplicates); epoch, settings and "
         f"threshold chosen on {len(data.validation):,} validation pairs; scored on {len(data.test):,} test pairs, "
         "on which nothing was chosen.",
         f"```bash\n{command}\n```",
         "Every training is a row of [results.csv](results.csv), and with its epochs a line of "
-        "[trainings.jsonl](trainings.jsonl), from which the command makes this report again.",
+        "[trainings.jsonl](trainings.jsonl), from which the command writes this report again.",
     ]
     return "\n\n".join(lines)
+
+
+def _base(base: Config) -> str:
+    """Return in words the recipe that the variants change."""
+    epochs = f"{base.epochs} epochs" if base.epochs else "4 epochs or more, until 500 steps are done,"
+    parts = [
+        f"Embedding {base.embedding} → LSTM {base.hidden} → mean → normalize{' with skip' if base.skip else ''}",
+        f"batch {base.batch_size}",
+        f"margin {base.margin:g}",
+        f"{epochs} of which the best on the validation pairs is kept",
+        f"stopped after {base.patience} epochs without a better score there" if base.patience else "",
+        f"{base.optimizer} at {base.learning_rate:g} ({base.schedule})",
+        base.precision,
+        "sides swapped at random" if base.swap else "no swapping of sides",
+        f"words seen less than {base.min_count} times share {base.buckets:,} embeddings" if base.buckets else "",
+        f"a labelled loss beside another counts {base.labelled_weight:g} times",
+        f"{base.teacher_weight:g} × distance to the vectors of {base.teacher}" if base.teacher else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _majority(c: Comparison, data: Datasets) -> str:
+    """Return how often the more frequent answer is right, which an accuracy is to be compared with."""
+    assert data.test is not None
+    unseen = np.sum(next(r for records in c.records.values() for r in records)["histogram"], axis=1)
+    every = np.bincount(data.test.labels, minlength=2)
+    shares = [counts.max() / counts.sum() * POINTS for counts in (unseen, every)]
+    return (
+        f"Always giving the more frequent answer has an accuracy of {shares[0]:.2f} (unseen) and {shares[1]:.2f} (all)."
+    )
 
 
 def _scores(c: Comparison, names: list[str], part: str) -> str:
