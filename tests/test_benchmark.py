@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from reports.measured import Spread, number, table
 from reports.performance import benchmark, training_sections
 from reports.performance.corpus import TRIPLET, Corpus
-from reports.performance.measuring import ROOT, Amount, Trainer, flop, interleave, ratio, share
-from reports.performance.rivals import Step, Worker
+from reports.performance.measuring import Amount, Trainer, flop, interleave, ratio, share
+from reports.performance.rivals import ROOT, Step, Worker
 from siamese.towers import lstm
 
 
@@ -83,16 +83,15 @@ def test_a_rival_that_is_not_there_says_so(small_file: Path, tmp_path: Path) -> 
 
 
 def test_a_tiny_run(small_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "AXES", {"batch size": (8,)})
     monkeypatch.setattr(training_sections, "SQUARE", 64)
     monkeypatch.setattr(training_sections, "LOSS_SIZES", (16,))
-    benchmark.run(str(small_file), tmp_path / "out", rivals=False, amount=Amount(2, 1, 1, 1))
+    benchmark.run(str(small_file), tmp_path / "out", rivals=False, amount=Amount(2, 1, 1))
     results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
     titles = [section["title"] for section in results["sections"]]
-    assert len(titles) == len(set(titles)) == 6
+    assert len(titles) == len(set(titles)) == 5
     assert all(section["rows"] for section in results["sections"])
     assert all(row["pairs/s"]["n"] == 2 for row in results["sections"][0]["rows"])
     report = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
-    for name in ("training.png", "encoding.png", "growth-with-batch-size.png"):
+    for name in ("training.png", "encoding.png"):
         assert f"]({name})" in report
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from reports.measured import Spread, machine
 from reports.performance.corpus import BATCH, TRIPLET, Corpus
-from reports.performance.measuring import Amount, Way, apart, interleave, rate, ratio, timed
+from reports.performance.measuring import Amount, Way, interleave, rate, ratio, timed
 from reports.performance.report_writer import Section, write
 from reports.performance.rivals import ROOT, Worker, in_parts
 from reports.performance.training_sections import breakdown, loss, training, training_steps
@@ -27,13 +27,7 @@ from siamese.model.calibration import Calibration
 from siamese.model.model import SiameseModel
 from siamese.training.start import make_tower
 
-QUICK, FULL = Amount(6, 2, 3, 3), Amount(30, 4, 8, 5)
-AXES = {  # tried in rising order, so that the peak of memory belongs to the last size
-    "tokens a question": (5, 20, 80, 160, 320),
-    "batch size": (64, 512, 2_048, 4_096, 8_192),
-    "words in the vocabulary": (10_000, 40_000, 160_000, 320_000, 640_000),
-    "dimension": (32, 128, 256, 384, 512),
-}
+QUICK, FULL = Amount(6, 2, 3), Amount(30, 4, 8)
 PROBE = ("How can I learn to cook rice?", "What is the best way to learn cooking rice?")
 QUESTIONS = 20_000  # of a step of encoding
 NUMPY = "ours, numpy"
@@ -57,7 +51,7 @@ def main() -> None:
                         "results.json and the figures (%(default)s)")  # fmt: skip
     parser.add_argument("--rivals", action="store_true", help="measure other libraries too: "
                         "pip install -r reports/performance/requirements.txt")  # fmt: skip
-    parser.add_argument("--quick", action="store_true", help="fewer steps and smaller sizes: about two minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer steps: about a minute")
     options = parser.parse_args()
     try:
         run(options.data, options.out, options.rivals, QUICK if options.quick else FULL)
@@ -91,7 +85,6 @@ def run(data: str, out: Path, rivals: bool, amount: Amount) -> None:
                 loss(amount, rivals),
                 encoding(corpus, amount, model, encoders),
                 cold_start(Path(folder) / "model", amount),
-                *growth(amount),
             ]
         finally:
             for worker in workers.values():
@@ -183,20 +176,6 @@ def cold_start(model: Path, amount: Amount) -> Section:
     ]
     size = sum(file.stat().st_size for file in model.iterdir()) / 1e6
     return Section("Cold start", f"Loading and checking a model of {size:.0f} MB included; files in the cache.", rows)
-
-
-def growth(amount: Amount) -> list[Section]:
-    """Return time and memory of a step against each size; every curve is measured in a process of its own."""
-    sections = []
-    text = "One of our training steps on generated words; otherwise batch 512, 12 tokens, 40,000 words, dimension 128."
-    for axis, values in tqdm(AXES.items(), desc="growth", file=sys.stderr):
-        chosen = list(values[: amount.points])
-        rows = [
-            {axis: size, "seconds a step": Spread.of(seconds), "peak MB": memory}
-            for size, (seconds, memory) in zip(chosen, apart("generated", axis, chosen, amount.few))
-        ]
-        sections.append(Section(f"Growth with {axis}", text, rows, growth=axis))
-    return sections
 
 
 if __name__ == "__main__":

@@ -1,14 +1,10 @@
 """Ways to train, multiply and encode that do one step a call, taken in turn, and what is derived from their steps."""
 
 import itertools
-import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from reports.measured import Spread
-from reports.performance.corpus import TRIPLET
-from reports.performance.rivals import ROOT, Step
+from reports.performance.rivals import Step
 from siamese.config import Config
 from siamese.text.tokens import Tokens, pad
 from siamese.training.batches import Batch, PairTokens, data_generator
@@ -45,7 +40,6 @@ class Amount:
     rounds: int  # of training and of the loss
     warm: int  # steps of each way before the clock counts
     few: int  # rounds of everything else
-    points: int  # sizes on a curve of growth
 
 
 def interleave(ways: Mapping[str, Way], rounds: int, warm: int, what: str) -> dict[str, Steps]:
@@ -184,45 +178,3 @@ class Trainer:
             real = torch.arange(padded.shape[1]) < lengths[rows, None]
             means.append((states * real[:, :, None]).sum(1) / lengths[rows, None])
         return nn.functional.normalize(torch.cat(means)[order.argsort()], dim=1)
-
-
-# In a process of its own, so that a peak of memory is its own
-
-
-def apart(function: str, *arguments: Any) -> Any:
-    """Return the result of a function of this module, called in a new process."""
-    code = (
-        "import json, sys; from reports.performance import measuring as m; "
-        "print(json.dumps(getattr(m, sys.argv[1])(*json.loads(sys.argv[2]))))"
-    )
-    command = [sys.executable, "-c", code, function, json.dumps(arguments)]
-    environment = os.environ | {"PYTHONPATH": ROOT}
-    return json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout)
-
-
-def peak() -> float:
-    """Return the highest resident MB of this process so far; nan if the system does not say."""
-    try:  # not ru_maxrss, which a new process takes over from the one that started it
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        return float("nan")
-
-
-def generated(axis: str, sizes: list[int], steps: int) -> list[tuple[list[float], float]]:
-    """Return the seconds of each training step and the peak MB at each size, smallest first, on generated words."""
-    results = []
-    for size in sizes:
-        at = {"tokens a question": 12, "batch size": 512, "words in the vocabulary": 40_000, "dimension": 128}
-        at[axis] = size
-        length, batch, vocabulary, width = at.values()
-        random = np.random.default_rng(1)
-        lengths = random.poisson(length - 1, 4 * batch) + 1
-        ids = 2 + (vocabulary - 2) * random.random(lengths.sum()) ** 6  # few words are frequent
-        tokens = Tokens(ids.astype(np.int32), np.concatenate(([0], lengths.cumsum())))
-        first, second = tokens.take(np.arange(2 * batch)), tokens.take(np.arange(2 * batch, 4 * batch))
-        pairs = PairTokens(first, second, np.ones(2 * batch, np.int8), np.arange(2 * batch))
-        trainer = Trainer(TRIPLET.replace(batch_size=batch, embedding=width, hidden=width), pairs, vocabulary)
-        seconds = [trainer().seconds for _ in range(steps + 1)][1:]
-        results.append((seconds, peak()))
-    return results

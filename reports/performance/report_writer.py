@@ -19,13 +19,12 @@ class Section:
     text: str
     rows: Sequence[Row]
     bars: str = ""  # the column of Spreads to draw as bars, against the first column
-    growth: str = ""  # draw the second column (seconds) and the third (MB) against the first, which is named so
 
     @property
     def figure(self) -> str:
         """The file name of the figure, or an empty string."""
         name = "".join(c if c.isalnum() else "-" for c in self.title.lower())
-        return name + ".png" if self.bars or self.growth else ""
+        return name + ".png" if self.bars else ""
 
 
 def write(folder: Path, about: Mapping[str, str], sections: Sequence[Section]) -> None:
@@ -78,8 +77,3 @@ def _draw(section: Section, folder: Path) -> None:
         names = [str(next(iter(row.values()))) for row in rows]
         values = [(row[section.bars].median, row[section.bars].low, row[section.bars].high) for row in rows]
         plots.bars(names, np.array(values).reshape(-1, 3), section.title, section.bars, folder / section.figure)
-    elif section.growth:
-        columns = list(section.rows[0])
-        x, seconds, memory = ([row[name] for row in section.rows] for name in columns[:3])
-        medians = [value.median if isinstance(value, Spread) else value for value in seconds]
-        plots.growth(np.array(x), np.array(medians), np.array(memory), columns, folder / section.figure)

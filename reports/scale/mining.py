@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from reports.archive.mining import THRESHOLD, mine, read_columns, texts
 from reports.measured import keep, read
 from siamese import SiameseModel
 from siamese.mining import cells, exact
-from siamese.mining.found import PAIR, Wanted, lowest_above
+from siamese.mining.found import Wanted, lowest_above
 from siamese.mining.sharded import pipeline, store
 from siamese.mining.sharded.on_ray import started
 from siamese.mining.sharded.shards import Job, Summary, name_of
@@ -62,7 +63,7 @@ class Watch:
     def __call__(
         self, function: Callable[[Any, Unit], Summary], shared: Any, units: Sequence[Unit], loads: bool
     ) -> Iterator[tuple[int, Summary]]:
-        for i, found in self.run(_Watched(function), shared, units, loads):
+        for i, found in self.run(partial(_watched, function), shared, units, loads):
             figures = self.stages[self.stage]
             figures["core seconds"] += found["seconds"]
             figures["bytes"] += found["bytes"]
@@ -70,20 +71,17 @@ class Watch:
             yield i, found["summary"]
 
 
-class _Watched:
-    """A unit of work that also returns what it took."""
-
-    def __init__(self, function: Callable[[Any, Unit], Summary]) -> None:
-        self.function = function
-
-    def __call__(self, shared: Any, unit: Unit) -> Summary:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-        began, before = time.process_time(), _of_process("io", "wchar")
-        summary = self.function(shared, unit)
-        seconds = time.process_time() - began  # of a core, whoever else uses it
-        megabytes = _of_process("status", "VmHWM") / 1024
-        return {"summary": summary, "seconds": seconds, "megabytes": megabytes,
-                "bytes": _of_process("io", "wchar") - before}  # fmt: skip
+def _watched(function: Callable[[Any, Unit], Summary], shared: Any, unit: Unit) -> Summary:
+    """Do a unit of work, and return also what it took."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    began, before = time.process_time(), _of_process("io", "wchar")
+    summary = function(shared, unit)
+    return {
+        "summary": summary,
+        "seconds": time.process_time() - began,  # of a core, whoever else uses it
+        "megabytes": _of_process("status", "VmHWM") / 1024,
+        "bytes": _of_process("io", "wchar") - before,
+    }
 
 
 def _of_process(file: str, name: str) -> int:
@@ -120,18 +118,16 @@ def known_vectors(shared: Path) -> np.ndarray:
 def growth(shared: Path, sizes: Sequence[int], memory: int) -> list[Figures]:
     """Mine generated vectors by two workers, and return seconds and peak memory of each stage by their number."""
     model, known, rows = SiameseModel.pretrained(), known_vectors(shared), []
+    none = pa.table({"first": pa.array([], pa.int64())} | {
+        name: pa.array([], pa.large_string()) for name in ("question", "id", "copy")
+    })  # fmt: skip
     for count in sizes:
         with tempfile.TemporaryDirectory() as folder, started(None, memory, WORKERS) as run:
-            job = Job(f"{folder}/work", "question", None, lowest_above(THRESHOLD), None, memory, "connected")
-            watch = Watch(run)
-            stages = Stages(job, watch, watch.told)
-            pieces = [{"piece": i, "count": count} for i in range(-(-count // job.piece))]
+            stages, watch = stages_in(folder, memory, run, "connected")
+            pieces = [{"piece": i, "count": count} for i in range(-(-count // stages.job.piece))]
             made = stages("generate", generate, pieces, known)
-            for one in made:  # no copies among them
-                columns = {name: pa.array([], pa.large_string()) for name in ("question", "id", "copy")}
-                store.write_table(
-                    job.at("copied", one["name"]), pa.table({"first": pa.array([], pa.int64()), **columns})
-                )
+            for one in made:
+                store.write_table(stages.job.at("copied", one["name"]), none)
             encoded = pipeline.Encoded([one["name"] for one in made], [one["rows"] for one in made], False)
             began = time.perf_counter()
             found = pipeline.find(stages, encoded, model, 0, f"{folder}/out.csv", f"{folder}/clusters.csv")
@@ -145,6 +141,12 @@ def growth(shared: Path, sizes: Sequence[int], memory: int) -> list[Figures]:
     return rows
 
 
+def stages_in(folder: str, memory: int, run: Runner, linkage: str) -> tuple[Stages, Watch]:
+    """Return the stages of a run in a folder, and what watches them."""
+    job, watch = Job(f"{folder}/work", "question", None, lowest_above(THRESHOLD), None, memory, linkage), Watch(run)
+    return Stages(job, watch, watch.told), watch
+
+
 def recall(shared: Path, count: int, memory: int) -> Figures:
     """Return how many of the exact pairs of shared questions two workers find, and what that took."""
     model, questions = SiameseModel.pretrained(), list(texts(shared, count))
@@ -152,9 +154,7 @@ def recall(shared: Path, count: int, memory: int) -> Figures:
         for i, part in enumerate(np.array_split(np.array(questions, object), SHARDS)):
             with open(f"{folder}/all-{i}.csv", "w", encoding="utf-8", newline="") as file:
                 csv.writer(file).writerows([["question"], *([text] for text in part)])
-        job = Job(f"{folder}/work", "question", None, lowest_above(THRESHOLD), None, memory, "complete")
-        watch = Watch(run)
-        stages = Stages(job, watch, watch.told)
+        stages, watch = stages_in(folder, memory, run, "complete")
         shards = [address for address, _ in pipeline.list_shards(f"{folder}/all-*.csv")]
         began = time.perf_counter()
         encoded, _, _ = pipeline.encode(stages, shards, model)
@@ -183,41 +183,37 @@ def _pairs(path: Path) -> dict[frozenset[str], float]:
 def faiss_way(shared: Path, sizes: Sequence[int]) -> list[Figures]:
     """Compare our cell join with a range search in a faiss index of as many lists, in seconds of a core."""
     import faiss
-    import torch
 
     known, rows, lowest = known_vectors(shared), [], lowest_above(THRESHOLD)
     for count in sizes:
         vectors = known[np.random.default_rng(0).permutation(len(known))[:count]]
-        began = time.process_time()
+        clock = [time.process_time()]
         ready = exact.made_ready(vectors, lowest)
         made, _ = cells.make_cells(ready, lowest, 0)
-        chosen = time.process_time()
-        pairs = np.concatenate([made.join(ready, cell, Wanted(lowest)) for cell in range(len(made))])
-        row: Figures = {
-            "vectors": count, "cells": len(made), "p": made.of.shape[1], "choosing": chosen - began,
-            "joining": time.process_time() - chosen, "pairs": len(pairs), "faiss": [],
-        }  # fmt: skip
-        all_pairs = _keys(exact.join_rows(ready, 0, count, Wanted(lowest)))
-        row["recall"] = len(np.intersect1d(_keys(pairs), all_pairs)) / len(all_pairs)
-        began = time.process_time()
-        d = vectors.shape[1]
-        index = faiss.IndexIVFFlat(faiss.IndexFlatIP(d), d, len(made), faiss.METRIC_INNER_PRODUCT)
+        clock.append(time.process_time())
+        pairs = _keys(np.concatenate([made.join(ready, cell, Wanted(lowest)) for cell in range(len(made))]))
+        clock.append(time.process_time())
+        index: Any = faiss.index_factory(vectors.shape[1], f"IVF{len(made)},Flat", faiss.METRIC_INNER_PRODUCT)
         index.train(vectors[: len(made) * cells.LEARNED_ON])
         index.add(vectors)
-        row["faiss made"] = time.process_time() - began
-        for probes in (4, 8, 16):
-            index.nprobe = probes
+        clock.append(time.process_time())
+        choosing, joining, indexing = np.diff(clock).tolist()
+        all_pairs = _keys(exact.join_rows(ready, 0, count, Wanted(lowest)))
+        searches = []
+        for index.nprobe in (4, 8, 16):
             began = time.process_time()
-            limits, _, other = index.range_search(vectors, lowest / 1e6 - 1e-6)
+            limits, _, second = index.range_search(vectors, lowest / 1e6 - 1e-6)
             seconds = time.process_time() - began
             first = np.repeat(np.arange(count), (limits[1:] - limits[:-1]).astype(int))
-            both = np.zeros(len(first), PAIR)
-            both["first"], both["second"] = np.minimum(first, other), np.maximum(first, other)
-            found = len(np.intersect1d(_keys(both[first != other]), all_pairs)) / len(all_pairs)
-            row["faiss"].append({"probes": probes, "seconds": seconds, "results": len(first), "recall": found})
-        row["threads"] = torch.get_num_threads()
-        rows.append(row)
-        print(json.dumps(row), file=sys.stderr)
+            found = np.minimum(first, second) << 32 | np.maximum(first, second)
+            searches.append({"probes": index.nprobe, "seconds": seconds, "results": len(first),
+                             "recall": len(np.intersect1d(found, all_pairs)) / len(all_pairs)})  # fmt: skip
+        rows.append({
+            "vectors": count, "cells": len(made), "p": made.of.shape[1], "choosing": choosing, "joining": joining,
+            "pairs": len(pairs), "recall": len(np.intersect1d(pairs, all_pairs)) / len(all_pairs),
+            "faiss made": indexing, "faiss": searches,
+        })  # fmt: skip
+        print(json.dumps(rows[-1]), file=sys.stderr)
     return rows
 
 
