@@ -241,7 +241,7 @@ def test_damage_is_noticed_and_done_again(tmp_path: Path) -> None:
 
 def test_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
     run(groups(60), Settings(0.7), tmp_path, model="a")
-    with pytest.raises(UserError, match="another run .model differ"):
+    with pytest.raises(UserError, match="another run .the model differ"):
         run(groups(60), Settings(0.7), tmp_path, resume=True, model="b")
     with pytest.raises(UserError, match="a run was stopped there; go on with --resume, or remove it"):
         run(groups(60), Settings(0.7), tmp_path, model="a")

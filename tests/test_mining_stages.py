@@ -286,7 +286,7 @@ def test_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
     begin(job, {"seed": 0, "questions": [("a", "1")]}, True)
     with pytest.raises(UserError, match="go on with --resume"):
         begin(job, {"seed": 0, "questions": [("a", "1")]}, False)
-    with pytest.raises(UserError, match=r"of another run \(questions differ\)"):
+    with pytest.raises(UserError, match=r"of another run \(the questions differ\)"):
         begin(job, {"seed": 0, "questions": [("a", "2")]}, True)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from siamese.errors import DivergedError, UserError
 from siamese.system.files import remove_leftovers, replacing
-from siamese.system.identity import differing
+from siamese.system.resuming import differing
 
 CHECKPOINT = "checkpoint.safetensors"
 INTERVAL = 300.0  # seconds of work that a crash can cost, at most

@@ -17,9 +17,9 @@ from siamese.pairs.frames import PairsLike, pairs_of
 from siamese.pairs.pairs import Pairs, checksum
 from siamese.pairs.splits import Datasets, Source
 from siamese.report import card
-from siamese.system.identity import differing
 from siamese.system.locking import locked
 from siamese.system.progress import CountBar, Listeners, Progress
+from siamese.system.resuming import differing
 from siamese.training.checkpoints import CHECKPOINT, remove_checkpoint
 from siamese.training.logs import MetricsFile, TensorBoard, require_tensorboard
 from siamese.training.processes import Processes, connected
