@@ -178,14 +178,6 @@ def test_a_recipe_that_cannot_be(command: Command, small_file: Path, tmp_path: P
     assert not (tmp_path / "m").exists()
 
 
-def test_resume_of_another_run_is_refused(command: Command, trained: tuple[Path, str, str], small_file: Path) -> None:
-    folder, _, _ = trained
-    code, out, err = command("train", "--data", small_file, "--out", folder, "--epochs", 9, "--resume")
-    assert (code, out) == (2, "")
-    assert "holds the finished model of a run that differs in seed, batch_size, learning_rate, epochs; train" in err
-    assert err.count("\n") == 1
-
-
 # Predicting
 
 
@@ -364,19 +356,6 @@ def test_evaluate_without_the_training_file(
     # told where it is, it says what the model that remembers says
     told = evaluation(command, *words, "--trained-on", small_file, "--tune-on", small_file)
     assert told == evaluation(command, "--data", small_file, "--model", tiny_model)
-
-
-def test_a_changed_training_file_is_not_trusted(
-    command: Command, tiny_model: Path, small_file: Path, tmp_path: Path
-) -> None:
-    copy = Path(shutil.copy(small_file, tmp_path / "copy.csv"))
-    model = SiameseModel.load(tiny_model)
-    model.facts["data"] = splits.remember(splits.Source(str(copy)))
-    model.save(tmp_path / "model")
-    assert evaluation(command, "--data", small_file, "--model", tmp_path / "model")["unseen"]
-    with open(copy, "a", encoding="utf-8") as file:
-        file.write("9999,1,2,one more,and another,1,train\n")
-    assert evaluation(command, "--data", small_file, "--model", tmp_path / "model")["unseen"] is None
 
 
 def test_the_files_own_column_unseen(command: Command, forgetful: Path, tmp_path: Path) -> None:

@@ -286,9 +286,3 @@ def test_a_pipe_between_processes_is_not_the_output(
 
     monkeypatch.setattr("siamese.pairs.splits.load", broken)  # as of a training process that died
     assert refused("compare", "--data", small_file) == "error: [Errno 32] Broken pipe\n"
-
-
-def test_exit_codes_are_documented(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        entry.main(["--help"])
-    assert "Exit code: 0 done, 2 user error" in capsys.readouterr().out
