@@ -1,4 +1,4 @@
-"""The detector and its vectors as estimators of scikit-learn.
+"""The detector and its vectors as scikit-learn estimators.
 
 >>> from siamese import DuplicateClassifier
 >>> pairs = [("How old are you?", "What is your age?"), ("How old are you?", "Where do you live?")]
@@ -34,7 +34,7 @@ from siamese.pairs.pairs import Pairs
 from siamese.system.progress import Progress, TrainingBar
 from siamese.text import tokenizer
 
-# A classifier that version 0.1 pickled names these two by where they were; this module is the first that it imports.
+# A classifier pickled by version 0.1 names these two by their old places, and imports this module first.
 sys.modules.setdefault("siamese.calibration", calibration)
 text._words = tokenizer.words  # type: ignore[attr-defined]
 
@@ -43,38 +43,37 @@ RECIPE = ("loss", "anchors", "labelled", "margin", "epochs", "batch_size", "lear
 
 
 class InputError(DataError, ValueError):
-    """Pairs, labels or parameters that cannot be used; a ValueError too, as scikit-learn's users expect."""
+    """Pairs, labels or parameters that cannot be used; a ValueError too, as scikit-learn requires."""
 
 
 class DuplicateClassifier(ClassifierMixin, BaseEstimator):
-    """Says whether two questions are duplicates.
+    """Classify pairs of questions as duplicates or not.
 
     `X` is a list of pairs, an array (n, 2), or a DataFrame with the columns question1 and question2 (else its first two
-    columns). `y` holds two numbers, such as 0 and 1, or False and True; the greater one means duplicates.
+    columns). `y` has two values, such as 0 and 1, or False and True; the greater one means duplicates.
 
-    `fit` trains a model on a part of the pairs, and chooses the epoch, the threshold and the calibration on the rest.
-    With `model`, it leaves that model's weights as they are, and chooses threshold and calibration on all pairs: a few
-    dozen are enough, and it takes no time.
+    `fit` trains a model on a part of the pairs, and chooses epoch, threshold and calibration on the rest. If `model` is
+    given, it keeps that model's weights and chooses threshold and calibration on all pairs, which takes no time; a few
+    dozen pairs are enough.
 
-    `predict` says duplicates where the similarity is above the threshold, and so where `decision_function` is above 0.
-    With the goal "probability", the default, that is where `predict_proba` crosses one half, where it does so between
-    the similarities 0 and 1. With another goal, and a preset of the course, the two cross at different points.
+    `predict` calls a pair duplicates if the similarity is above the threshold, that is if `decision_function` is above
+    0. With the goal "probability", the default, that is also where `predict_proba` crosses one half, if it does so for
+    a similarity between 0 and 1. With other goals and with the course presets the two differ.
 
     Args:
-        model: a model folder or "pretrained", to be calibrated instead of training one; no other parameter but `goal`
-            goes with it.
-        start_from: a model folder or "pretrained", whose weights and words a training begins with.
-        preset: the recipe. The parameters up to `goal` replace what it says; None leaves it.
+        model: a model folder or "pretrained", to calibrate instead of training; only `goal` goes with it.
+        start_from: a model folder or "pretrained", whose weights and words the training starts with.
+        preset: the recipe. The parameters up to `goal` replace its settings; None keeps them.
         loss, anchors, labelled, margin, epochs, batch_size, learning_rate: as in `siamese.config.Config`.
         goal: of the threshold: "probability", "accuracy", "f1" or "precision=0.95".
-        validation_fraction: the share of the pairs that a training keeps for validation, between 0 and 1.
-        random_state: of the first weights, the order of the pairs and the validation part; the same number, the same
-            model, on a CPU with as many threads. None: the seed of the recipe.
-        verbose: whether a training shows its progress on stderr.
+        validation_fraction: share of the pairs to keep for validation, between 0 and 1.
+        random_state: seed of the first weights, the order of the pairs and the validation part; None: that of the
+            recipe. The same seed gives the same model on a CPU with as many threads.
+        verbose: show the progress of the training on stderr.
 
     Attributes:
-        model_: the `SiameseModel`, with the threshold and the calibration; `model_.save` writes it.
-        classes_: (2,) the labels, the one that means duplicates last.
+        model_: the `SiameseModel` with its threshold and calibration; `model_.save` writes it.
+        classes_: (2,) the labels; the last one means duplicates.
         n_features_in_: 2, the questions of a pair.
     """
 
@@ -112,10 +111,10 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Train a model, or calibrate the one that is given.
+        """Train a model, or calibrate the given one.
 
         Raises:
-            ValueError: pairs, labels or parameters that cannot be used.
+            ValueError: pairs, labels or parameters cannot be used.
         """
         question1, question2 = _questions_of_pairs(X)
         classes, labels = _labels(y, len(question1))
@@ -131,8 +130,10 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
         given = self._recipe().keys() - {"goal"}
         given |= {name for name in ("start_from", "preset") if getattr(self, name) != getattr(Config, name)}
         if given:
-            raise UserError(f"model={self.model!r} is only calibrated, so {', '.join(sorted(given))} cannot be heeded; "
-                            "to train that model further, give it as start_from")  # fmt: skip
+            raise UserError(
+                f"{', '.join(sorted(given))}: no effect, because model={self.model!r} is only calibrated; "
+                "to train that model further, give it as start_from"
+            )
         model = SiameseModel.load(self.model)  # type: ignore[arg-type]
         similarity = model.similarity(pairs.question1, pairs.question2)
         model.calibration = calibrate(pairs.labels, similarity)
@@ -156,7 +157,7 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
             return train_model(config, training, validation, start_from=start, progress=progress)
 
     def _recipe(self) -> dict[str, Any]:
-        """What is set of the recipe; numpy's numbers, which a search may draw, as Python's."""
+        """Return the settings that are given; numpy numbers, which a search may draw, become Python numbers."""
         values = {name: getattr(self, name) for name in RECIPE}
         return {
             name: value.item() if isinstance(value, np.generic) else value
@@ -172,22 +173,22 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
         return {"seed": int(check_random_state(self.random_state).randint(2**31 - 1))}
 
     def similarity(self, X: Any) -> np.ndarray:
-        """The cosine of each pair; (n,) float64."""
+        """Return the cosine of each pair, (n,) float64."""
         check_is_fitted(self)
         similarity: np.ndarray = self.model_.similarity(*_questions_of_pairs(X))
         return similarity
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """The cosine of each pair less the threshold; (n,) float64."""
+        """Return the cosine of each pair minus the threshold, (n,) float64."""
         return self.similarity(X) - self.model_.threshold
 
     def predict(self, X: Any) -> np.ndarray:
-        """The label of each pair; (n,) of `classes_`."""
+        """Return the label of each pair, (n,) of `classes_`."""
         duplicates = self.decision_function(X) > 0
         return self.classes_[duplicates.astype(int)]
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The probabilities of the two labels, as frequent as they were in `fit`; (n, 2) float64."""
+        """Return the probabilities of the two labels, (n, 2) float64, if they are as frequent as in `fit`."""
         similarity = self.similarity(X)
         duplicate = self.model_.probability(similarity)
         return np.stack((1 - duplicate, duplicate), axis=1)
@@ -200,7 +201,7 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
 
 
 class QuestionVectors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Questions to the vectors of a model, before any estimator that wants numbers.
+    """Transform questions into the vectors of a model, for any estimator of numbers.
 
     `X` is a list, an array (n,) or (n, 1), a Series, or a DataFrame with one column.
 
@@ -215,12 +216,12 @@ class QuestionVectors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.model = model
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Load the model; neither argument is read."""
+        """Load the model; ignore the arguments."""
         self.model_ = SiameseModel.load(self.model)
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """The vectors; (n, d) float32, rows of length 1, or 0 where no word is known."""
+        """Return the vectors, (n, d) float32, of length 1, or 0 for a question without a known word."""
         check_is_fitted(self)
         vectors: np.ndarray = self.model_.encode(_questions(X))
         return vectors
@@ -238,9 +239,9 @@ class QuestionVectors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
 
 def _parted(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
-    """Keep a share of each label's pairs, one at least, for validation; a pair that stands twice stays together.
+    """Keep a share of the pairs of each label for validation, at least one; copies of a pair stay together.
 
-    Among a few dozen pairs, a share of all of them would often miss a label.
+    A share of all pairs would often miss a label if there are only a few dozen.
     """
     pair = np.unique(pair_keys(pairs), axis=0, return_inverse=True)[1].ravel()
     chance = np.random.default_rng(seed).random(pair.max() + 1)
@@ -257,7 +258,7 @@ class _Warnings(Progress):
 
 
 def _questions_of_pairs(X: Any) -> tuple[list[str], list[str]]:
-    """The first and the second questions of n pairs."""
+    """Return the first and the second questions of n pairs."""
     if hasattr(X, "columns"):
         names = list(X.columns)
         if len(names) < 2:
@@ -275,7 +276,7 @@ def _questions_of_pairs(X: Any) -> tuple[list[str], list[str]]:
 
 
 def _questions(X: Any) -> list[str]:
-    """n questions."""
+    """Return n questions as a list."""
     if hasattr(X, "columns"):
         X = np.asarray(X, dtype=object)
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.shape[1] == 1:
@@ -294,16 +295,16 @@ def _rows(X: Any) -> list[Any]:
 def _check_texts(questions: Sequence[Any], where: str) -> None:
     for i, question in enumerate(questions):
         if not isinstance(question, str):
-            raise InputError(f"{where.format(i)}: {_shown(question)} is no text")
+            raise InputError(f"{where.format(i)}: {_shown(question)} is not text")
 
 
 def _labels(y: Any, pairs: int) -> tuple[np.ndarray, np.ndarray]:
-    """The two classes, and for each pair whether it is of the greater one; (2,) and (n,) int8."""
+    """Return the two classes, (2,), and whether each pair has the greater one, (n,) int8."""
     values = column_or_1d(y, warn=True)
     if values.dtype == object and all(isinstance(value, Real) for value in values):
-        values = np.array(values.tolist())  # as of a column in an array of objects
+        values = np.array(values.tolist())  # a column of an array of objects
     if values.dtype.kind not in "biuf":
-        raise InputError(f"y: {_shown(values[:1].tolist())} is no number; expected 1 for duplicates and 0 for others")
+        raise InputError(f"y: {_shown(values[:1].tolist())} is not a number; use 1 for duplicates and 0 for others")
     if len(values) != pairs:
         raise InputError(f"y: {len(values)} labels for {pairs} pairs")
     check_classification_targets(values)
@@ -311,7 +312,7 @@ def _labels(y: Any, pairs: int) -> tuple[np.ndarray, np.ndarray]:
     if len(classes) > 2:
         raise InputError("y: Only binary classification is supported. The type of the target is multiclass.")
     if len(classes) < 2:
-        raise InputError(f"y: labels of one class only, {_shown(classes.tolist())}; expected two, such as 0 and 1")
+        raise InputError(f"y: labels of one class only, {_shown(classes.tolist())}; use two, such as 0 and 1")
     return classes, labels.astype(np.int8)
 
 

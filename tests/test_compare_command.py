@@ -117,7 +117,7 @@ def test_losses_loads_nothing_heavy() -> None:
         (["--losses", "rows", "both,batch_size=1"], ["1 is not a whole number of 2 or more"]),
         (["--losses", "rows", "rows+columns"], ["two loss losses"]),
         (["--losses", "rows", "rows"], ["are the same"]),
-        (["--losses", "rows"], ["--losses: one variant; expected two or more, the reference first"]),
+        (["--losses", "rows"], ["--losses: one variant; give two or more, the reference first"]),
         (["--seeds", "0"], ["--seeds: 0 is not a whole number from 1 to 1,000"]),
         (["--seeds", "-1"], ["--seeds: -1 is not"]),
         (["--jobs", "0"], ["--jobs: 0 is not a whole number from 1 to 1,000"]),

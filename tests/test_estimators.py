@@ -229,9 +229,9 @@ def test_vectors_before_other_estimators(rows: pd.DataFrame) -> None:
     [
         (["How old are you?", "What is your age?"], "X, row 0: 'How old are you.'; expected a pair of questions"),
         ([("a", "b"), ("a",)], r"X, row 1: \('a',\); expected a pair"),
-        ([("a", "b"), ("a", None)], "X, row 1, second question: None is no text"),
-        (pd.DataFrame({"question1": ["a", np.nan], "question2": "b"}), "X, row 1, first question: nan is no text"),
-        (np.zeros((2, 2)), "X, row 0, first question: .*0.0.* is no text"),
+        ([("a", "b"), ("a", None)], "X, row 1, second question: None is not text"),
+        (pd.DataFrame({"question1": ["a", np.nan], "question2": "b"}), "X, row 1, first question: nan is not text"),
+        (np.zeros((2, 2)), "X, row 0, first question: .*0.0.* is not text"),
         (
             pd.DataFrame({"text": ["a"]}),
             r"X: a DataFrame with the columns \['text'\]; expected question1 and question2",
@@ -253,7 +253,7 @@ def test_pairs_that_cannot_be_used(calibrated: DuplicateClassifier, X: Any, mess
         ([0, 1, 1], "3 labels for 4 pairs"),
         ([1, 1, 1, 1], r"labels of one class only, \[1\]"),
         ([0, 1, 2, 0], "binary classification"),
-        (["no", "yes", "no", "yes"], "'no'. is no number; expected 1 for duplicates and 0 for others"),
+        (["no", "yes", "no", "yes"], "'no'. is not a number; use 1 for duplicates and 0 for others"),
     ],
 )
 def test_labels_that_cannot_be_used(y: Any, message: str) -> None:
@@ -265,7 +265,7 @@ def test_labels_that_cannot_be_used(y: Any, message: str) -> None:
     ("parameters", "message"),
     [
         ({"model": "nowhere"}, "nowhere: no trained model"),
-        ({"model": "pretrained", "margin": 0.1, "start_from": "x"}, "so margin, start_from cannot be heeded"),
+        ({"model": "pretrained", "margin": 0.1, "start_from": "x"}, "margin, start_from: no effect"),
         ({"model": "pretrained", "goal": "precision=1"}, "no threshold reaches"),
         ({"preset": "worst"}, "'worst' is not one of best"),
         ({"margin": 5}, "margin: 5 is not a number from 0 to 2"),
@@ -280,5 +280,5 @@ def test_parameters_that_cannot_be_used(parameters: dict[str, Any], message: str
 
 
 def test_questions_that_cannot_be_used() -> None:
-    with pytest.raises(ValueError, match="X, row 1: 3 is no text"):
+    with pytest.raises(ValueError, match="X, row 1: 3 is not text"):
         QuestionVectors().fit([]).transform(["a", 3])

@@ -186,7 +186,7 @@ def letters(questions: Sequence[str]) -> np.ndarray:
 
 
 def test_the_encoders_similarity(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(against, "BLOCK", 7)
+    monkeypatch.setattr(against, "QUESTIONS_AT_A_TIME", 7)
     calls: list[str] = []
 
     def encode(questions: Sequence[str]) -> np.ndarray:

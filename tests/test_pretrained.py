@@ -90,7 +90,7 @@ def test_json_and_vectors_stay_clean(command: Command, stand_in: Path, small_fil
     assert err.startswith(LINE)
     (tmp_path / "questions.txt").write_text("How old are you?\n", encoding="utf-8")
     out, err = command("encode", tmp_path / "questions.txt", "--out", tmp_path / "v.npy")
-    assert out == f"1 vectors of 16 numbers written to {tmp_path / 'v.npy'}\n"
+    assert out == f"1 vectors of 16 dimensions written to {tmp_path / 'v.npy'}\n"
     assert err.startswith(LINE)
     assert np.load(tmp_path / "v.npy").shape == (1, 16)
 

@@ -14,7 +14,6 @@ from siamese.cli.options import (
     report_faults,
 )
 from siamese.config import CHOICES
-from siamese.errors import UserError
 from siamese.experiment.variants import BASE, ONE_SIDED, against_first, parse_all, read_study
 from siamese.system.program import command_line
 
@@ -22,37 +21,38 @@ MOST = 1_000  # seeds and jobs
 
 
 def add_commands(command: Command) -> None:
-    """Add `compare` to the command line."""
-    sub = command("compare", compare, "Train variants of the loss with several seeds, and report what differs.")
+    """Add `compare`."""
+    sub = command("compare", compare, "Train variants of the loss with several seeds, and report the differences.")
     add_data(sub)
     sub.add_argument("--validation", metavar="PATH", help="pairs to choose epoch, settings and threshold on")
-    sub.add_argument("--test", metavar="PATH", help="pairs to score, where --data has no test part")
-    sub.add_argument("--study", metavar="PATH", help="a study's TOML file: variants, the recipe that they change, and "
+    sub.add_argument("--test", metavar="PATH", help="pairs to score if --data has no test part")
+    sub.add_argument("--study", metavar="PATH", help="TOML file of a study: variants, the recipe that they change, and "
                      "questions (default: rows, columns, or both; reports/losses/study.toml is another)")  # fmt: skip
     sub.add_argument("--losses", nargs="+", metavar="LOSS",
                      help="instead of a study: the reference, then others, such as rows both "
                      "rows,batch_size=64 matrix-softmax,temperature=0.03/0.1 contrastive both+logistic")  # fmt: skip
-    sub.add_argument("--seeds", type=int, default=5, metavar="N", help="trainings of each (default 5)")
-    sub.add_argument("--jobs", type=int, metavar="N", help="trainings at a time (default: one a core)")
-    sub.add_argument("--out", default="models/compare", metavar="DIR", help="the report's folder; a run that "
-                     "was stopped goes on there (default %(default)s)")  # fmt: skip
-    group = sub.add_argument_group("recipe", "for all of them")
+    sub.add_argument("--seeds", type=_count, default=5, metavar="N", help="trainings of each variant (default 5)")
+    sub.add_argument("--jobs", type=_count, metavar="N", help="trainings at a time (default: one a core)")
+    sub.add_argument("--out", default="models/compare", metavar="DIR", help="folder for the report and for the "
+                     "trainings done so far, which the next run keeps (default %(default)s)")  # fmt: skip
+    group = sub.add_argument_group("recipe", "of all variants")
     group.add_argument("--epochs", type=int, help=f"passes over the pairs (default {BASE.epochs})")
     group.add_argument("--batch-size", type=int, help=f"duplicate pairs a step (default {BASE.batch_size})")
-    group.add_argument("--learning-rate", type=float, help=f"the highest (default {BASE.learning_rate:g})")
-    group.add_argument("--precision", choices=CHOICES["precision"])
+    group.add_argument("--learning-rate", type=float, help=f"highest of the schedule (default {BASE.learning_rate:g})")
+    group.add_argument("--precision", choices=CHOICES["precision"], help="of the matrix products (default float32)")
     add_columns(sub)
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and len(text) <= len(str(MOST)) and 1 <= int(text) <= MOST):
+        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 1 to {MOST:,}")
+    return int(text)
 
 
 def compare(options: argparse.Namespace) -> None:
     study = against_first(options.losses) if options.losses else read_study(options.study or ONE_SIDED)
     study = dataclasses.replace(study, base=study.base.replace(**changed_fields(options)))
     variants = parse_all(study.losses, study.base)
-    for name in ("seeds", "jobs"):
-        if (value := getattr(options, name)) is not None and not 1 <= value <= MOST:
-            raise UserError(f"--{name}: {value} is not a whole number from 1 to {MOST:,}")
-    if len(variants) < 2:
-        raise UserError("--losses: one variant; expected two or more, the reference first")
     from pathlib import Path
 
     from siamese.experiment import comparison, report

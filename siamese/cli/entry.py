@@ -1,4 +1,4 @@
-"""The command line: it knows every command, and how each ends. Nothing heavy is imported before a command needs it."""
+"""The command line: its commands and their exit codes. Nothing heavy is imported before a command needs it."""
 
 import argparse
 import os
@@ -22,17 +22,17 @@ EXIT_CODES = "Exit code: 0 done, 2 user error, 130 stopped by Ctrl-C, 143 by SIG
 def main(arguments: list[str] | None = None) -> None:
     """Run one command.
 
-    Exit codes: 0 done, or the reader of the output has seen enough (`| head`); 2 an error of the user's (two lines
-    at most, with --debug a traceback and 1); 130 stopped by Ctrl-C, 143 by SIGTERM.
+    Exit codes: 0 done, or the reader closed the pipe (`| head`); 2 user error (two lines at most; with --debug a
+    traceback, and 1); 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
     if code := console.check_streams() or _run(arguments):
         sys.exit(code)
 
 
 def _run(arguments: list[str] | None) -> int:
-    """Run one command; its exit code."""
-    # Read when torch is loaded: else, where other programs use the cores too, the
-    # threads of small steps wait for each other in busy loops, for seconds a step.
+    """Run one command and return its exit code."""
+    # Torch reads it when it is loaded. Without it the threads of a small step wait in busy loops, which
+    # takes seconds a step if other programs use the cores too.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     debug = False
     try:
@@ -58,7 +58,7 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog=program(), description="Finds duplicate questions.", epilog=EXIT_CODES)
+    parser = Parser(prog=program(), description="Find duplicate questions.", epilog=EXIT_CODES)
     parser.add_argument("--version", action="store_true", help="print the version")
     parser.set_defaults(debug=False, run=lambda options: print(VERSION) if options.version else parser.print_help())
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")

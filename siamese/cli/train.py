@@ -19,17 +19,19 @@ from siamese.system.program import command_line
 
 
 def add_commands(command: Command) -> None:
-    """Add `train` to the command line."""
+    """Add `train`."""
     sub = command("train", train, "Train a model on pairs of questions.")
     add_data(sub, "; or 'quora'")
-    sub.add_argument("--validation", metavar="PATH", help="pairs to choose the epoch and the threshold on")
-    sub.add_argument("--split", choices=["course"], help="cut --data as the published assignment did")
+    sub.add_argument("--validation", metavar="PATH", help="pairs to choose epoch and threshold on")
+    sub.add_argument("--split", choices=["course"], help="split --data as the published assignment did")
     sub.add_argument("--out", default=MODEL, metavar="DIR", help=f"the model folder (default {MODEL})")
-    sub.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    sub.add_argument("--start-from", metavar="DIR", help="begin with the weights and vocabulary of this model folder, "
+    sub.add_argument("--resume", action="store_true", help="continue a run that was stopped")
+    sub.add_argument("--start-from", metavar="DIR", help="start with the weights and vocabulary of this model folder, "
                      f"or of '{PRETRAINED}', the model that comes with the package")  # fmt: skip
-    sub.add_argument("--log", choices=["tensorboard"], help="write curves too, into DIR/tensorboard")
-    sub.add_argument("--preset", choices=list(PRESETS), help="the recipe (default best; transformer, with that tower)")
+    sub.add_argument("--log", choices=["tensorboard"], help="also write curves to DIR/tensorboard")
+    sub.add_argument(
+        "--preset", choices=list(PRESETS), help="the recipe (default best, or transformer with that tower)"
+    )
     add_recipe(sub)
     add_columns(sub)
 

@@ -1,1 +1,1 @@
-"""How good a detector is."""
+"""Metrics, thresholds, baselines, and a close look at a model's mistakes."""

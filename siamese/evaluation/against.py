@@ -1,4 +1,4 @@
-"""A sentence encoder beside the model: its cosines of the same pairs, its speed and its size."""
+"""Compare a sentence encoder with the model: its scores on the same pairs, its speed and its size."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,16 +16,16 @@ from siamese.model.similarity import cosine
 from siamese.system.progress import CountBar
 from siamese.towers.encoders import Encode, carried, load_encoder
 
-QUESTIONS = 400  # that both encode in a round
+QUESTIONS = 400  # to encode in a round
 ROUNDS = 5
-BLOCK = 1_024  # questions between two reports of progress
-# Other forms of the same weights, which lie beside them in folders of a hub.
+QUESTIONS_AT_A_TIME = 1_024  # between two updates of the progress bar
+# Other formats of the same weights, which a hub keeps in the same folder.
 COPIES = {".bin", ".onnx", ".h5", ".ot", ".msgpack", ".xml", ".mlmodel"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speeds:
-    """Questions a second of two encoders, medians over rounds in which they took turns."""
+    """Speed of a model and an encoder in questions a second, the median over rounds in which they took turns."""
 
     ours: float
     theirs: float
@@ -44,31 +44,31 @@ class Beside(Speeds):
 
 
 class ComparedEncoder:
-    """A sentence encoder, by the name that `teacher.load_encoder` knows it by.
+    """A sentence encoder.
 
     Args:
-        name: an installed package with its model, a folder, or a name of the hub.
-        encode: the function itself, where it is not to be loaded.
+        name: a folder, an installed package that contains a model, or the name of one on the hub.
+        encode: its function; None: load it.
     """
 
     def __init__(self, name: str, encode: Encode | None = None) -> None:
         self.source = name
-        self.name = Path(name).name  # of a folder or a hub's name, the last part
+        self.name = Path(name).name
         self.encode = encode or load_encoder(name)
 
     def similarity(self, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
-        """The cosine of each pair, each distinct question encoded once; (n,) float64. A bar on stderr shows how far."""
+        """Return the cosine of each pair, (n,) float64; a progress bar goes to stderr."""
         distinct = sorted({*questions1, *questions2}, key=lambda question: (len(question), question))
-        blocks = []
+        vectors = []
         with CountBar("questions") as bar:
-            for start in range(0, len(distinct), BLOCK):  # of similar lengths, which spares padding
-                blocks.append(self.encode(distinct[start : start + BLOCK]))
-                bar(min(start + BLOCK, len(distinct)), len(distinct))
+            for start in range(0, len(distinct), QUESTIONS_AT_A_TIME):  # sorted by length: less padding
+                vectors.append(self.encode(distinct[start : start + QUESTIONS_AT_A_TIME]))
+                bar(min(start + QUESTIONS_AT_A_TIME, len(distinct)), len(distinct))
         number = {question: i for i, question in enumerate(distinct)}
-        return cosine(np.concatenate(blocks), [number[q] for q in questions1], [number[q] for q in questions2])
+        return cosine(np.concatenate(vectors), [number[q] for q in questions1], [number[q] for q in questions2])
 
     def beside(self, setting: Setting, folder: str) -> Beside:
-        """Measure speed and size beside a model, whose folder is given."""
+        """Measure speed and size of the encoder and of the setting's model, which is in `folder`."""
         questions = sample(setting.pairs.question1, setting.pairs.question2)
         measured = speeds(setting.model.encode, self.encode, questions)
         return Beside(**asdict(measured), name=self.name, our_bytes=model_bytes(folder),
@@ -77,7 +77,7 @@ class ComparedEncoder:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """numpy and torch compute on one thread within."""
+    """Run numpy and torch on one thread."""
     import torch
     from threadpoolctl import threadpool_limits
 
@@ -97,11 +97,11 @@ def speeds(
     rounds: int = ROUNDS,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Speeds:
-    """Measure two encoders on the same questions, in turn, round by round, on one thread."""
+    """Time two encoders on the same questions, in turn, on one thread."""
     seconds = np.zeros((rounds, 2))
     with one_thread():
         for encode in (ours, theirs):
-            encode(questions[:8])  # what loads at the first call
+            encode(questions[:8])  # warm up
         for row in seconds:
             for side, encode in enumerate((ours, theirs)):
                 began = clock()
@@ -113,24 +113,20 @@ def speeds(
 
 
 def sample(questions1: Sequence[str], questions2: Sequence[str], count: int = QUESTIONS) -> list[str]:
-    """Some of the distinct questions of pairs, evenly from all of them."""
+    """Return `count` distinct questions, evenly spaced among all of them."""
     distinct = list(dict.fromkeys([*questions1, *questions2]))
     chosen = np.linspace(0, len(distinct) - 1, min(count, len(distinct))).round().astype(int)
     return [distinct[i] for i in chosen]
 
 
 def model_bytes(folder: str | Path) -> int:
-    """The bytes of the files that a model of ours is loaded from, given by its folder or as "pretrained"."""
+    """Return the size of a model's files; `folder` may be "pretrained"."""
     folder = SHIPPED if str(folder) == PRETRAINED else Path(folder)
     return sum((folder / name).stat().st_size for name in (*FILES, TOKENIZER) if (folder / name).is_file())
 
 
 def encoder_bytes(name: str) -> int | None:
-    """The bytes of an encoder's files, weights in one form; None where they are not found.
-
-    Args:
-        name: a folder, an installed package with its model, or a name of the hub that was fetched before.
-    """
+    """Return the size of an encoder's files with one format of its weights, or None if they are not on this machine."""
     folder = _folder(name)
     if folder is None:
         return None

@@ -1,4 +1,4 @@
-"""What a model is compared with: simpler ways to score the same pairs."""
+"""Baselines: simpler ways to score the same pairs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,20 +13,20 @@ from siamese.pairs.clusters import Clusters
 from siamese.pairs.pairs import Pairs
 from siamese.system.optional import optional
 
-Scorer = Callable[[Sequence[str], Sequence[str]], np.ndarray]  # questions 1 and 2 of n pairs to (n,) scores
+Scorer = Callable[[Sequence[str], Sequence[str]], np.ndarray]  # from questions 1 and 2 of n pairs to (n,) scores
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Pairs with a score each, and the threshold above which they count as duplicates."""
+    """Scores of n pairs, and the threshold above which they mean duplicates."""
 
     labels: np.ndarray
     scores: np.ndarray
-    threshold: float | None  # None: nothing to choose it on, so no verdicts
+    threshold: float | None  # None: no verdicts, because there are no pairs to choose it on
     probability: np.ndarray | None = None  # of being duplicates, if the scorer gives one
 
     def metrics(self, which: np.ndarray) -> Scores:
-        """Return every metric over some of the pairs; (n,) bool."""
+        """Return every metric of some of the pairs; (n,) bool."""
         probability = None if self.probability is None else self.probability[which]
         return all_scores(self.labels[which], self.scores[which], self.threshold, probability)
 
@@ -39,8 +39,8 @@ def baselines(
     Args:
         model: the detector, whose word vectors are one of the baselines.
         pairs: the pairs to score.
-        tuning: other pairs, to choose thresholds and fit probabilities on; None: the baselines have neither.
-        clusters: the duplicates of the training pairs, for the look-up baseline; None: it is left out.
+        tuning: other pairs, to choose thresholds and fit probabilities on; None: no verdicts and no probabilities.
+        clusters: of the training pairs, for the look-up baseline; None: no such baseline.
         others: more scorers, by name.
     """
     scorers: dict[str, Scorer] = {"tf-idf": tfidf_similarity, "mean of embeddings": model.embedding_similarity}
@@ -62,7 +62,7 @@ def baselines(
 
 
 def tfidf_similarity(questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
-    """Return the cosine of TF-IDF vectors over words, their weights taken from these questions; (n,)."""
+    """Return the cosine of the TF-IDF vectors of each pair, fitted on these questions; (n,)."""
     text = optional("sklearn.feature_extraction.text", "evaluate")
     vectorizer = text.TfidfVectorizer(token_pattern=r"\w+")
     try:

@@ -1,4 +1,4 @@
-"""How good a detector is: its scores on labelled pairs, beside those of the baselines."""
+"""Score a model on labelled pairs, and the baselines with it."""
 
 from collections.abc import Mapping
 
@@ -27,41 +27,41 @@ def evaluate(
     """Score a model and the baselines on labelled pairs.
 
     Args:
-        model: the detector; it stays as it is.
+        model: the detector; it is not changed.
         pairs: the pairs to score: a DataFrame with the columns question1, question2 and is_duplicate, a file, or
-            `Pairs`. If they have a column `split` with a part "test", that part alone.
+            `Pairs`. If they have a part "test" in a column `split`, only that part.
         threshold: of the model's verdicts, 0 to 1, instead of its own.
-        tuning: pairs to choose the thresholds on, the model's too, and to fit the probabilities; their part
-            "validation", if there is one. None: the model's own, and for the baselines its validation pairs, if it
-            remembers a file that is still there.
-        goal: of the threshold that `tuning` chooses: "probability" (default), "accuracy", "f1" or "precision=0.95".
-        training: the pairs that the model was trained on; their part "train", if there is one. They say which of the
-            scored pairs are unseen, and give the look-up baseline. None: those that the model remembers.
+        tuning: pairs to choose the thresholds and fit the probabilities on, of the model and of the baselines; their
+            part "validation" if there is one. None: the model keeps its own, and the baselines use the model's
+            validation pairs if their file is still there.
+        goal: of the threshold chosen on `tuning`: "probability" (default), "accuracy", "f1" or "precision=0.95".
+        training: the pairs that the model was trained on; their part "train" if there is one. They decide which pairs
+            are unseen, and make the look-up baseline. None: the model's training pairs if their file is still there.
         columns: the names of the columns.
 
     Returns:
-        The scores over all pairs; under `baselines` those of each baseline; under `unseen` all of this again over the
-        pairs of which neither question was trained on.
+        The scores on all pairs; in `baselines` those of each baseline; in `unseen` the same for the pairs that share
+        no question with the training pairs.
 
     Raises:
-        UserError: pairs that cannot be used, pairs to score that are in `tuning` too, or an unknown goal.
+        UserError: pairs cannot be used, some pairs to score are in `tuning` too, or the goal is unknown.
 
     Warns:
-        UserWarning: pairs to score were used to make the model.
+        UserWarning: some pairs to score were used to make the model.
     """
     given = setting(model, pairs, threshold=threshold, tuning=tuning, goal=goal, training=training, columns=columns)
     return evaluate_in(given)
 
 
 def evaluate_in(setting: Setting, others: Mapping[str, Scorer] | None = None) -> Evaluation:
-    """Score a model, the baselines, and perhaps other scorers by name, as `evaluate` does."""
+    """Score the model, the baselines, and other scorers by name."""
     model, pairs = setting.model, setting.pairs
     clusters = Clusters(setting.training) if setting.training is not None else None
     similarity = model.similarity(pairs.question1, pairs.question2)
     threshold = model.threshold if setting.threshold is None else setting.threshold
     ours, rows = Scored(pairs.labels, similarity, threshold, model.probability(similarity)), {}
     if setting.threshold is None and model.config.threshold is not None and "chosen_threshold" in model.facts:
-        # A preset with a published threshold: beside it, the one that its validation pairs would choose.
+        # A preset with a published threshold: compare it with the one chosen on the validation pairs.
         chosen = model.facts["chosen_threshold"]
         rows["the same, threshold from validation"] = Scored(pairs.labels, similarity, chosen)
     rows |= baselines(model, pairs, setting.tuning, clusters, others or {})
@@ -77,14 +77,14 @@ def evaluate_in(setting: Setting, others: Mapping[str, Scorer] | None = None) ->
 
 
 def unseen_pairs(pairs: Pairs, clusters: Clusters | None) -> tuple[np.ndarray | None, str]:
-    """Find the pairs of which neither question was trained on.
+    """Find the pairs that share no question with the training pairs.
 
     Args:
         pairs: n pairs.
-        clusters: of the training pairs, if these are known.
+        clusters: of the training pairs; None: unknown.
 
     Returns:
-        (n,) bool, or None if nobody knows; and how unseen pairs were found, or why they were not.
+        (n,) bool or None, and how unseen pairs were found, or why they were not.
     """
     if pairs.unseen is not None:
         return pairs.unseen, "the file's column 'unseen'"

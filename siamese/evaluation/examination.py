@@ -1,4 +1,4 @@
-"""A close look at a model's verdicts: by kinds of pairs, and at the mistakes of which it is most sure. numpy only."""
+"""A close look at a model's verdicts: by kind of pair, and at its most confident mistakes. Needs numpy only."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,9 +15,8 @@ from siamese.pairs.clusters import Clusters
 from siamese.text.subwords import AnyTokenizer
 from siamese.text.words import Words, words_of
 
-SHOWN = 20  # mistakes that are listed
-SURE = 0.8  # the probability of a verdict from which it counts as confident
-
+SHOWN = 20  # mistakes in the list
+SURE = 0.8  # a verdict with a higher probability is confident
 
 NEGATIONS = {"no", "not", "never", "none", "nobody", "nothing", "neither", "nor", "without", "cannot", "cant", "dont"}
 QUESTION_WORDS = {"what", "how", "why", "when", "where", "who", "whom", "whose", "which"}
@@ -27,92 +26,63 @@ QUESTION_WORDS = {"what", "how", "why", "when", "where", "who", "whom", "whose",
 
 
 def overlap(a: Words, b: Words) -> float:
-    """|A ∩ B| / |A ∪ B| of the sets of words (Jaccard); 0 where neither has a word."""
+    """Return |A ∩ B| / |A ∪ B| of the sets of words (Jaccard), 0 if neither question has a word."""
     both = set(a) | set(b)
     return len(set(a) & set(b)) / len(both) if both else 0.0
 
 
-def same_words(a: Words, b: Words) -> bool:
-    """The same words in the same order; only case, spaces or punctuation differ."""
-    return a == b
-
-
-def other_order(a: Words, b: Words) -> bool:
-    """The same words, each as often, in another order."""
-    return a != b and sorted(a) == sorted(b)
-
-
-def contained(a: Words, b: Words) -> bool:
-    """All words of one question stand in the other too, in their order, among more."""
+def _contained(a: Words, b: Words) -> bool:
+    """Return whether all words of one question occur in the other too, in their order, among more."""
     short, long = sorted((a, b), key=len)
     rest = iter(long)
     return 0 < len(short) < len(long) and all(word in rest for word in short)
 
 
-def one_word(a: Words, b: Words) -> bool:
-    """One word is exchanged, added or left out; all else is the same."""
+def _one_word(a: Words, b: Words) -> bool:
+    """Return whether the questions differ by one word, exchanged, added or left out."""
     shorter = min(len(a), len(b))
     head = next((i for i in range(shorter) if a[i] != b[i]), shorter)
     tail = next((i for i in range(shorter - head) if a[-1 - i] != b[-1 - i]), shorter - head)
     return max(len(a), len(b)) - head - tail == 1
 
 
-def only_numbers(a: Words, b: Words) -> bool:
-    """Only words with a digit differ, each from the one in its place."""
-    return a != b and _without_numbers(a) == _without_numbers(b)
-
-
 def _without_numbers(words: Words) -> Words:
     return ["0" if any(c.isdigit() for c in word) else word for word in words]
-
-
-def negation(a: Words, b: Words) -> bool:
-    """Just one of the two has a negation: not, no, never, without, don't and the like."""
-    return _negated(a) != _negated(b)
 
 
 def _negated(words: Words) -> bool:
     return any(word in NEGATIONS or word.endswith("n't") for word in words)
 
 
-def other_first_word(a: Words, b: Words) -> bool:
-    """They begin with different words; what and what's count as one."""
-    return _first(a) != _first(b)
-
-
-def other_question_word(a: Words, b: Words) -> bool:
-    """They begin with different ones of what, how, why, when, where, who, whom, whose, which."""
-    return other_first_word(a, b) and {_first(a), _first(b)} <= QUESTION_WORDS
-
-
 def _first(words: Words) -> str:
+    """Return the first word; what's counts as what."""
     return words[0].split("'")[0] if words else ""
 
 
 FEATURES: Mapping[str, Callable[[Words, Words], bool]] = {
-    "the same words": same_words,
-    "the same words in another order": other_order,
-    "one contained in the other": contained,
-    "differs by one word": one_word,
-    "differs only in numbers": only_numbers,
-    "negation on one side": negation,
-    "another first word": other_first_word,
-    "another question word": other_question_word,
+    "the same words": lambda a, b: a == b,  # only case, spaces or punctuation differ
+    "the same words in another order": lambda a, b: a != b and sorted(a) == sorted(b),
+    "one contained in the other": _contained,
+    "differs by one word": _one_word,
+    "differs only in numbers": lambda a, b: a != b and _without_numbers(a) == _without_numbers(b),
+    "negation on one side": lambda a, b: _negated(a) != _negated(b),
+    "another first word": lambda a, b: _first(a) != _first(b),
+    "another question word": lambda a, b: _first(a) != _first(b) and {_first(a), _first(b)} <= QUESTION_WORDS,
 }
 
 
 @dataclass(frozen=True)
 class Described:
-    """What n pairs look like."""
+    """Lengths, overlap and features of n pairs."""
 
     lengths: np.ndarray  # (n, 2) int: words of each question
-    overlap: np.ndarray  # (n,) float: of the sets of words, 0 to 1
-    unknown: np.ndarray  # (n,) int: words of both questions that the model does not know, by its own cut
+    overlap: np.ndarray  # (n,) float, 0 to 1
+    unknown: np.ndarray  # (n,) int: words of both questions that are not in the vocabulary
     features: dict[str, np.ndarray]  # (n,) bool each
 
 
 def describe(questions1: Sequence[str], questions2: Sequence[str], tokenizer: AnyTokenizer) -> Described:
-    """The features of n pairs."""
+    """Return the features of n pairs of questions."""
     cut = [(words_of(a), words_of(b)) for a, b in zip(questions1, questions2)]
     lengths = np.array([(len(a), len(b)) for a, b in cut], np.int64).reshape(-1, 2)
     shared = np.array([overlap(a, b) for a, b in cut], float)
@@ -130,7 +100,7 @@ def describe(questions1: Sequence[str], questions2: Sequence[str], tokenizer: An
 
 # Slices
 
-Bins = tuple[tuple[str, float], ...]  # the name of each bin and the lowest value in it, ascending
+Bins = tuple[tuple[str, float], ...]  # name and lowest value of each bin, ascending
 
 LENGTHS: Bins = (("0–6", 0), ("7–9", 7), ("10–12", 10), ("13–16", 13), ("17–24", 17), ("25+", 25))
 UNKNOWN: Bins = (("0", 0), ("1", 1), ("2", 2), ("3+", 3))
@@ -139,7 +109,7 @@ OVERLAPS: Bins = (("0–0.2", 0.0), ("0.2–0.4", 0.2), ("0.4–0.6", 0.4), ("0.
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What a model says of n pairs."""
+    """A model's verdicts on n pairs."""
 
     labels: np.ndarray  # (n,) 0 or 1
     similarity: np.ndarray  # (n,)
@@ -147,7 +117,7 @@ class Verdicts:
     threshold: float  # above it a similarity says duplicate
 
     def take(self, which: np.ndarray) -> "Verdicts":
-        """Those of some pairs; (n,) bool."""
+        """Return the verdicts on some of the pairs; (n,) bool."""
         return Verdicts(self.labels[which], self.similarity[which], self.probability[which], self.threshold)
 
 
@@ -166,12 +136,12 @@ class Slice:
 
 
 def slices(verdicts: Verdicts, values: np.ndarray, bins: Bins) -> list[Slice]:
-    """Score the pairs in each bin of a value; bins without a pair are left out.
+    """Score the pairs of each bin that has any.
 
     Args:
         verdicts: of n pairs.
-        values: (n,) what decides on the bin of a pair.
-        bins: from their lowest value up to the next one's.
+        values: (n,) numbers that assign the pairs to bins.
+        bins: each from its lowest value to below the next one's.
     """
     number = np.searchsorted([low for _, low in bins], values, side="right") - 1
     rows = []
@@ -190,7 +160,7 @@ def slices(verdicts: Verdicts, values: np.ndarray, bins: Bins) -> list[Slice]:
 
 
 def mistakes(labels: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """Return the numbers of the pairs with their probability on the wrong side of ½, the furthest from it first."""
+    """Return the indices of the pairs whose probability is on the wrong side of ½, the furthest from it first."""
     wrong = np.flatnonzero(np.where(labels == 1, probability < 0.5, probability > 0.5))
     return wrong[np.argsort(-np.abs(probability[wrong] - 0.5), kind="stable")]
 
@@ -205,25 +175,25 @@ class Mistake:
     similarity: float
     probability: float
     overlap: float
-    words: list[int]  # of each question
-    unknown: int  # words of both that the model does not know
-    features: list[str]  # the names of those that it has
-    question1: str | None = None
-    question2: str | None = None  # None: the report leaves the questions out
+    words: list[int]  # number of words of each question
+    unknown: int  # number of words that are not in the vocabulary
+    features: list[str]
+    question1: str | None  # None: left out of the report
+    question2: str | None
 
 
 @dataclass(frozen=True)
 class Shares:
-    """How frequent a feature is among mistakes and among correct verdicts; None if there is none of these."""
+    """Frequency of a feature among mistakes and among correct verdicts; None if there are none."""
 
     wrong: float | None
     right: float | None
-    ratio: float | None  # wrong / right; None where it would divide by 0
+    ratio: float | None  # wrong / right; None if it is not defined
 
 
 @dataclass(frozen=True)
 class Common:
-    """What confident verdicts of one kind have in common."""
+    """Features of the confident verdicts of one kind."""
 
     wrong: int  # mistakes
     right: int  # correct verdicts
@@ -231,11 +201,10 @@ class Common:
 
 
 def in_common(features: Mapping[str, np.ndarray], labels: np.ndarray, probability: np.ndarray) -> dict[str, Common]:
-    """Count how often each feature occurs among confident mistakes, and among correct verdicts of the same confidence.
+    """Compare confident mistakes with correct verdicts of the same confidence, feature by feature.
 
-    Confident are the pairs called duplicates with a probability above SURE, and
-    those called different with one below 1 − SURE. The two are kept apart: they
-    differ in most features whether right or wrong.
+    A verdict is confident if its probability is above SURE (called duplicate) or below 1 − SURE (called different).
+    The two kinds are kept apart, because they differ in most features whether they are right or wrong.
 
     Args:
         features: (n,) bool each.
@@ -243,7 +212,7 @@ def in_common(features: Mapping[str, np.ndarray], labels: np.ndarray, probabilit
         probability: (n,) of being duplicates.
 
     Returns:
-        What was found among the pairs called "duplicate", and among those called "different".
+        The frequencies for "duplicate" and for "different".
     """
     found = {}
     for said, sure, truth in (("duplicate", probability > SURE, 1), ("different", probability < 1 - SURE, 0)):
@@ -261,18 +230,18 @@ def in_common(features: Mapping[str, np.ndarray], labels: np.ndarray, probabilit
 
 @dataclass(frozen=True)
 class Examination:
-    """All that the report says of a model's verdicts."""
+    """Everything that the report says about a model's verdicts."""
 
     scores: Evaluation
-    slices: dict[str, dict[str, list[Slice]]]  # by what they are of, then by "unseen" and "all"
-    wrong: int  # pairs with their probability on the wrong side of one half
-    mistakes: list[Mistake]  # the most confident of them
+    slices: dict[str, dict[str, list[Slice]]]  # by property, then by "unseen" and "all"
+    wrong: int  # number of mistakes
+    mistakes: list[Mistake]  # the most confident ones
     in_common: dict[str, Common]
-    verdicts: Verdicts  # for figures
-    encoder: Beside | None  # the speed and size of an encoder, if one was set beside the model
+    verdicts: Verdicts  # for the figures
+    encoder: Beside | None  # speed and size of a sentence encoder, if one was compared
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what examination.json holds: all but the single verdicts."""
+        """Return the content of examination.json: all but the verdicts on single pairs."""
         found = {name: value for name, value in asdict(self).items() if name not in ("scores", "verdicts")}
         for row in found["mistakes"]:
             if row["question1"] is None:
@@ -288,10 +257,10 @@ def examine(
     """Look closely at a model's verdicts on labelled pairs.
 
     Args:
-        setting: the model, the pairs and what the model was made from.
-        folder: of the model, whose size is compared with the encoder's.
-        encoder: a sentence encoder to set beside it.
-        text: whether the mistakes come with their questions.
+        setting: the model, the pairs, and the pairs that made the model.
+        folder: the model folder, whose size is compared with the encoder's.
+        encoder: a sentence encoder to compare with.
+        text: whether to include the questions of the mistakes.
     """
     model, pairs = setting.model, setting.pairs
     scores = evaluate_in(setting, {encoder.name: encoder.similarity} if encoder else {})

@@ -1,4 +1,4 @@
-"""Metrics of scored pairs. numpy only."""
+"""Metrics of scored pairs. Needs numpy only."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -14,12 +14,12 @@ RECALLS = (0.5, 0.8, 0.9, 0.95)
 class Scores:
     """The metrics of scored pairs: of the verdicts at a threshold, and of the ranking.
 
-    None stands for a metric that is not defined: a ranking of pairs of one label, verdicts without a threshold, a
-    calibration without probabilities.
+    A metric is None if it is not defined: a ranking of pairs of one label, verdicts without a threshold, a calibration
+    error without probabilities.
     """
 
     pairs: int
-    duplicates: int  # how many of them
+    duplicates: int  # their number
     accuracy: float | None
     precision: float | None
     recall: float | None
@@ -27,12 +27,12 @@ class Scores:
     confusion: list[list[int]] | None  # [[true negatives, false positives], [false negatives, true positives]]
     average_precision: float | None
     roc_auc: float | None
-    threshold: float | None  # above it a score says duplicate
+    threshold: float | None  # above it a score means duplicate
     calibration_error: float | None  # mean distance of the probability from the share of duplicates, in 15 bins
     precision_at_recall: dict[str, float]  # by each of RECALLS; empty if there is no duplicate
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the metrics by name, ready for JSON; no `calibration_error` if there were no probabilities."""
+        """Return the metrics by name, ready for JSON; without `calibration_error` if there were no probabilities."""
         found = {field.name: getattr(self, field.name) for field in fields(Scores)}
         if self.calibration_error is None:
             del found["calibration_error"]
@@ -40,12 +40,12 @@ class Scores:
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray) -> list[list[int]]:
-    """[[true negatives, false positives], [false negatives, true positives]]."""
+    """Return [[true negatives, false positives], [false negatives, true positives]]."""
     return [[int(((labels == actual) & (predicted == said)).sum()) for said in (0, 1)] for actual in (0, 1)]
 
 
 def verdict_scores(labels: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
-    """Accuracy, precision, recall and F1 of verdicts; 0 where one is not defined.
+    """Return accuracy, precision, recall, F1 and confusion of verdicts; 0 for one that is not defined.
 
     Args:
         labels, predicted: (n,) of 0 and 1, n ≥ 1.
@@ -61,7 +61,7 @@ def verdict_scores(labels: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
 
 
 def ranked(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Going down the distinct scores: (score, positives at or above it, negatives at or above it)."""
+    """Return the distinct scores, descending, and how many positives and negatives are at or above each."""
     order = np.argsort(-scores, kind="stable")
     labels, scores = labels[order], scores[order]
     last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # equal scores are one step
@@ -70,7 +70,7 @@ def ranked(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Σ (recall_k − recall_{k−1}) · precision_k down the distinct scores; nan without a positive."""
+    """Return Σ (recall_k − recall_{k−1}) · precision_k over the distinct scores, descending; nan without a positive."""
     _, tp, fp = ranked(labels, scores)
     if tp[-1] == 0:
         return float("nan")
@@ -78,7 +78,7 @@ def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """The chance that a duplicate scores above a non-duplicate, ties counting half; nan without one of them."""
+    """Return the chance that a duplicate scores above a non-duplicate, ties counting half; nan if either is missing."""
     _, tp, fp = ranked(labels, scores)
     if tp[-1] == 0 or fp[-1] == 0:
         return float("nan")
@@ -86,13 +86,13 @@ def roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def curves(labels: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
-    """Recall, precision and false-positive rate down the distinct scores; needs both labels."""
+    """Return recall, precision and false-positive rate at each distinct score, descending; needs both labels."""
     _, tp, fp = ranked(labels, scores)
     return {"recall": tp / tp[-1], "precision": tp / (tp + fp), "false_positive_rate": fp / fp[-1]}
 
 
 def precision_at_recall(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """The precision at the highest threshold that reaches a recall, by RECALLS; empty without a positive."""
+    """Return the precision at the highest threshold that reaches each of RECALLS; empty without a positive."""
     _, tp, fp = ranked(labels, scores)
     if tp[-1] == 0:
         return {}
@@ -103,15 +103,14 @@ def precision_at_recall(labels: np.ndarray, scores: np.ndarray) -> dict[str, flo
 def precision_by_prior(
     labels: np.ndarray, scores: np.ndarray, thresholds: np.ndarray, priors: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall of the verdicts in streams with other shares of duplicates.
+    """Return the precision and recall that verdicts would have if the share of duplicates were different.
 
     Args:
-        labels, scores: (n,) pairs of both kinds; what is taken from them is how
-            often a threshold is passed by duplicates, and by the rest.
-        thresholds, priors: (k,) the threshold and the share of duplicates of each stream.
+        labels, scores: (n,) pairs of both labels; they give the rates at which duplicates and others pass a threshold.
+        thresholds, priors: (k,) thresholds, and the share of duplicates for each.
 
     Returns:
-        (k,) precision, nan where nothing is called a duplicate, and (k,) recall.
+        (k,) precision, nan if nothing is called a duplicate, and (k,) recall.
     """
     recall, alarms = (np.array([(scores[labels == kind] > t).mean() for t in thresholds]) for kind in (1, 0))
     called = priors * recall + (1 - priors) * alarms
@@ -126,7 +125,7 @@ def all_scores(
     Args:
         labels: (n,) 0 or 1, n ≥ 1.
         scores: (n,) finite numbers; higher means more likely a duplicate.
-        threshold: above it a score says duplicate; None: no verdicts.
+        threshold: above it a score means duplicate; None: no verdicts.
         probability: (n,) 0 to 1, of being duplicates, for the calibration error.
     """
     verdicts: dict[str, Any] = dict.fromkeys(("accuracy", "precision", "recall", "f1", "confusion"))

@@ -1,4 +1,4 @@
-"""The result of an evaluation: typed attributes, JSON, a DataFrame, or a table of text."""
+"""The result of an evaluation, as attributes, JSON, a DataFrame or a table."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,18 +15,18 @@ OURS = "this model"
 
 @dataclass(frozen=True, kw_only=True)
 class Compared(Scores):
-    """The scores of a model on some pairs, and those of the baselines on the same pairs."""
+    """The scores of a model and of the baselines on the same pairs."""
 
     majority: float  # accuracy of giving every pair the more frequent label
     baselines: dict[str, Scores]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the metrics by name, ready for JSON, and those of each baseline under "baselines"."""
+        """Return the metrics by name, ready for JSON; those of each baseline are under "baselines"."""
         rows = self.rows()
         return {**rows.pop(OURS), "baselines": rows}
 
     def rows(self) -> dict[str, dict[str, Any]]:
-        """Return the metrics of each scorer by its name, the model's first."""
+        """Return the metrics of each scorer by name, the model first."""
         return {
             OURS: Scores.to_dict(self),
             "majority": {"accuracy": self.majority},
@@ -36,17 +36,17 @@ class Compared(Scores):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation(Compared):
-    """The scores of a model and the baselines on labelled pairs; `print` shows them as a table.
+    """The scores of a model and of the baselines on labelled pairs; `print` shows a table.
 
-    The attributes are the names of `evaluate --json`: `result.accuracy`, `result.unseen.average_precision`,
+    The attributes have the names of `evaluate --json`: `result.accuracy`, `result.unseen.average_precision`,
     `result.baselines["tf-idf"].roc_auc`.
     """
 
-    unseen: Compared | None  # the same over the pairs of which neither question was trained on, if those are known
+    unseen: Compared | None  # on the pairs that share no question with the training pairs; None: unknown, or none
     unseen_from: str  # how unseen pairs were found, or why they were not
 
     def slices(self) -> dict[str, Compared]:
-        """Return the unseen pairs, if they are known, and all pairs, by name."""
+        """Return the scores on "unseen" pairs, if there are any, and on "all" pairs."""
         return ({"unseen": self.unseen} if self.unseen else {}) | {"all": self}
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class Evaluation(Compared):
         return {**super().to_dict(), "unseen_from": self.unseen_from, "unseen": unseen}
 
     def to_frame(self) -> "pandas.DataFrame":
-        """Return a DataFrame: a row for each slice of the pairs and each scorer, a column for each metric."""
+        """Return a DataFrame with a row for each slice and scorer, and a column for each metric."""
         rows = [
             {"slice": name, "scorer": scorer, "pairs": part.pairs, "duplicates": part.duplicates, **row}
             for name, part in self.slices().items()
@@ -65,7 +65,7 @@ class Evaluation(Compared):
         return optional("pandas", "to_frame").DataFrame(rows, columns=names)
 
     def table(self) -> list[list[str]]:
-        """Return the rows of a table, a heading first: the unseen pairs as the headline, then all."""
+        """Return the rows of a table, heading first, then unseen pairs, then all."""
         rows = [["pairs", "", *(name.replace("_", " ") for name in COLUMNS)]]
         for name, part in self.slices().items():
             label = f"{name} ({part.pairs:,}, {part.duplicates / part.pairs:.1%} duplicates)"
@@ -76,7 +76,7 @@ class Evaluation(Compared):
         return rows
 
     def note(self) -> str:
-        """Return what a reader of the table must know: the calibration error, and what "unseen" means here."""
+        """Return the lines below the table: the calibration error, and what "unseen" means."""
         errors = ", ".join(f"{name} {part.calibration_error:.3f}" for name, part in self.slices().items())
         calibration = f"calibration error of the probability (15 bins): {errors}"
         if self.unseen:

@@ -1,4 +1,4 @@
-"""What `evaluate` and `examine` begin with: a model, the pairs to score, and the pairs that it was made from."""
+"""The start of `evaluate` and `examine`: a model, the pairs to score, and the pairs that made the model."""
 
 import copy
 import warnings
@@ -24,8 +24,8 @@ class Setting:
 
     model: SiameseModel
     pairs: Pairs
-    training: Pairs | None = None  # the pairs that it was trained on, if they are known
-    tuning: Pairs | None = None  # the pairs that thresholds are chosen on, if they are known
+    training: Pairs | None = None  # that the model was trained on; None: unknown
+    tuning: Pairs | None = None  # that thresholds are chosen on; None: unknown
     threshold: float | None = None  # of the model's verdicts; None: its own
 
 
@@ -39,15 +39,12 @@ def setting(
     training: PairsLike | None = None,
     columns: Columns = QUORA,
 ) -> Setting:
-    """Find the pairs that a model was made from, and choose its threshold again if pairs are given for that.
-
-    The arguments, errors and warnings are those of `evaluate`.
-    """
+    """Load the pairs, and choose the threshold again if there are pairs to tune on; arguments as in `evaluate`."""
     if goal and tuning is None:
-        raise UserError("--goal is what a threshold is chosen for; it needs --tune-on PATH, the pairs to choose it on")
+        raise UserError("--goal needs --tune-on PATH, the pairs to choose a threshold on")
     scored = splits.to_score(pairs, columns)
     if not np.isin(scored.labels, (0, 1)).all():
-        raise DataError(f"{name_of(pairs)}: there are labels other than 0 and 1")
+        raise DataError(f"{name_of(pairs)}: labels other than 0 and 1 cannot be scored")
     known = splits.recall(model.facts)
     learned, tuned = (known.training, known.validation) if known else (None, None)
     if training is not None:
@@ -57,7 +54,7 @@ def setting(
         if count := shared_pairs(scored, tuned):
             raise UserError(
                 f"{name_of(tuning)}: {count} of its pairs are among those to score; "
-                "a threshold is chosen on other pairs, or the scores flatter it"
+                "choose the threshold on other pairs, or the scores will be too good"
             )
         similarity = model.similarity(tuned.question1, tuned.question2)
         if threshold is None:
@@ -67,6 +64,6 @@ def setting(
     for used, purpose in ((learned, "train"), (tuned if tuning is None else None, "choose the threshold")):
         if used is not None and (count := shared_pairs(scored, used)):
             warnings.warn(
-                f"{count} of the {len(scored)} pairs were used to {purpose}; the scores flatter", stacklevel=3
+                f"{count} of the {len(scored)} pairs were used to {purpose}; the scores are too good", stacklevel=3
             )
     return Setting(model, scored, learned, tuned, None if threshold is None else check_threshold(threshold))

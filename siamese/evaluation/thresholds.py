@@ -1,4 +1,4 @@
-"""The choice of a threshold."""
+"""Choose a threshold on labelled pairs."""
 
 import numpy as np
 
@@ -9,21 +9,20 @@ from siamese.model.calibration import calibrate
 
 
 def choose_threshold(labels: np.ndarray, scores: np.ndarray, goal: str = "accuracy") -> float:
-    """The threshold, 0 to 1, above which a score says duplicate.
+    """Return the threshold, 0 to 1, above which a score means duplicate.
 
     The candidates are 0, the midpoints between neighbouring distinct scores, and
-    1, which calls nothing a duplicate; equal scores always fall on one side.
-    Among equally good ones the highest wins.
+    1, which calls nothing a duplicate. The highest of equally good ones wins.
 
     Args:
-        labels: (n,) 0 or 1, of validation pairs, never of those to be scored.
+        labels: (n,) 0 or 1, of validation pairs, never of the pairs to score.
         scores: (n,) at most 1.
-        goal: "probability": where that of being a duplicate crosses ½ (for
-            accuracy where a higher score makes it less likely); "accuracy"; "f1";
-            or "precision=P": the most recall with at least that precision.
+        goal: "probability": where the probability of a duplicate crosses ½, or as for
+            "accuracy" if it falls with the score; "accuracy"; "f1"; or "precision=P":
+            the highest recall with at least that precision.
 
     Raises:
-        UserError: an unknown goal, or a precision that no threshold reaches.
+        UserError: the goal is unknown, or no threshold reaches the precision.
     """
     wanted = wanted_precision(goal)
     if goal == "probability":
@@ -31,13 +30,12 @@ def choose_threshold(labels: np.ndarray, scores: np.ndarray, goal: str = "accura
         return choose_threshold(labels, scores) if crossing is None else crossing
     values, tp, fp = ranked(labels, np.clip(scores, 0, 1))
     values, tp, fp = np.append(1, values), np.append(0, tp), np.append(0, fp)
-    # After step k everything at values[k] or above is called a duplicate, so the
-    # threshold lies below values[k] and not below values[k + 1].
+    # After step k every score of values[k] or more means duplicate: values[k + 1] <= threshold < values[k].
     thresholds = np.append((values[:-1] + values[1:]) / 2, 0.0)
-    # Between neighbouring floats the midpoint rounds to one of them; it must not be the upper one.
+    # The midpoint of neighbouring floats rounds to one of them; it must not be the upper one.
     thresholds[:-1] = np.where(thresholds[:-1] < values[:-1], thresholds[:-1], values[1:])
     thresholds[0] = 1.0
-    # "score > threshold" can never be true of 0, nor false of a 1 but by calling nothing a duplicate
+    # score > threshold is never true of a score of 0, nor false of 1 unless nothing is a duplicate.
     possible = np.append(True, values[1:] > thresholds[1:])
     positives, negatives = tp[-1], fp[-1]
     if goal == "accuracy":

@@ -88,7 +88,9 @@ class Variant:
 
 
 def parse_all(texts: Sequence[str], base: Config) -> list[Variant]:
-    """The variants that some texts describe; UserError where two have one name or mean the same."""
+    """The variants that some texts describe; UserError where there is one only, or two mean the same."""
+    if len(texts) < 2:
+        raise UserError("--losses: one variant; give two or more, the reference first")
     variants = [parse(text, base) for text in texts]
     for i, variant in enumerate(variants):
         for other in variants[:i]:

@@ -1,1 +1,1 @@
-"""What is written about a model: its card, its report, its figures."""
+"""Model cards, reports and figures."""

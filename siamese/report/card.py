@@ -1,4 +1,4 @@
-"""What a trained model says of itself: report.md with its figures, and the model card."""
+"""The report on a trained model, with its figures, and its model card."""
 
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,9 @@ def write_report(model: SiameseModel, data: Datasets, result: Evaluation | None,
 
     Args:
         model: the trained model; its facts hold the history.
-        data: what it was trained on; the figures show the validation pairs.
+        data: its training, validation and test pairs; the figures show the validation pairs.
         result: the evaluation of the test pairs, if there are any.
-        folder: where, such as the model folder.
+        folder: where to write.
     """
     from siamese.report import plots
 
@@ -66,7 +66,7 @@ def write_report(model: SiameseModel, data: Datasets, result: Evaluation | None,
 
 
 def write_card(model: SiameseModel, data: Datasets, result: Evaluation | None, folder: Path, about: str) -> None:
-    """Write README.md, the model card, into the model folder: `about`, then what `card` says, then the test pairs."""
+    """Write README.md, the model card: `about`, then `card`, then the scores on the test pairs."""
     write_text(folder / "README.md", f"{about}\n{card(model, data)}\n{_test_section(result)}".rstrip() + "\n")
 
 
@@ -79,7 +79,7 @@ def _training_section(history: list[dict[str, Any]]) -> str:
 
 
 def _prior_figure(model: SiameseModel, labels: np.ndarray, similarity: np.ndarray, path: Path) -> None:
-    """Precision and recall by the share of duplicates: with the model's threshold, and with one moved by the prior."""
+    """Draw precision and recall by the share of duplicates, at the model's threshold and at one moved by the prior."""
     from siamese.report import plots
 
     priors = np.geomspace(0.001, 0.5, 40)
@@ -92,19 +92,19 @@ def _prior_figure(model: SiameseModel, labels: np.ndarray, similarity: np.ndarra
 
 
 def card(model: SiameseModel, data: Datasets) -> str:
-    """What the model is, what it learned from and how sure it may be, a line each."""
+    """Return the facts of a model as a list: recipe, tower, losses, data, threshold, probability, scores."""
     c, scores = model.config, model.facts["validation"]
     if isinstance(model.tokenizer, Tokenizer):
         tower = f"Embedding {c.embedding} → LSTM {c.hidden} → mean → normalize"
-        tower += f"{', each word also added to the output of its step' if c.skip else ''}; "
+        tower += f"{', plus the embedding of each word' if c.skip else ''}; "
         tower += f"{len(model.tokenizer.words):,} words ({c.tokens})"
-        tower += f", and {c.buckets:,} rows that all others share" if c.buckets else ""
+        tower += f", and {c.buckets:,} rows shared by all other words" if c.buckets else ""
     else:
-        tower = f"transformer {Path(encoder_of(c)).name} → mean of {model.dimensions} numbers → normalize; "
+        tower = f"transformer {Path(encoder_of(c)).name} → mean of {model.dimensions} dimensions → normalize; "
         tower += f"{len(model.tokenizer):,} subwords"
     losses = [] if c.loss == "none" else [_loss(c, c.loss)]
     losses += [] if c.labelled == "none" else [f"{c.labelled_weight:g} × {_loss(c, c.labelled)}"]
-    losses += [f"{c.teacher_weight:g} × distance to the vectors of {Path(c.teacher).name}"] if c.teacher else []
+    losses += [f"{c.teacher_weight:g} × distance from the vectors of {Path(c.teacher).name}"] if c.teacher else []
     drawn = f"; {c.training_pairs:,} of these, drawn by the seed" if c.training_pairs else ""
     terms = ", so for non-commercial use" if c.start_from == PRETRAINED else ""
     start = [f"- started from {Path(c.start_from).name}{terms}"] if c.start_from else []
@@ -127,18 +127,18 @@ def card(model: SiameseModel, data: Datasets) -> str:
                 else f"chosen for {'accuracy' if c.goal == 'probability' else c.goal} on the validation pairs"
             ),
             f"- probability = sigmoid({fitted.slope:.2f} · similarity {fitted.intercept:+.2f}), fitted on the "
-            f"validation pairs: it holds where about {fitted.prior:.0%} of the pairs are duplicates, as there; "
-            "`--prior` restates it for another share",
+            f"validation pairs: it holds if about {fitted.prior:.0%} of the pairs are duplicates, as among these; "
+            "`--prior` converts it to another share",
             f"- validation pairs: {scores['pairs']:,}, accuracy {scores['accuracy']:.3f}, F1 {scores['f1']:.3f}, "
             f"average precision {scores['average_precision']:.3f}, ROC AUC {scores['roc_auc']:.3f} "
-            "(the epoch and the threshold were chosen on these: see the test pairs for a fair figure)",
+            "(epoch and threshold were chosen on these: the scores on the test pairs are the fair ones)",
             "",
         )
     )
 
 
 def _loss(config: Config, name: str) -> str:
-    """A loss with its settings."""
+    """Return the name of a loss with its settings."""
     settings = [f"{field.replace('_', ' ')} {getattr(config, field)}" for field in LOSSES[name].settings.values()]
     return f"{name} ({', '.join(settings)})" if settings else name
 
@@ -152,7 +152,7 @@ def _epochs(history: list[dict[str, Any]]) -> str:
 
 
 def summary(model: SiameseModel, result: Evaluation | None, folder: str) -> str:
-    """What training prints at its end: the scores, where the model is, what to try next."""
+    """Return what training prints at its end: the scores, the model folder, and a command to try."""
     scores = model.facts["validation"]
     history = model.facts["history"]
     best = max(history, key=lambda record: record["average_precision"])["epoch"] if history else None

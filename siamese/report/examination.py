@@ -1,4 +1,4 @@
-"""What `examine` writes: examination.md with its figures, and examination.json."""
+"""The report of `examine`: examination.md with its figures, and examination.json."""
 
 import json
 from collections import Counter
@@ -13,17 +13,17 @@ from siamese.report.tables import answer, markdown, markdown_table
 from siamese.system.files import write_text
 
 CALLED = {"duplicate": "called duplicates", "different": "called different"}
-STRIKING = 1.5  # ratio of shares from which the report names a feature
-LEAST = 5  # pairs that must have it for that
+STRIKING = 1.5  # the summary names a feature with this ratio of shares or more
+LEAST = 5  # and with this many pairs
 
 
 def write(found: Examination, folder: Path, model: str, data: str, command: str) -> None:
     """Write the report.
 
     Args:
-        found: what `examine` found.
-        folder: where to.
-        model, data, command: the model folder, the pairs' file and the command line, as they were given.
+        found: the result of `examine`.
+        folder: where to write.
+        model, data, command: the model folder, the file of pairs and the command line, as typed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     plots.slices(found.slices, folder / "slices.png")
@@ -46,7 +46,7 @@ def write(found: Examination, folder: Path, model: str, data: str, command: str)
 
 
 def summary(found: Examination, folder: Path) -> str:
-    """What the command prints."""
+    """Return what the command prints."""
     name, part = next(iter(found.scores.slices().items()))
     lines = [
         f"{name} pairs: average precision {_number(part.average_precision)}, "
@@ -67,12 +67,12 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 
 def _text(text: str) -> str:
-    """Safe within a cell of a table."""
+    """Escape a text for a cell of a table."""
     return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
 
 
 def _ranking_table(scores: Evaluation) -> str:
-    """Calibration error and precision at recall of the model and of every baseline."""
+    """Return a table of calibration errors and precisions at a recall."""
     rows = [["pairs", "", "calibration error", *(f"precision at recall {recall:g}" for recall in RECALLS)]]
     for label, part in scores.slices().items():
         scorers: dict[str, Scores] = {OURS: part, **part.baselines}
@@ -152,17 +152,17 @@ def _mistakes(found: Examination) -> str:
     counts = Counter(name for row in found.mistakes for name in row.features).most_common()
     frequent = "; ".join(f"{name} ({count})" for name, count in counts if count > 1)
     return (
-        f"{title}Of {found.wrong:,} pairs with their probability on the wrong side of one half, those furthest from "
-        f"it. Label 1: people call them duplicates.\n\n{markdown(rows, text=2)}{shown}\n"
-        f"Missed duplicates: {missed} of {len(rows) - 1}. What occurs more than once: {frequent or 'nothing'}.\n"
+        f"{title}{found.wrong:,} pairs have a probability on the wrong side of one half; these are furthest from it. "
+        f"Label 1: people call them duplicates.\n\n{markdown(rows, text=2)}{shown}\n"
+        f"Missed duplicates: {missed} of {len(rows) - 1}. Features of more than one: {frequent or 'none'}.\n"
     )
 
 
 def _in_common(found: dict[str, Common]) -> str:
     text = (
         "## What confident mistakes have in common\n\n"
-        f"All verdicts with a probability beyond {SURE:g} (or below {1 - SURE:.1g}), the right ones for comparison; "
-        "a ratio above 1: more frequent among mistakes.\n\n![features of mistakes](features.png)\n\n"
+        f"All verdicts with a probability above {SURE:g} or below {1 - SURE:.1g}. A ratio above 1 means that a feature "
+        "is more frequent among mistakes than among correct verdicts.\n\n![features of mistakes](features.png)\n\n"
     )
     head = ["", *(f"{called}: {what}" for called in CALLED.values() for what in ("wrong", "right", "ratio"))]
     rows = [head, ["verdicts"]]
@@ -179,7 +179,7 @@ def _in_common(found: dict[str, Common]) -> str:
 
 
 def _sentence(said: str, common: Common) -> str:
-    """The features whose shares differ most between mistakes and right verdicts, where enough pairs have them."""
+    """Name the features that are much more, or much less, frequent among mistakes than among correct verdicts."""
     more: list[str] = []
     less: list[str] = []
     for name, row in sorted(common.features.items(), key=lambda item: -(item[1].ratio or 0)):
@@ -191,6 +191,7 @@ def _sentence(said: str, common: Common) -> str:
         if row.ratio <= 1 / STRIKING and row.right * common.right >= LEAST:
             less.insert(0, shares)
     named = [f"{word} often {', '.join(found[:3])}" for word, found in (("more", more), ("less", less)) if found]
-    return f"{common.wrong:,} confident mistakes among pairs {CALLED[said]}; beside {common.right:,} right ones, " + (
-        "; ".join(named) or f"no feature is {STRIKING} times as frequent or as rare"
+    return (
+        f"{common.wrong:,} confident mistakes among pairs {CALLED[said]}; compared with {common.right:,} correct ones, "
+        + ("; ".join(named) or f"no feature is {STRIKING} times as frequent or as rare")
     )

@@ -1,4 +1,4 @@
-"""Every figure; it draws the numbers that it is given."""
+"""Figures. They draw the numbers that they get, and compute nothing."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ SERIES, MARKERS = (LINE, OTHER, DUPLICATE), "osv^DPX*"
 
 
 def training_curve(history: Sequence[dict[str, Any]], path: Path) -> None:
-    """Loss and validation scores by epoch."""
+    """Draw loss and validation scores by epoch."""
     epochs = [record["epoch"] for record in history]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -38,7 +38,7 @@ def training_curve(history: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def similarity_histogram(labels: np.ndarray, similarity: np.ndarray, threshold: float, path: Path) -> None:
-    """The similarities of duplicates and of non-duplicates, with the threshold; labels (n,), similarity (n,)."""
+    """Draw histograms of the similarity of duplicates and of non-duplicates, with the threshold; arrays (n,)."""
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.subplots()
     bins = np.linspace(min(0, float(similarity.min())), 1, 51).tolist()
@@ -51,7 +51,7 @@ def similarity_histogram(labels: np.ndarray, similarity: np.ndarray, threshold: 
 
 
 def ranking_curves(curves: dict[str, np.ndarray], average_precision: float, auc: float, path: Path) -> None:
-    """Precision against recall, and the ROC curve; `curves` as `evaluation.curves` gives them."""
+    """Draw precision against recall, and the ROC curve; `curves` of `evaluation.metrics.curves`."""
     figure = Figure(figsize=(9, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(curves["recall"], curves["precision"], color=LINE)
@@ -65,7 +65,7 @@ def ranking_curves(curves: dict[str, np.ndarray], average_precision: float, auc:
 
 
 def heat_map(scores: np.ndarray, path: Path) -> None:
-    """S of a batch of duplicates, (B, B): the diagonal should stand out."""
+    """Draw S of a batch of duplicates, (B, B); the diagonal should stand out."""
     figure = Figure(figsize=(5.4, 4.6), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(scores, cmap="viridis", vmin=min(0, float(scores.min())), vmax=1)
@@ -85,7 +85,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def bars(names: Sequence[str], values: np.ndarray, title: str, unit: str, path: Path) -> None:
-    """A bar for each name; values (n, 3): the median, the 10th and the 90th percentile."""
+    """Draw a bar for each of n names; values (n, 3): median, 10th and 90th percentile."""
     figure = Figure(figsize=(8, 1.2 + 0.36 * len(names)), layout="constrained")
     axes = figure.subplots()
     errors = np.abs(values[:, 1:] - values[:, :1]).T
@@ -97,7 +97,7 @@ def bars(names: Sequence[str], values: np.ndarray, title: str, unit: str, path: 
 
 
 def growth(x: np.ndarray, seconds: np.ndarray, memory: np.ndarray, names: Sequence[str], path: Path) -> None:
-    """Time and memory against one size, on logarithmic axes; names of the size, the time and the memory."""
+    """Draw time and memory against a size, on logarithmic axes; `names` of the size, the time and the memory."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for axes, y, name in zip(figure.subplots(1, 2), (seconds, memory), names[1:3]):
         axes.loglog(x, y, color=LINE, marker="o")
@@ -115,12 +115,12 @@ def growth(x: np.ndarray, seconds: np.ndarray, memory: np.ndarray, names: Sequen
 def intervals(
     names: Sequence[str], panels: dict[str, dict[str, np.ndarray]], path: Path, band: float | None = None
 ) -> None:
-    """Means with intervals, a line a name.
+    """Draw means with their intervals, a line for each of n names.
 
     Args:
-        names: n of them.
-        panels: by title, and in it by series: (n, 3) mean, low, high; nan where there is none.
-        band: half the width of a grey band around 0.
+        names: n labels.
+        panels: by title, then by series: (n, 3) mean, low, high; nan if there is none.
+        band: half the width of a grey band around 0; None: no band.
     """
     height = 1.4 + 0.3 * len(names) * max(name.count("\n") + 1 for name in names)
     columns = min(2, len(panels))
@@ -147,11 +147,11 @@ def intervals(
 
 
 def bands(panels: dict[str, dict[str, np.ndarray]], unit: str, path: Path) -> None:
-    """Curves by epoch with their bands.
+    """Draw curves by epoch, with bands.
 
     Args:
-        panels: by title, and in it by name: (3, epochs) mean, low, high.
-        unit: of all of them.
+        panels: by title, then by name: (3, epochs) mean, low, high.
+        unit: of the vertical axis.
     """
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
@@ -174,11 +174,11 @@ def bands(panels: dict[str, dict[str, np.ndarray]], unit: str, path: Path) -> No
 
 
 def by_size(sizes: Sequence[int], panels: dict[str, dict[str, np.ndarray]], path: Path) -> None:
-    """Scores by the number of training pairs.
+    """Draw scores by the number of training pairs.
 
     Args:
-        sizes: of the training data, ascending.
-        panels: by title, and in it by name: (3, sizes) mean, low, high; nan where there is none.
+        sizes: numbers of training pairs, ascending.
+        panels: by title, then by name: (3, sizes) mean, low, high; nan if there is none.
     """
     figure = Figure(figsize=(5.5 * len(panels), 4.2), layout="constrained")
     for axes, (title, curves) in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels.items()):
@@ -193,7 +193,7 @@ def by_size(sizes: Sequence[int], panels: dict[str, dict[str, np.ndarray]], path
 
 
 def histograms(names: Sequence[str], counts: np.ndarray, bins: np.ndarray, path: Path) -> None:
-    """Shares of non-duplicates and duplicates by similarity; counts (n, 2, bins), a panel a name."""
+    """Draw shares of non-duplicates and duplicates by similarity, a panel for each of n names; counts (n, 2, bins)."""
     columns, lowest = 4, int(np.flatnonzero(counts.any(axis=(0, 1)))[0])
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(11, 0.6 + 1.9 * rows), layout="constrained")
@@ -211,11 +211,11 @@ def histograms(names: Sequence[str], counts: np.ndarray, bins: np.ndarray, path:
 
 
 def reliability(bins: np.ndarray, path: Path) -> None:
-    """The share of duplicates against the probability; bins (n, 3) as `calibration.reliability` gives them."""
+    """Draw the share of duplicates against the probability; bins (n, 3) of `calibration.reliability`."""
     figure = Figure(figsize=(5, 4.6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     used = bins[bins[:, 0] > 0]
-    upper.plot([0, 1], [0, 1], color="grey", linestyle=":", label="as it should be")
+    upper.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfect calibration")
     upper.plot(used[:, 1], used[:, 2], color=LINE, marker="o", label="this model")
     upper.set(title="Reliability of the probability", ylabel="share of duplicates")
     _unit(upper)
@@ -227,13 +227,13 @@ def reliability(bins: np.ndarray, path: Path) -> None:
 
 
 def by_prior(priors: np.ndarray, found: dict[str, tuple[np.ndarray, np.ndarray]], fitted: float, path: Path) -> None:
-    """Precision and recall by the share of duplicates; `found` by name: (precision, recall), each as `priors`."""
+    """Draw precision and recall by the share of duplicates; `found`: by name (precision, recall), like `priors`."""
     figure = Figure(figsize=(9, 3.9), layout="constrained")
     for k, (axes, title) in enumerate(zip(figure.subplots(1, 2), ("precision", "recall"))):
         for (name, values), colour in zip(found.items(), SERIES):
             axes.semilogx(priors, values[k], color=colour, label=name)
         axes.axvline(fitted, color="grey", linestyle=":", label="share among the validation pairs")
-        axes.set(title=title.capitalize(), xlabel="share of duplicates among the pairs met", ylim=(0, 1.02))
+        axes.set(title=title.capitalize(), xlabel="share of duplicates among the pairs", ylim=(0, 1.02))
         axes.set_xticks((0.001, 0.01, 0.1, 0.5), ("0.1 %", "1 %", "10 %", "50 %"))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
@@ -241,10 +241,10 @@ def by_prior(priors: np.ndarray, found: dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def slices(panels: "dict[str, dict[str, list[Slice]]]", path: Path) -> None:
-    """Scores by kind of pair: a row of panels for each part of the pairs, a column for each way to slice them.
+    """Draw scores by kind of pair: a row of panels for each part of the pairs, a column for each property.
 
     Args:
-        panels: by what the slices are of, then by part: `examination.slices`.
+        panels: by property, then by part.
     """
     parts = list(dict.fromkeys(part for columns in panels.values() for part in columns))
     figure = Figure(figsize=(4.1 * len(panels), 0.5 + 3.3 * len(parts)), layout="constrained")
@@ -269,7 +269,7 @@ def slices(panels: "dict[str, dict[str, list[Slice]]]", path: Path) -> None:
 
 
 def features(panels: "dict[str, dict[str, Shares]]", path: Path) -> None:
-    """How frequent features are among confident mistakes and among verdicts that are right.
+    """Draw how frequent features are among confident mistakes and among correct verdicts.
 
     Args:
         panels: by title, then by feature.

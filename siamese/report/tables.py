@@ -1,18 +1,18 @@
-"""Markdown tables: any, and those of an evaluation."""
+"""Markdown tables in general, and those of an evaluation."""
 
 from siamese.evaluation.metrics import RECALLS
 from siamese.evaluation.results import OURS, Evaluation
 
 
 def markdown(rows: list[list[str]], text: int) -> str:
-    """A Markdown table, its heading first; the first `text` columns hold words, the others numbers."""
+    """Return a Markdown table, heading first; its first `text` columns hold words, the others numbers."""
     head, *rest = rows
     lines = [head, ["---"] * text + ["--:"] * (len(head) - text), *rest]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def markdown_table(result: Evaluation) -> str:
-    """The evaluation as a Markdown table with what must be known to read it."""
+    """Return an evaluation as a Markdown table, with the notes below it."""
     return f"{markdown(result.table(), text=2)}\n{result.note()}\n"
 
 
@@ -29,7 +29,7 @@ def answer(result: Evaluation) -> str:
 
 
 def recall_table(result: Evaluation) -> str:
-    """What precision a wanted recall leaves, as Markdown."""
+    """Return a Markdown table of the precision at each of RECALLS."""
     rows = [["precision at recall", *(f"{recall:g}" for recall in RECALLS)]]
     for name, part in result.slices().items():
         found = part.precision_at_recall
