@@ -290,7 +290,10 @@ def test_every_choice_of_a_loss_can_be_written() -> None:
         ('losses = ["rows", "both"]', "not a study: 'questions'"),
         ('losses = ["rows"]\nseeds = 3\nquestions = []', "seeds is not known"),
         ('losses = ["rows"]\nquestions = []\n[base]\nepoch = 3', "epoch"),
-        ('losses = ["rows"]\nquestions = [{text = "?", contrasts = [["both", "rows"]]}]', "'both', which is not among"),
+        (
+            'losses = ["rows", "pooled"]\nquestions = [{text = "?", contrasts = [["both", "rows"]]}]',
+            "'both', which is not among",
+        ),
     ],
 )
 def test_a_file_that_is_no_study(tmp_path: Path, text: str, message: str) -> None:
