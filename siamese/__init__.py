@@ -15,12 +15,15 @@ from siamese.system.optional import needing
 from siamese.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from siamese.archive.store import Archive as Archive
     from siamese.estimators import DuplicateClassifier as DuplicateClassifier
     from siamese.estimators import QuestionVectors as QuestionVectors
     from siamese.evaluation.evaluate import evaluate as evaluate
     from siamese.evaluation.results import Evaluation as Evaluation
     from siamese.losses import TripletLoss as TripletLoss
     from siamese.losses import TripletLossFn as TripletLossFn
+    from siamese.mining.mine import mine as mine
+    from siamese.mining.mined import Mined as Mined
     from siamese.model.model import Prediction as Prediction
     from siamese.model.model import SiameseModel as SiameseModel
     from siamese.pairs.pairs import Pairs as Pairs
@@ -28,8 +31,10 @@ if TYPE_CHECKING:
     from siamese.training.runs import train as train
 
 _HOME = {
+    "Archive": "archive.store",
     "DuplicateClassifier": "estimators",
     "Evaluation": "evaluation.results",
+    "Mined": "mining.mined",
     "Pairs": "pairs",
     "Prediction": "model",
     "QuestionVectors": "estimators",
@@ -37,6 +42,7 @@ _HOME = {
     "TripletLoss": "losses",
     "TripletLossFn": "losses",
     "evaluate": "evaluation.evaluate",
+    "mine": "mining.mine",
     "read_pairs": "pairs",
     "train": "training.runs",
 }

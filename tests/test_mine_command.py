@@ -18,7 +18,7 @@ from siamese import SiameseModel
 from siamese.mining.clusters import Cluster, Member
 from siamese.mining.found import PAIR
 from siamese.mining.kept import HEADER
-from siamese.mining.questions import Questions
+from siamese.mining.questions import Copy, Questions
 from siamese.mining.report import write as write_report
 
 ROOT = Path(__file__).parents[1]
@@ -206,7 +206,7 @@ def test_errors_say_what_to_do(
 def test_complete_linkage_that_needs_too_much_memory_leaves_the_pairs(
     command: Command, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("siamese.mining.clusters.A_LINK", 1 << 30)
+    monkeypatch.setattr("siamese.mining.mined.A_LINK", 1 << 30)
     out = tmp_path / "d.csv"
     words = [
         "mine",
@@ -224,13 +224,6 @@ def test_complete_linkage_that_needs_too_much_memory_leaves_the_pairs(
     assert code == 2 and "--linkage connected" in err
     assert len(read_csv(out)) > 3
     assert command(*words, "--linkage", "connected")[0] == 0
-
-
-def test_rows_of_one_id_are_one_question(tmp_path: Path) -> None:
-    path = tmp_path / "q.csv"
-    path.write_text("id,question\n1,a\n2,b\n1,a\n3,a\n1,a\n")
-    questions = Questions.read(path)
-    assert (questions.texts, questions.ids, questions.copies) == (["a", "b"], ["1", "2"], [(0, "3")])
 
 
 SLOW = """
@@ -278,7 +271,7 @@ def whole_units(path: Path) -> int:
 def test_the_page_shows_text_as_text_and_loads_nothing(tmp_path: Path) -> None:
     attack = "</script><script>alert(1)</script><img src=x onerror=alert(2)> \"' &lt; how"
     other = "how <script>beta</script> </style> </title><svg/onload=y> " + attack
-    questions = Questions([attack, other, "third"], ["<i>", '"1"', "3"], [(0, "<b>copy")])
+    questions = Questions([attack, other, "third"], ["<i>", '"1"', "3"], [Copy(0, "<b>copy")])
     page = tmp_path / "r.html"
     members = [Member(0, 1, 0.9), Member(1, 0, 0.9)]
     assert write_report(page, questions, [Cluster(members), Cluster([Member(2, 2, 1.0)])], "complete", 0.9) == 2

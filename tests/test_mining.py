@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from siamese.errors import UserError
 from siamese.mining import cells, exact, kept
-from siamese.mining.clusters import clusters, complete, connected
+from siamese.mining.clusters import complete, connected, find_clusters
 from siamese.mining.exact import Vectors, cells_above, join_rows
 from siamese.mining.found import PAIR, Wanted, in_order, lowest_above
 from siamese.mining.kept import Kept
-from siamese.mining.mine import Mined, Settings, join, sortable
+from siamese.mining.mine import Joined, Settings, join, sortable
 from siamese.model.similarity import cosine
 
 TYPES = [torch.bfloat16, torch.float32]
@@ -67,12 +67,12 @@ def quiet(done: int, total: int) -> None:
 
 def run(
     vectors: np.ndarray, settings: Settings, folder: Path, resume: bool = False, at_once: int = 1 << 20, **more: object
-) -> Mined:
+) -> Joined:
     folder.mkdir(exist_ok=True)
     return join(vectors, settings, folder, resume, quiet, at_once, {"threshold": settings.threshold, **more})
 
 
-def ranked(mined: Mined) -> list[tuple[int, int, int]]:
+def ranked(mined: Joined) -> list[tuple[int, int, int]]:
     return [tuple(pair) for chunk in mined.ranked() for pair in chunk.tolist()]
 
 
@@ -365,24 +365,24 @@ CHAIN = pairs_of((0.95, 0, 1), (0.9, 1, 2), (0.85, 2, 3))  # 0 and 2 are no pair
 
 def test_a_chain_is_one_component_and_two_complete_clusters() -> None:
     # Complete: 0-1 join at 0.95; 2 joins neither, as 0-2 is no pair; 2-3 join at 0.85.
-    assert [[m.question for m in c.members] for c in clusters(5, CHAIN, "connected")] == [[1, 0, 2, 3]]
-    assert [[m.question for m in c.members] for c in clusters(5, CHAIN, "complete")] == [[0, 1], [2, 3]]
+    assert [[m.question for m in c.members] for c in find_clusters(5, CHAIN, "connected")] == [[1, 0, 2, 3]]
+    assert [[m.question for m in c.members] for c in find_clusters(5, CHAIN, "complete")] == [[0, 1], [2, 3]]
 
 
 def test_a_cluster_says_why_each_member_is_there() -> None:
     # The similarities add up to 0.95, 1.85, 1.75 and 0.85: question 1 stands for all.
-    (cluster,) = clusters(4, CHAIN, "connected")
+    (cluster,) = find_clusters(4, CHAIN, "connected")
     assert cluster.representative == 1
     assert cluster.members == [(1, 0, 0.95), (0, 1, 0.95), (2, 1, 0.9), (3, 2, 0.85)]
 
 
 def test_a_question_with_a_copy_is_a_cluster() -> None:
-    found = clusters(4, pairs_of((0.9, 0, 1)), "complete", [3])
+    found = find_clusters(4, pairs_of((0.9, 0, 1)), "complete", [3])
     assert [cluster.members for cluster in found] == [[(0, 1, 0.9), (1, 0, 0.9)], [(3, 3, 1.0)]]
 
 
 def test_clusters_of_nothing() -> None:
-    assert clusters(3, np.empty(0, PAIR), "complete") == clusters(0, np.empty(0, PAIR), "connected") == []
+    assert find_clusters(3, np.empty(0, PAIR), "complete") == find_clusters(0, np.empty(0, PAIR), "connected") == []
 
 
 def random_pairs(seed: int, n: int = 12) -> np.ndarray:

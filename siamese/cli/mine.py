@@ -3,9 +3,8 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from siamese.cli.options import Command, add_model, load_model
@@ -13,17 +12,14 @@ from siamese.errors import UserError
 from siamese.system.program import program
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from siamese.mining.mine import Settings
+    from siamese.mining.mined import Mined
     from siamese.mining.questions import Questions
-    from siamese.mining.tables import Probability
     from siamese.model.model import SiameseModel
 
 ENGINES = ("process", "ray")
-LINKAGES = ("complete", "connected")  # the first is the default; why: reports/archive/mining.md
+LINKAGES = ("complete", "connected")
 MEMORY = 2_048  # MB
-
-Ranking = Callable[[], Iterator["np.ndarray"]]  # the pairs, found.PAIR, most similar first, in chunks
 
 
 def add_commands(command: Command) -> None:
@@ -63,7 +59,7 @@ def add_commands(command: Command) -> None:
 
 
 def mine(options: argparse.Namespace) -> None:
-    """One of three: pairs from questions, pairs from pairs, a threshold from labels."""
+    """Find pairs in questions, take them from pairs, or find a threshold by labels."""
     for name, value in (("max-pairs", options.max_pairs), ("label-sample", options.label_sample)):
         if value is not None and value < 1:
             raise UserError(f"--{name} {value}: expected a whole number of 1 or more")
@@ -75,144 +71,75 @@ def mine(options: argparse.Namespace) -> None:
         raise UserError("mine needs --out PATH, the CSV to write")
     if not options.file and not options.mined:
         raise UserError("mine needs a file of questions, or --from PATH with pairs that were mined before")
-    if options.engine == "ray":
-        return _on_ray(options)
-    if options.address:
+    if options.address and options.engine != "ray":
         raise UserError("--address is a Ray cluster's; it needs --engine ray")
-    if options.mined:
-        return _from_pairs(options)
-    _from_questions(options)
+    if options.engine == "ray":
+        _on_ray(options)
+    elif options.mined:
+        from siamese.mining.mined import Mined
+
+        given = {name: getattr(options, name) for name in ("threshold", "max_pairs", "linkage", "memory")}
+        _write(options, Mined.read(options.mined, _read(options) if options.file else None, **given))
+    else:
+        _from_questions(options)
+
+
+def _from_questions(options: argparse.Namespace) -> None:
+    model = load_model(options.model)
+    from siamese.mining.mine import mined_beside
+    from siamese.system.progress import CountBar
+
+    settings, questions = _settings(options, model), _read(options)
+    with _advising(), CountBar("questions") as encoded, CountBar("comparisons") as joined:
+        given = (options.linkage, options.resume, encoded, joined)
+        with mined_beside(options.out, questions, model, settings, *given) as found:
+            if found.recall:
+                print(f"approximate: recall {found.recall}")
+            _write(options, found)
+    if options.threshold is None and not options.label_sample:
+        _note(options, model, len(questions), len(found))
 
 
 def _on_ray(options: argparse.Namespace) -> None:
     for name, value in (("from", options.mined), ("report", options.report), ("label-sample", options.label_sample)):
         if value:
             raise UserError(f"--{name} needs no Ray: leave --engine ray out, and give the pairs by --from PATH")
-    from siamese.mining.found import lowest_above
-    from siamese.mining.mine import Settings
-    from siamese.mining.sharded import on_ray, pipeline, stages, store
-    from siamese.mining.sharded.shards import Job
-    from siamese.model.fingerprint import fingerprint
+    from siamese.mining.sharded.on_ray import mine_shards
+    from siamese.mining.sharded.pipeline import list_shards
+    from siamese.system.progress import StageBar
 
-    shards = pipeline.list_shards(options.file)
-    model = load_model(options.model)
-    settings = Settings(model.threshold_for(options.threshold), options.max_pairs, True, options.memory, options.seed)
-    out, groups = store.absolute(options.out), options.clusters and store.absolute(options.clusters)
-    job = Job(f"{out}.unfinished", options.question_column, options.id_column, lowest_above(settings.threshold),
-              settings.max_pairs, settings.memory, options.linkage if groups else "")  # fmt: skip
-    identity = {"questions": shards, "model": fingerprint(model), "seed": settings.seed, **vars(job)}
-    try:
-        with store.held(job.work), on_ray.started(options.address, job.memory) as runner, StageBar() as told:
-            on_ray.check_reachable(job.work)
-            stages.begin(job, identity, options.resume)
-            try:
-                work = stages.Stages(job, runner, told)
-                encoded, copies, blank = pipeline.encode(work, [address for address, _ in shards], model)
-                found = pipeline.find(work, encoded, model, settings.seed, out, groups)
-            except on_ray.Lost:
-                raise
-            except UserError:  # going on would fail again
-                store.clear(job.work)
-                raise
-            store.clear(job.work)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command with --resume goes on", file=sys.stderr)
-        raise
-    _say_questions(found.questions, copies, blank)
+    shards, model = list_shards(options.file), load_model(options.model)
+    with _advising(), StageBar() as bar:
+        found = mine_shards(
+            shards, model, _settings(options, model), options.out, options.clusters, column=options.question_column,
+            id_column=options.id_column, linkage=options.linkage, address=options.address, resume=options.resume,
+            progress=bar,
+        )  # fmt: skip
+    _say_questions(found.questions, found.copies, found.blank)
     if found.recall:
         print(f"{found.cells:,} cells, each question in {found.p}: recall {found.recall}")
     _say_pairs(found.pairs, found.last, options.out)
-    if groups:
+    if options.clusters:
         _say_clusters(found.clusters, found.members, options.linkage, options.clusters)
     if options.threshold is None:
         _note(options, model, found.questions, found.pairs)
 
 
-class StageBar:
-    """Shows how far each stage is."""
-
-    def __init__(self) -> None:
-        self.stage, self.bars = "", ExitStack()
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        from siamese.system.progress import CountBar
-
-        if stage != self.stage:
-            self.bars.close()
-            self.stage, self.bar = stage, self.bars.enter_context(CountBar(f"units of the stage {stage}"))
-        self.bar(done, total)
-
-    def __enter__(self) -> "StageBar":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bars.close()
-
-
-def _from_questions(options: argparse.Namespace) -> None:
-    model = load_model(options.model)
+def _settings(options: argparse.Namespace, model: "SiameseModel") -> "Settings":
     from siamese.mining.mine import Settings
-    from siamese.mining.mine import mine as find
-    from siamese.system.locking import locked
-    from siamese.system.progress import CountBar
 
-    threshold = model.threshold_for(options.threshold)
-    settings = Settings(threshold, options.max_pairs, options.approximate, options.memory, options.seed)
-    questions = _read(options)
-    out = Path(options.out)
-    unfinished = out.with_name(f"{out.name}.unfinished")
+    threshold, approximate = model.threshold_for(options.threshold), options.approximate or options.engine == "ray"
+    return Settings(threshold, options.max_pairs, approximate, options.memory, options.seed)
+
+
+@contextmanager
+def _advising() -> Iterator[None]:
+    """If the run is stopped, say how it goes on."""
     try:
-        with locked(unfinished), CountBar("questions") as encoded, CountBar("comparisons") as joined:
-            mined = find(questions, model, settings, unfinished, options.resume, encoded, joined)
-            if mined.recall:
-                print(f"approximate: recall {mined.recall}")
-            try:
-                count = _write(options, questions, mined.ranked, model.probability)
-            except UserError:  # the pairs are written, or there is nothing to write
-                mined.kept.remove()
-                raise
-            mined.kept.remove()
-        if unfinished.is_dir():  # it was there before this run
-            unfinished.rmdir()
+        yield
     except KeyboardInterrupt:
         print("\nstopped; the same command with --resume goes on", file=sys.stderr)
         raise
-    if options.threshold is None and not options.label_sample:
-        _note(options, model, len(questions), count)
-
-
-def _note(options: argparse.Namespace, model: "SiameseModel", n: int, count: int) -> None:
-    """That the model's own threshold says little here."""
-    print(
-        f"note: the threshold {model.threshold:.3f} was chosen on labelled pairs, {model.calibration.prior:.0%} of "
-        f"them duplicates. Of the {n * (n - 1) // 2:,} pairs of these questions far fewer are, so it says little "
-        f"about how many of the {count:,} above it are right. To find out:\n"
-        f"  {program()} mine --from {shlex.quote(options.out)} --label-sample 200 --out to_label.csv",
-        file=sys.stderr,
-    )
-
-
-def _from_pairs(options: argparse.Namespace) -> None:
-    import numpy as np
-
-    from siamese.mining import tables
-    from siamese.mining.found import MILLION, lowest_above
-    from siamese.model.similarity import check_threshold
-
-    known = _read(options) if options.file else None
-    questions, pairs, probabilities = tables.read_pairs(options.mined, known)
-    if options.threshold is not None:
-        lowest = lowest_above(check_threshold(options.threshold))
-        if len(pairs) and lowest < pairs["millionths"][-1]:
-            print(f"note: {options.mined} has no pair below {pairs['millionths'][-1] / MILLION}; for those, mine the "
-                  "questions again", file=sys.stderr)  # fmt: skip
-        pairs = pairs[pairs["millionths"] >= lowest]
-    pairs = pairs[: options.max_pairs]
-
-    def probability(similarities: np.ndarray) -> np.ndarray:
-        return np.array([probabilities[round(s * MILLION)] for s in similarities.tolist()])
-
-    _write(options, questions, lambda: iter([pairs] if len(pairs) else []), probability)
 
 
 def _read(options: argparse.Namespace) -> "Questions":
@@ -221,6 +148,41 @@ def _read(options: argparse.Namespace) -> "Questions":
     questions = Questions.read(options.file, options.question_column, options.id_column)
     _say_questions(len(questions), len(questions.copies), questions.blank)
     return questions
+
+
+def _write(options: argparse.Namespace, found: "Mined") -> None:
+    """Write what the options ask for."""
+    if options.label_sample:
+        count = found.write_sample(options.out, options.label_sample, options.seed)
+        print(
+            f"{count:,} of {len(found):,} pairs, in random order: {options.out}\n"
+            "Fill its column is_duplicate with 1 or 0, all of it or from the top as far as you like; then\n"
+            f"  {program()} mine --labels {shlex.quote(options.out)} --precision 0.95"
+        )
+        return
+    last = found.write_pairs(options.out)
+    _say_pairs(len(found), last, options.out)
+    if options.clusters:
+        _say_clusters(*found.write_clusters(options.clusters), found.linkage, options.clusters)
+    if options.report:
+        shown, count = found.write_report(options.report)
+        which = "all" if shown == count else f"the first {shown:,} of"
+        print(f"a page with {which} {count:,} clusters: {options.report}")
+
+
+def _threshold(options: argparse.Namespace) -> None:
+    from siamese.mining import labels, tables
+
+    found = labels.estimates(*tables.read_labels(options.labels))
+    print("threshold      pairs  labels  precision  95 % interval")
+    for e in found:
+        print(f"{e.threshold:9.6f} {e.pairs:10,} {e.labels:7,} {e.precision:10.3f}  {e.low:.3f} to {e.high:.3f}")
+    chosen = labels.choose(found, options.precision)
+    print(
+        f"\nthreshold {chosen.threshold}: of the {chosen.pairs:,} pairs above it {chosen.precision:.1%} are duplicates "
+        f"(95 % interval {chosen.low:.1%} to {chosen.high:.1%})\n"
+        f"  {program()} mine --from DUPLICATES --threshold {chosen.threshold} --out surer.csv"
+    )
 
 
 def _say_questions(count: int, copies: int, blank: int) -> None:
@@ -237,79 +199,12 @@ def _say_clusters(count: int, members: int, linkage: str, out: str) -> None:
     print(f"{count:,} clusters of {members:,} different questions, {linkage} linkage: {out}")
 
 
-def _write(options: argparse.Namespace, questions: "Questions", ranked: Ranking, probability: "Probability") -> int:
-    """Write what the options ask for; the number of pairs."""
-    if options.label_sample:
-        return _write_sample(options, questions, ranked)
-    import numpy as np
-
-    from siamese.mining import tables
-    from siamese.mining.clusters import A_LINK, clusters
-    from siamese.mining.found import PAIR
-
-    count, last = tables.write_pairs(options.out, questions, ranked(), probability)
-    _say_pairs(count, last, options.out)
-    if not options.clusters and not options.report:
-        return count
-    if options.linkage == "complete" and count * A_LINK > options.memory << 20:
-        raise UserError(
-            f"--memory {options.memory}: too little for clusters of {count:,} pairs by complete linkage; give "
-            f"{count * A_LINK >> 20}, or --linkage connected, or a higher threshold: mine --from {options.out}"
-        )
-    pairs = np.concatenate([np.empty(0, PAIR), *ranked()])
-    found = clusters(len(questions), pairs, options.linkage, questions.copies_of())
-    members = sum(len(cluster.members) for cluster in found)
-    if options.clusters:
-        tables.write_clusters(options.clusters, questions, found)
-        _say_clusters(len(found), members, options.linkage, options.clusters)
-    if options.report:
-        from siamese.mining import report
-
-        shown = report.write(options.report, questions, found, options.linkage, last)
-        which = "all" if shown == len(found) else f"the first {shown:,} of"
-        print(f"a page with {which} {len(found):,} clusters: {options.report}")
-    return count
-
-
-def _write_sample(options: argparse.Namespace, questions: "Questions", ranked: Ranking) -> int:
-    import numpy as np
-
-    from siamese.mining import labels, tables
-    from siamese.mining.found import MILLION, PAIR
-
-    counts = np.zeros(MILLION + 1, np.int64)  # pairs of each similarity
-    for chunk in ranked():
-        counts += np.bincount(chunk["millionths"], minlength=MILLION + 1)
-    values = np.flatnonzero(counts)[::-1]
-    if not len(values):
-        raise UserError("no pair is above the threshold, so there is nothing to label; a lower --threshold finds some")
-    cut = labels.strata(counts[values], values, options.label_sample)
-    drawn = labels.draw(cut, options.label_sample, options.seed)
-    ranks, start = np.array([rank for rank, _ in drawn]), 0
-    pairs = np.empty(len(drawn), PAIR)
-    for chunk in ranked():
-        here = (ranks >= start) & (ranks < start + len(chunk))
-        pairs[here] = chunk[ranks[here] - start]
-        start += len(chunk)
-    tables.write_sample(options.out, questions, pairs, [h for _, h in drawn], cut)
+def _note(options: argparse.Namespace, model: "SiameseModel", questions: int, pairs: int) -> None:
+    """Say that the model's own threshold says little here, and what does."""
     print(
-        f"{len(pairs):,} of {start:,} pairs, in random order: {options.out}\n"
-        "Fill its column is_duplicate with 1 or 0, all of it or from the top as far as you like; then\n"
-        f"  {program()} mine --labels {shlex.quote(options.out)} --precision 0.95"
-    )
-    return start
-
-
-def _threshold(options: argparse.Namespace) -> None:
-    from siamese.mining import labels, tables
-
-    found = labels.estimates(*tables.read_labels(options.labels))
-    print("threshold      pairs  labels  precision  95 % interval")
-    for e in found:
-        print(f"{e.threshold:9.6f} {e.pairs:10,} {e.labels:7,} {e.precision:10.3f}  {e.low:.3f} to {e.high:.3f}")
-    chosen = labels.choose(found, options.precision)
-    print(
-        f"\nthreshold {chosen.threshold}: of the {chosen.pairs:,} pairs above it {chosen.precision:.1%} are duplicates "
-        f"(95 % interval {chosen.low:.1%} to {chosen.high:.1%})\n"
-        f"  {program()} mine --from DUPLICATES --threshold {chosen.threshold} --out surer.csv"
+        f"note: the threshold {model.threshold:.3f} was chosen on labelled pairs, {model.calibration.prior:.0%} of "
+        f"them duplicates. Of the {questions * (questions - 1) // 2:,} pairs of these questions far fewer are, so it "
+        f"says little about how many of the {pairs:,} above it are right. To find out:\n"
+        f"  {program()} mine --from {shlex.quote(options.out)} --label-sample 200 --out to_label.csv",
+        file=sys.stderr,
     )

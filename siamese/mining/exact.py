@@ -18,10 +18,14 @@ the level is at or above it when both are rounded. float32 is the same with e = 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+
+try:
+    import torch
+except ImportError:  # then numpy multiplies, in float32
+    torch = None  # type: ignore[assignment]
 
 from siamese.mining.found import MILLION, PAIR, Wanted
 from siamese.model.similarity import cosine
@@ -36,7 +40,7 @@ class Vectors:
     """n vectors, made ready for joins."""
 
     exact: np.ndarray  # (n, d) float32, of length 1 but for rounding, or 0
-    rounded: Tensor  # (n, d) bfloat16 or float32
+    rounded: Any  # (n, d) bfloat16 or float32, a tensor; without torch an array
     squares: np.ndarray  # (n,) float64, the squared lengths
     slack: float  # no product of rounded vectors is off their cosine by more
 
@@ -44,21 +48,22 @@ class Vectors:
         return len(self.exact)
 
     @classmethod
-    def of(cls, exact: np.ndarray, dtype: torch.dtype) -> "Vectors":
+    def of(cls, exact: np.ndarray, dtype: "torch.dtype | None") -> "Vectors":
         """Round vectors, and measure how far that moves them.
 
         Args:
             exact: (n, d) float32.
-            dtype: torch.bfloat16 or torch.float32.
+            dtype: torch.bfloat16 or torch.float32; None: an array in float32, without torch.
         """
-        source = torch.from_numpy(exact)
-        rounded = source if dtype == torch.float32 else torch.empty(source.shape, dtype=dtype)
-        squares = np.empty(len(exact))
-        error = 0.0
+        rounded: Any = exact if dtype is None else torch.from_numpy(exact)
+        source, error, squares = rounded, 0.0, np.empty(len(exact))
+        half = dtype is not None and dtype != torch.float32
+        if half:
+            rounded = torch.empty(source.shape, dtype=dtype)
         for start in range(0, len(exact), PART):
             part = slice(start, start + PART)
             squares[part] = np.einsum("nd,nd->n", exact[part], exact[part], dtype=np.float64)
-            if dtype != torch.float32:
+            if half:
                 rounded[part] = source[part].to(dtype)
                 error = max(error, float((rounded[part].double() - source[part].double()).norm(dim=1).max()))
         lengths = np.sqrt(squares[squares > 0]) if squares.any() else np.ones(1)
@@ -79,9 +84,11 @@ class Vectors:
 def made_ready(exact: np.ndarray, lowest: int) -> Vectors:
     """Vectors for joins at `lowest` millionths or more.
 
-    In bfloat16 where the processor has instructions for it, which is then four
-    times as fast, and where the level stays above 0; else in float32.
+    They are rounded to bfloat16, four times as fast, if the processor has instructions for it and the level stays
+    above 0; otherwise they stay in float32.
     """
+    if torch is None:
+        return Vectors.of(exact, None)
     if torch.cpu._is_avx512_bf16_supported():
         vectors = Vectors.of(exact, torch.bfloat16)
         if vectors.level(lowest) > 0:
@@ -89,14 +96,21 @@ def made_ready(exact: np.ndarray, lowest: int) -> Vectors:
     return Vectors.of(exact, torch.float32)
 
 
-def cells_above(left: Tensor, right: Tensor, level: Callable[[], float]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Where left · rightᵀ reaches a level, tile by tile: the rows and the columns of those cells.
+def cells_above(left: Any, right: Any, level: Callable[[], float]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Find where left · rightᵀ reaches a level, tile by tile: the rows and the columns of those cells.
 
     Args:
-        left: (rows, d), TILE rows at most.
+        left: (rows, d), TILE rows at most; a tensor or an array.
         right: (columns, d), of the same type.
         level: asked for before each tile; above 0 in bfloat16.
     """
+    if torch is None:
+        for start in range(0, len(right), TILE):
+            cells = left @ right[start : start + TILE].T
+            found = np.flatnonzero(cells.max(axis=1) >= level())
+            first, second = np.nonzero(cells[found] >= level())
+            yield found[first], second + start
+        return
     buffer = torch.empty(len(left) * TILE, dtype=left.dtype)
     for start in range(0, len(right), TILE):
         cut = torch.tensor(level(), dtype=left.dtype)
@@ -116,7 +130,7 @@ def cells_above(left: Tensor, right: Tensor, level: Callable[[], float]) -> Iter
 
 
 def candidates(
-    rounded: Tensor, start: int, stop: int, level: Callable[[], float], others: int = 0
+    rounded: Any, start: int, stop: int, level: Callable[[], float], others: int = 0
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Rows of one matrix whose products reach a level: pairs with start ≤ first < stop, first < second ≥ others."""
     for tile in range(start, stop, TILE):

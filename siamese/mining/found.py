@@ -49,9 +49,14 @@ class Wanted:
             self.lowest = max(self.lowest, int(self._best[0]))
 
     def check(self, pairs: int) -> None:
-        """UserError where a unit has more pairs than memory has room for."""
-        if self.room is not None and pairs > self.room:
-            raise UserError(
-                f"more than {self.room:,} pairs at a time are too many for --memory; give a higher --threshold, "
-                "or --max-pairs"
-            )
+        """Raise UserError if a unit has more pairs than memory has room for."""
+        if self.room is not None:
+            check_room(pairs, self.room)
+
+
+def check_room(pairs: int, room: int) -> None:
+    """Raise UserError if there are more pairs than memory has room for."""
+    if pairs > room:
+        raise UserError(
+            f"more than {room:,} pairs at a time are too many for --memory; give a higher --threshold, or --max-pairs"
+        )

@@ -1,63 +1,123 @@
-"""The questions of an archive, exact copies collapsed."""
+"""The questions that are compared with each other, exact copies collapsed."""
 
+import itertools
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from siamese.errors import DataError
-from siamese.pairs.questions import read_records
+from siamese.pairs.frames import Frame, is_missing, names_of
+from siamese.pairs.questions import QuestionRow, read_records
+
+QuestionsLike = Iterable[str] | Frame | str | Path
+
+
+class Copy(NamedTuple):
+    """A later copy of a question."""
+
+    question: int  # the number of the question
+    id: Any  # of the copy; None without ids
+    row: int = -1  # of the input, from 0
 
 
 @dataclass
 class Questions:
-    """The distinct questions of an archive, in the order of the file.
+    """The distinct questions of an input, in its order.
 
-    Two are the same where their texts are, white space at both ends aside. A
-    blank one is left out: it asks nothing.
+    Two questions are the same if their texts are, apart from white space at both ends. Blank questions are left out.
     """
 
     texts: list[str] = field(default_factory=list)  # as the first of the copies is written
-    ids: list[str] = field(default_factory=list)  # of the first of the copies; none where the file has none
-    copies: list[tuple[int, str]] = field(default_factory=list)  # of a later copy: the question's number, its id or ""
+    ids: list[Any] = field(default_factory=list)  # of the first of the copies; empty if the input has no ids
+    copies: list[Copy] = field(default_factory=list)
     blank: int = 0
+    rows: "array[int]" = field(default_factory=lambda: array("q"))  # of the input, from 0; of the first of the copies
+    frame: Any = None  # the DataFrame that the questions came in, if it has more columns than question and id
 
     def __len__(self) -> int:
         return len(self.texts)
 
-    def copies_of(self) -> dict[int, list[str]]:
-        """Of each question that has later copies their ids."""
-        ids: dict[int, list[str]] = {}
-        for question, id in self.copies:
-            ids.setdefault(question, []).append(id)
-        return ids
+    def copies_of(self) -> dict[int, list[Copy]]:
+        """Return the later copies of each question that has any."""
+        copies: dict[int, list[Copy]] = {}
+        for copy in self.copies:
+            copies.setdefault(copy.question, []).append(copy)
+        return copies
 
     @classmethod
     def read(cls, path: str | Path, column: str = "question", id_column: str | None = None) -> "Questions":
         """Read a file of questions, as a stream.
 
-        An id may occur again with the same text, as in a file of pairs: that is no copy.
+        Args:
+            path: the file.
+            column: the column of questions.
+            id_column: the column of ids; None: `id`, if there is one.
 
         Raises:
-            DataError: a file that cannot be read, an id that two texts have, or ids in some rows only.
+            DataError: the file cannot be read, two texts have the same id, or only some rows have ids.
         """
-        questions = cls()
+        return cls()._add(read_records(path, column, id_column), f"{path}, line")
+
+    @classmethod
+    def of(cls, data: QuestionsLike, ids: Iterable[Any] | None = None) -> "Questions":
+        """Return the questions of a list, a Series, a DataFrame with a column `question`, or a file.
+
+        Args:
+            data: the questions. In a DataFrame a column `id` has their ids; all others are kept as metadata.
+            ids: an id for each question, any hashable value.
+
+        Raises:
+            DataError: no column `question`, a question that is no text, more or fewer ids than questions, or as `read`.
+        """
+        if isinstance(data, str | Path):
+            return cls.read(data)
+        questions, column = cls(), data
+        if isinstance(data, Frame):
+            names = names_of(data)
+            if "question" not in names:
+                raise DataError(f"the DataFrame: no column 'question'; it has {', '.join(map(repr, names[:20]))}")
+            if ids is None and "id" in names:
+                ids = data["id"]
+            questions.frame = data if set(names) - {"question", "id"} else None
+            column = data["question"]
+        return questions._add(_records(column, ids), "the questions, row")
+
+    def _add(self, records: Iterable[QuestionRow], where: str) -> "Questions":
+        """Add records. An id may occur again with the same text, as in a file of pairs: that is not a copy."""
         number: dict[str, int] = {}  # of each text
-        by_id: dict[str, int] = {}
-        for record in read_records(path, column, id_column):
-            text = record.question.strip()
+        by_id: dict[Any, int] = {}
+        for row, record in enumerate(records):
+            text, id = record.question.strip(), record.id
             if not text:
-                questions.blank += 1
+                self.blank += 1
                 continue
-            id, where = record.id, f"{path}, line {record.line}"
             if number and (id is not None) != bool(by_id):
-                raise DataError(f"{where}: {'no' if by_id else 'an'} id, unlike the rows before; expected all or none")
+                problem = f"{'no' if by_id else 'an'} id, unlike the rows before; give all questions an id, or none"
+                raise DataError(f"{where} {record.line}: {problem}")
             if id in by_id and by_id[id] != number.get(text):
-                raise DataError(f"{where}: the id {id!r} was another question's; expected one question an id")
+                raise DataError(f"{where} {record.line}: the id {id!r} was another question's; give each its own")
             if text not in number:
                 number[text] = len(number)
-                questions.texts.append(record.question)
-                questions.ids += [id] if id is not None else []
+                self.texts.append(record.question)
+                self.rows.append(row)
+                self.ids += [id] if id is not None else []
             elif id is None or id not in by_id:
-                questions.copies.append((number[text], id or ""))
+                self.copies.append(Copy(number[text], id, row))
             if id is not None:
                 by_id[id] = number[text]
-        return questions
+        return self
+
+
+def _records(data: Any, ids: Iterable[Any] | None) -> Iterator[QuestionRow]:
+    """The rows of a column of questions; a missing question is blank."""
+    labels = data.index if hasattr(data, "iloc") else itertools.count()  # of a Series, its own
+    questions = list(data)
+    known = [None] * len(questions) if ids is None else [None if is_missing(id) or id == "" else id for id in ids]
+    if len(known) != len(questions):
+        raise DataError(f"{len(questions):,} questions and {len(known):,} ids; give each question one id")
+    for label, question, id in zip(labels, questions, known):
+        if not isinstance(question, str) and not is_missing(question):
+            raise DataError(f"the questions, row {label}: {question!r} is no text; give strings")
+        yield QuestionRow(label, id, question if isinstance(question, str) else "")

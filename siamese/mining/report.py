@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from siamese.mining.clusters import Cluster
-from siamese.mining.questions import Questions
+from siamese.mining.questions import Copy, Questions
 from siamese.system.files import write_text
 from siamese.text.words import words_of
 
@@ -78,17 +78,17 @@ cluster; point at it, tap it or go there with the Tab key to see which that is.<
     return len(shown)
 
 
-def _section(number: int, count: int, cluster: Cluster, questions: Questions, copies: dict[int, list[str]]) -> str:
+def _section(number: int, count: int, cluster: Cluster, questions: Questions, copies: dict[int, list[Copy]]) -> str:
     first = words_of(questions.texts[cluster.representative])
     rows = "".join(_rows(cluster, questions, copies, first))
     return f'<section><h2 id="c{number}">Cluster {number} · {count:,} questions</h2>\n<ol>\n{rows}</ol></section>\n'
 
 
-def _rows(cluster: Cluster, questions: Questions, copies: dict[int, list[str]], first: list[str]) -> Iterator[str]:
+def _rows(cluster: Cluster, questions: Questions, copies: dict[int, list[Copy]], first: list[str]) -> Iterator[str]:
     texts, ids = questions.texts, questions.ids
     for place, (question, neighbour, similarity) in enumerate(cluster.members):
         text = _marked(texts[question], first) if place else f"<strong>{html.escape(texts[question])}</strong>"
-        id = f' <span class="id">{html.escape(ids[question])}</span>' if ids else ""
+        id = f' <span class="id">{html.escape(str(ids[question]))}</span>' if ids else ""
         if neighbour == question:  # all the others are copies
             score = ""
         else:
@@ -96,7 +96,8 @@ def _rows(cluster: Cluster, questions: Questions, copies: dict[int, list[str]], 
             score = f'<span class="score" tabindex="0" title="{near}" data-near="{near}">{similarity:.3f}</span> '
         yield f'<li data-s="{similarity:.6f}">{score}<span>{text}{id}</span></li>\n'
         if again := copies.get(question):
-            named = f": {', '.join(again[:20])}{', …' if len(again) > 20 else ''}" if ids else ""
+            shown = ", ".join([str(copy.id) for copy in again[:20]] + ["…"] * (len(again) > 20))
+            named = f": {shown}" if ids else ""
             copy = "copy" if len(again) == 1 else "copies"
             yield f'<li class="copies" data-s="1"><span>{len(again):,} exact {copy}{html.escape(named)}</span></li>\n'
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -104,35 +104,48 @@ def _number(row: Mapping[str, Any], name: str, where: str, high: float = 1) -> f
     return value
 
 
-def write_clusters(path: str | Path, questions: Questions, clusters: Sequence[Cluster]) -> None:
-    """Write clusters as CSV, a row a question: its neighbour is the one most similar to it in the cluster.
+class ClusterRow(NamedTuple):
+    """A question of a cluster, and the question of the cluster that is most similar to it."""
 
-    An exact copy stands after the question that it is a copy of, which is its neighbour.
-    """
-    numbered = enumerate(cluster_rows(questions, clusters), 1)
-    write_cluster_rows(path, ([number, *row] for number, rows in numbered for row in rows), bool(questions.ids))
+    cluster: int  # its number, from 1
+    representative: int  # 1 for the question that stands for the cluster, else 0
+    question: str
+    id: Any  # None without ids
+    neighbour: str
+    neighbour_id: Any
+    similarity: float  # to the neighbour
+    row: int  # of the input, from 0
 
 
-def cluster_rows(questions: Questions, clusters: Iterable[Cluster]) -> Iterator[list[list[Any]]]:
-    """Of each cluster its rows: representative, question, id, neighbour, its id, similarity; ids where there are."""
-    texts, ids, copies = questions.texts, questions.ids, questions.copies_of()
+def cluster_rows(questions: Questions, clusters: Iterable[Cluster]) -> Iterator[list[ClusterRow]]:
+    """Return the rows of each cluster; an exact copy follows the question that it is a copy of, its neighbour."""
+    texts, copies = questions.texts, questions.copies_of()
+    ids, rows = questions.ids or [None] * len(texts), questions.rows or [-1] * len(texts)
+    for number, cluster in enumerate(clusters, 1):
+        found = []
+        for place, (q, near, similarity) in enumerate(cluster.members):
+            first = int(place == 0)
+            found.append(ClusterRow(number, first, texts[q], ids[q], texts[near], ids[near], similarity, rows[q]))
+            for copy in copies.get(q, ()):
+                found.append(ClusterRow(number, 0, texts[q], copy.id, texts[q], ids[q], 1.0, copy.row))
+        yield found
 
-    def named(question: int, id: str | None = None) -> list[str]:
-        return [texts[question], *([ids[question] if id is None else id] if ids else [])]
 
-    for cluster in clusters:
-        rows: list[list[Any]] = []
-        for place, (question, neighbour, similarity) in enumerate(cluster.members):
-            rows.append([int(place == 0), *named(question), *named(neighbour), similarity])
-            rows += [[0, *named(question, id), *named(question), 1.0] for id in copies.get(question, ())]
-        yield rows
+def write_clusters(path: str | Path, questions: Questions, clusters: Iterable[Cluster]) -> None:
+    """Write clusters as CSV, a row for each question, with its ids if there are any."""
+    columns = [ClusterRow._fields.index(name) for name in _cluster_columns(bool(questions.ids))]
+    found = cluster_rows(questions, clusters)
+    write_cluster_rows(path, ([row[i] for i in columns] for rows in found for row in rows), bool(questions.ids))
 
 
 def write_cluster_rows(path: str | Path, rows: Iterable[Sequence[Any]], ids: bool) -> None:
-    """Write the rows of clusters, each with the number of its cluster before it."""
-    names = ["cluster", "representative", "question", "id", "neighbour", "neighbour_id", "similarity"]
-    with writing_csv(path, [name for name in names if ids or not name.endswith("id")]) as writer:
+    """Write the cells of the rows of clusters as CSV, with the names of the columns before them."""
+    with writing_csv(path, _cluster_columns(ids)) as writer:
         writer.writerows(rows)
+
+
+def _cluster_columns(ids: bool) -> list[str]:
+    return [name for name in ClusterRow._fields if name != "row" and (ids or not name.endswith("id"))]
 
 
 def write_sample(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from siamese.errors import DataError
 from siamese.pairs.formats import Faults, File, Row
@@ -10,6 +10,7 @@ from siamese.pairs.pairs import Columns, Pairs
 from siamese.pairs.reading import QUORA, pairs_of_rows, read_pairs
 
 
+@runtime_checkable
 class Frame(Protocol):
     """A pandas DataFrame, or a table that has columns by name as it does."""
 
@@ -41,8 +42,8 @@ def pairs_of(data: PairsLike, columns: Columns = QUORA, *, need: tuple[int, ...]
         return read_pairs(data, columns, need=need)
     if not hasattr(data, "columns"):
         raise DataError(f"pairs: {type(data).__name__} is no pairs; expected Pairs, a DataFrame or the path of a file")
-    return pairs_of_rows(File(_names(data), _rows(data, columns.label)), Faults("the DataFrame", "row", True), columns,
-                         need=need)  # fmt: skip
+    file, faults = File(names_of(data), _rows(data, columns.label)), Faults("the DataFrame", "row", True)
+    return pairs_of_rows(file, faults, columns, need=need)
 
 
 def name_of(data: PairsLike) -> str:
@@ -50,7 +51,8 @@ def name_of(data: PairsLike) -> str:
     return str(data) if isinstance(data, str | Path) else "the pairs"
 
 
-def _names(data: Frame) -> list[str]:
+def names_of(data: Frame) -> list[str]:
+    """Return the names of the columns as text. Raise DataError if two columns have the same."""
     names = [str(name) for name in data.columns]
     if twice := [name for name in names if names.count(name) > 1]:
         raise DataError(f"the DataFrame: two columns are called {twice[0]!r}; expected different names")
@@ -62,9 +64,9 @@ def _rows(data: Frame, label: str) -> Iterator[tuple[Any, Row]]:
     names = [str(name) for name in data.columns]
     values = zip(*(data[name] for name in data.columns))
     for index, row in zip(getattr(data, "index", range(2**63)), values):
-        yield index, {n: None if n != label and _is_missing(value) else value for n, value in zip(names, row)}
+        yield index, {n: None if n != label and is_missing(value) else value for n, value in zip(names, row)}
 
 
-def _is_missing(value: Any) -> bool:
-    """Whether a value is None, NaN, or pandas's NA, which is equal to nothing, not even to itself."""
+def is_missing(value: Any) -> bool:
+    """Return whether a value is None, NaN, or pandas's NA, which is equal to nothing, not even to itself."""
     return value is None or str(value == value) in ("False", "<NA>")

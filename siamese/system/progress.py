@@ -142,3 +142,22 @@ class CountBar:
     def __exit__(self, *error: object) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+class StageBar:
+    """A bar for each stage of some work: called with the stage, what is done of it, and its whole."""
+
+    def __init__(self) -> None:
+        self.stage, self.bar = "", CountBar("")
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage != self.stage:
+            self.bar.__exit__()
+            self.stage, self.bar = stage, CountBar(f"units of the stage {stage}")
+        self.bar(done, total)
+
+    def __enter__(self) -> "StageBar":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.__exit__()

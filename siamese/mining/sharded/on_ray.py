@@ -12,14 +12,20 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from siamese.errors import DataError, UserError
-from siamese.mining.sharded import store
-from siamese.mining.sharded.shards import Summary
-from siamese.mining.sharded.stages import Runner, Unit
+from siamese.mining.found import lowest_above
+from siamese.mining.mine import Settings
+from siamese.mining.sharded import pipeline, store
+from siamese.mining.sharded.pipeline import Found
+from siamese.mining.sharded.shards import Job, Summary
+from siamese.mining.sharded.stages import Runner, Stages, Unit, begin
+from siamese.model.fingerprint import fingerprint
+from siamese.model.model import SiameseModel
 from siamese.system.optional import optional
 
 DEATHS = 20  # of workers one after the other before they were ready, after which something else is wrong
@@ -29,6 +35,47 @@ STORE = 512 << 20  # bytes that a local Ray's processes share: a model, centres 
 
 class Lost(UserError):
     """More than a worker died, such as the cluster; what was done is still there."""
+
+
+def mine_shards(
+    shards: Sequence[tuple[str, str]], model: SiameseModel, settings: Settings, out: str, clusters_out: str | None, *,
+    column: str, id_column: str | None, linkage: str, address: str | None, resume: bool,
+    progress: Callable[[str, int, int], None],
+) -> Found:  # fmt: skip
+    """Find all pairs of the questions in many files, by cells, and write them and their clusters as CSV.
+
+    Args:
+        shards: the files, as `pipeline.list_shards` gives them.
+        model: whose vectors are compared.
+        settings: what is wanted; the memory is a worker's.
+        out, clusters_out: the files to write, any address; beside the first is a folder that ends in .unfinished.
+        column, id_column: of the questions and their ids, as in `read_records`.
+        linkage: of the clusters.
+        address: of the Ray cluster; None: this machine alone.
+        resume: go on with the run that was stopped there.
+        progress: called with a stage, how many of its units are done, and of how many.
+
+    Raises:
+        UserError: Ray is missing or does not answer, the questions cannot be used, or the run was another.
+    """
+    out, clusters_out = store.absolute(out), clusters_out and store.absolute(clusters_out)
+    job = Job(f"{out}.unfinished", column, id_column, lowest_above(settings.threshold), settings.max_pairs,
+              settings.memory, linkage if clusters_out else "")  # fmt: skip
+    identity = {"questions": shards, "model": fingerprint(model), "seed": settings.seed, **vars(job)}
+    with store.held(job.work), started(address, job.memory) as runner:
+        check_reachable(job.work)
+        begin(job, identity, resume)
+        try:
+            stages = Stages(job, runner, progress)
+            encoded, copies, blank = pipeline.encode(stages, [shard for shard, _ in shards], model)
+            found = pipeline.find(stages, encoded, model, settings.seed, out, clusters_out)
+        except Lost:
+            raise
+        except UserError:  # going on would fail again
+            store.clear(job.work)
+            raise
+        store.clear(job.work)
+    return replace(found, copies=copies, blank=blank)
 
 
 @contextmanager

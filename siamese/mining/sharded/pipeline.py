@@ -40,7 +40,9 @@ class Found:
     cells: int  # how many there are
     p: int  # cells a question
     clusters: int = 0
-    members: int = 0
+    members: int = 0  # different questions in clusters
+    copies: int = 0
+    blank: int = 0
 
 
 @dataclass(frozen=True)

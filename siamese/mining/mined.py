@@ -1,0 +1,260 @@
+"""What mining finds: pairs and clusters, as Python objects, as DataFrames and as files. Needs numpy, not torch."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from siamese.errors import UserError
+from siamese.mining import labels, report, tables
+from siamese.mining.clusters import A_LINK, LINKAGES, Cluster, find_clusters
+from siamese.mining.found import MILLION, PAIR, lowest_above
+from siamese.mining.questions import Questions
+from siamese.mining.tables import ClusterRow, Probability
+from siamese.model.similarity import check_threshold
+from siamese.system.optional import optional
+
+if TYPE_CHECKING:
+    import pandas
+
+    from siamese.mining.cells import Recall
+
+MEMORY = 2_048  # MB
+
+Ranking = Callable[[], Iterator[np.ndarray]]  # the pairs, found.PAIR, most similar first, in chunks
+
+
+class Pair(NamedTuple):
+    """Two questions whose similarity is above the threshold."""
+
+    question1: str
+    question2: str
+    similarity: float  # cosine, to six decimals
+    probability: float  # of being duplicates, as the model is calibrated
+    id1: Any = None  # if the questions have ids
+    id2: Any = None
+
+
+class Mined:
+    """The pairs of questions above a threshold, and the clusters that they make; what `siamese.mine` returns.
+
+    >>> found = siamese.mine(questions)
+    >>> found.pairs[0].question1, found.clusters[0]
+    >>> surer = found.rethreshold(0.9).to_frame()
+    """
+
+    def __init__(
+        self, questions: Questions, ranked: Ranking, probability: Probability, threshold: float,
+        linkage: str = LINKAGES[0], memory: int = MEMORY, recall: "Recall | None" = None,
+    ) -> None:  # fmt: skip
+        """
+        Args:
+            questions: the distinct questions.
+            ranked: gives the pairs, as often as it is called.
+            probability: from similarities to probabilities, both (n,).
+            threshold: 0 to 1; the similarity of each pair is above it.
+            linkage: of the clusters: "complete" (every two questions are a pair) or "connected" (by chains of pairs).
+            memory: MB that clusters may take.
+            recall: the share of the pairs that were found, of the approximate way.
+        """
+        if linkage not in LINKAGES:
+            raise UserError(f"linkage {linkage!r}: give one of {', '.join(LINKAGES)}")
+        self.questions, self.threshold, self.linkage, self.recall = questions, threshold, linkage, recall
+        self._ranked, self._probability, self._memory = ranked, probability, memory
+
+    @classmethod
+    def read(
+        cls, path: str | Path, questions: Questions | None = None, *, threshold: float | None = None,
+        max_pairs: int | None = None, linkage: str = LINKAGES[0], memory: int = MEMORY,
+    ) -> "Mined":  # fmt: skip
+        """Read a file of pairs that `write_pairs` or the command `mine` wrote.
+
+        Args:
+            path: the file.
+            questions: those that were mined, for their exact copies; None: those that the file names.
+            threshold: 0 to 1, for the pairs above it; None: all pairs.
+            max_pairs: read only so many, the most similar ones.
+            linkage, memory: as in `Mined`.
+
+        Raises:
+            DataError: the file is of another kind, or names a question that is not among `questions`.
+
+        Warns:
+            UserWarning: the file has no pairs between the threshold and its least similar pair.
+        """
+        questions, pairs, probabilities = tables.read_pairs(path, questions)
+        least = int(pairs["millionths"][-1]) if len(pairs) else MILLION
+        if threshold is None:
+            threshold = max(least - 1, 0) / MILLION
+        elif (lowest := lowest_above(check_threshold(threshold))) < least and len(pairs):
+            warnings.warn(f"{path} has no pair below {least / MILLION}; mine the questions again for those",
+                          stacklevel=2)  # fmt: skip
+        else:
+            pairs = pairs[pairs["millionths"] >= lowest]
+        pairs = pairs[:max_pairs]
+
+        def probability(similarities: np.ndarray) -> np.ndarray:
+            return np.array([probabilities[round(s * MILLION)] for s in similarities.tolist()])
+
+        return cls(questions, lambda: iter([pairs] if len(pairs) else []), probability, threshold, linkage, memory)
+
+    def __len__(self) -> int:
+        """The number of pairs."""
+        return self._count
+
+    def __repr__(self) -> str:
+        return f"Mined({len(self):,} pairs of {len(self.questions):,} questions, threshold {self.threshold:g})"
+
+    @cached_property
+    def _count(self) -> int:
+        return sum(map(len, self._ranked()))
+
+    @cached_property
+    def _array(self) -> np.ndarray:
+        """All pairs, found.PAIR."""
+        return np.concatenate([np.empty(0, PAIR), *self._ranked()])
+
+    @cached_property
+    def _clusters(self) -> list[Cluster]:
+        if self.linkage == "complete" and (need := len(self) * A_LINK) > self._memory << 20:
+            raise UserError(
+                f"--memory {self._memory}: clusters of {len(self):,} pairs by complete linkage need {need >> 20} (MB); "
+                "give more, --linkage connected, or a higher threshold"
+            )
+        return find_clusters(
+            len(self.questions), self._array, self.linkage, (copy.question for copy in self.questions.copies)
+        )
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """The pairs, most similar first."""
+        texts, ids = self.questions.texts, self.questions.ids or [None] * len(self.questions)
+        columns = (column.tolist() for column in self._columns())
+        return [Pair(texts[i], texts[j], s, p, ids[i], ids[j]) for i, j, s, p in zip(*columns)]
+
+    @cached_property
+    def clusters(self) -> list[list[ClusterRow]]:
+        """The clusters, the largest first; of each its questions, the one that stands for it first.
+
+        Exact copies of a question are in its cluster, even if they are alone there.
+
+        Raises:
+            UserError: complete linkage of so many pairs takes more than the memory allowed.
+        """
+        return list(tables.cluster_rows(self.questions, self._clusters))
+
+    def rethreshold(self, threshold: float) -> "Mined":
+        """Return the pairs above a higher threshold, 0 to 1, without comparing the questions again.
+
+        Raises:
+            UserError: the threshold is lower than the one of these pairs.
+        """
+        if check_threshold(threshold) < self.threshold:
+            raise UserError(f"threshold {threshold}: these pairs are those above {self.threshold:g}; mine again")
+        lowest = lowest_above(threshold)
+
+        def above() -> Iterator[np.ndarray]:
+            for chunk in self._ranked():
+                if chunk["millionths"][-1] < lowest:
+                    chunk = chunk[chunk["millionths"] >= lowest]
+                    if len(chunk):
+                        yield chunk
+                    return
+                yield chunk
+
+        return Mined(self.questions, above, self._probability, threshold, self.linkage, self._memory, self.recall)
+
+    def to_frame(self) -> "pandas.DataFrame":
+        """Return the pairs as a DataFrame, most similar first.
+
+        Returns:
+            Columns question1, question2, similarity, probability; id1 and id2 if there are ids; and each column c of
+            the DataFrame that was mined as c1 and c2.
+        """
+        first, second, similarity, probability = self._columns()
+        texts, ids = np.array(self.questions.texts, object), np.array(self.questions.ids, object)
+        columns: dict[str, Any] = {"question1": texts[first], "question2": texts[second]}
+        columns |= {"similarity": similarity, "probability": probability}
+        if len(ids):
+            columns |= {"id1": ids[first].tolist(), "id2": ids[second].tolist()}
+        rows = np.array(self.questions.rows, np.int64)
+        for name in self._metadata():
+            for end, which in ((1, first), (2, second)):
+                columns[f"{name}{end}"] = self.questions.frame[name].array[rows[which]]
+        return optional("pandas", "to_frame").DataFrame(columns)
+
+    def clusters_frame(self) -> "pandas.DataFrame":
+        """Return the clusters as a DataFrame, a row for each question.
+
+        Returns:
+            The columns of `tables.ClusterRow` (without ids if there are none), and each further column of the
+            DataFrame that was mined; with the prefix "question_" if it is called as one of the former.
+        """
+        found = [row for rows in self.clusters for row in rows]
+        frame = optional("pandas", "clusters_frame").DataFrame(found, columns=ClusterRow._fields)
+        rows = frame.pop("row").to_numpy(np.int64)
+        if not self.questions.ids:
+            frame = frame.drop(columns=["id", "neighbour_id"])
+        taken = {name: self.questions.frame[name].array[rows] for name in self._metadata()}
+        return frame.assign(**{f"question_{name}" if name in ClusterRow._fields else str(name): values
+                               for name, values in taken.items()})  # fmt: skip
+
+    def write_pairs(self, path: str | Path) -> float | None:
+        """Write the pairs as CSV, most similar first. Return the similarity of the last; None without pairs."""
+        self._count, last = tables.write_pairs(path, self.questions, self._ranked(), self._probability)
+        return last
+
+    def write_clusters(self, path: str | Path) -> tuple[int, int]:
+        """Write the clusters as CSV, a row for each question. Return how many clusters and different questions."""
+        tables.write_clusters(path, self.questions, self._clusters)
+        return len(self._clusters), sum(len(cluster.members) for cluster in self._clusters)
+
+    def write_report(self, path: str | Path) -> tuple[int, int]:
+        """Write a page with the clusters, the first ones if they are many. Return how many it shows, and of all."""
+        lowest = int(self._array["millionths"][-1]) / MILLION if len(self) else None
+        shown = report.write(path, self.questions, self._clusters, self.linkage, lowest)
+        return shown, len(self._clusters)
+
+    def write_sample(self, path: str | Path, size: int, seed: int = 0) -> int:
+        """Write a sample of the pairs for a person to label, stratified by similarity and in random order.
+
+        Args:
+            path: the CSV to write.
+            size: how many pairs to draw; if there are fewer, all are written.
+            seed: of the draw.
+
+        Returns:
+            How many pairs were written.
+
+        Raises:
+            UserError: there are no pairs.
+        """
+        counts = np.zeros(MILLION + 1, np.int64)  # pairs of each similarity
+        for chunk in self._ranked():
+            counts += np.bincount(chunk["millionths"], minlength=MILLION + 1)
+        self._count, values = int(counts.sum()), np.flatnonzero(counts)[::-1]
+        if not len(values):
+            raise UserError("no pair is above the threshold, so there is nothing to label; give a lower threshold")
+        strata = labels.strata(counts[values], values, size)
+        drawn = labels.draw(strata, size, seed)
+        ranks, start = np.array([rank for rank, _ in drawn]), 0
+        pairs = np.empty(len(drawn), PAIR)
+        for chunk in self._ranked():
+            here = (ranks >= start) & (ranks < start + len(chunk))
+            pairs[here] = chunk[ranks[here] - start]
+            start += len(chunk)
+        tables.write_sample(path, self.questions, pairs, [h for _, h in drawn], strata)
+        return len(pairs)
+
+    def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """First and second question, similarity and probability of each pair."""
+        similarity = self._array["millionths"] / MILLION
+        return self._array["first"], self._array["second"], similarity, self._probability(similarity)
+
+    def _metadata(self) -> list[Any]:
+        """The further columns of the DataFrame that was mined."""
+        names = [] if self.questions.frame is None else list(self.questions.frame.columns)
+        return [name for name in names if name not in ("question", "id")]
