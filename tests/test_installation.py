@@ -52,6 +52,7 @@ def test_requirements_are_the_base_and_what_trains() -> None:
         ["predict", "--file", "PAIRS", "--out", "scored.csv"],
         ["encode", "PAIRS", "--question", "question1", "--out", "vectors.npy"],
         ["archive", "build", "PAIRS", "--question", "question1", "--out", "archive"],
+        ["mine", "PAIRS", "--question", "question1", "--out", "pairs.csv", "--clusters", "clusters.csv"],
     ],
 )
 def test_the_base_is_enough(words: list[str], small_file: Path, tmp_path: Path) -> None:
@@ -64,7 +65,10 @@ def test_the_base_is_enough(words: list[str], small_file: Path, tmp_path: Path) 
     [
         (["train", "--data", "PAIRS"], "train needs torch: pip install torch"),
         (["evaluate", "--data", "PAIRS"], "evaluate needs scikit-learn: pip install scikit-learn"),
-        (["mine", "PAIRS", "--question", "question1", "--out", "found.csv"], "mine needs torch: pip install torch"),
+        (
+            ["mine", "PAIRS", "--question", "question1", "--out", "a.csv", "--approximate"],
+            "--approximate needs torch: pip install torch",
+        ),
         (["serve"], "serve needs fastapi: pip install fastapi"),
         (["predict", "--file", "pairs.parquet"], "pairs.parquet: a Parquet file needs pyarrow: pip install pyarrow"),
     ],
