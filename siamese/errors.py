@@ -1,8 +1,8 @@
-"""The errors that a user can cause; the command line prints them without a traceback."""
+"""Errors that a user can cause. The command line prints them without a traceback."""
 
 
 class UserError(Exception):
-    """What went wrong, where (file, line, value), and what would be accepted."""
+    """Says what is wrong, where (file, line, value), and what to do."""
 
 
 class DataError(UserError):
@@ -14,12 +14,12 @@ class ModelError(UserError):
 
 
 class ArchiveError(UserError):
-    """An archive of questions that is missing, in use or damaged, or ids that do not fit it."""
+    """An archive that is missing, in use or damaged, or ids that do not fit it."""
 
     def __init__(self, message: str, position: int | None = None) -> None:
         super().__init__(message)
-        self.position = position  # which of the ids that were given, where it is one of them
+        self.position = position  # of the wrong id among those given, if it is one of them
 
 
 class DivergedError(UserError):
-    """A training whose loss or weights are no longer finite."""
+    """A training run whose loss or weights are no longer finite."""

@@ -262,7 +262,7 @@ SCORING = "predict --model pretrained --file data/questions.csv"
         ("--help | true", "0 0", ""),
         (f"{SCORING} | head -n 1 >&2", "0 0", '"question1","question2","similarity","probability","is_duplicate"\n'),
         (f"{SCORING} > /dev/full", "2", "error: standard output: No space left on device\n"),
-        ("losses >&-", "2", "error: standard output is closed, so nothing can be told\n"),
+        ("losses >&-", "2", "error: standard output is closed, so nothing can be printed\n"),
         ("losses > /dev/full", "2", "error: standard output: No space left on device\n"),
         ("losses > /dev/null 2>&-", "0", ""),
         ("losses what 2>&-", "2", ""),

@@ -1,1 +1,1 @@
-"""Files, locks, signals, progress and the console: what the system does for the other packages."""
+"""Files, locks, signals, progress and the console."""

@@ -1,4 +1,4 @@
-"""How a command ends: an error told in a line or two, and a standard output that may be closed, unread or full."""
+"""How a command ends: an error in a line or two, even if standard output is closed, full or no longer read."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ OUTPUT = "standard output"
 
 
 class Output:
-    """Standard output whose errors name it, as those of files do."""
+    """Standard output whose errors have its name, as those of files do."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -37,12 +37,12 @@ def _naming() -> Iterator[None]:
 
 
 def check_streams() -> int:
-    """The exit code where nothing can be printed at all (`>&-`), else 0; a closed stderr becomes a silent one."""
+    """Return 2 if standard output is closed (`>&-`), else 0. A closed stderr becomes a silent one."""
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     if sys.stdout is None:
-        return fail(f"{OUTPUT} is closed, so nothing can be told")
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that knows no "–" gets "?"
+        return fail(f"{OUTPUT} is closed, so nothing can be printed")
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # "?" for what a terminal cannot show
     return 0
 
 
@@ -53,21 +53,18 @@ def note(message: Warning | str, *_: object) -> None:
 
 
 def fail(message: str) -> int:
-    """Tell of an error of the user's; its exit code."""
+    """Print a user error and return its exit code."""
     with suppress(OSError):  # stderr may be full or unread too
         print(f"error: {message}", file=sys.stderr)
     return 2
 
 
 def failed(error: OSError) -> int:
-    """Tell of an error that the system has met; the exit code.
-
-    A reader of the output that has seen enough (`| head`) is none.
-    """
-    # Where a finished file is moved to its name, the first is a temporary one.
+    """Print an error of the system and return its exit code. A closed pipe (`| head`) is not an error."""
+    # If renaming a finished file failed, the first name is a temporary one.
     name = error.filename2 or error.filename
     if name == OUTPUT:
-        # What was not written is still there, and Python would try again when it ends, and complain.
+        # Else Python would try to write the rest when it ends, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return 0

@@ -12,14 +12,11 @@ from siamese.system.files import replacing
 
 @contextmanager
 def writing_csv(path: str | Path | None, names: Sequence[str]) -> Iterator[Any]:
-    """Write a CSV file whole or not at all; None prints it.
+    """Yield a `csv.writer` to a file that is written atomically, or to standard output.
 
     Args:
-        path: the file.
-        names: of the columns, the first row.
-
-    Returns:
-        A `csv.writer` for the other rows.
+        path: the file; None prints the rows.
+        names: of the columns, written as the first row.
     """
     if path is None:
         yield csv_writer(sys.stdout, names)

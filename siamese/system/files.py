@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Atomic and durable writing of files."""
 
 import errno
 import hashlib
@@ -11,19 +11,18 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path in the same folder; on leaving without an error it becomes `path`.
+    """Yield a temporary path in the same folder, which becomes `path` if the block ends without an error.
 
-    The data are on the disk before the name changes, and the name before the
-    block ends, so that a crash leaves the old file or the new one. An OSError
-    without a file's name, as of a full disk, gets this one's.
+    The data are on the disk before the name changes, and the name before the block ends: a crash leaves the old file or
+    the new one. If an OSError has no filename, as with a full disk, it is set to `path`.
 
     Raises:
-        OSError: it cannot be written, or there is something else than a file, such as a folder or /dev/null.
+        OSError: the file cannot be written, or `path` is a folder or a device such as /dev/null.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
         number = errno.EISDIR if path.is_dir() else errno.EINVAL
-        raise OSError(number, "a folder, expected a file" if path.is_dir() else "not a file", str(path))
+        raise OSError(number, "a folder; expected a file" if path.is_dir() else "not a file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -47,19 +46,19 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files of `path` that killed processes left; nobody may be writing it now."""
+    """Remove the temporary files of `path` that killed processes have left. Nobody else may be writing it."""
     for temporary in path.parent.glob(f".{path.name}.*"):
         temporary.unlink(missing_ok=True)
 
 
 def sync_file(path: Path) -> None:
-    """Make a file's data durable."""
+    """Flush a file's data to the disk."""
     with open(path, "r+b") as file:  # Windows syncs only what is open for writing
         os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable (Windows has no such call and needs none)."""
+    """Flush the names in a folder to the disk. Windows has no such call and needs none."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -69,12 +68,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` as UTF-8 to `path`, whole or not at all."""
+    """Write `text` to `path` as UTF-8, atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def sha256(path: str | Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,24 +13,28 @@ from filelock import FileLock, Timeout
 from siamese.errors import UserError
 
 LOCK = ".lock"
-WAIT = 0.1  # seconds; a holder that ends just now removes the file that this process has opened
-NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}  # from a file system without locks
+WAIT = 0.1  # seconds; a holder that is ending may remove the file that this process has opened
+NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}  # errors of a file system without locks
 
 
 @contextmanager
 def locked(folder: str | Path, advice: str = "wait for its end, or choose another --out") -> Iterator[None]:
     """Hold a folder for the length of the block.
 
-    Creates the folder and its parents; removes those it created if they end up empty. The operating system holds the
-    lock and ends it with the process, however that ends; the text of the file tells others who it is. On a file system
-    without locks nothing is held.
+    Creates the folder and its parents; removes those it created if they end up empty. The operating system releases the
+    lock when the process ends, however it ends. The lock's file says which process holds it. On a file system without
+    locks, nothing is held.
+
+    Args:
+        folder: the folder.
+        advice: what to do if it is in use, for the message.
 
     Raises:
-        UserError: another process holds it, the message says which, since when, and the advice; or it is a file.
+        UserError: another process holds the folder, or it is a file.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: a file, expected a folder")
+        raise UserError(f"{folder}: a file; expected a folder")
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,13 +60,13 @@ def _held(folder: Path, advice: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if os.name == "posix":  # while it is locked, so that nobody holds a file without a name
+        if os.name == "posix":  # while it is locked: nobody else can hold a file that has no name
             path.unlink(missing_ok=True)
         lock.release()
 
 
 def _sign(file: int) -> None:
-    """Write who holds the lock into its file, after the first byte, which others cannot read on Windows."""
+    """Write who holds the lock into its file, after the first byte, which other processes cannot read on Windows."""
     since = time.strftime("%Y-%m-%d %H:%M:%S")
     with suppress(OSError):  # a full disk: the lock holds without its text
         os.write(file, f"\nprocess {os.getpid()} on {socket.gethostname()} since {since}\n".encode())

@@ -23,7 +23,7 @@ LIBRARIES = {
 
 @contextmanager
 def needing(purpose: str) -> Iterator[None]:
-    """Turn the lack of a library within the block into a user error that says how to install it.
+    """Turn a missing library within the block into a user error that says how to install it.
 
     Args:
         purpose: what needs the library, for the message: "evaluate", "--teacher".
@@ -43,7 +43,7 @@ def optional(module: str, purpose: str) -> Any:
     """Import a module of one of LIBRARIES by its dotted name, and return it.
 
     Raises:
-        UserError: the library is not installed, or cannot be imported here; the message says why.
+        UserError: the library is not installed, or its import fails.
     """
     with needing(purpose):
         try:

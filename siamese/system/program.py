@@ -1,4 +1,4 @@
-"""How the program is called here, for messages that say what to run."""
+"""The name of the program, for messages that say what to run."""
 
 import os
 import sys
@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 def program() -> str:
-    """`siamese` where that command runs or the package is installed, `python run.py` in the project's own folder."""
+    """Return "siamese" if that command runs or the package is installed, "python run.py" in the project's folder."""
     command = os.path.splitext(os.path.basename(sys.argv[0]))[0]
     beside = Path(__file__).parents[2] / "run.py"
     return "siamese" if command == "siamese" or not beside.is_file() else "python run.py"
 
 
 def command_line(*more: str) -> str:
-    """The command line that was given, and more words."""
+    """Return the command line that was given, with more words at its end."""
     words = [word for word in sys.argv if word not in more] + list(more)
     if (count := os.environ.get("LOCAL_WORLD_SIZE")) is not None:
         words = ["torchrun", "--nproc-per-node", count, *words]

@@ -1,7 +1,9 @@
-"""What long work tells whoever watches it: a progress bar on a terminal, elsewhere a plain line now and then."""
+"""Progress of long work: callbacks, a bar on a terminal, and a line now and then anywhere else."""
 
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tqdm import tqdm
@@ -10,13 +12,13 @@ EVERY = 30.0  # seconds between plain lines
 
 
 class Progress:
-    """What the loop tells whoever watches it; here nobody does."""
+    """Callbacks of a training run. The base class ignores them all."""
 
     def resumed(self, history: list[dict[str, Any]]) -> None:
-        """The run goes on after these epochs; told before `start`."""
+        """The run continues after these epochs. Called before `start`."""
 
     def start(self, steps: int, done: int) -> None:
-        """Training begins; so many steps in all, so many done before."""
+        """Training begins, after `done` of `steps` steps."""
 
     def step(self, loss: float) -> None:
         """A step is done."""
@@ -25,59 +27,34 @@ class Progress:
         """An epoch is done and scored."""
 
     def kept(self, step: int) -> None:
-        """The state after so many steps is on the disk."""
+        """A checkpoint of the state after this step is on the disk."""
 
     def encoded(self, done: int, total: int) -> None:
-        """The teacher has encoded so many of the questions."""
+        """The teacher has encoded `done` of the `total` questions."""
 
     def say(self, message: str) -> None:
-        """Something a person should know."""
+        """Show a message to the user."""
 
     def close(self) -> None:
-        """Nothing more will be told, whether all went well or not; may come twice."""
+        """The run has ended, with or without an error. May be called twice."""
 
 
 class Listeners(Progress):
-    """Several that are told the same, one after the other."""
+    """Pass every callback to several listeners, one after the other."""
 
     def __init__(self, *listeners: Progress) -> None:
-        self.listeners = listeners
+        for name in vars(Progress):
+            if not name.startswith("_"):
+                setattr(self, name, partial(self._tell, [getattr(listener, name) for listener in listeners]))
 
-    def resumed(self, history: list[dict[str, Any]]) -> None:
-        for listener in self.listeners:
-            listener.resumed(history)
-
-    def start(self, steps: int, done: int) -> None:
-        for listener in self.listeners:
-            listener.start(steps, done)
-
-    def step(self, loss: float) -> None:
-        for listener in self.listeners:
-            listener.step(loss)
-
-    def epoch(self, record: dict[str, Any]) -> None:
-        for listener in self.listeners:
-            listener.epoch(record)
-
-    def kept(self, step: int) -> None:
-        for listener in self.listeners:
-            listener.kept(step)
-
-    def encoded(self, done: int, total: int) -> None:
-        for listener in self.listeners:
-            listener.encoded(done, total)
-
-    def say(self, message: str) -> None:
-        for listener in self.listeners:
-            listener.say(message)
-
-    def close(self) -> None:
-        for listener in self.listeners:
-            listener.close()
+    @staticmethod
+    def _tell(callbacks: list[Callable[..., None]], *arguments: Any) -> None:
+        for callback in callbacks:
+            callback(*arguments)
 
 
 class TrainingBar(Progress):
-    """Shows a training run: steps, loss, and a line of validation scores an epoch."""
+    """Show the steps and the loss of a training run, and a line of validation scores per epoch."""
 
     def __init__(self) -> None:
         self.terminal = sys.stderr.isatty()
@@ -119,7 +96,7 @@ class TrainingBar(Progress):
 
 
 class CountBar:
-    """Shows how far something is: called with what is done and the whole."""
+    """Show how much of some work is done: call it with the number done and the total."""
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
@@ -130,7 +107,7 @@ class CountBar:
         if self.bar is None:
             terminal = sys.stderr.isatty()
             self.bar = tqdm(total=total, initial=done, unit=self.unit, unit_scale=True, disable=not terminal)
-        self.bar.n = done  # a download that starts over takes it back
+        self.bar.n = done  # falls if a download starts over
         self.bar.refresh()
         if self.bar.disable and time.monotonic() - self.last > EVERY:
             self.last = time.monotonic()

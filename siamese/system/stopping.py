@@ -1,4 +1,4 @@
-"""Stopping a program by Ctrl-C (SIGINT) or SIGTERM, at once or at a moment that suits it."""
+"""Stop a program by Ctrl-C (SIGINT) or SIGTERM, at once or at a safe point."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ Handler = Callable[[int, FrameType | None], None]
 
 
 class Stopped(KeyboardInterrupt):
-    """Someone wished that the program stops; `code` is the exit code that says so, as shells have it."""
+    """The user stopped the program; `code` is the exit code that shells use for the signal."""
 
     def __init__(self, number: int = signal.SIGINT) -> None:
         super().__init__(number)
@@ -21,9 +21,9 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def stopping_at_once() -> Iterator[None]:
-    """Within the block, SIGTERM raises `Stopped` where the program stands, as Ctrl-C does anyway.
+    """Within the block, make SIGTERM raise `Stopped` at once, as Ctrl-C does anyway.
 
-    So the files that are being written are put away, and the terminal is left in order.
+    So unfinished files are removed, and the terminal is left in order.
     """
 
     def handler(number: int, frame: FrameType | None) -> None:
@@ -35,9 +35,9 @@ def stopping_at_once() -> Iterator[None]:
 
 @contextmanager
 def stopping_when_asked() -> Iterator[Callable[[], int]]:
-    """Within the block, Ctrl-C and SIGTERM are noted, for the caller to ask after; the second one raises `Stopped`.
+    """Within the block, note the first Ctrl-C or SIGTERM for the caller; the second one raises `Stopped`.
 
-    The function that is given returns the number of the signal, 0 where none came.
+    Yields a function that returns the number of the signal, or 0 if none has come.
     """
     noted = 0
 
@@ -46,7 +46,7 @@ def stopping_when_asked() -> Iterator[Callable[[], int]]:
         if noted:
             raise Stopped(number)
         noted = number
-        if number == signal.SIGINT:  # by a write, since the signal may have come in the middle of a print
+        if number == signal.SIGINT:  # no print: the signal may have interrupted one
             os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
 
     with _handled_by(handler, SIGNALS):
@@ -55,9 +55,9 @@ def stopping_when_asked() -> Iterator[Callable[[], int]]:
 
 @contextmanager
 def _handled_by(handler: Handler, numbers: tuple[int, ...]) -> Iterator[None]:
-    """Handle signals so; not those that whoever began the program had ignored (nohup, a background job)."""
+    """Handle these signals, except those that were ignored from the start (nohup, a background job)."""
     before = {}
-    # Elsewhere Python allows no handlers; then the signals do what they did.
+    # Python allows handlers in the main thread only; elsewhere the signals keep theirs.
     if threading.current_thread() is threading.main_thread():
         for number in numbers:
             if signal.getsignal(number) not in (signal.SIG_IGN, None):

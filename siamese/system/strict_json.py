@@ -1,18 +1,14 @@
-"""JSON without an object that has a field twice, which two readers would take differently."""
+"""JSON whose objects have each field once: of a repeated field, two parsers may take different values."""
 
 import json
 from typing import Any
 
 
 def strict_json(text: str, **options: Any) -> Any:
-    """Parse JSON text.
-
-    Args:
-        text: the document.
-        options: of `json.loads`.
+    """Parse JSON text, with the options of `json.loads`.
 
     Raises:
-        ValueError: not JSON, or an object has a field twice.
+        ValueError: the text is not JSON, or an object has a field twice.
     """
     return json.loads(text, object_pairs_hook=_distinct, **options)
 
