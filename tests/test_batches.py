@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -270,13 +269,6 @@ def test_pad(rows1: list[list[int]], rows2: list[list[int]], pad_id: int) -> Non
         filled(rows1, power, pad_id),
         filled(rows2, power, pad_id),
     )
-
-
-@pytest.mark.parametrize(("longest", "power"), [(0, 1), (1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (32, 32), (33, 64)])
-def test_powers_of_two(longest: int, power: int) -> None:
-    for one, other in ((longest, 0), (0, longest), (longest, longest)):
-        b1, b2 = pad(Tokens.of([[7] * one]), Tokens.of([[7] * other]), "power-of-two", 1)
-        assert b1.lengths.tolist() == b2.lengths.tolist() == [power]
 
 
 def test_pad_without_any_question() -> None:

@@ -430,19 +430,6 @@ def test_a_field_that_came_later_had_its_default(data: Datasets, tmp_path: Path)
         assert kept.find(parse("rows", TINY).settings[0].replace(**change)) is None
 
 
-def test_records_without_a_later_field_can_be_added_to(tmp_path: Path) -> None:
-    old, *_ = seeded("rows", 1)
-    del old["config"]["labelled_margin"]
-    (tmp_path / TRAININGS).write_text(json.dumps(old | {"data": {}}) + "\n", "utf-8")
-    records = Records(tmp_path, {})
-    records.add(*seeded("both", 1))
-    results = read_csv(tmp_path / RESULTS)
-    assert [(row["variant"], row["labelled_margin"]) for row in results] == [
-        ("rows", "0.5"),
-        ("both", "0.5"),
-    ]
-
-
 def test_what_is_added_is_read_again(tmp_path: Path) -> None:
     (one,), (other,) = seeded("rows", 1), seeded("both,batch_size=64", 1)
     records = Records(tmp_path, {"test": "abc"})
@@ -477,12 +464,14 @@ def test_records_of_other_data_are_refused(data: Datasets, tmp_path: Path, part:
         "null",
         '{"variant": "rows"}',
         '{"variant": "rows", "data": {"training": "1"}}',
+        '{"variant": "rows", "data": {"training": "1", "validation": "2", "test": "3"}}',  # no recipe
+        "\udcff\udcfe",  # bytes that are no text
         "",
     ],
 )
 def test_a_damaged_record_is_named(data: Datasets, tmp_path: Path, line: str) -> None:
     write_records(tmp_path, data, seeded("rows", 2))
-    with open(tmp_path / TRAININGS, "a", encoding="utf-8") as file:
+    with open(tmp_path / TRAININGS, "a", encoding="utf-8", errors="surrogateescape") as file:
         file.write(line + "\n")
     before = (tmp_path / TRAININGS).read_bytes()
     with pytest.raises(UserError) as refused:
@@ -490,22 +479,6 @@ def test_a_damaged_record_is_named(data: Datasets, tmp_path: Path, line: str) ->
     assert str(refused.value).startswith(f"{tmp_path / TRAININGS}, line 3: not a record of a training (")
     assert "\n" not in str(refused.value)
     assert (tmp_path / TRAININGS).read_bytes() == before
-
-
-def test_bytes_that_are_no_text_are_named(data: Datasets, tmp_path: Path) -> None:
-    write_records(tmp_path, data, seeded("rows", 1))
-    with open(tmp_path / TRAININGS, "ab") as file:
-        file.write(b"\xff\xfe\n")
-    with pytest.raises(UserError, match=TRAININGS):
-        compare(STUDY, VARIANTS, data, 1, tmp_path, jobs=1)
-
-
-def test_a_record_without_its_recipe_is_named(data: Datasets, tmp_path: Path) -> None:
-    record, *_ = seeded("rows", 1)
-    del record["config"]
-    write_records(tmp_path, data, [record])
-    with pytest.raises(UserError, match=f"{TRAININGS}, line 1"):
-        compare(STUDY, VARIANTS, data, 1, tmp_path, jobs=1)
 
 
 def test_results_are_made_again_where_they_are_gone(data: Datasets, tmp_path: Path) -> None:

@@ -249,28 +249,10 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(parts: Datasets, tmp_path: 
     assert timeless[0] == timeless[1]
 
 
-def test_an_epoch_that_was_begun_is_made_again(parts: Datasets, tmp_path: Path) -> None:
-    class Step(Progress):
-        done = 0
-
-        def step(self, loss: float) -> None:
-            self.done += 1
-            if self.done == 10:  # in the middle of the second epoch
-                raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fit(TINY, parts, tmp_path, progress=Step())
-    assert bits(fit(TINY, parts, tmp_path, resume=True)) == bits(fit(TINY, parts))
-
-
 def test_a_finished_run_is_not_trained_again(parts: Datasets, tmp_path: Path) -> None:
     first, notes = fit(TINY, parts, tmp_path), Notes()
     assert bits(fit(TINY, parts, tmp_path, resume=True, progress=notes)) == bits(first)
     assert notes.losses == []
-
-
-def test_without_a_checkpoint_resume_begins(parts: Datasets, tmp_path: Path) -> None:
-    assert bits(fit(TINY, parts, tmp_path, resume=True)) == bits(fit(TINY, parts))
 
 
 def test_without_resume_a_checkpoint_is_ignored(parts: Datasets, tmp_path: Path) -> None:
@@ -307,21 +289,16 @@ def test_resuming_with_another_vocabulary_is_refused(parts: Datasets, tmp_path: 
         fit(TINY, parts, tmp_path, resume=True)
 
 
-def test_a_damaged_checkpoint_is_named(parts: Datasets, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_named(parts: Datasets, tiny_model: Path, tmp_path: Path) -> None:
     fit(TINY.replace(epochs=1), parts, tmp_path)
     whole = (tmp_path / CHECKPOINT).read_bytes()
     flipped = bytearray(whole)
     flipped[-100] ^= 1  # a weight, still a number
-    for content in (b"", b"{}", whole[:1_000], whole[:-1], flipped):
+    other = (tiny_model / "model.safetensors").read_bytes()
+    for content in (b"", b"{}", whole[:1_000], whole[:-1], flipped, other):
         (tmp_path / CHECKPOINT).write_bytes(content)
         with pytest.raises(UserError, match=f"{CHECKPOINT}: not a checkpoint of a run.*train without --resume"):
             fit(TINY.replace(epochs=1), parts, tmp_path, resume=True)
-
-
-def test_a_model_is_no_checkpoint(parts: Datasets, tiny_model: Path, tmp_path: Path) -> None:
-    (tmp_path / CHECKPOINT).write_bytes((tiny_model / "model.safetensors").read_bytes())
-    with pytest.raises(UserError, match=f"{CHECKPOINT}: not a checkpoint of a run"):
-        fit(TINY, parts, tmp_path, resume=True)
 
 
 def test_nothing_in_the_folder_is_a_pickle(parts: Datasets, tmp_path: Path) -> None:

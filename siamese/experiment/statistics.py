@@ -6,6 +6,7 @@ start from the same weights, so their scores are compared seed by seed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -57,8 +58,7 @@ def interval(values: Sequence[float]) -> Interval:
         return Interval(float(x.mean()), float("nan"), float("nan"))
     if _is_constant(x):
         return Interval(float(x.mean()), float(x.mean()), float(x.mean()))
-    low, high = stats.ttest_1samp(x, 0.0).confidence_interval(1 - LEVEL)
-    return Interval(float(x.mean()), float(low), float(high))
+    return _interval(x, stats.ttest_1samp(x, 0.0))
 
 
 def difference(values: Sequence[float], reference: Sequence[float]) -> Difference:
@@ -73,10 +73,16 @@ def difference(values: Sequence[float], reference: Sequence[float]) -> Differenc
     mean = float(x.mean())
     if _is_constant(x):
         return Difference(len(x), interval(x), float("nan"), float(mean == 0), float(abs(mean) >= BAND))
-    p = stats.ttest_rel(values, reference).pvalue
+    test = stats.ttest_rel(values, reference)
     below = stats.ttest_1samp(x, -BAND, alternative="greater").pvalue  # against a difference of -BAND or less
     above = stats.ttest_1samp(x, BAND, alternative="less").pvalue  # against one of BAND or more
-    return Difference(len(x), interval(x), mean / float(x.std(ddof=1)), float(p), float(max(below, above)))
+    effect, p_equal = mean / float(x.std(ddof=1)), float(max(below, above))
+    return Difference(len(x), _interval(x, test), effect, float(test.pvalue), p_equal)
+
+
+def _interval(x: np.ndarray, test: Any) -> Interval:
+    low, high = test.confidence_interval(1 - LEVEL)
+    return Interval(float(x.mean()), float(low), float(high))
 
 
 def _is_constant(x: np.ndarray) -> bool:
