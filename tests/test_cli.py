@@ -409,12 +409,8 @@ def test_pairs_of_one_label_can_be_scored(command: Command, tiny_model: Path, tm
     path = write_csv(tmp_path / "pairs.csv", [[*PAIR, label], ["how old", "how young", label]])
     assert command("evaluate", "--data", path, "--model", tiny_model)[0] == 0
     code, out, _ = command("evaluate", "--data", path, "--model", tiny_model, "--json")
-
-    def refuse(constant: str) -> None:
-        pytest.fail(f"{constant} is no JSON")
-
-    assert code == 0
-    found = json.loads(out, parse_constant=refuse)
+    assert code == 0 and "NaN" not in out
+    found = json.loads(out)
     assert found["roc_auc"] is None  # there is no such number
     assert found["precision_at_recall"] == ({} if label == 0 else dict.fromkeys(["0.5", "0.8", "0.9", "0.95"], 1))
 

@@ -1,7 +1,6 @@
 """Every command with bad input of every kind that applies: an error in a line or two, exit code 2, nothing changed."""
 
 import hashlib
-import itertools
 import os
 import re
 import shutil
@@ -123,12 +122,10 @@ USING = (
 def test_a_model_that_is_damaged(
     refused: Refused, tmp_path: Path, tiny_model: Path, small_file: Path, line: str
 ) -> None:
-    names = ("config.json", "vocabulary.txt", "model.safetensors")
-    for name, content in itertools.product(names, (b"", b"{}", bytes(range(256)))):
-        folder = shutil.copytree(tiny_model, tmp_path / "model")
-        (folder / name).write_bytes(content)
+    for name in ("config.json", "vocabulary.txt", "model.safetensors"):
+        folder = shutil.copytree(tiny_model, tmp_path / f"damaged-{name}")
+        (folder / name).write_bytes(bytes(range(256)))
         assert str(folder) in refused(*filled(line, BAD=folder, GOOD=small_file))
-        shutil.rmtree(folder)
     for path in (tmp_path / "nowhere", small_file, tmp_path, "/proc/self", "x" * 300):
         assert f"error: {path}: " in refused(*filled(line, BAD=path, GOOD=small_file))
 

@@ -139,15 +139,7 @@ def test_forms_of_pairs(calibrated: DuplicateClassifier, rows: pd.DataFrame, pai
     expected = calibrated.similarity(pairs).tolist()
     turned = rows[["is_duplicate", "question2", "question1"]].set_index(rows.index + 5)
     renamed = rows[["question1", "question2", "id"]].set_axis(["a", "b", "question1"], axis=1)
-    for X in (
-        rows,
-        turned,
-        renamed,
-        np.array(pairs),
-        np.array(pairs, object),
-        list(map(list, pairs)),
-        pd.Series(pairs),
-    ):
+    for X in (rows, turned, renamed, np.array(pairs), np.array(pairs, object), [[*pair] for pair in pairs]):
         assert calibrated.similarity(X).tolist() == expected
     assert calibrated.predict([]).shape == (0,)
     assert calibrated.predict_proba([]).shape == (0, 2)
@@ -175,11 +167,6 @@ def test_pipeline_search_and_cross_validation(rows: pd.DataFrame, pairs: list[tu
     assert scores.tolist() == cross_val_score(DuplicateClassifier(model="pretrained"), rows, y, cv=3,
                                               scoring="roc_auc").tolist()  # fmt: skip
     assert scores.min() > 0.8
-    search = GridSearchCV(
-        DuplicateClassifier(model="pretrained"), {"goal": ["f1", "precision=0.6"]}, cv=3, scoring="f1"
-    )
-    assert search.fit(rows, y).best_params_ == {"goal": "f1"}
-    assert search.predict(pairs).tolist() == search.best_estimator_.predict(rows).tolist()
 
 
 def with_how(X: pd.DataFrame) -> pd.DataFrame:

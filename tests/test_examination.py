@@ -227,14 +227,6 @@ def test_speeds_are_medians_of_alternating_rounds() -> None:
     assert calls == [("ours", 1), ("theirs", 1)] * 4
 
 
-def test_a_sample_of_questions() -> None:
-    first, second = [f"a{i % 50}" for i in range(100)], [f"b{i}" for i in range(100)]
-    chosen = against.sample(first, second, 30)
-    assert len(chosen) == len({*chosen}) == 30
-    assert 5 <= sum(q[0] == "a" for q in chosen) <= 15  # 50 of the 150 distinct questions
-    assert sorted(against.sample(first, second, 1000)) == sorted({*first, *second})
-
-
 def test_sizes(tmp_path: Path, tiny_model: Path) -> None:
     assert against.model_bytes(tiny_model) == sum(path.stat().st_size for path in tiny_model.iterdir())
     folder = tmp_path / "encoder"
@@ -250,11 +242,7 @@ def test_sizes(tmp_path: Path, tiny_model: Path) -> None:
 
 
 def test_examine(
-    command: Command,
-    monkeypatch: pytest.MonkeyPatch,
-    tiny_model: Path,
-    small_file: Path,
-    tmp_path: Path,
+    command: Command, monkeypatch: pytest.MonkeyPatch, tiny_model: Path, small_file: Path, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(against, "load_encoder", lambda name: letters)
     out_folder = tmp_path / "out"

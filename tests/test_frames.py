@@ -28,23 +28,18 @@ def test_pairs_of_a_data_frame_a_path_and_pairs(tmp_path: Path) -> None:
     assert pairs_of(pairs) is pairs
     renamed = data.rename(columns={"question1": "left", "question2": "right", "is_duplicate": "same"})
     assert rows_of(pairs_of(renamed, Columns("left", "right", "same"))) == rows_of(pairs)
-
-
-@pytest.mark.parametrize("labels", [[True, False], [1.0, 0.0], ["1", "0"], pd.array([1, 0], "Int64")])
-def test_label_forms_in_a_data_frame(labels: list) -> None:
-    assert pairs_of(frame(is_duplicate=labels)).labels.tolist() == [1, 0]
+    for labels in ([True, False], [1.0, 0.0], ["1", "0"], pd.array([1, 0], "Int64")):
+        assert pairs_of(frame(is_duplicate=labels)).labels.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"question1": ["a", None]}, "row y: question1 is missing"),
-        ({"question2": ["b", float("nan")]}, "row y: question2 is missing"),
+        ({"question1": ["a", float("nan")]}, "row y: question1 is missing"),
         ({"question2": pd.array(["b", pd.NA], "string")}, "row y: question2 is missing"),
         ({"question1": ["a", 3]}, "row y: question1 is no text"),
         ({"is_duplicate": [1, 2]}, "row y: is_duplicate is 2, expected 0 or 1"),
         ({"is_duplicate": [1, float("nan")]}, "row y: is_duplicate is nan, expected 0 or 1"),
-        ({"is_duplicate": pd.array([1, pd.NA], "Int64")}, "row y: is_duplicate is <NA>, expected 0 or 1"),
         ({"is_duplicate": [1, 1]}, "2 rows and no usable non-duplicate pairs"),
     ],
 )
@@ -58,7 +53,7 @@ def test_data_frames_without_a_column_and_other_types_are_refused() -> None:
         pairs_of(frame().drop(columns="is_duplicate"))
     with pytest.raises(DataError, match="two columns are called 'question1'"):
         pairs_of(frame(more=[1, 2]).rename(columns={"more": "question1"}))
-    with pytest.raises(DataError, match="list is no pairs; expected Pairs, a DataFrame or the path"):
+    with pytest.raises(DataError, match="list cannot be read; give Pairs, a DataFrame or the path"):
         pairs_of([("a", "b", 1)])  # type: ignore[arg-type]
 
 

@@ -39,18 +39,14 @@ class Scores:
         return found
 
 
-def confusion(labels: np.ndarray, predicted: np.ndarray) -> list[list[int]]:
-    """Return [[true negatives, false positives], [false negatives, true positives]]."""
-    return [[int(((labels == actual) & (predicted == said)).sum()) for said in (0, 1)] for actual in (0, 1)]
-
-
 def verdict_scores(labels: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
     """Return accuracy, precision, recall, F1 and confusion of verdicts; 0 for one that is not defined.
 
     Args:
         labels, predicted: (n,) of 0 and 1, n ≥ 1.
     """
-    (tn, fp), (fn, tp) = counts = confusion(labels, predicted)
+    counts = [[int(((labels == actual) & (predicted == said)).sum()) for said in (0, 1)] for actual in (0, 1)]
+    (tn, fp), (fn, tp) = counts
     return {
         "accuracy": (tp + tn) / (tp + tn + fp + fn),
         "precision": tp / (tp + fp) if tp + fp else 0.0,

@@ -1,4 +1,4 @@
-"""Labelled pairs from Python: a DataFrame, a file, or pairs that are made already. Imports no pandas."""
+"""Labelled pairs from Python: a DataFrame, a file, or `Pairs`. Does not import pandas."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from siamese.pairs.reading import QUORA, pairs_of_rows, read_pairs
 
 @runtime_checkable
 class Frame(Protocol):
-    """A pandas DataFrame, or a table that has columns by name as it does."""
+    """A pandas DataFrame, or another table of named columns."""
 
     @property
     def columns(self) -> Iterable[Any]: ...
@@ -24,30 +24,30 @@ PairsLike = Pairs | Frame | str | Path
 
 
 def pairs_of(data: PairsLike, columns: Columns = QUORA, *, need: tuple[int, ...] = (0, 1)) -> Pairs:
-    """Return labelled pairs, from whatever holds them.
+    """Return labelled pairs from a DataFrame, a file or `Pairs`.
 
     Args:
-        data: `Pairs`, which are returned as they are; a DataFrame with the columns question1, question2, is_duplicate
-            and optionally unseen, split and id (or question and group); the path of a file, or hf:NAME.
+        data: `Pairs`, returned as they are; a DataFrame with the columns question1, question2, is_duplicate and
+            optionally unseen, split and id (or question and group); the path of a file, or hf:NAME.
         columns: the names of the columns.
         need: labels that must occur at least once, in a DataFrame or a file.
 
     Raises:
-        DataError: a column is missing; a question is missing, NaN, empty or no text, or a label is not 0 or 1, in any
-            row of a DataFrame; a file cannot be used, as in `read_pairs`.
+        DataError: a column is missing; a DataFrame has a question that is missing, NaN, empty or not text, or a label
+            that is not 0 or 1; a file cannot be used, as in `read_pairs`.
     """
     if isinstance(data, Pairs):
         return data
     if isinstance(data, str | Path):
         return read_pairs(data, columns, need=need)
     if not hasattr(data, "columns"):
-        raise DataError(f"pairs: {type(data).__name__} is no pairs; expected Pairs, a DataFrame or the path of a file")
+        raise DataError(f"pairs: {type(data).__name__} cannot be read; give Pairs, a DataFrame or the path of a file")
     file, faults = File(names_of(data), _rows(data, columns.label)), Faults("the DataFrame", "row", True)
     return pairs_of_rows(file, faults, columns, need=need)
 
 
 def name_of(data: PairsLike) -> str:
-    """Return what to call pairs in a message: the path of their file, or "the pairs"."""
+    """Return the name of pairs for a message: the path of their file, or "the pairs"."""
     return str(data) if isinstance(data, str | Path) else "the pairs"
 
 
@@ -55,12 +55,12 @@ def names_of(data: Frame) -> list[str]:
     """Return the names of the columns as text. Raise DataError if two columns have the same."""
     names = [str(name) for name in data.columns]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise DataError(f"the DataFrame: two columns are called {twice[0]!r}; expected different names")
+        raise DataError(f"the DataFrame: two columns are called {twice[0]!r}; rename one")
     return names
 
 
 def _rows(data: Frame, label: str) -> Iterator[tuple[Any, Row]]:
-    """Each row with its index; NaN is None but in the column of labels, whose fault shows the value."""
+    """Yield each row with its index; NaN becomes None, except in labels, where a message shows the value."""
     names = [str(name) for name in data.columns]
     values = zip(*(data[name] for name in data.columns))
     for index, row in zip(getattr(data, "index", range(2**63)), values):
@@ -68,5 +68,5 @@ def _rows(data: Frame, label: str) -> Iterator[tuple[Any, Row]]:
 
 
 def is_missing(value: Any) -> bool:
-    """Return whether a value is None, NaN, or pandas's NA, which is equal to nothing, not even to itself."""
+    """Return whether a value is None, NaN or pandas's NA, which do not equal themselves."""
     return value is None or str(value == value) in ("False", "<NA>")
