@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from commands import Command, posix, python
 from hypothesis import settings
@@ -179,6 +180,29 @@ def test_a_thousand_operations_against_a_dictionary(model: SiameseModel, tiny_mo
     run_state_machine_as_test(Machine, settings=settings(max_examples=20, stateful_step_count=50))
 
 
+# From Python
+
+
+def test_an_archive_of_a_data_frame(tiny_model: Path, model: SiameseModel, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"question": ["take luggage", "claim luggage"], "id": [7, 8], "topic": "travel"})
+    with Archive.build(tmp_path / "a", frame, tiny_model) as archive:
+        assert held(archive) == {"7": "take luggage", "8": "claim luggage"}
+        assert archive.add(frame.drop(columns="id")) == ["1", "2"]
+        assert archive.add(pd.Series(["flight"]), ids=["f"]) == ["f"]
+        assert [hit.id for hit in archive.search(pd.Series(["flight"]), 1)[0]] == ["f"]
+        with pytest.raises(UserError, match="no column 'question'; it has 'text'"):
+            archive.add(pd.DataFrame({"text": ["a"]}))
+        for unfit in (["a", None], "one"):
+            with pytest.raises(UserError, match="text|one string"):
+                archive.add(unfit)  # type: ignore[arg-type]
+    assert len(Archive.open(tmp_path / "a")) == 5  # of a model that is found by its name
+    with Archive.build(tmp_path / "b", ["take luggage"], model) as archive:
+        assert held(archive) == {"1": "take luggage"}
+    assert len(Archive.open(tmp_path / "b", model)) == 1
+    with pytest.raises(ArchiveError, match="its model was given without a name; give it to Archive.open"):
+        Archive.open(tmp_path / "b")
+
+
 # Killed, cut off, interrupted
 
 KILLED = """
@@ -280,7 +304,7 @@ def test_an_interruption_leaves_the_old_archive(archive: Archive, stop: type[Bas
     assert held(archive) == held(again(archive)) == {"a": "take luggage"}
     assert [hit.id for hit in archive.search(["claim luggage"])[0]] == ["a"]
     with pytest.raises(stop):
-        Archive.build(tmp_path / "new", archive.model, archive.name, blocks())
+        Archive.build_blocks(tmp_path / "new", blocks(), archive.model, archive.name)
     assert not (tmp_path / "new").exists()
     archive.add(["flight"], ["c"])
     assert vectors(archive)["c"] == archive.model.encode(["flight"]).tobytes()
@@ -294,7 +318,7 @@ def test_what_a_killed_build_left_is_put_away(archive: Archive, tmp_path: Path) 
     (folder / LISTS).write_bytes(b"of an archive that somebody removed")
     with pytest.raises(ArchiveError, match="no archive there"):
         Archive.open(folder)
-    with Archive.build(folder, archive.model, archive.name, [(["flight"], ["a"])]) as built:
+    with Archive.build(folder, ["flight"], archive.model, ids=["a"], name=archive.name) as built:
         assert vectors(built)["a"] == archive.model.encode(["flight"]).tobytes()
     assert {path.name for path in folder.iterdir()} == {DATABASE, VECTORS}
 
@@ -464,7 +488,11 @@ def test_commands(tiny_model: Path, tmp_path: Path, command: Command) -> None:
     add = ("archive", "add", more, "--archive", folder)
     assert command(*add) == (2, "", f"error: {more}, line 3: the id 'c' is there already\n")
     more.write_text('{"id": 7, "question": "flight"}\n{"question": "ticket"}\n', encoding="utf-8")
-    assert command(*add) == (2, "", f"error: {more}, line 2: no id; expected one in all rows or in none\n")
+    assert command(*add) == (
+        2,
+        "",
+        f"error: {more}, line 2: no id, unlike the first row; give all rows an id, or none\n",
+    )
     more.write_text('{"id": 7, "question": "flight"}\n{"id": "7", "question": "ticket"}\n', encoding="utf-8")
     assert command(*add) == (2, "", f"error: {more}, line 2: the id '7' is there already\n")
     more.write_text('{"id": 7, "question": "flight"}\n{"id": "\\ud800", "question": "ticket"}\n', encoding="utf-8")
@@ -494,12 +522,9 @@ def test_commands(tiny_model: Path, tmp_path: Path, command: Command) -> None:
 
 
 def test_a_file_in_blocks(tiny_model: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    from siamese.cli import archive
-
-    monkeypatch.setattr(archive, "BLOCK", 3)
-    pandas = pytest.importorskip("pandas")
+    monkeypatch.setattr("siamese.archive.files.QUESTIONS_AT_A_TIME", 3)
     names = [f"n{i}" for i in range(8)]
-    frame = pandas.DataFrame({"id": names, "question": [f"luggage {i}" for i in range(8)]})
+    frame = pd.DataFrame({"id": names, "question": [f"luggage {i}" for i in range(8)]})
     frame.to_parquet(tmp_path / "q.parquet")
     build = ("archive", "build", tmp_path / "q.parquet", "--model", tiny_model, "--out")
     assert command(*build, tmp_path / "a")[0] == 0

@@ -177,7 +177,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         ids = [str(i) for i in range(len(texts))]
         model = SiameseModel.load(options.model)
-        with Archive.build(Path(folder) / "archive", model, options.model, [(texts, ids)]) as archive:
+        with Archive.build(Path(folder) / "archive", texts, model, ids=ids, name=options.model) as archive:
 
             def leg(name: str) -> Rank:
                 return lambda query, k: [int(hit.id) for hit in archive.search([texts[query]], k, name)[0]]

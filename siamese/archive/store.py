@@ -20,13 +20,14 @@ from siamese.errors import ArchiveError, UserError
 from siamese.model.fingerprint import fingerprint
 from siamese.model.model import SiameseModel
 from siamese.model.similarity import cosine
+from siamese.pairs.frames import Frame, names_of
 from siamese.system.files import sync_folder
 from siamese.system.locking import locked
 
 BUILDING = ".building"
 SEARCH = "exact"  # a question is compared with all
 LEGS = ("both", "vectors", "words")
-BLOCK = 256  # questions that are searched for at a time
+QUESTIONS_AT_A_TIME = 256  # that are searched for
 
 Block = tuple[Sequence[str], Sequence[str] | None]  # questions and their ids, or None to number them
 
@@ -45,9 +46,7 @@ class Hit:
 class Archive:
     """Questions with ids, found by meaning and by words. One thread at a time; any number of processes, one writing.
 
-    >>> archive = Archive.create("faq", SiameseModel.pretrained(), "pretrained")
-    >>> archive.add(["How do I lose weight?"], ids=["a"])
-    ['a']
+    >>> archive = Archive.build("faq", ["How do I lose weight?"], ids=["a"])
     >>> archive.search(["What is the fastest way to lose weight?"])[0][0].id
     'a'
     """
@@ -56,6 +55,8 @@ class Archive:
         """Open an archive; see `open`."""
         self._database = Database(folder)
         self.name = str(self._database.facts["model"])
+        if model is None and not self.name:
+            raise ArchiveError(f"{folder}: its model was given without a name; give it to Archive.open, or --model DIR")
         self.model = model or SiameseModel.load(self.name)
         if fingerprint(self.model) != self._database.facts["fingerprint"]:
             raise ArchiveError(
@@ -72,31 +73,48 @@ class Archive:
             model: the model that it was made with; None: loaded by the name that the archive remembers.
 
         Raises:
-            ArchiveError: no archive there, damaged, or made with another model.
+            ArchiveError: there is no archive, it is damaged, or it was made with another model.
         """
         return cls(Path(folder), model)
 
     @classmethod
-    def create(cls, folder: str | Path, model: SiameseModel, name: str) -> "Archive":
-        """Make an archive without questions; see `build`."""
-        return cls.build(folder, model, name, [])
-
-    @classmethod
-    def build(cls, folder: str | Path, model: SiameseModel, name: str, blocks: Iterable[Block]) -> "Archive":
-        """Make an archive with questions, whole or not at all, and open it.
+    def build(
+        cls,
+        folder: str | Path,
+        questions: Iterable[str] | Frame = (),
+        model: SiameseModel | str | Path = PRETRAINED,
+        *,
+        ids: Iterable[str] | None = None,
+        name: str | None = None,
+    ) -> "Archive":
+        """Make an archive with questions, as a whole or not at all, and open it.
 
         Args:
-            folder: where; made where it is not there.
-            model: makes the vectors.
-            name: how the model was given, "pretrained" or its folder, which the archive remembers.
-            blocks: as in `add_blocks`.
+            folder: where to make it; created if it is missing.
+            questions, ids: as in `add`.
+            model: makes the vectors: a model, its folder or "pretrained".
+            name: the folder of the model for `open` to load it from; needed if `model` is a model, unless that is given
+                to `open` too.
 
         Raises:
             ArchiveError: there is an archive already; as in `add`.
-            UserError: a model whose vectors depend on what they are encoded with; somebody else builds there.
+            UserError: the model's vectors depend on what is encoded together, or another process builds there.
         """
+        if not isinstance(model, SiameseModel):
+            name, model = name or str(model), SiameseModel.load(model)
+        return cls.build_blocks(folder, [_columns(questions, ids)], model, name or "")
+
+    @classmethod
+    def create(cls, folder: str | Path, model: SiameseModel, name: str = "") -> "Archive":
+        """Make an archive without questions; see `build`."""
+        return cls.build_blocks(folder, [], model, name)
+
+    @classmethod
+    def build_blocks(cls, folder: str | Path, blocks: Iterable[Block], model: SiameseModel, name: str) -> "Archive":
+        """Make an archive of blocks of questions and ids, as `build` does; one block is held at a time."""
         if model.config.padding != "none":
-            raise UserError(f"{name}: averages the padding, so its vectors depend on their batch; archives need others")
+            shown = name or "the model"
+            raise UserError(f"{shown} averages the padding, so its vectors depend on their batch; use another preset")
         folder = Path(folder)
         with locked(folder):
             if (folder / DATABASE).exists():
@@ -105,7 +123,7 @@ class Archive:
             shutil.rmtree(building, ignore_errors=True)  # of a process that was killed
             building.mkdir()
             try:
-                name = name if name == PRETRAINED else str(Path(name).resolve())
+                name = name if name in ("", PRETRAINED) else str(Path(name).resolve())
                 facts = {"model": name, "fingerprint": fingerprint(model), "dimensions": model.dimensions}
                 database.create(building, facts)
                 with cls(building, model) as archive:
@@ -134,16 +152,20 @@ class Archive:
 
     # Changes
 
-    def add(self, questions: Sequence[str], ids: Sequence[str] | None = None) -> list[str]:
-        """Add questions, all or none; their ids.
+    def add(self, questions: Iterable[str] | Frame, ids: Iterable[str] | None = None) -> list[str]:
+        """Add questions, all or none.
 
         Args:
-            questions: n strings.
+            questions: n strings in a list or a Series, or a DataFrame with the columns question and optionally id.
             ids: n strings that no question of the archive has; None: the next numbers.
 
+        Returns:
+            The n ids.
+
         Raises:
-            ArchiveError: an id that is there or twice; its `position` says which. Another process is writing.
+            ArchiveError: an id is there already or given twice (`position` says which), or another process is writing.
         """
+        questions, ids = _columns(questions, ids)
         with self._database.writing() as (meta, file):
             first = meta["rows"]
             given = self._append(questions, ids, meta, file)
@@ -237,7 +259,7 @@ class Archive:
             "bytes": sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
         }
 
-    def search(self, questions: Sequence[str], k: int = 10, legs: str = "both") -> list[list[Hit]]:
+    def search(self, questions: Iterable[str], k: int = 10, legs: str = "both") -> list[list[Hit]]:
         """The k best questions of the archive for each question, the best first.
 
         Args:
@@ -253,10 +275,10 @@ class Archive:
             raise UserError(f"k {k}: expected a whole number of 1 or more")
         if legs not in LEGS:
             raise UserError(f"legs {legs!r}: expected one of {', '.join(LEGS)}")
-        found: list[list[Hit]] = []
-        for start in range(0, len(questions), BLOCK):
+        questions, found = _columns(questions, None)[0], list[list[Hit]]()
+        for start in range(0, len(questions), QUESTIONS_AT_A_TIME):
             with self._database.reading() as meta:
-                found += self._search(questions[start : start + BLOCK], k, legs, meta["questions"])
+                found += self._search(questions[start : start + QUESTIONS_AT_A_TIME], k, legs, meta["questions"])
         return found
 
     def _search(self, questions: Sequence[str], k: int, legs: str, n: int) -> list[list[Hit]]:
@@ -286,6 +308,20 @@ class Archive:
             id, question = self._database.execute("SELECT id, question FROM questions WHERE row = ?", (row,)).fetchone()
             hits.append(Hit(id, question, s, p, s > self.model.threshold))
         return hits
+
+
+def _columns(questions: Iterable[str] | Frame, ids: Iterable[str] | None) -> Block:
+    """Questions and ids in lists; those of a DataFrame's column `id` as text."""
+    if isinstance(questions, Frame):
+        names = names_of(questions)
+        if "question" not in names:
+            raise UserError(f"the DataFrame: no column 'question'; it has {', '.join(map(repr, names[:20]))}")
+        if ids is None and "id" in names:
+            ids = [str(id) for id in questions["id"]]
+        questions = questions["question"]
+    if isinstance(questions, str):
+        raise UserError("one string instead of several questions; put it in a list")
+    return list(questions), None if ids is None else list(ids)
 
 
 def _id(value: str, position: int | None = None) -> str:

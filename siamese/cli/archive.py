@@ -1,22 +1,20 @@
-"""The commands `archive` and `search`: options, files in blocks, and what is printed. Light at import."""
+"""The commands `archive` and `search`. Light at import."""
 
 import argparse
 import dataclasses
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from siamese.cli.options import Command, add_model, default_model, load_model
-from siamese.errors import ArchiveError, DataError, UserError
+from siamese.errors import ArchiveError, UserError
 
 if TYPE_CHECKING:
-    from siamese.archive.store import Archive, Block
-    from siamese.pairs.questions import QuestionRow
+    from siamese.archive.files import QuestionFile
+    from siamese.archive.store import Archive
 
 QUESTIONS = ".txt with a question a line, or .csv, .tsv, .jsonl, .parquet"
-BLOCK = 16_384  # questions that are held at a time
 
 
 def add_commands(command: Command) -> None:
@@ -72,22 +70,22 @@ def build(options: argparse.Namespace) -> None:
     model = load_model(options.model)
     from siamese.archive.store import SEARCH, Archive
 
-    blocks = Blocks(options)
-    with blocks.naming_lines():
-        archive = Archive.build(options.out, model, options.model or default_model(), blocks)
-    print(f"{options.out}: {len(archive):,} questions, search {SEARCH}{blocks.left_out()}")
+    with _questions(options) as file, file.naming_lines():
+        archive = Archive.build_blocks(options.out, file, model, options.model or default_model())
+    print(f"{options.out}: {len(archive):,} questions, search {SEARCH}{_left_out(file)}")
 
 
 def add(options: argparse.Namespace) -> None:
-    archive, blocks = _open(options), Blocks(options)
-    with blocks.naming_lines():
-        count = archive.add_blocks(blocks)
-    print(f"{options.archive}: {count:,} added, {len(archive):,} questions{blocks.left_out()}")
+    archive = _open(options)
+    with _questions(options) as file, file.naming_lines():
+        count = archive.add_blocks(file)
+    print(f"{options.archive}: {count:,} added, {len(archive):,} questions{_left_out(file)}")
 
 
 def remove(options: argparse.Namespace) -> None:
     if bool(options.ids) == bool(options.file):
         raise UserError("archive remove takes ids, or --file PATH")
+    from siamese.archive.files import at_line
     from siamese.pairs.questions import read_records
 
     archive, lines, ids = _open(options), [], options.ids
@@ -121,7 +119,14 @@ def search(options: argparse.Namespace) -> None:
 
     archive = _open(options)
     if options.file:
-        return _search_file(archive, options)
+        from siamese.archive.files import search_file
+
+        with _questions(options) as file:
+            asked, having = search_file(archive, file, options.out, options.k, options.legs)
+        if options.out:
+            print(f"{asked:,} questions, {having:,} of them with a duplicate, written to {options.out}; "
+                  f"search {SEARCH}{_left_out(file)}")  # fmt: skip
+        return
     hits = archive.search([options.question], options.k, options.legs)[0]
     if options.json:
         answer = {"question": options.question, "legs": options.legs, "search": SEARCH}
@@ -138,94 +143,21 @@ def search(options: argparse.Namespace) -> None:
 _LEGS = {"both": "meaning and words", "vectors": "meaning", "words": "words"}
 
 
-def _search_file(archive: "Archive", options: argparse.Namespace) -> None:
-    from siamese.archive.store import SEARCH
-    from siamese.system.csv_output import writing_csv
-
-    blocks, asked, verdicts = Blocks(options), 0, 0
-    names = ["question_id", "question", "rank", "id", "found", "similarity", "probability", "is_duplicate"]
-    with writing_csv(options.out, names) as writer:
-        for questions, ids in blocks:
-            found = archive.search(questions, options.k, options.legs)
-            for question, own, hits in zip(questions, ids or [""] * len(questions), found):
-                for rank, hit in enumerate(hits, 1):
-                    numbers = round(hit.similarity, 6), round(hit.probability, 6), int(hit.is_duplicate)
-                    writer.writerow([own, question, rank, hit.id, hit.question, *numbers])
-            asked += len(questions)
-            verdicts += sum(any(hit.is_duplicate for hit in hits) for hits in found)
-    if options.out:
-        print(
-            f"{asked:,} questions, {verdicts:,} of them with a duplicate, written to {options.out}; "
-            f"search {SEARCH}{blocks.left_out()}"
-        )
-
-
 def _open(options: argparse.Namespace) -> "Archive":
     from siamese.archive.store import Archive
 
     return Archive.open(options.archive, load_model(options.model) if options.model else None)
 
 
-class Blocks:
-    """The questions of a file with their ids, in blocks; a bar shows how far it is. The file is read twice, to count.
+@contextmanager
+def _questions(options: argparse.Namespace) -> Iterator["QuestionFile"]:
+    """The questions of the file, with a bar that shows how far they are."""
+    from siamese.archive.files import QuestionFile
+    from siamese.system.progress import CountBar
 
-    Empty questions are left out, and counted.
-    """
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.path, self.columns = options.file, (options.question_column, options.id_column)
-        self.empty = 0
-        self.with_ids: bool | None = None
-        self.lines: list[int] = []  # of the block under way
-
-    def __iter__(self) -> Iterator["Block"]:
-        from siamese.system.progress import CountBar
-
-        total = sum(1 for _ in self._records())
-        records, done = self._records(), 0
-        with CountBar("questions") as bar:
-            while block := list(islice(records, BLOCK)):
-                self.lines = [record.line for record in block]
-                yield [record.question for record in block], self._ids(block)
-                done += len(block)
-                bar(done, total)
-
-    def _records(self) -> Iterator["QuestionRow"]:
-        from siamese.pairs.questions import read_records
-
-        self.empty = 0
-        for record in read_records(self.path, *self.columns):
-            if record.question.strip():
-                yield record
-            else:
-                self.empty += 1
-
-    def _ids(self, block: list["QuestionRow"]) -> list[str] | None:
-        """The ids of a block; None where the file has none."""
-        if self.with_ids is None:  # the first row decides
-            self.with_ids = block[0].id is not None or self.columns[1] is not None
-        ids = [record.id for record in block if record.id is not None]
-        if len(ids) != len(block) * self.with_ids:
-            line = next(record.line for record in block if (record.id is None) == self.with_ids)
-            raise DataError(
-                f"{self.path}, line {line}: {'no' if self.with_ids else 'an'} id; expected one in all rows or in none"
-            )
-        return ids if self.with_ids else None
-
-    @contextmanager
-    def naming_lines(self) -> Iterator[None]:
-        """An error of the archive's about one of the questions says where it stands."""
-        try:
-            yield
-        except ArchiveError as error:
-            raise at_line(error, self.path, self.lines) from None
-
-    def left_out(self) -> str:
-        return f"; {self.empty:,} empty rows left out" if self.empty else ""
+    with CountBar("questions") as bar:
+        yield QuestionFile(options.file, options.question_column, options.id_column, bar)
 
 
-def at_line(error: ArchiveError, path: str, lines: list[int]) -> ArchiveError:
-    """The error with the line of the row that it is about, where it is about one."""
-    return (
-        error if error.position is None or not lines else ArchiveError(f"{path}, line {lines[error.position]}: {error}")
-    )
+def _left_out(file: "QuestionFile") -> str:
+    return f"; {file.blank:,} empty rows left out" if file.blank else ""
