@@ -15,6 +15,8 @@ from reports.performance.measuring import Amount, Trainer, flop, interleave, rat
 from reports.performance.rivals import ROOT, Step, Worker
 from siamese.towers import lstm
 
+pytestmark = pytest.mark.slow
+
 
 def test_flop_is_near_what_torch_counts_in_a_step() -> None:
     # 10 tokens, 6 distinct, E = 2, H = 3: 3 · 2 · 12 · (10 · 3 + 6 · 2) = 72 · 42

@@ -258,6 +258,7 @@ def knowing(small_file: Path) -> tuple[SiameseModel, splits.Datasets]:
     return train_model(config, parts.training, parts.training), parts
 
 
+@pytest.mark.slow
 def test_training_calibrates_on_the_validation_pairs(knowing: tuple[SiameseModel, splits.Datasets]) -> None:
     model, parts = knowing
     similarity = model.similarity(parts.training.question1, parts.training.question2)

@@ -26,6 +26,8 @@ from siamese.model.calibration import calibrate, calibration_error
 from siamese.pairs import splits
 from siamese.pairs.reading import read_pairs
 
+pytestmark = pytest.mark.slow
+
 HEAVY = {"torch", "pandas", "nltk", "sklearn", "matplotlib", "scipy", "pyarrow"}
 METRICS = {"accuracy", "precision", "recall", "f1", "average_precision", "roc_auc", "threshold", "confusion", "pairs"}
 METRICS |= {"calibration_error", "precision_at_recall"}

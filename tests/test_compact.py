@@ -153,6 +153,7 @@ def test_threshold_and_calibration_are_chosen_on_the_rounded_model(small_file: P
     assert model.calibration != plain.calibration
 
 
+@pytest.mark.slow
 def test_train_compact(small_file: Path, tmp_path: Path) -> None:
     main(["train", "--data", str(small_file), "--compact", "--epochs", "1", "--out", str(tmp_path)])
     assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["config"]["compact"] is True

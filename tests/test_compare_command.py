@@ -23,6 +23,8 @@ from siamese.experiment.variants import BASE, against_first, parse_all
 from siamese.losses.registry import LOSSES
 from siamese.pairs import splits
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 EPOCHS, SEEDS = 8, 2
 VARIANTS = ("rows,embedding=16,hidden=16", "both,embedding=16,hidden=16")

@@ -54,6 +54,7 @@ def words(question: str) -> list[str]:
 # What the file is
 
 
+@pytest.mark.slow
 def test_the_file_is_what_the_script_makes(
     maker: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,6 +153,7 @@ def spread(questions: dict[str, int]) -> dict[str, set[int]]:
     return found
 
 
+@pytest.mark.slow
 def test_no_template(intents: dict[str, int]) -> None:
     assert max(len(found) for found in spread(intents).values()) <= 3
 

@@ -31,6 +31,8 @@ from siamese.training.checkpoints import CHECKPOINT
 from siamese.training.logs import METRICS
 from siamese.training.train import train_model
 
+pytestmark = pytest.mark.slow
+
 OLD, NEW = b"old and whole", b"new and whole, and longer"
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 

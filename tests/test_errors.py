@@ -13,6 +13,8 @@ import pytest
 
 from siamese.cli import entry
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 HUGE = 10**30
 COLUMNS = "question1,question2,is_duplicate\n"

@@ -145,6 +145,7 @@ def test_forms_of_pairs(calibrated: DuplicateClassifier, rows: pd.DataFrame, pai
     assert calibrated.predict_proba([]).shape == (0, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [(-1, 1), (False, True), (1.0, 2.0)])
 def test_labels(calibrated: DuplicateClassifier, rows: pd.DataFrame, labels: tuple) -> None:
     y = np.array(labels)[rows.is_duplicate]
@@ -157,6 +158,7 @@ def test_labels(calibrated: DuplicateClassifier, rows: pd.DataFrame, labels: tup
 # Where scikit-learn puts it
 
 
+@pytest.mark.slow
 def test_pipeline_search_and_cross_validation(rows: pd.DataFrame, pairs: list[tuple[str, str]]) -> None:
     y = rows.is_duplicate
     apart = make_pipeline(FunctionTransformer(with_how), DuplicateClassifier(model="pretrained"))

@@ -53,6 +53,7 @@ def columns(rows: list[tuple[int, float]]) -> Scored:
 # Metrics
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1))
 def test_verdicts_as_scikit_learn_scores_them(rows: list[tuple[int, float]]) -> None:
     labels, predicted = np.array(rows).T
@@ -148,6 +149,7 @@ def every_verdict(scores: np.ndarray) -> list[np.ndarray]:
     return [scores > t for t in {0.0, 1.0, *(s for s in scores.tolist() if 0 <= s <= 1)}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goal", ["accuracy", "f1", "precision=0.5", "precision=0.75", "precision=1"])
 @given(rows=rows_of_scores)
 @example(rows=[(1, 0.5), (0, 0.5)])

@@ -93,6 +93,7 @@ def test_mining_is_the_average_precision_of_every_two_questions(model: SiameseMo
         assert found == pytest.approx(naive_mining(model, pairs, None), abs=0.01)
 
 
+@pytest.mark.slow
 def test_mining_in_more_than_one_block(model: SiameseModel) -> None:
     """More than 1,024 questions; each third one is a duplicate of the next."""
     words = model.tokenizer.words[3:53]
@@ -115,6 +116,7 @@ def test_mining_by_hand(model: SiameseModel) -> None:
     assert math.isnan(mining_average_precision(model, Pairs.of([a, a], [b, a], [0, 1])))
 
 
+@pytest.mark.slow
 def test_mining_is_1_where_every_pair_is_a_duplicate(model: SiameseModel) -> None:
     """Whatever the cosines; a precision above 1 would come of rounding a pair to two levels."""
     random = np.random.default_rng(0)
@@ -300,6 +302,7 @@ def run_lines(data: Datasets, losses: Sequence[str], seeds: int, out: Path, jobs
     return lines(out)
 
 
+@pytest.mark.slow
 def test_the_seed_decides_weights_and_batches(data: Datasets, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every variant begins with the same weights and meets the same duplicates in the same order."""
     met: list[tuple[dict[str, torch.Tensor], Any]] = []
@@ -599,6 +602,7 @@ def sentences(text: str) -> dict[str, str]:
     return {name: line for line, name in found}
 
 
+@pytest.mark.slow
 def test_the_conclusion_says_each_verdict(written: tuple[Path, str]) -> None:
     said = sentences(written[1])
     verdicts = {name: re.findall(r"\*\*(.+?)\*\*", line) for name, line in said.items()}
@@ -757,6 +761,7 @@ def test_the_report_stands_by_itself(written: tuple[Path, str]) -> None:
     assert "\n\n\n" not in text
 
 
+@pytest.mark.slow
 def test_one_seed_has_no_interval_and_shows_nothing(data: Datasets, tmp_path: Path) -> None:
     made = comparison({"rows": [0.5], "both": [0.9], "columns": [0.5]})
     text = report_of(made, data, tmp_path)
@@ -767,6 +772,7 @@ def test_one_seed_has_no_interval_and_shows_nothing(data: Datasets, tmp_path: Pa
     assert {path.name for path in tmp_path.glob("*.png")} == FIGURES
 
 
+@pytest.mark.slow
 def test_the_report_of_real_trainings(finished: tuple[Path, Comparison], data: Datasets, tmp_path: Path) -> None:
     text = report_of(finished[1], data, tmp_path)
     assert set(sentences(text)) == {"both"}  # what failed has no scores

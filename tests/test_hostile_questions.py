@@ -24,6 +24,8 @@ from siamese.config import PRESETS
 from siamese.text.keys import key
 from siamese.text.tokenizer import MOST_WORDS, RULES, composed
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 

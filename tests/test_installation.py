@@ -44,6 +44,7 @@ def test_requirements_are_the_base_and_what_trains() -> None:
     assert [line.replace("torch>=2.13", "torch==2.13.0") for line in PROJECT["dependencies"] + EXTRAS["train"]] == lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -60,6 +61,7 @@ def test_the_base_is_enough(words: list[str], small_file: Path, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "library"),
     [

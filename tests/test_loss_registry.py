@@ -224,6 +224,7 @@ def degenerate(kind: str) -> tuple[Tensor, Tensor]:
     return v1, -v1 if kind == "opposite" else v1.clone()
 
 
+@pytest.mark.slow
 @every_loss
 @every_dtype
 @pytest.mark.parametrize("kind", DEGENERATE)

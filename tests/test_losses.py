@@ -194,6 +194,7 @@ def test_agrees_with_plain_loops(variant: dict[str, Any], dtype: torch.dtype, wi
                 assert found.item() == pytest.approx(expected, rel=within, abs=within), (size, scale, name, margin)
 
 
+@pytest.mark.slow
 @every_variant
 def test_gradient_is_that_of_differences(variant: dict[str, Any]) -> None:
     generator = np.random.default_rng(2)
@@ -257,6 +258,7 @@ def close(a: Tensor, b: Tensor) -> bool:
     return math.isclose(a.item(), b.item(), rel_tol=1e-12, abs_tol=1e-12)
 
 
+@pytest.mark.slow
 @often
 @given(batches(), variants)
 def test_ties_agree_with_plain_loops(batch: Example, variant: dict[str, Any]) -> None:
@@ -266,6 +268,7 @@ def test_ties_agree_with_plain_loops(batch: Example, variant: dict[str, Any]) ->
     assert batch.loss(**variant).item() == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
 
+@pytest.mark.slow
 @given(batches(), variants)
 def test_diagonal_of_same_does_not_matter(batch: Example, variant: dict[str, Any]) -> None:
     before = batch.loss(**variant)
@@ -273,6 +276,7 @@ def test_diagonal_of_same_does_not_matter(batch: Example, variant: dict[str, Any
     assert before == batch.loss(**variant)
 
 
+@pytest.mark.slow
 @often
 @given(batches(), variants, st.data())
 def test_anchor_without_a_negative_adds_nothing(batch: Example, variant: dict[str, Any], data: st.DataObject) -> None:
@@ -304,6 +308,7 @@ def test_everything_the_same_is_no_loss(batch: Example, variant: dict[str, Any])
 # Edges
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("kind", ["identical", "zero", "opposite", "some zero"])
 def test_no_nan_for_degenerate_vectors(kind: str, dtype: torch.dtype) -> None:

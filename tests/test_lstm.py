@@ -42,12 +42,14 @@ def distance(a, b):
     return float((a - b).abs().max() / b.abs().max().clamp(min=1e-12))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("E, H, skip", [(3, 4, False), (5, 2, False), (4, 4, True)])
 def test_gradcheck(E, H, skip):
     weights, ids, lengths = problem([3, 0, 1, 5, 2, 5], V=7, E=E, H=H)
     assert torch.autograd.gradcheck(lambda *w: lstm_mean(*w, ids, lengths, skip), weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lengths", [[4, 1, 9, 9, 0, 2], [1], [0], [0, 0], [60], [1] * 40, quora_like(60)])
 @pytest.mark.parametrize("E, H, skip", [(6, 6, False), (6, 6, True), (3, 8, False)])
 def test_agrees_with_lstm_float64(lengths, E, H, skip):
@@ -59,6 +61,7 @@ def test_agrees_with_lstm_float64(lengths, E, H, skip):
         assert distance(a, b) < 1e-13
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("onednn", [True, False])
 @pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -85,6 +88,7 @@ def test_bfloat16_products_are_near():
         assert a.dtype == torch.float32 and float((a - b).norm() / b.norm()) < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_same_bits(dtype):
     runs = []

@@ -67,6 +67,7 @@ class KilledBeforeTheRow(Progress):
         raise Stopped
 
 
+@pytest.mark.slow
 def test_stopped_anywhere_it_ends_with_the_same_rows(parts: Datasets, tmp_path: Path) -> None:
     fit(parts, tmp_path / "undisturbed")
     expected = without_times(tmp_path / "undisturbed")

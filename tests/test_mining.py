@@ -164,6 +164,7 @@ def test_levels_compare_as_whole_numbers_as_they_do_as_bfloat16() -> None:
 # The most similar N, and a run that is stopped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 7, 50, 10_000])
 @pytest.mark.parametrize("approximate", [False, True])
 def test_the_n_most_similar_are_the_first_n_of_all(tmp_path: Path, count: int, approximate: bool) -> None:
@@ -201,6 +202,7 @@ def test_pairs_that_do_not_fit_into_memory_are_merged_from_files(
     assert not list(tmp_path.glob("sorted-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("approximate", [False, True])
 @pytest.mark.parametrize("max_pairs", [None, 40])
 def test_a_run_that_was_killed_goes_on_to_the_same_pairs(
@@ -295,6 +297,7 @@ def test_the_first_shared_cell_and_how_many_are_needed(seed: int) -> None:
         assert p == min((p for p in range(1, 5) if {*a[:p]} & {*b[:p]}), default=5)
 
 
+@pytest.mark.slow
 def test_the_approximate_way_reports_what_it_finds(tmp_path: Path) -> None:
     vectors = groups(1_500, d=16, spread=0.6)
     expected = {pair[1:] for pair in naive_fast(vectors, 0.8)}
@@ -308,6 +311,7 @@ def test_the_approximate_way_reports_what_it_finds(tmp_path: Path) -> None:
     assert mined.recall.low - 0.01 <= recall <= mined.recall.high + 0.01
 
 
+@pytest.mark.slow
 def test_vectors_that_no_cells_hold_together_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells, "MOST_CELLS", 1)
     with pytest.raises(UserError, match="--approximate: 1 cells a question are not enough"):

@@ -73,6 +73,7 @@ WORLDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize("number", [200, 800])
 def test_the_promised_precision_is_kept(world: str, number: int) -> None:

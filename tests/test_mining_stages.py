@@ -124,6 +124,7 @@ def written(out: Path) -> tuple[bytes, bytes]:
     return out.read_bytes(), out.with_name(f"{out.name}.clusters").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("linkage", ["complete", "connected"])
 def test_shards_give_the_files_of_one_process(folder: Path, tmp_path: Path, expected: Any, linkage: str) -> None:
     found = run(f"{folder}/shards", tmp_path / "out.csv", linkage=linkage)
@@ -133,12 +134,14 @@ def test_shards_give_the_files_of_one_process(folder: Path, tmp_path: Path, expe
     assert found.recall is not None and found.recall.pairs > 250
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 100])
 def test_the_n_most_similar_pairs(folder: Path, tmp_path: Path, expected: Any, count: int) -> None:
     run(f"{folder}/shards", tmp_path / "out.csv", max_pairs=count)
     assert written(tmp_path / "out.csv") == expected("complete", "--max-pairs", count)
 
 
+@pytest.mark.slow
 def test_units_in_any_order_and_done_again(folder: Path, tmp_path: Path, expected: Any) -> None:
     def untidy(
         function: Callable[[Any, Unit], Summary], shared: Any, units: Sequence[Unit], loads: bool
@@ -152,6 +155,7 @@ def test_units_in_any_order_and_done_again(folder: Path, tmp_path: Path, expecte
     assert written(tmp_path / "out.csv") == expected()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_with_what_is_left(folder: Path, tmp_path: Path, expected: Any) -> None:
     done: list[Unit] = []
 
@@ -179,6 +183,7 @@ def test_a_run_that_was_stopped_goes_on_with_what_is_left(folder: Path, tmp_path
     assert written(tmp_path / "out.csv") == expected()
 
 
+@pytest.mark.slow
 def test_addresses_that_are_no_paths(folder: Path, tmp_path: Path, expected: Any) -> None:
     files, _ = store.connect("memory://mining")
     files.put(f"{folder}/shards/", "/mining/", recursive=True)
@@ -229,6 +234,7 @@ def vectors(n: int, seed: int) -> np.ndarray:
     return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000))
 def test_a_cell_in_blocks_has_the_pairs_of_the_whole(seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -317,6 +323,7 @@ def test_no_questions_there(command: Command, tmp_path: Path) -> None:
         assert code == 2 and address in err and "expected" in err and len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_sample_grows_as_it_does_in_one_process(
     folder: Path, tmp_path: Path, expected: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

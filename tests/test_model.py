@@ -285,6 +285,7 @@ def test_course_padding_is_as_if_typed() -> None:
     assert model.encode(["old PAD PAD PAD"])[0] == pytest.approx(filled, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["course-trax-2020", "course-tensorflow"])
 def test_course_pairs_are_scored_512_at_a_time(name: str) -> None:
     assert COURSE_BATCH == 512

@@ -135,6 +135,7 @@ kinds, sides, margins = st.sampled_from(list(KINDS)), st.sampled_from(SIDES), st
 often = settings(max_examples=150)  # so that each kind has its turn with each side
 
 
+@pytest.mark.slow
 @often
 @given(batches(), kinds, sides, margins)
 def test_agrees_with_plain_loops(batch: Example, kind: str, anchors: str, margin: float) -> None:

@@ -18,7 +18,10 @@ from siamese.service.connections import listen, make_server
 from siamese.service.limits import Limits
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)"),
+]
 
 MODEL = SiameseModel.pretrained()
 FIRST, SECOND = "How can I lose weight in Zzyzxville?", "What is the fastest way to lose weight?"

@@ -697,6 +697,7 @@ def quora(shared) -> tuple[Pairs, Clusters]:
     return pairs, Clusters(pairs)
 
 
+@pytest.mark.slow
 def test_quora_training_file(quora: tuple[Pairs, Clusters]) -> None:
     pairs, clusters = quora
     assert (len(pairs), pairs.rows, pairs.skipped) == (164_004, 164_004, 0)

@@ -129,6 +129,7 @@ def test_a_preset_that_disagrees_is_an_error(stand_in: Path, small_file: Path, t
         entry.main(["train", "--start-from", "pretrained", *words])
 
 
+@pytest.mark.slow
 def test_start_from_pretrained_adds_words_and_keeps_the_rest(
     command: Command, stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +186,7 @@ def test_it_tells_obvious_pairs_apart() -> None:
     assert loaded.similarity(first, first).tolist() == [1, 1, 1]
 
 
+@pytest.mark.slow
 @there
 def test_it_is_as_good_on_quoras_test_pairs_as_its_card_says(shared: Path) -> None:
     loaded, pairs = SiameseModel.pretrained(), read_pairs(shared / "quora" / "test.csv")

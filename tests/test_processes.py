@@ -20,6 +20,8 @@ from siamese.training.processes import Processes
 from siamese.training.start import make_tower
 from siamese.training.train import train_model
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 
 

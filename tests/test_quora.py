@@ -25,6 +25,8 @@ from siamese.errors import DataError, UserError
 from siamese.pairs import quora
 from siamese.pairs.quora import NAME, fetch
 
+pytestmark = pytest.mark.slow
+
 CONTENT = random.Random(1).randbytes(200_000)
 SIZE = len(CONTENT)
 HALF = SIZE // 2

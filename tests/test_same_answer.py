@@ -33,6 +33,8 @@ from siamese.towers import lstm_numpy
 from siamese.training.start import make_tower
 from siamese.training.train import train_model
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 TESTS = Path(__file__).parent
 SMALL = {"embedding": 16, "hidden": 16, "batch_size": 32, "epochs": 2}

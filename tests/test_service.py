@@ -158,6 +158,7 @@ def test_an_archive_of_another_model_is_refused(tmp_path: Path, tiny_model: Path
 WRITES = [("POST", "/questions", {"questions": ["one"]}), ("DELETE", "/questions/1", None)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method, path, body", WRITES)
 @pytest.mark.parametrize(
     "given",
@@ -370,6 +371,7 @@ def test_every_operation_has_an_example(writing: TestClient) -> None:
             assert answer.is_success, (path, answer.text)
 
 
+@pytest.mark.slow
 def test_the_service_does_what_its_openapi_says(memory: Path) -> None:
     app = make_app(MODEL, new_archive(memory / "archive"), Settings(TOKEN, hosts=("*",)))
     asked = 0
@@ -455,6 +457,7 @@ class Dictionary(RuleBasedStateMachine):
         assert [hit["question"] for hit in hits[: len(same)]] == same
 
 
+@pytest.mark.slow
 def test_a_thousand_operations_as_on_a_dictionary(memory: Path) -> None:
     Dictionary.operations, Dictionary.folder = 0, memory
     some = settings(max_examples=30, stateful_step_count=45, suppress_health_check=list(HealthCheck))

@@ -31,6 +31,8 @@ from siamese.service.app import Settings, make_app
 from siamese.service.connections import listen, make_server
 from siamese.service.limits import Limits
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 MODEL = SiameseModel.pretrained()
 TOKEN = "a-token-of-the-tests"

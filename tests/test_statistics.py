@@ -109,6 +109,7 @@ def test_holm_corrects_upwards_and_keeps_the_order(p_values: list[float]) -> Non
         assert min(corrected) == min(1, len(p_values) * min(p_values))
 
 
+@pytest.mark.slow
 @given(paired())
 def test_the_other_way_round_only_the_sign_changes(scores: tuple[list[float], list[float]]) -> None:
     there, back = difference(*scores), difference(*scores[::-1])
@@ -216,6 +217,7 @@ def test_one_in_twenty_is_a_false_alarm() -> None:
     assert share(drawn(0.0, 0.02, draws=500), "higher", "lower") == pytest.approx(0.05, abs=0.025)
 
 
+@pytest.mark.slow
 def test_one_in_twenty_is_wrongly_called_equal_at_the_border() -> None:
     verdicts = drawn(BAND, 0.002, draws=500)
     equal = sum("half a point" in verdict for verdict in verdicts) / len(verdicts)

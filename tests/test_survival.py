@@ -37,6 +37,8 @@ from siamese.training.checkpoints import CHECKPOINT
 from siamese.training.logs import METRICS
 from siamese.training.train import train_model
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.02)  # 7 steps an epoch
 

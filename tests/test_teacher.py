@@ -178,6 +178,7 @@ def test_the_objective_adds_the_distance_to_the_targets() -> None:
 RECIPE = Config(hidden=16, embedding=16, batch_size=4, epochs=6, learning_rate=0.01)
 
 
+@pytest.mark.slow
 def test_the_tower_learns_to_point_where_the_teacher_points(encoder: list[str]) -> None:
     pairs = small_pairs()
     pairs = pairs.take(np.tile(np.arange(len(pairs)), 25))  # one long epoch, as it is the best one that is kept
@@ -241,6 +242,7 @@ def test_a_comparison_has_the_vectors_made_once(encoder: list[str], tmp_path: Pa
     assert sorted(encoder) == sorted({*pairs.question1, *pairs.question2})
 
 
+@pytest.mark.slow
 def test_the_pretrained_model_is_made_with_its_card_and_report(
     encoder: list[str], small_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

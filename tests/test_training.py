@@ -103,6 +103,7 @@ def test_it_learns(parts: Datasets) -> None:
     assert metrics.roc_auc(parts.training.labels, similarity) > 0.8
 
 
+@pytest.mark.slow
 def test_the_facts_are_those_of_the_model(parts: Datasets) -> None:
     model = fit(TINY, parts)
     validation = parts.validation
@@ -118,6 +119,7 @@ def test_the_facts_are_those_of_the_model(parts: Datasets) -> None:
     assert course.facts["chosen_threshold"] == (course.calibration.threshold() or course.facts["chosen_threshold"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goal", ["probability", "accuracy", "f1", "precision=0.4"])
 def test_the_threshold_is_chosen_for_the_goal(parts: Datasets, goal: str) -> None:
     model = fit(TINY.replace(epochs=1, goal=goal), parts)
@@ -152,6 +154,7 @@ def test_the_best_epoch_is_kept(parts: Datasets, monkeypatch: pytest.MonkeyPatch
         assert weight.tobytes() != towers[4][name].tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("patience", "scores", "epochs"),
     [
@@ -187,6 +190,7 @@ def test_the_caller_gets_denormal_numbers_back(parts: Datasets) -> None:
 # Seeds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LSTM)
 def test_a_seed_decides_every_bit(parts: Datasets, name: str) -> None:
     config = tiny(name, seed=3)
@@ -204,6 +208,7 @@ def test_every_epoch_and_every_seed_has_its_own_batches(parts: Datasets, tiny_mo
     assert len(set(losses)) == 4
 
 
+@pytest.mark.slow
 def test_another_process_gets_the_same_bits(parts: Datasets, small_file: Path) -> None:
     code = """
 import sys
@@ -216,6 +221,7 @@ for name in LSTM:
     assert done.stdout.split() == [bits(fit(tiny(name), parts)) for name in LSTM]
 
 
+@pytest.mark.slow
 def test_training_does_not_depend_on_what_was_drawn_before(parts: Datasets) -> None:
     import torch
 
@@ -229,6 +235,7 @@ def test_training_does_not_depend_on_what_was_drawn_before(parts: Datasets) -> N
 # Resuming
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LSTM)
 def test_an_interrupted_run_goes_on_to_the_same_bits(parts: Datasets, tmp_path: Path, name: str) -> None:
     config = tiny(name).replace(epochs=4)
@@ -255,6 +262,7 @@ def test_a_finished_run_is_not_trained_again(parts: Datasets, tmp_path: Path) ->
     assert notes.losses == []
 
 
+@pytest.mark.slow
 def test_without_resume_a_checkpoint_is_ignored(parts: Datasets, tmp_path: Path) -> None:
     fit(TINY.replace(seed=9), parts, tmp_path)
     assert bits(fit(TINY, parts, tmp_path)) == bits(fit(TINY, parts))
@@ -399,6 +407,7 @@ def test_a_recipe_is_fitted_to_the_labels_and_says_so(parts: Datasets) -> None:
     assert drawn == {"logistic", "none"}
 
 
+@pytest.mark.slow
 def test_labelled_loss_alone(parts: Datasets) -> None:
     losses = [record["loss"] for record in fit(TINY.replace(loss="none", epochs=6), parts).facts["history"]]
     assert losses[-1] < losses[0]

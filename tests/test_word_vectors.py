@@ -333,6 +333,7 @@ def test_errors_of_the_command(
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_the_command(small_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "v.txt"
     path.write_text("how 1 2\nmy 3 5\n", encoding="utf-8")

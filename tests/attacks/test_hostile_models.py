@@ -42,6 +42,8 @@ from hostile import (
 from siamese import SiameseModel
 from siamese.errors import ModelError
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 1.0  # of the processor, for one folder
 BYTES = 1 << 20  # that loading one may take, beside 20 times the size of its files
 # Their checksums are the attack itself, or are right already, or are not come to.

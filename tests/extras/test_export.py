@@ -26,7 +26,7 @@ from encoders import WORDS, make_transformer
 from files import QUESTIONS, read_csv
 from hostile_questions import QUESTIONS as HOSTILE
 from hostile_questions import WORDS as HOSTILE_WORDS
-from hostile_questions import anything, model_of
+from hostile_questions import anything
 from hypothesis import given
 from sentence_transformers import SentenceTransformer
 from tiny_models import random_model
@@ -407,31 +407,10 @@ def test_a_model_that_no_plain_folder_holds(
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_cannot_be_exported(form: str, tmp_path: Path, command: Command) -> None:
-    model_of("course-trax-2020").save(tmp_path / "course")
-    code, out, err = command("export", "--to", form, "--out", tmp_path / "out", "--model", tmp_path / "course")
-    assert (code, out) == (2, "")
-    assert "course: a model of the preset course-trax-2020 averages the padding" in err
-    code, _, err = command("export", "--to", form, "--out", tmp_path / "out", "--model", tmp_path / "nothing")
-    assert code == 2 and "no trained model there" in err
-    assert not (tmp_path / "out").exists()
+def test_an_output_below_a_file(form: str, tmp_path: Path, command: Command) -> None:
     (tmp_path / "file").write_text("")
     code, _, err = command("export", "--to", form, "--out", tmp_path / "file" / "out", "--model", "pretrained")
     assert code == 2 and str(tmp_path / "file") in err
-
-
-def test_without_sentence_transformers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: Command) -> None:
-    monkeypatch.setitem(sys.modules, "sentence_transformers.sentence_transformer.modules", None)
-    code, _, err = command(
-        "export", "--to", "sentence-transformers", "--out", tmp_path / "out", "--model", "pretrained"
-    )
-    assert code == 2 and err.splitlines()[-1].endswith("needs sentence-transformers: pip install sentence-transformers")
-
-
-def test_without_onnx(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: Command) -> None:
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    code, _, err = command("export", "--to", "onnx", "--out", tmp_path / "out.onnx", "--model", "pretrained")
-    assert (code, err.splitlines()[-1]) == (2, "error: export --to onnx needs onnx: pip install onnx")
 
 
 def test_weights_beyond_two_gigabytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: Command) -> None:

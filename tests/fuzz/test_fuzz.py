@@ -8,6 +8,8 @@ import pytest
 from tests.fuzz import run
 from tests.fuzz.targets import TARGETS
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = {"text": 100, "pairs": 200, "model": 500}  # about two seconds each
 
 
