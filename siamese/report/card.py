@@ -100,7 +100,9 @@ def card(model: SiameseModel, data: Datasets) -> str:
         tower += f"{len(model.tokenizer.words):,} words ({c.tokens})"
         tower += f", and {c.buckets:,} rows shared by all other words" if c.buckets else ""
     else:
-        tower = f"transformer {Path(encoder_of(c)).name} → mean of {model.dimensions} dimensions → normalize; "
+        tower = (
+            f"transformer {Path(encoder_of(c)).name} → mean over tokens ({model.dimensions} dimensions) → normalize; "
+        )
         tower += f"{len(model.tokenizer):,} subwords"
     losses = [] if c.loss == "none" else [_loss(c, c.loss)]
     losses += [] if c.labelled == "none" else [f"{c.labelled_weight:g} × {_loss(c, c.labelled)}"]

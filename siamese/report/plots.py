@@ -15,7 +15,7 @@ from siamese.system.files import replacing
 if TYPE_CHECKING:
     from siamese.evaluation.examination import Shares, Slice
 
-DUPLICATE, OTHER, LINE = "#1b7f5f", "#c2552d", "#3b4a6b"  # told apart by colour-blind readers too
+DUPLICATE, OTHER, LINE = "#1b7f5f", "#c2552d", "#3b4a6b"  # distinct for colour-blind readers too
 SERIES, MARKERS = (LINE, OTHER, DUPLICATE), "osv^DPX*"
 
 

@@ -420,7 +420,9 @@ def test_the_commands_with_a_transformer(
     assert "epoch 1 kept" in run(*train) and "is finished" in run(*train, "--resume")
     shutil.move(encoder, tmp_path / "away")
     try:
-        assert "transformer encoder → mean of 16 numbers" in (folder / "README.md").read_text(encoding="utf-8")
+        assert "transformer encoder → mean over tokens (16 dimensions)" in (folder / "README.md").read_text(
+            encoding="utf-8"
+        )
         assert SiameseModel.load(folder).config.learning_rate == preset("transformer").learning_rate
         assert "mean of embeddings" in run("evaluate", "--data", small_file, "--model", folder)
         run("examine", "--data", small_file, "--model", folder, "--out", tmp_path / "examined")
