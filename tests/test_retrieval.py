@@ -1,12 +1,13 @@
-"""The measurement of retrieval: what counts as known, and the scores."""
+"""The measurements of retrieval and of mining: what counts as known, and the scores."""
 
 import math
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from reports.archive import retrieval
+from reports.archive import mining, retrieval
 from reports.archive.retrieval import Query, bm25_of, judged, measure, scores
 
 HEADER = "question1,question2,is_duplicate\n"
@@ -81,3 +82,13 @@ def test_bm25_by_stems_or_by_words_as_they_stand() -> None:
     assert list(plain(1)) == [1, 0]  # "car" is not "cars"
     assert set(stems(1)) == {0, 1, 2}
     assert plain(3) == {}
+
+
+def test_mining_is_measured(data: Path, tiny_model: Path) -> None:
+    lines = (data / "test.csv").read_text("utf-8").splitlines()
+    (data / "test.csv").write_text("\n".join(f"{line},{end}" for line, end in zip(lines, ("unseen", 1, 1, 0, 0))))
+    shutil.copy(data / "train.csv", data / "validation.csv")
+    every, unseen = mining.quality(data, [str(tiny_model)])
+    assert (every["questions"], every["known duplicates"]) == (6, 7)  # those of A?, a, d and e, and f-g
+    assert (unseen["questions"], unseen["known duplicates"]) == (3, 3)
+    assert len(mining.linkages(data)) == 2 * len(mining.THRESHOLDS)

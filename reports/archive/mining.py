@@ -1,4 +1,4 @@
-"""Measure mining by its command: how good it is, which linkage to use, and how fast it is.
+"""Measure mining: how good it is, which linkage to use, and how fast it is.
 
     python -m reports.archive.mining quality clusters speed
 
@@ -10,7 +10,6 @@ make a model of the encoder first, and install what reports/accuracy/requirement
 """
 
 import argparse
-import csv
 import json
 import re
 import subprocess
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+import siamese
 from reports.measured import Row, keep, table
 from siamese.config import PRETRAINED
 from siamese.evaluation.metrics import verdict_scores
@@ -96,23 +96,15 @@ def mine(questions: Sequence[str], folder: Path, *options: object) -> dict[str, 
     return found
 
 
-def read_columns(path: Path, *names: str) -> list[Any]:
-    """Return some columns of a CSV, a tuple a row."""
-    with open(path, encoding="utf-8", newline="") as file:
-        return [tuple(row[name] for name in names) for row in csv.DictReader(file)]
-
-
 def mined_precision(questions: Sequence[str], clusters: Clusters, model: str) -> dict[str, float]:
     """Return the average precision of mining an archive of questions.
 
     To be found are the pairs within a cluster of labelled duplicates. Every other pair counts as wrong, since
     unlabelled pairs are hardly ever duplicates: so does sentence-transformers' ParaphraseMiningEvaluator.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        mine(questions, Path(folder), "--model", model, "--threshold", 0.2, "--max-pairs", MOST_PAIRS)
-        ranked = read_columns(Path(folder) / "found.csv", "question1", "question2", "similarity")
+    ranked = siamese.mine(questions, model, threshold=0.2, max_pairs=MOST_PAIRS).pairs
     cluster = dict(zip(questions, clusters.of(questions).tolist()))
-    right = np.array([cluster[a] == cluster[b] for a, b, _ in ranked])
+    right = np.array([cluster[pair.question1] == cluster[pair.question2] for pair in ranked])
     _, sizes = np.unique(list(cluster.values()), return_counts=True)
     wanted = int((sizes * (sizes - 1) // 2).sum())
     hits = np.cumsum(right)
@@ -122,7 +114,7 @@ def mined_precision(questions: Sequence[str], clusters: Clusters, model: str) ->
     return {
         "questions": len(questions), "known duplicates": wanted,
         "average precision": float(precision[right].sum() / wanted), "best F1": float(f1[best]),
-        "at": float(ranked[best][2]), "precision": float(precision[best]), "recall": float(recall[best]),
+        "at": ranked[best].similarity, "precision": float(precision[best]), "recall": float(recall[best]),
         "recall of all ranked pairs": float(recall[-1]),
     }  # fmt: skip
 
@@ -147,25 +139,24 @@ def quality(shared: Path, models: Sequence[str]) -> list[Row]:
 def linkages(shared: Path) -> list[Row]:
     """Return what clusters of the validation questions say of their labelled pairs, and how many pairs they add."""
     pairs = read_pairs(shared / "validation.csv")
-    questions, rows = distinct(pairs), list[Row]()
-    for threshold in THRESHOLDS:
-        for linkage in ("connected", "complete"):
-            with tempfile.TemporaryDirectory() as folder:
-                out = Path(folder) / "clusters.csv"
-                mine(questions, Path(folder), "--threshold", threshold, "--clusters", out, "--linkage", linkage)
-                clusters: dict[str, str] = dict(read_columns(out, "question", "cluster"))
-                found = read_columns(Path(folder) / "found.csv", "question1", "question2")
+    rows = list[Row]()
+    for linkage in ("connected", "complete"):
+        mined = siamese.mine(distinct(pairs), threshold=min(THRESHOLDS), linkage=linkage)
+        for threshold in THRESHOLDS:
+            found = mined.rethreshold(threshold)
+            clusters = {row.question: i for i, cluster in enumerate(found.clusters) for row in cluster}
 
-            def together(a: str, b: str, of: dict[str, str] = clusters) -> bool:
+            def together(a: str, b: str, of: dict[str, int] = clusters) -> bool:
                 return of.get(a, a) == of.get(b, b)  # what is in no cluster is together with itself alone
 
             _, sizes = np.unique(list(clusters.values()), return_counts=True)
             within = int((sizes * (sizes - 1) // 2).sum())
             scores = verdict_scores(pairs.labels, np.array([*map(together, pairs.question1, pairs.question2)]))
+            above = sum(together(pair.question1, pair.question2) for pair in found.pairs)
             rows.append({
                 "linkage": linkage, "threshold": threshold, **{k: scores[k] for k in ("precision", "recall", "f1")},
-                "largest cluster": int(sizes.max()), "pairs within clusters": within,
-                "% above the threshold": 100 * sum(together(a, b) for a, b in found) / max(within, 1),
+                "largest cluster": int(sizes.max(initial=0)), "pairs within clusters": within,
+                "% above the threshold": 100 * above / max(within, 1),
             })  # fmt: skip
     return rows
 

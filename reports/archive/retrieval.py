@@ -25,11 +25,9 @@ from typing import Any
 import numpy as np
 
 from reports.measured import table
-from siamese import SiameseModel
-from siamese.archive.store import Archive
+from siamese import Archive, SiameseModel, read_pairs
 from siamese.config import PRETRAINED
 from siamese.pairs.clusters import Clusters
-from siamese.pairs.reading import read_pairs
 from siamese.system.progress import CountBar
 from siamese.text.keys import key
 

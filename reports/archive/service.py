@@ -23,9 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from reports.measured import machine, table
-from siamese import SiameseModel
-from siamese.archive.store import Archive
-from siamese.pairs.reading import read_pairs
+from siamese import Archive, SiameseModel, read_pairs
 
 CONNECTIONS = (1, 8, 64)
 CLIENTS = 2  # processes

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from reports.archive.mining import SIZES as QUESTIONS
-from reports.archive.mining import THRESHOLD, mine, read_columns, texts
+from reports.archive.mining import THRESHOLD, mine, texts
 from reports.measured import keep, read
 from siamese import SiameseModel
 from siamese.mining import cells, exact
@@ -176,8 +176,9 @@ def recall(shared: Path, count: int, memory: int) -> Figures:
 
 
 def _pairs(path: Path) -> dict[frozenset[str], float]:
-    rows = read_columns(path, "question1", "question2", "similarity")
-    return {frozenset((a, b)): float(similarity) for a, b, similarity in rows}
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        return {frozenset((row["question1"], row["question2"])): float(row["similarity"]) for row in rows}
 
 
 def faiss_way(shared: Path, sizes: Sequence[int]) -> list[Figures]:
