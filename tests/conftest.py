@@ -16,7 +16,6 @@ from files import QUESTIONS, Room, read_csv, write_csv
 from hypothesis import settings
 
 SHARED = Path(__file__).parents[2] / "shared"
-SLOW = ("attacks", "fuzz", "extras")  # folders of which no test is in the fast subset
 
 # Read when torch is first loaded: where others use the cores too, the threads of small
 # steps would wait for each other in loops, two seconds a step instead of ten milliseconds.
@@ -50,11 +49,11 @@ def shared() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need the outside data, so that `-m shared` runs them alone, and what is slow in any case."""
+    """Mark the tests that need the outside data as shared, and as slow those and what only CI runs."""
     for item in items:
         if "shared" in getattr(item, "fixturenames", ()):
             item.add_marker("shared")
-        if item.get_closest_marker("ci") or item.get_closest_marker("shared") or item.path.parent.name in SLOW:
+        if item.get_closest_marker("ci") or item.get_closest_marker("shared"):
             item.add_marker("slow")
 
 

@@ -10,6 +10,7 @@ for library in ("datasets", "onnxruntime", "ray", "sentence_transformers", "tens
     pytest.importorskip(library, reason=f"needs {library}: pip install -r tests/extras/requirements.txt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guide", documents.with_label("extras"), ids=named)
 def test_every_command_runs(guide: Path, tmp_path: Path) -> None:
     assert documents.run(guide, tmp_path, "extras")

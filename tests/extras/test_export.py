@@ -160,6 +160,7 @@ def test_a_plain_folder_gives_the_same_vectors(
     assert encoder.get_embedding_dimension() == expected.shape[1]
 
 
+@pytest.mark.slow
 def test_one_known_word_among_fifty_thousand(stocks: Path, folders: dict[str, Path]) -> None:
     texts = ["zzzq " * 50_000 + "how", "zzzq " * 50_000]
     assert_same(plain(stocks / "tiny").encode(texts), SiameseModel.load(folders["tiny"]).encode(texts))
@@ -222,6 +223,7 @@ def test_the_ids_of_anything_are_ours(text: str) -> None:
     assert THEIRS(text) == OURS.encode([text])[0].tolist()
 
 
+@pytest.mark.slow
 def test_words_of_every_length() -> None:
     random = np.random.default_rng(0)
     for n in range(1, 262):
@@ -238,6 +240,7 @@ def test_the_ids_with_other_numbers_of_buckets(buckets: int) -> None:
         assert theirs(text) == ours.encode([text])[0].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("buckets", [0, 2])
 def test_every_letter_is_cut_as_we_do(buckets: int) -> None:
     # But those that Python's Unicode does not have, and one that has become a mark since.
@@ -250,6 +253,7 @@ def test_every_letter_is_cut_as_we_do(buckets: int) -> None:
         assert theirs(text) == ours.encode([text])[0].tolist()
 
 
+@pytest.mark.slow
 def test_a_process_without_this_package(stocks: Path, folders: dict[str, Path], tmp_path: Path) -> None:
     export_transformer(tmp_path, "bert")
     code = (

@@ -280,6 +280,7 @@ class Hub:
         Thread(target=self.server.serve_forever, daemon=True).start()
 
 
+@pytest.mark.slow
 def test_a_data_set_of_a_hub(rows: list[dict[str, str]], tmp_path: Path) -> None:
     files = {}
     for part in PARTS:

@@ -131,6 +131,7 @@ def test_a_folder_that_a_machine_does_not_see(tmp_path: Path, runner: Runner) ->
     assert not store.names(str(tmp_path)) + store.names("memory://here")
 
 
+@pytest.mark.slow
 def test_the_command_on_a_cluster_writes_the_same(
     shards: str, tmp_path: Path, runner: Runner, killed: tuple[bytes, bytes]
 ) -> None:

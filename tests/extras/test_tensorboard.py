@@ -81,6 +81,7 @@ train(source, Path(sys.argv[2]))
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_without_double_points(source: Source, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     done = python("-c", KILLED, source.data, folder)

@@ -92,6 +92,7 @@ RECIPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_losses_fall(name: str, tiny: Config, parts: splits.Datasets) -> None:
     history = fit(tiny.replace(epochs=6, learning_rate=0.01, **RECIPES[name]), parts).facts["history"]
@@ -104,6 +105,7 @@ def bits(model: SiameseModel) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_the_same_bits(tiny: Config, parts: splits.Datasets, tmp_path: Path) -> None:
     config = tiny.replace(epochs=3)
     whole, left = fit(config, parts), iter([False, True, False, True])
@@ -403,6 +405,7 @@ def test_hostile_questions(trained: Path) -> None:
 # Commands
 
 
+@pytest.mark.slow
 def test_the_commands_with_a_transformer(
     encoders: Callable[[str], Path], small_file: Path, command: Command, tmp_path: Path
 ) -> None:

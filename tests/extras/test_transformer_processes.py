@@ -15,6 +15,7 @@ from encoders import make_encoder
 TESTS = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_several_processes_equal_one(tmp_path: Path) -> None:
     """After 20 steps in float64: losses, gradients, weights; a process without a pair of the last batch included."""
     encoder = make_encoder(tmp_path / "encoder", "bert")
