@@ -2,9 +2,8 @@
 
     python data/make_pairs.py
 
-A file holds one topic. A block starts with `= family: intent`; the lines below
-it are wordings of that one intent, so any two of them are duplicates. The
-intents of a family are near misses: they share words and not meaning.
+A file has one topic. A block starts with `= family: intent`. The lines below it are wordings of that intent, so any two
+of them are duplicates. The intents of a family are near misses: they share words but not their meaning.
 
     = weight: lose weight
     How do I lose weight?
@@ -29,7 +28,7 @@ T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 HERE = Path(__file__).parent
 MINIMUM_WORDINGS = 6
-MOST_INTENTS_PER_PATTERN = 3  # more than this and the pattern is a template
+MOST_INTENTS_PER_PATTERN = 3  # a pattern in more intents is a template
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,11 @@ class Intent:
 
 
 def read_topic(path: Path) -> list[Intent]:
-    """The intents of one file; ValueError names file and line of what is not understood."""
+    """Return the intents of one file.
+
+    Raises:
+        ValueError: a line cannot be read; the message names file and line.
+    """
     intents: list[Intent] = []
     heads: list[tuple[str, str]] = []
     blocks: list[list[str]] = []
@@ -69,17 +72,18 @@ def read_topic(path: Path) -> list[Intent]:
 
 
 def words(question: str) -> list[str]:
+    """Return the words of a question in lower case."""
     return re.findall(r"\w+(?:['’]\w+)*", question.lower())
 
 
 def jaccard(a: str, b: str) -> float:
-    """Distinct words that the questions share over distinct words of either."""
+    """Return the share of the distinct words of two questions that both have, 0 to 1."""
     x, y = set(words(a)), set(words(b))
     return len(x & y) / len(x | y)
 
 
 def patterns(question: str) -> set[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Every (beginning, end) of the question with four or more words and one slot between."""
+    """Return every (beginning, end) of the question with four or more words and one slot between."""
     w = words(question)
     return {
         (tuple(w[:i]), tuple(w[j:])) for i in range(len(w) + 1) for j in range(i + 1, len(w) + 1) if i + len(w) - j >= 4
@@ -87,7 +91,7 @@ def patterns(question: str) -> set[tuple[tuple[str, ...], tuple[str, ...]]]:
 
 
 def templates(intents: list[Intent]) -> dict[str, set[str]]:
-    """Patterns that span more intents than they may, with those intents."""
+    """Return the patterns that occur in more than MOST_INTENTS_PER_PATTERN intents, with those intents."""
     spans = defaultdict(set)
     for intent in intents:
         for wording in intent.wordings:
@@ -101,7 +105,7 @@ def templates(intents: list[Intent]) -> dict[str, set[str]]:
 
 
 def near_misses(intents: list[Intent]) -> list[tuple[str, str]]:
-    """Questions of two intents of one family that share half of their words or more."""
+    """Return pairs of questions of two intents of one family that share at least half of their words."""
     families = defaultdict(list)
     for intent in intents:
         families[intent.topic, intent.family].append(intent)
@@ -115,7 +119,7 @@ def near_misses(intents: list[Intent]) -> list[tuple[str, str]]:
 
 
 def problems(intents: list[Intent]) -> list[str]:
-    """What is wrong with the wordings, a line each; empty when nothing is."""
+    """Return what is wrong with the wordings, one line each."""
     found = []
     seen: dict[tuple[str, ...], str] = {}
     for intent in intents:
@@ -123,7 +127,7 @@ def problems(intents: list[Intent]) -> list[str]:
             found.append(f"{intent.key}: {len(intent.wordings)} wordings, {MINIMUM_WORDINGS} needed")
         for wording in intent.wordings:
             if tuple(words(wording)) in seen:
-                found.append(f"{intent.key}: {wording!r} stands twice, also in {seen[tuple(words(wording))]}")
+                found.append(f"{intent.key}: {wording!r} occurs twice, also in {seen[tuple(words(wording))]}")
             seen[tuple(words(wording))] = intent.key
     for pattern, keys in sorted(templates(intents).items()):
         found.append(f"template {pattern!r} spans {len(keys)} intents: {', '.join(sorted(keys))}")
@@ -135,7 +139,7 @@ def problems(intents: list[Intent]) -> list[str]:
 
 @dataclass(frozen=True)
 class Question:
-    """A wording with its number and its part."""
+    """A wording with its number and the part that it belongs to."""
 
     number: int
     text: str
@@ -144,7 +148,7 @@ class Question:
 
 
 def keep(intents: list[Intent], random: random.Random) -> list[Question]:
-    """Number all wordings; of each intent one is kept for validation and one for test."""
+    """Number all wordings, and keep one of each intent for validation and one for test."""
     questions = []
     for intent in intents:
         validation, test = random.sample(range(len(intent.wordings)), 2)
@@ -155,7 +159,7 @@ def keep(intents: list[Intent], random: random.Random) -> list[Question]:
 
 
 def training_pairs(questions: list[Question], random: random.Random) -> list[tuple[Question, Question, int]]:
-    """Every two training wordings of an intent; and non-duplicates, near misses first."""
+    """Return every two training wordings of an intent as duplicates, and non-duplicates, near misses first."""
     training = [q for q in questions if q.kept is None]
     families = by(training, lambda q: (q.intent.topic, q.intent.family))
     topics = by(training, lambda q: q.intent.topic)
@@ -171,10 +175,10 @@ def training_pairs(questions: list[Question], random: random.Random) -> list[tup
 
 
 def kept_pairs(questions: list[Question], part: str, random: random.Random) -> list[tuple[Question, Question, int]]:
-    """For each wording kept for `part`: four duplicates, and four or more non-duplicates.
+    """Return four duplicates and at least four non-duplicates for each wording kept for a part.
 
-    A test wording also meets the validation wordings, which were not trained on
-    either: these are the pairs whose two questions are both new.
+    Test wordings are also paired with validation wordings, which are not trained on either. In these pairs both
+    questions are new.
     """
     known = [q for q in questions if q.kept is None]
     new = [q for q in questions if q.kept == "validation"] if part == "test" else []
@@ -196,7 +200,7 @@ def kept_pairs(questions: list[Question], part: str, random: random.Random) -> l
 
 
 def by(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """The items grouped by a key."""
+    """Return the items grouped by a key."""
     groups: dict[K, list[T]] = {}
     for item in items:
         groups.setdefault(key(item), []).append(item)
@@ -204,6 +208,7 @@ def by(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 
 def main() -> None:
+    """Run the command."""
     intents = [intent for path in sorted((HERE / "intents").glob("*.txt")) for intent in read_topic(path)]
     if found := problems(intents):
         sys.exit("\n".join(found))

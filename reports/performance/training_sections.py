@@ -31,7 +31,7 @@ from siamese.losses import TripletLossFn
 
 COURSE = TRIPLET.replace(padding="power-of-two", anchors="rows", leave_out_known=False)
 OURS, COURSES, CHUNKS = "ours, float32, batch 512", "the course's way, batch 512", "nn.LSTM, sorted, chunks of 128"
-EMPTY = "a step with vectors of one number"
+EMPTY = "a step with dimension 1"
 METRIC = "pytorch-metric-learning"
 LOSS_SIZES = (256, 512, 1_024)
 SQUARE = 2_048  # rows and columns of the matrices whose product is the limit
@@ -129,7 +129,7 @@ def loss(amount: Amount, rivals: bool) -> Section:
         "ours, both, known left out": lambda v1, v2: TripletLossFn(v1, v2, same=known[len(v1)]),
         "plain autograd over S, both": plain_loss,
     }
-    if rivals:  # and it is installed
+    if rivals:  # if it is installed
         with suppress(ImportError):
             losses[METRIC] = metric_learning()
     ways: dict[str, Way] = {}

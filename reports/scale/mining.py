@@ -40,7 +40,7 @@ Figures = dict[str, Any]
 
 
 class Watch:
-    """A runner that notes of each stage its seconds, the bytes written, and the most memory of a worker in a unit."""
+    """A runner that records seconds, bytes written and the peak memory of a worker for each stage."""
 
     def __init__(self, run: Runner) -> None:
         self.run, self.stages, self.stage = run, dict[str, Figures](), ""
@@ -73,12 +73,12 @@ class Watch:
 
 def _watched(function: Callable[[Any, Unit], Summary], shared: Any, unit: Unit) -> Summary:
     """Do a unit of work, and return also what it took."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     began, before = time.process_time(), _of_process("io", "wchar")
     summary = function(shared, unit)
     return {
         "summary": summary,
-        "seconds": time.process_time() - began,  # of a core, whoever else uses it
+        "seconds": time.process_time() - began,  # of a core, so that other programs hardly matter
         "megabytes": _of_process("status", "VmHWM") / 1024,
         "bytes": _of_process("io", "wchar") - before,
     }
@@ -142,7 +142,7 @@ def growth(shared: Path, sizes: Sequence[int], memory: int) -> list[Figures]:
 
 
 def stages_in(folder: str, memory: int, run: Runner, linkage: str) -> tuple[Stages, Watch]:
-    """Return the stages of a run in a folder, and what watches them."""
+    """Return the stages of a run in a folder, and the runner that records them."""
     job, watch = Job(f"{folder}/work", "question", None, lowest_above(THRESHOLD), None, memory, linkage), Watch(run)
     return Stages(job, watch, watch.told), watch
 
@@ -223,17 +223,17 @@ def _keys(pairs: np.ndarray) -> np.ndarray:
 
 
 BILLION = 1_000_000_000
-POWERS = {"cells": 0, "join": 2}  # of p, where the stage grows as n^1.5
-PRICE = 0.05  # dollars a core hour: what a general-purpose machine costs by the hour at the large clouds, about
+POWERS = {"cells": 0, "join": 2}  # exponent of p in the part of the stage that grows as n^1.5
+PRICE = 0.05  # dollars a core hour, about what large clouds charge for a general-purpose machine
 
 
 def projected(figures: Figures, n: int) -> Figures:
     """Return the core hours of each stage for n questions, from those that were measured, and their price.
 
-    With √n cells, products of n vectors with the centres grow as n^1.5, and those within cells, where a vector is in p
-    of them, as p² n^1.5. The rest of these two stages grows as p n, all other stages as n. The shares of the two are
-    fitted to the measured sizes, by least squares of the relative error; p is taken to be the largest that was chosen,
-    and the pairs a question as many as of the largest size.
+    With √n cells, the products of n vectors with the centres grow as n^1.5. If each vector is in p cells, the products
+    within cells grow as p² n^1.5. The rest of these two stages grows as p n, every other stage as n. The shares of the
+    two terms are fitted to the measured sizes by least squares of the relative error. p is the largest that was chosen,
+    and a question has as many pairs as at the largest size.
     """
     from scipy.optimize import nnls
 
@@ -286,7 +286,9 @@ def main() -> None:
     parser.add_argument("--memory", default=2_048, type=int, metavar="MB", help="of a worker (default %(default)s)")
     parser.add_argument("--sizes", nargs="+", type=int, metavar="N", help="questions or vectors, for every part")
     options = parser.parse_args()
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does, before torch is loaded
+    os.environ.setdefault(
+        "OMP_WAIT_POLICY", "passive"
+    )  # as the command line does; it must be set before torch is loaded
     path, shared, sizes = options.out / "mining.json", options.shared, options.sizes
     measures: dict[str, Callable[[], Any]] = {
         "recall": lambda: recall(shared, max(sizes or QUESTIONS[2:3]), options.memory),

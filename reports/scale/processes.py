@@ -109,14 +109,14 @@ def measured(data: str, rounds: int) -> list[Figures]:
     rows = []
     for (batch, processes, threads), runs in found.items():
         kept = {name: runs[0][name] and statistics.median(run[name] for run in runs) for name in runs[0]}
-        # Against one process on one thread in the same round, since the machine is not ours alone.
+        # Relative to one process on one thread in the same round, since other programs use the machine too.
         speed = statistics.median(one["step"] / run["step"] for one, run in zip(found[batch, *WAYS[0]], runs))
         rows.append({"batch": batch, "processes": processes, "threads": threads, **kept, "speed": speed})
     return rows
 
 
 def launched(data: str, batch: int, processes: int, threads: int) -> Figures:
-    """Return what the first of several processes measures; they are connected as torchrun does it."""
+    """Run several processes, connected as by torchrun, and return what the first one measures."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     environment = os.environ | {
@@ -143,7 +143,7 @@ def step_on(one: Figures, gpus: int, faster: float) -> Figures:
         gpus: how many.
         faster: times that each is as fast as that thread.
     """
-    # All but the loss goes with a GPU's own pairs; of S it has its own rows, which grow with all.
+    # Everything but the loss depends on the GPU's own pairs; its rows of S grow with the pairs of all.
     computing = (one["step"] + one["loss"] * (gpus - 1)) / faster
     gradients, vectors = ring(one["gradient_bytes"], gpus), 2 * ring(gpus * one["vector_bytes"], gpus)
     return {
