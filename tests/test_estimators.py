@@ -194,6 +194,8 @@ def test_vectors(rows: pd.DataFrame, tiny_model: Path) -> None:
              pd.DataFrame({"q": questions}))  # fmt: skip
     for X in forms:
         assert vectors.fit_transform(X).tolist() == expected.tolist()
+    with pytest.raises(ValueError, match="X, row 1: 3 is not text"):
+        vectors.transform(["a", 3])
     assert vectors.get_feature_names_out().tolist() == [f"questionvectors{i}" for i in range(16)]
     frame = clone(vectors).set_output(transform="pandas").fit_transform(rows[["question1"]].set_index(rows.index + 9))
     assert frame.index.tolist() == (rows.index + 9).tolist()
@@ -266,8 +268,3 @@ def test_parameters_that_cannot_be_used(parameters: dict[str, Any], message: str
     pairs = [("How old are you?", "What is your age?"), ("how", "why"), ("who", "where"), ("when", "what")]
     with pytest.raises(ValueError, match=message):
         DuplicateClassifier(**parameters).fit(pairs, [0, 1, 0, 1])
-
-
-def test_questions_that_cannot_be_used() -> None:
-    with pytest.raises(ValueError, match="X, row 1: 3 is not text"):
-        QuestionVectors().fit([]).transform(["a", 3])
