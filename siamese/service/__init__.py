@@ -1,1 +1,1 @@
-"""The HTTP service and its page."""
+"""Answer over HTTP, with a page for people."""

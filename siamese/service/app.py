@@ -1,9 +1,9 @@
-"""The service as an application: what is asked where, and who may write."""
+"""The web application: its routes, and who may write."""
 
-import dataclasses
 import hmac
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -20,13 +20,13 @@ from siamese.model.model import SiameseModel
 from siamese.service import messages as m
 from siamese.service.bodies import StrictRoute
 from siamese.service.guard import Guard
-from siamese.service.limits import ID, Limits, Workers
+from siamese.service.limits import ID, LIMITS, Limits, Workers
 from siamese.version import VERSION
 
 if TYPE_CHECKING:
     from siamese.archive.store import Archive
 
-TOKEN = "SIAMESE_TOKEN"  # the variable of the environment with the token of those who may write
+TOKEN = "SIAMESE_TOKEN"  # environment variable with the token that allows writing
 STATIC = Path(__file__).parent / "static"
 PAGE = {
     "/": ("page.html", "text/html"),
@@ -35,117 +35,112 @@ PAGE = {
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-SHOWN = 300  # characters of what is wrong with a request
+LONGEST_DETAIL = 300  # characters of an error message
 
 T = TypeVar("T")
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How a service is set up."""
+def make_app(
+    model: SiameseModel,
+    archive_folder: str | Path | None = None,
+    token: str | None = None,
+    hosts: Sequence[str] = LOOPBACK,
+    limits: Limits = LIMITS,
+) -> FastAPI:
+    """Return the service of a model as an ASGI application, with its thread pools in `app.state.workers`.
 
-    token: str | None = None  # without one nothing can be written
-    hosts: tuple[str, ...] = LOOPBACK  # names that a browser may have asked for; ("*",) for any
-    limits: Limits = dataclasses.field(default_factory=Limits)
-
-
-def make_app(model: SiameseModel, archive_folder: str | Path | None = None, settings: Settings = Settings()) -> FastAPI:
-    """The service of a model, and of an archive where a folder is given; `app.state.workers` are its threads.
+    Args:
+        model: the model that answers.
+        archive_folder: an archive of the same model to search and change, if any.
+        token: required of whoever writes to the archive; without a token nobody can.
+        hosts: accepted values of the Host header, without port; ("*",) accepts any.
+        limits: on requests; `make_server` takes those on connections.
 
     Raises:
-        UserError: the archive cannot be opened, or is another model's.
+        UserError: the archive cannot be opened, or belongs to another model.
     """
     app = FastAPI(
         title="Duplicate questions",
         version=VERSION,
-        description="Says whether questions ask the same, and finds duplicates in an archive.",
-        docs_url=None,  # it would load its script from elsewhere
+        description="Decide whether questions are duplicates, and search an archive for duplicates.",
+        docs_url=None,  # that page would load its script from another site
         redoc_url=None,
         redirect_slashes=False,
         responses=problems(400, 408, 413, 415, 422, 500, 503, 504),
     )
     app.router.route_class = StrictRoute
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts), www_redirect=False)
-    app.add_middleware(Guard, limits=settings.limits)
-    app.add_exception_handler(RequestValidationError, _wrong_request)
-    limits = settings.limits
-    workers = Workers(limits.threads, limits.at_once, limits.work)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+    app.add_middleware(Guard, limits=limits)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    for path, (name, kind) in PAGE.items():
+        file = Response((STATIC / name).read_bytes(), media_type=kind)
+        app.get(path, include_in_schema=False)(partial(_send, file))
+    workers = Workers(limits.threads, limits.pending, limits.work)
     app.state.workers = [workers]
-    _add_page(app)
     _add_questions(app, model, workers)
     archive = None
     if archive_folder is not None:
         from siamese.archive.store import Archive
 
-        # One thread, since an archive is for one; a second copy of its vectors would cost more than it gains.
-        keeper = Workers(1, limits.at_once, limits.work)
+        # An archive is used by one thread. Opening it twice would hold its vectors twice.
+        keeper = Workers(1, limits.pending, limits.work)
         app.state.workers.append(keeper)
-        archive = keeper.now(Archive.open, archive_folder, model)
-        _add_archive(app, archive, keeper, settings.token)
+        archive = keeper.pool.submit(Archive.open, archive_folder, model).result()
+        _add_archive(app, archive, keeper, token)
 
     @app.get("/health")
     async def health() -> m.Health:
-        """Whether the service runs, and what it holds."""
+        """Report that the service is running, and what it holds."""
         return m.Health(
             status="ok", version=VERSION, threshold=model.threshold,
             archive=None if archive is None else await keeper.run(len, archive),
-            writing=archive is not None and settings.token is not None,
+            writing=archive is not None and token is not None,
         )  # fmt: skip
 
     return app
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For OpenAPI: answers that say why a request was not served."""
+    """Return the error responses of these statuses for OpenAPI."""
     return {status: {"model": m.Problem} for status in statuses}
 
 
-def _add_page(app: FastAPI) -> None:
-    for path, (name, kind) in PAGE.items():
-        app.get(path, include_in_schema=False)(_sends((STATIC / name).read_bytes(), kind))
-
-
-def _sends(content: bytes, kind: str) -> Any:
-    async def send() -> Response:
-        return Response(content, media_type=kind)
-
-    return send
+async def _send(file: Response) -> Response:
+    return file
 
 
 def _add_questions(app: FastAPI, model: SiameseModel, workers: Workers) -> None:
-    @app.post("/predict")
-    async def predict(asked: m.PredictRequest) -> m.Verdict:
-        """Whether two questions are duplicates."""
-        found = await workers.run(model.predict, asked.question1, asked.question2, asked.threshold, asked.prior)
-        return m.Verdict(**dataclasses.asdict(found))
+    @app.post("/predict", response_model=m.Verdict)
+    async def predict(asked: m.PredictRequest) -> Any:
+        """Decide whether two questions are duplicates."""
+        return await workers.run(model.predict, asked.question1, asked.question2, asked.threshold, asked.prior)
 
-    @app.post("/explain")
-    async def explained(asked: m.PredictRequest) -> m.ExplainAnswer:
-        """The verdict on two questions with each word's share in it, by leaving the word out."""
+    @app.post("/explain", response_model=m.ExplainAnswer)
+    async def explained(asked: m.PredictRequest) -> Any:
+        """Return the verdict on two questions and the share of each word, found by leaving the word out."""
         found = await workers.run(explain, model, asked.question1, asked.question2, asked.threshold, asked.prior)
-        words1, words2 = ([m.Word(**dataclasses.asdict(word)) for word in w] for w in (found.words1, found.words2))
-        return m.ExplainAnswer(**dataclasses.asdict(found.prediction), words1=words1, words2=words2)
+        return {**vars(found.prediction), "words1": found.words1, "words2": found.words2}
 
     @app.post("/similarity")
     async def similarity(asked: m.SimilarityRequest) -> m.SimilarityAnswer:
-        """The similarities of pairs of questions."""
+        """Return the similarity of each pair of questions."""
         firsts, seconds = [first for first, _ in asked.pairs], [second for _, second in asked.pairs]
         found = await workers.run(model.similarity, firsts, seconds)
         return m.SimilarityAnswer(similarities=found.tolist(), threshold=model.threshold)
 
     @app.post("/encode")
     async def encode(asked: m.EncodeRequest) -> m.EncodeAnswer:
-        """The vectors of questions."""
+        """Return the vector of each question."""
         return m.EncodeAnswer(vectors=(await workers.run(model.encode, asked.questions)).tolist())
 
 
 def _add_archive(app: FastAPI, archive: "Archive", keeper: Workers, token: str | None) -> None:
-    bearer = HTTPBearer(auto_error=False, description=f"the value of {TOKEN} where the service was started")
+    bearer = HTTPBearer(auto_error=False, description=f"the value that {TOKEN} had when the service was started")
 
     async def writer(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
         if token is None:
-            raise HTTPException(403, f"adding and removing are off: the service was started without {TOKEN}")
-        # Bytes, as they came; compared in a time that does not tell how many of them are right.
+            raise HTTPException(403, f"adding and removing are off: start the service with {TOKEN} to allow them")
+        # Compares the raw bytes, in a time that does not depend on how many of them are right.
         if not hmac.compare_digest(given.credentials.encode("latin-1") if given else b"", os.fsencode(token)):
             raise HTTPException(401, "expected 'Authorization: Bearer' with the token", {"WWW-Authenticate": "Bearer"})
 
@@ -153,26 +148,25 @@ def _add_archive(app: FastAPI, archive: "Archive", keeper: Workers, token: str |
         try:
             return await keeper.run(work, *arguments)
         except ArchiveError as error:
-            if error.position is not None:  # ids that do not fit what is there
+            if error.position is not None:  # an id that exists already, or does not exist
                 raise HTTPException(unfit, str(error)) from None
-            if error.__cause__:  # SQLite's, as of a full disk
+            if error.__cause__:  # an error of SQLite, such as a full disk
                 raise
-            raise HTTPException(503, "another process writes to the archive", {"Retry-After": "1"}) from None
+            raise HTTPException(503, "another process is writing to the archive", {"Retry-After": "1"}) from None
 
-    @app.post("/search")
-    async def search(asked: m.SearchRequest) -> m.SearchAnswer:
-        """The questions of the archive that are nearest."""
-        found = await keeper.run(archive.search, asked.questions, asked.k, asked.legs)
-        hits = [[m.Hit(**dataclasses.asdict(hit)) for hit in of_one] for of_one in found]
-        return m.SearchAnswer(hits=hits, threshold=archive.model.threshold, search="exact")
+    @app.post("/search", response_model=m.SearchAnswer)
+    async def search(asked: m.SearchRequest) -> Any:
+        """Return the nearest questions of the archive."""
+        hits = await keeper.run(archive.search, asked.questions, asked.k, asked.legs)
+        return {"hits": hits, "threshold": archive.model.threshold, "search": "exact"}
 
     may_write = [Depends(writer)]
 
     @app.post("/questions", status_code=201, dependencies=may_write, responses=problems(401, 403, 409))
     async def add_questions(asked: m.AddRequest) -> m.AddAnswer:
-        """Add questions to the archive: all of them, or none. After a 504, too: ids tell whether they were added."""
+        """Add all the questions to the archive, or none. After a 504 too: look up the ids to see which."""
         if asked.ids is not None and len(asked.ids) != len(asked.questions):
-            raise HTTPException(422, f"ids: {len(asked.ids)} of them for {len(asked.questions)} questions")
+            raise HTTPException(422, f"ids: {len(asked.ids)} for {len(asked.questions)} questions; give one for each")
         return m.AddAnswer(ids=await write(archive.add, asked.questions, asked.ids, unfit=409))
 
     @app.delete("/questions/{id:path}", status_code=204, dependencies=may_write, responses=problems(401, 403, 404))
@@ -181,11 +175,11 @@ def _add_archive(app: FastAPI, archive: "Archive", keeper: Workers, token: str |
         await write(archive.remove, [id], unfit=404)
 
 
-async def _wrong_request(request: Request, error: Exception) -> JSONResponse:
-    """422 with the first thing that is wrong, in a line; what was sent is not sent back."""
+async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
+    """Answer 422 with the first error in one line, without quoting the request; 415 if the body is not sent as JSON."""
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
     if request.method == "POST" and not request.headers.get("content-type", "").lower().startswith("application/json"):
         return JSONResponse({"detail": "expected Content-Type: application/json"}, 415)
+    first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"][1:]) or "the body"
-    return JSONResponse({"detail": f"{place}: {first['msg']}"[:SHOWN]}, 422)
+    return JSONResponse({"detail": f"{place}: {first['msg']}"[:LONGEST_DETAIL]}, 422)

@@ -1,4 +1,4 @@
-"""The bodies of requests: read within limits of size and time, and as JSON that means one thing only."""
+"""Read request bodies: within limits of size and time, and only JSON with a single meaning."""
 
 import asyncio
 import json
@@ -6,67 +6,63 @@ from typing import Any
 
 from fastapi import HTTPException, Request
 from fastapi.routing import APIRoute
-from starlette.types import Message, Receive, Scope
+from starlette.types import Receive, Scope
 
 from siamese.service.limits import Limits
 from siamese.system.strict_json import strict_json
 
 CLOSE = {"Connection": "close"}
-SPILLED = 16  # times the largest body are read and thrown away, so that the client is still there for its 413
+DISCARDED = 16  # times the size limit are read and discarded, so that the client is still there for its 413
 
 
-async def read_body(scope: Scope, receive: Receive, limits: Limits) -> bytes | None:
-    """The whole body; None where the client has gone.
+async def read_body(scope: Scope, receive: Receive, limits: Limits) -> bytes:
+    """Read a whole request body.
 
     Raises:
-        HTTPException: 413 for more bytes than allowed, announced or not; 408 for a body that does not arrive in time.
+        HTTPException: 413 if the body is too large, announced or not; 408 if it does not arrive in time.
+        ClientDisconnect: the client has closed the connection.
     """
-    headers = dict(scope["headers"])
-    too_large = HTTPException(413, f"a body of more than {limits.body:,} bytes", CLOSE)
-    announced = int(headers.get(b"content-length", 0))  # digits: the server has seen to that
-    if announced > limits.body * (1 if b"expect" in headers else SPILLED):
+    request, body, size = Request(scope, receive), bytearray(), 0
+    too_large = HTTPException(413, f"the body is larger than {limits.body:,} bytes", CLOSE)
+    announced = int(request.headers.get("content-length", 0))  # the server has checked that these are digits
+    if announced > limits.body * (1 if "expect" in request.headers else DISCARDED):
         raise too_large
-    parts, size, more = list[bytes](), 0, True
     try:
         async with asyncio.timeout(limits.arrival):
-            while more and size <= limits.body * SPILLED:
-                message: Message = await receive()
-                if message["type"] == "http.disconnect":
-                    return None
-                part, more = message.get("body", b""), message.get("more_body", False)
+            async for part in request.stream():
                 size += len(part)
                 if size <= limits.body:
-                    parts.append(part)
+                    body += part
+                elif size > limits.body * DISCARDED:
+                    break
     except TimeoutError:
-        late = f"the request's body did not arrive within {limits.arrival:g} seconds"
+        late = f"the body did not arrive within {limits.arrival:g} seconds"
         raise HTTPException(408, late, CLOSE) from None
     if size > limits.body:
         raise too_large
-    return b"".join(parts)
+    return bytes(body)
 
 
 class StrictRequest(Request):
-    """A request whose JSON is UTF-8, without a field twice in an object, without NaN and half surrogate pairs."""
+    """A request whose JSON must be UTF-8, without duplicate fields, NaN, infinities or lone surrogates."""
 
     async def json(self) -> Any:
         body = await self.body()
         try:
-            value = strict_json(body.decode("utf-8"), parse_int=_integer, parse_constant=_no_number)
-            if b"\\u" in body:  # the only way to write half a surrogate pair
+            value = strict_json(body.decode("utf-8"), parse_constant=_refuse_constant)
+            if b"\\u" in body:  # the only way to write a lone surrogate
                 json.dumps(value, ensure_ascii=False).encode("utf-8")
         except UnicodeError:
-            raise HTTPException(400, "the body holds bytes that are no UTF-8, or half a surrogate pair") from None
+            raise HTTPException(400, "the body is not UTF-8, or contains a lone surrogate") from None
         except RecursionError:
             raise HTTPException(400, "the body is nested too deeply") from None
-        except json.JSONDecodeError as error:
-            raise HTTPException(400, f"the body is no JSON: {error.msg} at character {error.pos}") from None
-        except ValueError as error:  # of a field twice, or of the functions below
-            raise HTTPException(400, f"the body is no JSON: {error}") from None
+        except ValueError as error:  # also for integers of more than 4,300 digits, which Python refuses to convert
+            raise HTTPException(400, f"the body is not JSON: {error}") from None
         return value
 
 
 class StrictRoute(APIRoute):
-    """A route that reads `StrictRequest`s."""
+    """A route that parses its requests as `StrictRequest`."""
 
     def get_route_handler(self) -> Any:
         handler = super().get_route_handler()
@@ -77,11 +73,5 @@ class StrictRoute(APIRoute):
         return handle
 
 
-def _integer(digits: str) -> int:
-    if len(digits) > 20:  # more than any field takes; thousands of digits would cost seconds
-        raise ValueError(f"a number of {len(digits)} digits")
-    return int(digits)
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")

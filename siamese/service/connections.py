@@ -1,9 +1,8 @@
-"""The socket and the server, whose connections end when their client keeps it waiting; uvicorn would wait for ever."""
+"""The listening socket, and a server that closes the connections of slow clients; uvicorn would wait forever."""
 
 import asyncio
 import os
 import socket
-from typing import Any
 
 import h11
 import uvicorn
@@ -15,22 +14,19 @@ from siamese.service.limits import Limits
 
 
 class Connection(H11Protocol):
-    """An HTTP/1.1 connection with a limit on the time for a request's head, and for taking the answer.
+    """An HTTP/1.1 connection that limits the time to receive a request's head and to send an answer.
 
-    The time for a request's body is for `read_body`; an idle connection between requests is closed by uvicorn.
+    `read_body` limits the time for a request's body, and uvicorn closes connections that are idle between requests.
     """
 
     limits: Limits
-
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self._head: asyncio.TimerHandle | None = None  # while a request's head is awaited
-        self._departure: asyncio.TimerHandle | None = None  # while the client has not taken all that was written
+    _head: asyncio.TimerHandle  # runs while a request's head is awaited
+    _departure: asyncio.TimerHandle | None = None  # runs while written bytes are still unsent
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        transport.set_write_buffer_limits(high=0)  # so `pause_writing` tells of any byte that is not taken at once
-        self._head = self.loop.call_later(self.limits.arrival, self._head_is_late)
+        transport.set_write_buffer_limits(high=0)  # so that any unsent byte calls `pause_writing`
+        self._await_head()
         if len(self.connections) > self.limits.connections:
             self._close_with(b"503 Service Unavailable\r\nRetry-After: 1")
 
@@ -39,9 +35,9 @@ class Connection(H11Protocol):
             return
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
-            self._cancel_head()
-        elif self._head is None:
-            self._head = self.loop.call_later(self.limits.arrival, self._head_is_late)
+            self._head.cancel()
+        elif self._head.cancelled():
+            self._await_head()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -52,19 +48,16 @@ class Connection(H11Protocol):
         self._cancel_departure()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._cancel_head()
+        self._head.cancel()
         self._cancel_departure()
         super().connection_lost(exc)
-
-    def _cancel_head(self) -> None:
-        if self._head is not None:
-            self._head.cancel()
-            self._head = None
 
     def _cancel_departure(self) -> None:
         if self._departure is not None:
             self._departure.cancel()
-            self._departure = None
+
+    def _await_head(self) -> None:
+        self._head = self.loop.call_later(self.limits.arrival, self._head_is_late)
 
     def _head_is_late(self) -> None:
         if self.conn.trailing_data[0]:
@@ -78,33 +71,33 @@ class Connection(H11Protocol):
 
 
 def make_server(app: FastAPI, limits: Limits) -> uvicorn.Server:
-    """A server of HTTP/1.1 alone, which logs what breaks, and leaves the requests to the application's own log."""
+    """Return an HTTP/1.1 server that logs only its errors, since the application logs the requests itself."""
     protocol = type("LimitedConnection", (Connection,), {"limits": limits})
     return uvicorn.Server(
         uvicorn.Config(
             app, http=protocol, ws="none", lifespan="off", access_log=False, log_config=None, log_level="error",
-            server_header=False, proxy_headers=False, timeout_graceful_shutdown=limits.ending,
+            server_header=False, proxy_headers=False, timeout_graceful_shutdown=limits.shutdown,
         )
     )  # fmt: skip
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket at this address.
+    """Return a TCP socket that listens at this address.
 
     Raises:
-        UserError: the address is in use, not this machine's, or none.
+        UserError: the address is in use, does not exist, or belongs to another machine.
     """
-    if not 0 <= port <= 65_535:  # getaddrinfo would take the remainder
+    if not 0 <= port <= 65_535:  # getaddrinfo would reduce it modulo 65,536
         raise UserError(f"--port {port}: expected a number from 0 to 65535")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
         )[0]
-        # With its protocol, which `socket.create_server` leaves out: only then asyncio turns off Nagle's algorithm,
-        # which delays the second part of an answer by 40 ms.
+        # `socket.create_server` leaves out the protocol, and asyncio then keeps Nagle's algorithm on, which delays the
+        # second part of an answer by 40 ms.
         listening = socket.socket(family, kind, protocol)
         try:
-            if os.name == "posix":  # Windows understands something else by it
+            if os.name == "posix":  # on Windows the option lets others take the port
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(address)
             listening.listen(2_048)

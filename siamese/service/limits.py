@@ -1,4 +1,4 @@
-"""What keeps one client from taking the service away from the others: limits of size, of time and of number."""
+"""Limits of size, time and number, so that no client takes the service away from the others."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,63 +8,62 @@ from typing import Any, TypeVar
 
 from fastapi import HTTPException
 
-QUESTION = 2_000  # characters of a question
-QUESTIONS = 1_000  # questions or pairs of a request
-SEARCHES = 100  # questions of a search
-HITS = 1_000  # answers to each of them
-ID = 200  # characters of an id
+QUESTION = 2_000  # characters in a question
+QUESTIONS = 1_000  # questions or pairs in a request
+SEARCHES = 100  # questions in a search
+HITS = 1_000  # hits for each of them
+ID = 200  # characters in an id
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Times are in seconds."""
+    """Limits on requests and connections. Times are in seconds."""
 
-    body: int = 1 << 20  # bytes of a request; more is 413
-    arrival: float = 10.0  # for a request's head to arrive, and again for its body: 408
-    work: float = 10.0  # for its answer: 504
-    departure: float = 10.0  # for the client to take the answer; then the connection is cut
-    ending: int = 15  # after SIGTERM, for the requests in flight
-    threads: int = 2  # that work for the model; the archive has one of its own
-    at_once: int = 64  # requests that those threads have or that wait for them: one more is 503
-    connections: int = 512  # open ones: one more is 503
+    body: int = 1 << 20  # bytes in a request's body; more get 413
+    arrival: float = 10.0  # for a request's head to arrive, and again for its body; then 408
+    work: float = 10.0  # to compute an answer; then 504
+    departure: float = 10.0  # for the client to receive the answer; then the connection is cut
+    shutdown: int = 15  # for the requests in flight after SIGTERM
+    threads: int = 2  # worker threads for the model; the archive has one of its own
+    pending: int = 64  # requests that those threads run or queue; one more gets 503
+    connections: int = 512  # open connections; one more gets 503
+
+
+LIMITS = Limits()
 
 
 class Workers:
-    """A few threads, and no more waiting for them than `at_once` says.
+    """A thread pool with a bounded queue and a time limit.
 
-    A thread that is at work cannot be stopped: after `work` seconds its request is answered by 504,
-    and its place is taken until the work is done, so that there is never more of it than was allowed.
+    A running thread cannot be stopped. A request over the time limit gets 504, but counts as pending until its work
+    ends, so there is never more work than `pending` allows.
     """
 
-    def __init__(self, threads: int, at_once: int, seconds: float) -> None:
-        self._pool = ThreadPoolExecutor(threads)
-        self._most, self._seconds = at_once, seconds
-        self._taken = set[Future[Any]]()  # at work, or waiting for it
-
-    def now(self, work: Callable[..., T], *arguments: Any) -> T:
-        """work(*arguments) in one of the threads, awaited without limit: for what comes before any request."""
-        return self._pool.submit(work, *arguments).result()
+    def __init__(self, threads: int, pending: int, seconds: float) -> None:
+        self.pool = ThreadPoolExecutor(threads)
+        self._most, self._seconds = pending, seconds
+        self._pending = set[Future[Any]]()  # running or queued
 
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
-        """work(*arguments) in one of the threads.
+        """Return work(*arguments), computed in one of the threads.
 
         Raises:
-            HTTPException: 503 when all places are taken, 504 when it took too long.
+            HTTPException: 503 if the queue is full, 504 if the work takes too long.
         """
-        if len(self._taken) >= self._most:
-            raise HTTPException(503, "busy: ask again in a second", {"Retry-After": "1"})
-        future = self._pool.submit(work, *arguments)
-        self._taken.add(future)
-        future.add_done_callback(self._taken.discard)
+        if len(self._pending) >= self._most:
+            raise HTTPException(503, "busy: try again in a second", {"Retry-After": "1"})
+        future = self.pool.submit(work, *arguments)
+        self._pending.add(future)
+        future.add_done_callback(self._pending.discard)
         try:
             async with asyncio.timeout(self._seconds):
-                return await asyncio.wrap_future(future)  # a call that waits still is taken back
+                return await asyncio.wrap_future(future)  # which cancels work that is still queued
         except TimeoutError:
             raise HTTPException(504, f"no answer within {self._seconds:g} seconds") from None
 
     def close(self) -> bool:
-        """Take no more work; whether none is left."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        return not self._taken
+        """Accept no more work and return whether all threads are idle."""
+        self.pool.shutdown(wait=False, cancel_futures=True)
+        return not self._pending
