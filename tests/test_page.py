@@ -1,21 +1,19 @@
-"""The page of the service in a real browser, headless; skipped where there is no Chromium."""
+"""The page of the service in a real headless browser; skipped without Chromium."""
 
 import json
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from servers import running
 
 from siamese import SiameseModel
 from siamese.archive.store import Archive
 from siamese.service.app import make_app
-from siamese.service.connections import listen, make_server
-from siamese.service.limits import Limits
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
@@ -32,22 +30,12 @@ STORED = {"1": "How do I reset my password?", "2": "Where is my invoice?", HTML:
 
 @pytest.fixture(scope="module")
 def addresses() -> Iterator[dict[str, str]]:
-    """Of a service with an archive and of one without."""
-    running, found = [], {}
+    """The addresses of a service with an archive and of one without."""
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
         with Archive.create(Path(folder) / "archive", MODEL, "pretrained") as archive:
             archive.add(list(STORED.values()), list(STORED))
-        for name, archive_folder in (("archive", Path(folder) / "archive"), ("plain", None)):
-            listening = listen("127.0.0.1", 0)
-            server = make_server(make_app(MODEL, archive_folder), Limits())
-            found[name] = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-            thread = threading.Thread(target=server.run, args=([listening],))
-            thread.start()
-            running.append((server, thread))
-        yield found
-        for server, thread in running:
-            server.should_exit = True
-            thread.join()
+        with running(make_app(MODEL, Path(folder) / "archive")) as server, running(make_app(MODEL)) as without:
+            yield {"archive": f"http://127.0.0.1:{server.port}/", "plain": f"http://127.0.0.1:{without.port}/"}
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +43,14 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        one = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # it has none for root
+        one = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # root cannot use the sandbox
         yield one
         one.close()
 
 
 @pytest.fixture()
 def page(browser: Any, addresses: dict[str, str], request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A page with an archive, desktop and light; indirect parameters change that. It may not complain of anything."""
+    """A page in a wide light window, with an archive; indirect parameters change that. Its console must stay empty."""
     width, scheme, name = getattr(request, "param", (1000, "light", "archive"))
     context = browser.new_context(viewport={"width": width, "height": 740}, color_scheme=scheme)
     one, complaints = context.new_page(), list[str]()
@@ -76,22 +64,18 @@ def page(browser: Any, addresses: dict[str, str], request: pytest.FixtureRequest
     assert complaints == []
 
 
-def text(page: Any, selector: str) -> str:
-    return page.inner_text(selector)
-
-
 def type_pair(page: Any, first: str, second: str) -> None:
     page.fill("#question1", first)
     page.fill("#question2", second)
 
 
 def shown(page: Any, selector: str, expected: str) -> None:
-    """Wait until the element shows this text."""
+    """Wait until the element contains this text."""
     page.wait_for_function("([s, t]) => document.querySelector(s).textContent.includes(t)", arg=[selector, expected])
 
 
 def middle(page: Any, selector: str) -> float:
-    """Where the middle of an element is on the scale, 0 to 1."""
+    """Return the position of an element's middle on the scale, 0 to 1."""
     track, box = page.locator("#track").bounding_box(), page.locator(selector).bounding_box()
     return float((box["x"] + box["width"] / 2 - track["x"]) / track["width"])
 
@@ -99,25 +83,25 @@ def middle(page: Any, selector: str) -> float:
 # Two questions
 
 
-def test_the_verdict_comes_as_one_types(page: Any) -> None:
-    assert text(page, "#verdict") == "Type two questions."
+def test_the_verdict_appears_while_typing(page: Any) -> None:
+    assert page.inner_text("#verdict") == "Type two questions."
     assert page.is_hidden("#explanation")
     type_pair(page, FIRST, SECOND)
     expected = MODEL.predict(FIRST, SECOND)
     verdict = "Duplicates" if expected.is_duplicate else "Not duplicates"
     shown(page, "#verdict", f"{verdict}: probability {round(100 * expected.probability)} %")
-    assert text(page, "#similarity") == f"similarity {expected.similarity:.3f}"
-    assert text(page, "#threshold") == f"threshold {expected.threshold:.3f}"
+    assert page.inner_text("#similarity") == f"similarity {expected.similarity:.3f}"
+    assert page.inner_text("#threshold") == f"threshold {expected.threshold:.3f}"
     page.wait_for_timeout(200)  # the needle moves
     assert middle(page, "#needle") == pytest.approx(expected.similarity, abs=0.01)
-    # From the threshold to the end of the scale: its middle is half way.
+    # It reaches from the threshold to the end of the scale, so its middle is half way.
     assert middle(page, "#above") == pytest.approx((1 + expected.threshold) / 2, abs=0.01)
     page.fill("#question2", " ")
     shown(page, "#verdict", "Type two questions.")
     assert page.is_hidden("#explanation")
 
 
-def test_words_their_shares_and_what_is_not_known(page: Any) -> None:
+def test_words_with_their_shares_and_the_unknown_ones(page: Any) -> None:
     type_pair(page, FIRST, SECOND)
     shown(page, "#verdict", "probability")
     words = page.eval_on_selector_all("#words1 li", "all => all.map(li => li.firstChild.textContent)")
@@ -131,7 +115,7 @@ def test_words_their_shares_and_what_is_not_known(page: Any) -> None:
     shown(page, "#words1 .unknown", "U+202E")
 
 
-def test_an_older_answer_never_overwrites_a_newer(page: Any) -> None:
+def test_an_old_answer_never_replaces_a_newer_one(page: Any) -> None:
     held: list[Any] = []
 
     def hold(route: Any) -> None:
@@ -152,10 +136,10 @@ def test_an_older_answer_never_overwrites_a_newer(page: Any) -> None:
     except Exception as error:
         assert "canceled" in str(error) or "already" in str(error) or "closed" in str(error), error
     page.wait_for_timeout(200)
-    assert text(page, "#similarity") == "similarity 1.000"
+    assert page.inner_text("#similarity") == "similarity 1.000"
 
 
-def test_typing_asks_once(page: Any) -> None:
+def test_typing_sends_one_request(page: Any) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/explain") else None)
     page.fill("#question1", "How old are you?")
@@ -164,8 +148,8 @@ def test_typing_asks_once(page: Any) -> None:
     assert len(asked) == 1
 
 
-def test_a_busy_service_is_asked_again_and_a_dead_one_is_told_of(browser: Any, addresses: dict[str, str]) -> None:
-    page = browser.new_page()  # not the fixture's: the browser complains of such answers in its console
+def test_a_busy_service_is_asked_again_and_a_dead_one_reported(browser: Any, addresses: dict[str, str]) -> None:
+    page = browser.new_page()  # not the fixture, since the browser logs such answers to its console
     page.goto(addresses["plain"])
     answers = iter([503])
     page.route(
@@ -173,19 +157,19 @@ def test_a_busy_service_is_asked_again_and_a_dead_one_is_told_of(browser: Any, a
     )
     type_pair(page, "How are you?", "How are you?")
     shown(page, "#similarity", "similarity 1.000")
-    page.unroute("**/explain")
-    page.route("**/explain", lambda route: route.abort())
-    page.fill("#question2", "How are they?")
-    shown(page, "#verdict", "The service does not answer.")
-    assert page.is_hidden("#explanation")
-    page.unroute("**/explain")
-    page.route("**/explain", lambda route: route.fulfill(status=504, json={"detail": "too slow"}))
-    page.fill("#question2", "How are we?")
-    shown(page, "#verdict", "Not answered: too slow")
+    for question, shape, verdict in (
+        ("How are they?", lambda route: route.abort(), "The service does not answer."),
+        ("How are we?", lambda route: route.fulfill(status=504, json={"detail": "too slow"}), "Not answered: too slow"),
+    ):
+        page.unroute("**/explain")
+        page.route("**/explain", shape)
+        page.fill("#question2", question)
+        shown(page, "#verdict", verdict)
+        assert page.is_hidden("#explanation")
     page.close()
 
 
-def test_half_a_character_is_asked_as_a_whole_one(page: Any) -> None:
+def test_a_lone_surrogate_is_replaced_before_it_is_sent(page: Any) -> None:
     page.fill("#question1", "How are you?")
     page.evaluate("question2.value = 'How are you? \\ud83d'; question2.dispatchEvent(new Event('input'))")
     shown(page, "#verdict", "probability")
@@ -194,12 +178,12 @@ def test_half_a_character_is_asked_as_a_whole_one(page: Any) -> None:
 # The archive, and the heat map
 
 
-def test_the_archive_is_searched_as_one_types(page: Any) -> None:
-    shown(page, "label[for=search]", "3 questions")  # once the service has told
+def test_the_archive_is_searched_while_typing(page: Any) -> None:
+    shown(page, "label[for=search]", "3 questions")
     page.fill("#search", "reset my password")
     shown(page, "#hits", "How do I reset my password?")
     found = MODEL.predict("reset my password", "How do I reset my password?")
-    assert f"similarity {found.similarity:.3f}, id 1" in text(page, "#hits li:first-child")
+    assert f"similarity {found.similarity:.3f}, id 1" in page.inner_text("#hits li:first-child")
     page.fill("#search", "")
     page.wait_for_function("hits.children.length === 0")
 
@@ -210,7 +194,7 @@ def test_without_an_archive_there_is_no_search(page: Any) -> None:
     assert page.is_hidden("#archive")
 
 
-def test_the_heat_map_is_s(page: Any) -> None:
+def test_the_heat_map_shows_the_similarities(page: Any) -> None:
     page.fill("#questions", "\n".join(["", *LIST, "  "]))
     page.wait_for_selector("#matrix:not([hidden])")
     cells = page.eval_on_selector_all("#rows tr", "all => all.map(r => [...r.cells].slice(1).map(c => c.textContent))")
@@ -220,13 +204,13 @@ def test_the_heat_map_is_s(page: Any) -> None:
             assert cell == ("·" if i == j else expected)
     framed = page.eval_on_selector_all("td.duplicate", "all => all.map(c => [c.parentNode.rowIndex, c.cellIndex])")
     assert framed == [[1, 2], [2, 1]]
-    assert text(page, "#matrix-status").startswith("1 of 6 pairs are duplicates")
+    assert page.inner_text("#matrix-status").startswith("1 of 6 pairs are duplicates")
     page.fill("#questions", "\n".join(f"Question {i}?" for i in range(25)))
     shown(page, "#matrix-status", "25 questions: 24 is the most.")
     assert page.is_hidden("#matrix")
 
 
-# Other people's text, and the policy
+# Hostile text, and the content security policy
 
 
 def fill_all(page: Any, question: str) -> None:
@@ -234,8 +218,8 @@ def fill_all(page: Any, question: str) -> None:
         type_pair(page, question, SECOND)
         page.fill("#search", question)
         page.fill("#questions", "\n".join([*LIST, question]))
-    page.wait_for_timeout(100)  # until it is drawn
-    assert "probability" in text(page, "#verdict")
+    page.wait_for_timeout(100)  # until the answers are rendered
+    assert "probability" in page.inner_text("#verdict")
     assert page.is_visible("#hits li")
     assert page.is_visible("#matrix")
 
@@ -243,12 +227,12 @@ def fill_all(page: Any, question: str) -> None:
 def test_a_question_full_of_html_stays_text(page: Any) -> None:
     before = page.evaluate("document.scripts.length")
     fill_all(page, HTML)
-    assert f"id {HTML}" in text(page, "#hits")
+    assert f"id {HTML}" in page.inner_text("#hits")
     assert HTML in page.text_content("#rows")
     assert page.evaluate("[window.broken, document.images.length, document.scripts.length]") == [None, 0, before]
 
 
-def test_the_policy_lets_nothing_else_in(browser: Any, addresses: dict[str, str]) -> None:
+def test_the_policy_blocks_everything_else(browser: Any, addresses: dict[str, str]) -> None:
     page = browser.new_page()
     page.goto(addresses["plain"])
     page.evaluate(
@@ -275,7 +259,7 @@ def test_the_policy_lets_nothing_else_in(browser: Any, addresses: dict[str, str]
     page.close()
 
 
-# Telephones, the dark, and the keyboard
+# Phones, dark mode, keyboard and screen reader
 
 CONTRASTS = """() => {
     const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
@@ -308,26 +292,14 @@ CONTRASTS = """() => {
 @pytest.mark.parametrize(
     "page", [(w, scheme, "archive") for w in (360, 1000) for scheme in ("light", "dark")], indirect=True
 )
-def test_it_fits_and_can_be_read(page: Any) -> None:
-    # Contrast of 4.5 to 1 is what WCAG 2.2 asks of text (1.4.3, AA).
-    for number, question in enumerate(
-        (
-            "",
-            FIRST,
-            HTML,
-            "weight " * 100,
-            "weight " + "a" * 500,
-            "How can I lose weight?\u202e \N{GRINNING FACE} 日本語",
-        )
-    ):
+def test_it_fits_and_is_legible(page: Any) -> None:
+    # WCAG 2.2 asks for a contrast of 4.5 to 1 (1.4.3, AA).
+    odd = "How can I lose weight?\u202e \N{GRINNING FACE} 日本語"
+    for question in ("", FIRST, HTML, "weight " * 100, "weight " + "a" * 500, odd):
         if question:
             fill_all(page, question)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), question
         assert page.evaluate(CONTRASTS) == [], question
-        if folder := os.environ.get("SCREENSHOTS"):  # for a person to look at
-            size = page.viewport_size["width"]
-            dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
-            page.screenshot(path=f"{folder}/{size}-{'dark' if dark else 'light'}-{number}.png", full_page=True)
 
 
 def test_by_keyboard_alone(page: Any) -> None:
@@ -345,7 +317,7 @@ def test_by_keyboard_alone(page: Any) -> None:
     shown(page, "#verdict", "Duplicates: probability")
 
 
-def test_what_a_screen_reader_is_told(page: Any) -> None:
+def test_what_a_screen_reader_announces(page: Any) -> None:
     for field in page.query_selector_all("textarea, input"):
         assert field.evaluate("field => field.labels.length") == 1
     fill_all(page, FIRST)
