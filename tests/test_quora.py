@@ -342,7 +342,7 @@ def test_a_signal_leaves_a_part_that_is_resumed(
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores it
     )  # fmt: skip
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not part.exists() or part.stat().st_size < HALF:
         assert time.monotonic() < deadline
         time.sleep(0.01)
