@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from siamese.errors import UserError
 from siamese.mining import cells, exact, kept
-from siamese.mining.clusters import complete, connected, find_clusters
+from siamese.mining.clusters import complete, find_clusters
 from siamese.mining.exact import Vectors, cells_above, join_rows
 from siamese.mining.found import PAIR, Wanted, in_order, lowest_above
 from siamese.mining.kept import Kept
 from siamese.mining.mine import Joined, Settings, join, sortable
 from siamese.model.similarity import cosine
+from siamese.pairs.clusters import connected
 
 TYPES = [torch.bfloat16, torch.float32]
 
@@ -427,7 +428,7 @@ def test_components_are_what_a_walk_reaches(seed: int) -> None:
         for _, i, j in pairs.tolist():
             reached[i] |= reached[j]
             reached[j] |= reached[i]
-    assert partition(connected(12, pairs)) == set(map(frozenset, reached.values()))
+    assert partition(connected(12, pairs["first"], pairs["second"])) == set(map(frozenset, reached.values()))
 
 
 def test_the_kept_pairs_can_be_removed(tmp_path: Path) -> None:

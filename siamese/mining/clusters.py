@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from siamese.mining.found import MILLION
+from siamese.pairs.clusters import connected
 
 LINKAGES = ("complete", "connected")  # the first is the default; why: reports/archive/mining.md
 A_LINK = 250  # bytes a pair for complete linkage; of 1 and 2 million pairs, sparse and dense, it took 135 to 235
@@ -38,25 +39,6 @@ class Cluster:
     @property
     def representative(self) -> int:
         return self.members[0].question
-
-
-def connected(count: int, pairs: np.ndarray) -> np.ndarray:
-    """Return the connected component of each question, (count,), as the lowest question of the component.
-
-    Each component takes the lowest number among itself and its neighbours, until none changes (Shiloach and Vishkin,
-    An O(log n) parallel connectivity algorithm, 1982).
-    """
-    label = np.arange(count)
-    first, second = pairs["first"], pairs["second"]
-    while True:
-        a, b = label[first], label[second]
-        apart = a != b
-        if not apart.any():
-            return label
-        first, second, a, b = first[apart], second[apart], a[apart], b[apart]
-        np.minimum.at(label, np.maximum(a, b), np.minimum(a, b))
-        while not np.array_equal(label, above := label[label]):
-            label = above
 
 
 def complete(count: int, pairs: np.ndarray) -> np.ndarray:
@@ -105,7 +87,7 @@ def find_clusters(count: int, pairs: np.ndarray, linkage: str, copies: Iterable[
         linkage: "connected" or "complete".
         copies: questions that have exact copies, which make a cluster of one question worth telling.
     """
-    label = (connected if linkage == "connected" else complete)(count, pairs)
+    label = connected(count, pairs["first"], pairs["second"]) if linkage == "connected" else complete(count, pairs)
     within = pairs[label[pairs["first"]] == label[pairs["second"]]]
     total = np.zeros(count, np.int64)
     neighbour, nearest = np.arange(count), np.full(count, MILLION)

@@ -19,20 +19,42 @@ def shared_pairs(pairs: Pairs, others: Pairs) -> int:
     return sum(pair in known for pair in map(tuple, pair_keys(pairs).tolist()))
 
 
+def connected(count: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the connected component of each of `count` nodes, (count,), as the lowest node of the component.
+
+    Each component takes the lowest number among itself and its neighbours, until none changes (Shiloach and Vishkin,
+    An O(log n) parallel connectivity algorithm, 1982).
+
+    Args:
+        count: of nodes, which are 0, 1, ...
+        first, second: (m,) the two ends of each edge.
+    """
+    label = np.arange(count)
+    while True:
+        a, b = label[first], label[second]
+        apart = a != b
+        if not apart.any():
+            return label
+        first, second, a, b = first[apart], second[apart], a[apart], b[apart]
+        np.minimum.at(label, np.maximum(a, b), np.minimum(a, b))
+        while not np.array_equal(label, above := label[label]):
+            label = above
+
+
 class Clusters:
     """The connected components of the duplicates among some pairs."""
 
     def __init__(self, pairs: Pairs, known: tuple[np.ndarray, np.ndarray] | None = None) -> None:
-        """Of pairs; `known` are the keys of their first and second questions, for a caller that has them."""
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
+        """Find the components.
 
+        Args:
+            pairs: n pairs.
+            known: the keys of their first and of their second questions, (n,) each, if the caller has them.
+        """
         first, second = known or (keys(pairs.question1), keys(pairs.question2))
-        self.keys = np.unique(np.concatenate((first, second)))  # of all the pairs' questions
-        linked = pairs.labels == 1
-        a, b = np.searchsorted(self.keys, first[linked]), np.searchsorted(self.keys, second[linked])
-        graph = coo_array((np.ones(len(a), bool), (a, b)), shape=(len(self.keys), len(self.keys)))
-        self.number: np.ndarray = connected_components(graph, directed=False)[1].astype(np.int64)
+        self.keys, ends = np.unique(np.concatenate((first, second)), return_inverse=True)  # of the pairs' questions
+        linked = np.flatnonzero(pairs.labels == 1)
+        self.number = connected(len(self.keys), ends[linked], ends[linked + len(first)])
 
     def of(self, questions: Iterable[str]) -> np.ndarray:
         """(n,) int64: the cluster of each question, -1 where the pairs do not have it."""

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from siamese.mining.clusters import complete, connected
+from siamese.mining.clusters import complete
 from siamese.mining.found import MILLION, PAIR
 from siamese.mining.sharded import store
 from siamese.mining.sharded.joins import pairs_of
 from siamese.mining.sharded.shards import Job, Summary
+from siamese.pairs.clusters import connected
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,7 @@ class Components:
 def components(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The questions that edges connect, ascending, and of each the lowest that it is connected with; (m,) and (m,)."""
     number, ends = np.unique(np.concatenate((first, second)), return_inverse=True)
-    edges = np.zeros(len(first), PAIR)
-    edges["first"], edges["second"] = ends[: len(first)], ends[len(first) :]
-    label = connected(len(number), edges)
-    _, lowest, which = np.unique(label, return_index=True, return_inverse=True)
-    return number, number[lowest[which]]
+    return number, number[connected(len(number), ends[: len(first)], ends[len(first) :])]
 
 
 def forest(job: Job, shared: None, file: str) -> Summary:
