@@ -42,8 +42,7 @@ def test_a_guide_that_shows_something_else_is_found(shown: list[str]) -> None:
 
 
 def test_the_loss_that_contributing_adds() -> None:
-    labelled = importlib.import_module("siamese.losses.labelled")
-    names = {**vars(labelled), **vars(importlib.import_module("test_labelled_losses"))}
+    names = {**vars(importlib.import_module("siamese.losses.labelled")), "pytest": pytest}
     loss, test = (block.text for block in documents.blocks(CONTRIBUTING) if block.language == "py")
     exec(textwrap.dedent(loss), names)
     exec(textwrap.dedent(test) + "\ntest_mae_by_hand()", names)
