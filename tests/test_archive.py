@@ -374,16 +374,6 @@ def test_one_writer_and_readers(archive: Archive, monkeypatch: pytest.MonkeyPatc
     assert {hit.id for hit in archive.search(["luggage"])[0]} == found() == {"b", "c"}
 
 
-def test_a_reader_keeps_its_state_while_others_write(archive: Archive) -> None:
-    archive.add(["take luggage"], ["a"])
-    second = again(archive)
-    with second._database.reading():
-        archive.add(["claim luggage"], ["b"])
-        archive.remove(["a"])
-        assert held(second) == {"a": "take luggage"}
-    assert held(second) == {"b": "claim luggage"}
-
-
 # What it refuses
 
 

@@ -208,18 +208,8 @@ def test_complete_linkage_that_needs_too_much_memory_leaves_the_pairs(
 ) -> None:
     monkeypatch.setattr("siamese.mining.mined.A_LINK", 1 << 30)
     out = tmp_path / "d.csv"
-    words = [
-        "mine",
-        file,
-        "--out",
-        out,
-        "--threshold",
-        "0.5",
-        "--clusters",
-        tmp_path / "c.csv",
-        "--model",
-        "pretrained",
-    ]
+    words = ["mine", file, "--out", out, "--threshold", "0.5", "--clusters", tmp_path / "c.csv"]
+    words += ["--model", "pretrained"]
     code, _, err = command(*words)
     assert code == 2 and "--linkage connected" in err
     assert len(read_csv(out)) > 3

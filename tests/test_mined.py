@@ -12,7 +12,6 @@ from files import QUESTIONS
 import siamese
 from siamese import SiameseModel
 from siamese.errors import DataError, UserError
-from siamese.mining import exact
 from siamese.mining.questions import Questions
 
 MODEL = SiameseModel.pretrained()
@@ -178,16 +177,6 @@ def test_numpy_finds_what_torch_finds(found: siamese.Mined, frame: pd.DataFrame,
     assert sizes == f"{len(found)} {len(found.clusters)}" and float(first) == found.pairs[0].similarity
     assert int(chained.split()[1]) < len(found.clusters)
     assert "to_frame needs pandas: pip install" in done.stderr
-
-
-def test_products_in_numpy_reach_the_same_cells(monkeypatch: pytest.MonkeyPatch) -> None:
-    random = np.random.default_rng(0)
-    left, right = (random.standard_normal((n, 8)).astype(np.float32) for n in (20, 50))
-    monkeypatch.setattr(exact, "TILE", 16)
-    monkeypatch.setattr(exact, "torch", None)
-    tiles = exact.cells_above(left, right, lambda: 2.0)
-    found = {(int(i), int(j)) for rows, columns in tiles for i, j in zip(rows, columns)}
-    assert found == set(map(tuple, np.argwhere(left @ right.T >= 2).tolist())) and len(found) > 50
 
 
 def test_rows_of_one_id_are_one_question() -> None:

@@ -17,14 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from siamese import SiameseModel
-from siamese.errors import DataError, UserError
+from siamese.errors import DataError
 from siamese.mining import cells
 from siamese.mining.exact import made_ready
-from siamese.mining.found import LONG_PAIR, Wanted, in_order, lowest_above
-from siamese.mining.sharded import components, joins, pipeline, ranks, store
+from siamese.mining.found import Wanted, lowest_above
+from siamese.mining.sharded import components, joins, pipeline, store
 from siamese.mining.sharded.pipeline import Found
 from siamese.mining.sharded.shards import Job, Summary
-from siamese.mining.sharded.stages import Runner, Stages, Unit, begin, one_by_one
+from siamese.mining.sharded.stages import Runner, Stages, Unit, one_by_one
 
 THRESHOLD = 0.4
 
@@ -251,19 +251,6 @@ def test_a_cell_in_blocks_has_the_pairs_of_the_whole(seed: int) -> None:
         assert sorted(np.concatenate((across, left, right)).tolist()) == sorted(whole.tolist())
 
 
-@given(st.integers(0, 10_000), st.integers(1, 9))
-def test_ranges_cut_the_order(seed: int, count: int) -> None:
-    random = np.random.default_rng(seed)
-    pairs = np.empty(200, LONG_PAIR)
-    for name in ("millionths", "first", "second"):
-        pairs[name] = random.integers(0, 6, len(pairs))
-    cut = ranks.cuts(pairs[random.integers(0, 200, 50)], count)
-    assert len(cut) <= count - 1
-    place = ranks.range_of(pairs, cut)
-    parts = [in_order(pairs[place == i]) for i in range(len(cut) + 1)]
-    assert np.concatenate(parts).tolist() == in_order(pairs).tolist()
-
-
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=30), st.integers(0, 30))
 def test_forests_of_parts_give_the_components_of_all(edges: list[tuple[int, int]], split: int) -> None:
     lowest = {end: end for edge in edges for end in edge}
@@ -274,26 +261,6 @@ def test_forests_of_parts_give_the_components_of_all(edges: list[tuple[int, int]
     forests = [np.stack(components.components(*part.T)) for part in parts]
     number, root = components.components(*np.concatenate(forests, axis=1))
     assert {a >> 41: b >> 41 for a, b in zip(number.tolist(), root.tolist())} == lowest
-
-
-def test_groups_of_a_table(tmp_path: Path) -> None:
-    import pyarrow as pa
-
-    table = pa.table({"x": [1, 2, 3], "v": store.lists(np.arange(6, dtype=np.float32).reshape(3, 2))})
-    store.write_groups(f"{tmp_path}/f", table, np.array([2, 0, 2, 0]), 4, np.array([2, 1, 0, 0]))
-    read = [store.read_groups([f"{tmp_path}/f"] * 2, group) for group in range(4)]
-    assert [part["x"].to_pylist() for part in read] == [[2, 1, 2, 1], [], [3, 1, 3, 1], []]
-    assert store.matrix(read[2]["v"]).tolist() == [[4, 5], [0, 1], [4, 5], [0, 1]]
-
-
-def test_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
-    job = Job(f"{tmp_path}/w", "question", None, 700_000, None, 2_048)
-    begin(job, {"seed": 0, "questions": [("a", "1")]}, False)
-    begin(job, {"seed": 0, "questions": [("a", "1")]}, True)
-    with pytest.raises(UserError, match="go on with --resume"):
-        begin(job, {"seed": 0, "questions": [("a", "1")]}, False)
-    with pytest.raises(UserError, match=r"of another run \(the questions differ\)"):
-        begin(job, {"seed": 0, "questions": [("a", "2")]}, True)
 
 
 @pytest.mark.parametrize(

@@ -169,14 +169,6 @@ def test_a_word_that_one_question_holds_adds_the_weight_in_archives_of_any_size(
         assert ranking.combined(np.array([0.5]), np.array([1e-6]), n) == pytest.approx(0.5)
 
 
-def test_join() -> None:
-    # Rows 5 and 9 are near; of 2, 5 and 7, which share a word, the two with the highest BM25 come in.
-    rows, bm25 = ranking.join(np.array([9, 5]), np.array([2, 5, 7]), np.array([1.0, 0.5, 3.0]), 2)
-    assert rows.tolist() == [2, 5, 7, 9] and bm25.tolist() == [1.0, 0.5, 3.0, 0.0]
-    rows, bm25 = ranking.join(np.array([9, 5]), np.zeros(0, int), np.zeros(0), 2)
-    assert rows.tolist() == [5, 9] and bm25.tolist() == [0.0, 0.0]
-
-
 def test_more_than_there_are(archive: Archive) -> None:
     for legs in ("vectors", "both"):
         assert len(archive.search(["flight"], 10**9, legs)[0]) == len(archive.search(["flight"], 56, legs)[0])

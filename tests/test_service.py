@@ -21,7 +21,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from siamese import SiameseModel
 from siamese.archive.store import Archive
-from siamese.errors import ArchiveError
 from siamese.model.explanation import explain
 from siamese.service.app import make_app
 from siamese.service.limits import LIMITS, QUESTION, QUESTIONS, Limits
@@ -134,12 +133,6 @@ def test_a_damaged_archive_is_an_error_of_the_service(writing: TestClient, memor
     assert writing.post("/questions", json={"questions": ["one"]}).status_code == 500
     assert writing.post("/search", json={"questions": ["one"]}).status_code == 200  # the index is empty
     assert writing.delete("/questions/1").status_code == 500
-
-
-def test_an_archive_of_another_model_is_refused(tmp_path: Path, tiny_model: Path) -> None:
-    folder = new_archive(tmp_path / "archive")
-    with pytest.raises(ArchiveError, match="another model"):
-        make_app(SiameseModel.load(tiny_model), folder)
 
 
 # Who may write
