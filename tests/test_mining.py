@@ -14,13 +14,8 @@ from hypothesis import strategies as st
 
 from siamese.errors import UserError
 from siamese.mining import cells, exact, kept
-<<<<<<< HEAD
-from siamese.mining.clusters import complete, find_clusters
-from siamese.mining.exact import Vectors, cells_above, join_rows
-=======
 from siamese.mining.clusters import complete, connected, find_clusters
 from siamese.mining.exact import Vectors, join_rows
->>>>>>> d5d0e2d (Tests of mining, archive, service and export: one of each behaviour)
 from siamese.mining.found import PAIR, Wanted, in_order, lowest_above
 from siamese.mining.mine import Joined, Settings, join, sortable
 from siamese.model.similarity import cosine
@@ -408,16 +403,4 @@ def test_components_are_what_a_walk_reaches(seed: int) -> None:
         for _, i, j in pairs.tolist():
             reached[i] |= reached[j]
             reached[j] |= reached[i]
-<<<<<<< HEAD
     assert partition(connected(12, pairs["first"], pairs["second"])) == set(map(frozenset, reached.values()))
-
-
-def test_the_kept_pairs_can_be_removed(tmp_path: Path) -> None:
-    store = Kept(tmp_path, {"a": 1}, resume=False)
-    store.append(CHAIN)
-    assert [unit_.tolist() for unit_ in store] == [CHAIN.tolist()]
-    store.remove()
-    assert not list(tmp_path.iterdir())
-=======
-    assert partition(connected(12, pairs)) == set(map(frozenset, reached.values()))
->>>>>>> d5d0e2d (Tests of mining, archive, service and export: one of each behaviour)
