@@ -108,13 +108,6 @@ def test_rankings_in_numbers() -> None:
     assert average_precision(labels, tied) == roc_auc(labels, tied) == 0.5
 
 
-def test_rankings_that_are_not_defined() -> None:
-    assert math.isnan(average_precision(np.array([0, 0]), np.array([0.1, 0.2])))
-    assert average_precision(np.array([1, 1]), np.array([0.1, 0.2])) == 1
-    for label in (0, 1):
-        assert math.isnan(roc_auc(np.array([label, label]), np.array([0.1, 0.2])))
-
-
 @given(both_labels, st.floats(0, 1))
 def test_all_scores(data: Scored, threshold: float) -> None:
     labels, scores = data
