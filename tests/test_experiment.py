@@ -40,7 +40,7 @@ from siamese.training.train import train_model
 TINY = BASE.replace(embedding=16, hidden=16, batch_size=32, epochs=2, learning_rate=0.02)
 DIVERGES = "columns,learning_rate=1e40"  # more than a float32 holds
 LOSSES = ("rows", "both", DIVERGES)
-STUDY, VARIANTS = dataclasses.replace(against_first(LOSSES), base=TINY), parse_all(LOSSES, TINY)
+STUDY = against_first(LOSSES, TINY)
 FIGURES = {"scores.png", "differences.png", "curves.png", "histograms.png", "time.png"}
 
 
@@ -193,9 +193,9 @@ def test_resamples_are_the_same_drawings_for_every_model(model: SiameseModel, da
 
 @pytest.fixture(scope="module")
 def finished(data: Datasets, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Comparison]:
-    """A folder with the trainings of `VARIANTS`, two at a time, each with two seeds."""
+    """A folder with the trainings of `STUDY`, two at a time, each with two seeds."""
     out = tmp_path_factory.mktemp("comparison")
-    return out, compare(STUDY, VARIANTS, data, 2, out, jobs=2)
+    return out, compare(STUDY, data, 2, out, jobs=2)
 
 
 def lines(out: Path) -> list[Record]:
@@ -280,10 +280,10 @@ def test_vectors_that_are_no_numbers_are_a_divergence_too(model: SiameseModel, d
 def test_done_is_done(finished: tuple[Path, Comparison], data: Datasets) -> None:
     out, comparison = finished
     before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.iterdir()}
-    again = compare(STUDY, VARIANTS, data, 2, out, jobs=2)
+    again = compare(STUDY, data, 2, out, jobs=2)
     assert again == comparison
     assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.iterdir()} == before
-    fewer = compare(STUDY, VARIANTS, data, 1, out, jobs=1)
+    fewer = compare(STUDY, data, 1, out, jobs=1)
     assert {name: [r["config"]["seed"] for r in found] for name, found in fewer.records.items()} == {
         "rows": [1], "both": [1], DIVERGES: [],
     }  # fmt: skip
@@ -298,7 +298,7 @@ def test_how_many_at_a_time_changes_nothing(finished: tuple[Path, Comparison], d
 
 
 def run_lines(data: Datasets, losses: Sequence[str], seeds: int, out: Path, jobs: int) -> list[Record]:
-    compare(against_first(losses), parse_all(losses, TINY), data, seeds, out, jobs)
+    compare(against_first(losses, TINY), data, seeds, out, jobs)
     return lines(out)
 
 
@@ -393,7 +393,7 @@ def test_settings_are_chosen_on_the_validation_pairs_alone(data: Datasets, tmp_p
     second = record_of("both", settings[1].replace(seed=2), score=0.5)
     write_records(tmp_path, data, [*seeded("rows", 2), *tried[::-1], second])
     before = (tmp_path / TRAININGS).read_bytes()
-    comparison = compare(against_first(losses), variants, data, 2, tmp_path, jobs=1)
+    comparison = compare(against_first(losses, TINY), data, 2, tmp_path, jobs=1)
     assert (tmp_path / TRAININGS).read_bytes() == before  # all was there, none was trained
     assert [r["config"]["margin"] for r in comparison.records["both"]] == [0.25, 0.25]
     assert [r["config"]["seed"] for r in comparison.records["both"]] == [1, 2]
@@ -412,7 +412,7 @@ def test_where_every_setting_fails_so_does_the_variant(data: Datasets, tmp_path:
     variants = parse_all(losses, TINY)
     failed = [failed_record("both", setting.replace(seed=1)) for setting in variants[1].settings]
     write_records(tmp_path, data, [*seeded("rows", 1), *failed])
-    comparison = compare(against_first(losses), variants, data, 1, tmp_path, jobs=1)
+    comparison = compare(against_first(losses, TINY), data, 1, tmp_path, jobs=1)
     assert (comparison.records["both"], len(comparison.failed), len(comparison.tried)) == ([], 1, 2)
 
 
@@ -424,7 +424,7 @@ def test_a_field_that_came_later_had_its_default(data: Datasets, tmp_path: Path)
             del record["config"][field]
     write_records(tmp_path, data, records)
     before = (tmp_path / TRAININGS).read_bytes()
-    comparison = compare(against_first(("rows", "both")), parse_all(("rows", "both"), TINY), data, 1, tmp_path, jobs=1)
+    comparison = compare(against_first(("rows", "both"), TINY), data, 1, tmp_path, jobs=1)
     assert (tmp_path / TRAININGS).read_bytes() == before
     assert [len(found) for found in comparison.records.values()] == [1, 1]
     kept = Records(tmp_path, lines(tmp_path)[0]["data"])
@@ -454,7 +454,7 @@ def test_records_of_other_data_are_refused(data: Datasets, tmp_path: Path, part:
     pairs = getattr(data, part)
     changed = dataclasses.replace(data, **{part: pairs.take(np.arange(1, len(pairs)))})
     with pytest.raises(UserError) as refused:
-        compare(STUDY, VARIANTS, changed, 1, tmp_path, jobs=1)
+        compare(STUDY, changed, 1, tmp_path, jobs=1)
     said = str(refused.value)
     assert said == f"{tmp_path / TRAININGS}: belongs to other {part} pairs; choose another --out"
 
@@ -478,7 +478,7 @@ def test_a_damaged_record_is_named(data: Datasets, tmp_path: Path, line: str) ->
         file.write(line + "\n")
     before = (tmp_path / TRAININGS).read_bytes()
     with pytest.raises(UserError) as refused:
-        compare(STUDY, VARIANTS, data, 1, tmp_path, jobs=1)
+        compare(STUDY, data, 1, tmp_path, jobs=1)
     assert str(refused.value).startswith(f"{tmp_path / TRAININGS}, line 3: not a record of a training (")
     assert "\n" not in str(refused.value)
     assert (tmp_path / TRAININGS).read_bytes() == before
@@ -487,7 +487,7 @@ def test_a_damaged_record_is_named(data: Datasets, tmp_path: Path, line: str) ->
 def test_results_are_made_again_where_they_are_gone(data: Datasets, tmp_path: Path) -> None:
     """A crash between the two files leaves the last training out of results.csv."""
     write_records(tmp_path, data, [*seeded("rows", 1), *seeded("both", 1)])
-    compare(against_first(("rows", "both")), parse_all(("rows", "both"), TINY), data, 1, tmp_path, jobs=1)
+    compare(against_first(("rows", "both"), TINY), data, 1, tmp_path, jobs=1)
     assert [row["variant"] for row in read_csv(tmp_path / RESULTS)] == ["rows", "both"]
 
 
@@ -499,20 +499,20 @@ def test_the_checkpoint_of_a_finished_training_goes(data: Datasets, tmp_path: Pa
     left = tmp_path / UNFINISHED / _key(parse("both", TINY).settings[0], prints)
     left.mkdir(parents=True)
     (left / CHECKPOINT).write_bytes(b"")
-    compare(against_first(("rows", "both")), parse_all(("rows", "both"), TINY), data, 1, tmp_path, jobs=1)
+    compare(against_first(("rows", "both"), TINY), data, 1, tmp_path, jobs=1)
     assert not left.exists()
 
 
 def test_without_test_pairs_nothing_begins(data: Datasets, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no test pairs to score: give them by --test PATH"):
-        compare(STUDY, VARIANTS, dataclasses.replace(data, test=None), 1, tmp_path / "out", jobs=1)
+        compare(STUDY, dataclasses.replace(data, test=None), 1, tmp_path / "out", jobs=1)
     with pytest.raises(UserError, match="0 of the 50 test pairs have two questions that were not trained on"):
         seen = dataclasses.replace(data, test=data.training.take(np.arange(50)))
-        compare(STUDY, VARIANTS, seen, 1, tmp_path / "out", jobs=1)
+        compare(STUDY, seen, 1, tmp_path / "out", jobs=1)
     test = scored(data)
     alike = test.take(test.labels == 1)  # no non-duplicate among them
-    with pytest.raises(UserError, match="duplicates and non-duplicates are needed"):
-        compare(STUDY, VARIANTS, dataclasses.replace(data, test=alike), 1, tmp_path / "out", jobs=1)
+    with pytest.raises(UserError, match="needs duplicates and non-duplicates among these"):
+        compare(STUDY, dataclasses.replace(data, test=alike), 1, tmp_path / "out", jobs=1)
     assert not (tmp_path / "out").exists()
 
 
@@ -532,7 +532,7 @@ def comparison(
         ]
         for variant in variants
     }
-    study = study or dataclasses.replace(against_first(names), base=TINY)
+    study = study or against_first(names, TINY)
     return Comparison(study, variants, records, list(failed), [])
 
 
@@ -726,7 +726,7 @@ def test_what_a_person_wrote_above_stays(data: Datasets, tmp_path: Path) -> None
 def test_the_report_states_the_base_and_not_a_variant(data: Datasets, tmp_path: Path) -> None:
     base = TINY.replace(labelled_weight=3.0, patience=5, teacher="some-encoder", teacher_weight=9.0)
     losses = ("both+logistic,margin=0.1/0.5,epochs=9", "rows,learning_rate=0.5")
-    study = dataclasses.replace(against_first(losses), base=base)
+    study = against_first(losses, base)
     variants = parse_all(losses, base)
     records = {v.name: [record_of(v.name, v.settings[0])] for v in variants}
     text = report_of(Comparison(study, variants, records, [], []), data, tmp_path)
@@ -737,7 +737,7 @@ def test_the_report_states_the_base_and_not_a_variant(data: Datasets, tmp_path: 
         "5 epochs without a better",
         "adam at 0.02 (",
         "a labelled loss beside another counts 3 times",
-        "9 × distance to the vectors of some-encoder",
+        "9 × distance from the vectors of some-encoder",
     ):
         assert said in equal
 
@@ -793,5 +793,5 @@ def test_a_report_without_the_reference(data: Datasets, tmp_path: Path) -> None:
 def test_failures_alone_are_an_error(data: Datasets, tmp_path: Path) -> None:
     losses = (DIVERGES, "rows,learning_rate=1e40")
     with pytest.raises(UserError, match="every training failed, such as columns,learning_rate=1e40: step 2: the loss"):
-        compare(against_first(losses), parse_all(losses, TINY), data, 1, tmp_path, jobs=1)
+        compare(against_first(losses, TINY), data, 1, tmp_path, jobs=1)
     assert len((tmp_path / "results.csv").read_text().splitlines()) == 3

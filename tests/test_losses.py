@@ -216,7 +216,7 @@ def test_blocks_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         same = None if mask is None else torch.from_numpy(mask)
         results = []
         for block in (3, 1_000):
-            monkeypatch.setattr("siamese.losses.triplet.BLOCK", block)
+            monkeypatch.setattr("siamese.losses.triplet.ANCHORS_AT_A_TIME", block)
             v1, v2 = (v.clone().requires_grad_() for v in vectors)
             loss = TripletLossFn(v1, v2, same=same, **variant)
             loss.backward()

@@ -83,7 +83,7 @@ def test_rows_of_a_share() -> None:
 @pytest.mark.parametrize("kind", [TripletLoss, MatrixSoftmaxLoss])
 def test_the_parts_of_a_loss_add_up(kind: type[torch.nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a process's anchors fill several blocks."""
-    monkeypatch.setattr("siamese.losses.triplet.BLOCK", 3)
+    monkeypatch.setattr("siamese.losses.triplet.ANCHORS_AT_A_TIME", 3)
     torch.manual_seed(4)
     v1, v2 = (torch.nn.functional.normalize(torch.randn(11, 4, dtype=torch.float64), dim=1) for _ in range(2))
     clusters = torch.randint(0, 6, (11,))

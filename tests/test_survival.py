@@ -25,7 +25,7 @@ from siamese import SiameseModel
 from siamese.config import PRESETS, Config, preset
 from siamese.errors import DivergedError, UserError
 from siamese.experiment import comparison
-from siamese.experiment.variants import against_first, parse_all
+from siamese.experiment.variants import against_first
 from siamese.model import folder as model_folder
 from siamese.pairs import splits
 from siamese.pairs.splits import Datasets, Source
@@ -349,7 +349,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_comparison_has_its_folder_alone(parts: Datasets, tmp_path: Path) -> None:
     names = ("rows", "both")
     with locked(tmp_path), pytest.raises(UserError, match=f"{tmp_path}: in use by process {os.getpid()} on"):
-        comparison.compare(against_first(names), parse_all(names, TINY), parts, 1, tmp_path, jobs=1)
+        comparison.compare(against_first(names, TINY), parts, 1, tmp_path, jobs=1)
     assert not any(tmp_path.iterdir())
 
 

@@ -16,7 +16,7 @@ from siamese.cli import entry
 from siamese.config import Config
 from siamese.errors import UserError
 from siamese.experiment import comparison
-from siamese.experiment.variants import Study, parse_all
+from siamese.experiment.variants import Study
 from siamese.model.model import SiameseModel
 from siamese.pairs.pairs import Pairs
 from siamese.pairs.splits import Datasets
@@ -86,7 +86,7 @@ def test_vectors_are_those_of_the_encoder_and_are_made_once(encoder: list[str]) 
 def test_an_encoding_that_was_stopped_goes_on_after_its_last_part(
     encoder: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(teacher, "PART", 2)
+    monkeypatch.setattr(teacher, "QUESTIONS_PER_FILE", 2)
     questions = [form.format("cats") for form in FORMS]
 
     def stop(done: int, total: int) -> None:
@@ -236,7 +236,7 @@ def test_a_comparison_has_the_vectors_made_once(encoder: list[str], tmp_path: Pa
     data = Datasets(pairs, pairs, dataclasses.replace(pairs, unseen=np.ones(len(pairs), bool)), "")
     base = RECIPE.replace(teacher="no-such-encoder", epochs=1)
     study = Study(("both+logistic", "both+logistic,teacher=none"), (), base)
-    found = comparison.compare(study, parse_all(study.losses, base), data, 1, tmp_path / "out", 1)
+    found = comparison.compare(study, data, 1, tmp_path / "out", 1)
     assert not found.failed
     assert [len(records) for records in found.records.values()] == [1, 1]
     assert sorted(encoder) == sorted({*pairs.question1, *pairs.question2})
@@ -253,7 +253,7 @@ def test_the_pretrained_model_is_made_with_its_card_and_report(
         "README.md", "config.json", "model.safetensors", "vocabulary.txt",
     }  # fmt: skip
     card = Path("made/README.md").read_text("utf-8")
-    for said in ("non-commercial", "24 × distance to the vectors of encoder", "precision at recall", "| unseen ("):
+    for said in ("non-commercial", "24 × distance from the vectors of encoder", "precision at recall", "| unseen ("):
         assert said in card
     assert "![" not in card and "![" in Path("report/report.md").read_text("utf-8")
     model = SiameseModel.load("made")

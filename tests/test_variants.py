@@ -121,7 +121,7 @@ def test_all_else_is_the_bases() -> None:
         ("rows,margin=0.1/", "--margin: '' is not a number"),
         ("rows,closest=soft", "closest: 'soft' is not one of hardest, semi-hard"),
         ("rows,goal=speed", "goal 'speed': expected probability, accuracy, f1 or precision=0.95"),
-        ("rows,skip=true,hidden=16", "skip: adds 128 numbers to 16"),
+        ("rows,skip=true,hidden=16", "skip: embedding 128 and hidden 16 differ; make them equal"),
         ("rows+columns", "two loss losses; expected one in-batch and one labelled at most"),
         ("logistic+mse", "two labelled losses"),
     ],

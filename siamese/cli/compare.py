@@ -52,7 +52,7 @@ def _count(text: str) -> int:
 def compare(options: argparse.Namespace) -> None:
     study = against_first(options.losses) if options.losses else read_study(options.study or ONE_SIDED)
     study = dataclasses.replace(study, base=study.base.replace(**changed_fields(options)))
-    variants = parse_all(study.losses, study.base)
+    parse_all(study.losses, study.base)  # checked before anything heavy is loaded
     from pathlib import Path
 
     from siamese.experiment import comparison, report
@@ -64,7 +64,7 @@ def compare(options: argparse.Namespace) -> None:
         data = dataclasses.replace(data, test=splits.to_score(options.test, source.columns))
     out = Path(options.out)
     try:
-        compared = comparison.compare(study, variants, data, options.seeds, out, options.jobs or comparison.cores())
+        compared = comparison.compare(study, data, options.seeds, out, options.jobs or comparison.cores())
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on", file=sys.stderr)
         raise

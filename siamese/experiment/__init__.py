@@ -1,1 +1,1 @@
-"""Many trainings that differ in one thing, and what their scores show."""
+"""Studies: many trainings that differ in one thing, and what their scores show."""

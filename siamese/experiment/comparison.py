@@ -1,8 +1,7 @@
 """Train every variant with every seed, as many at a time as there are cores, each on one thread.
 
-Small trainings gain little from a second thread; two at once finish 1.5 times as
-many. On one thread each, a training also gives the same bits whatever the number
-of cores.
+Small trainings gain little from a second thread: two at a time on one thread each finish 1.5 times as many. And on one
+thread, a training gives the same bits on any number of cores.
 """
 
 import hashlib
@@ -29,7 +28,7 @@ from siamese.errors import DivergedError, UserError
 from siamese.evaluation.evaluate import unseen_pairs
 from siamese.experiment.records import Record, Records
 from siamese.experiment.scores import measure
-from siamese.experiment.variants import Study, Variant
+from siamese.experiment.variants import Study, Variant, parse_all
 from siamese.model.model import SiameseModel
 from siamese.pairs.clusters import Clusters
 from siamese.pairs.pairs import Pairs, checksum
@@ -51,51 +50,47 @@ class Comparison:
 
     study: Study
     variants: Sequence[Variant]
-    records: dict[str, list[Record]]  # by the name of a variant, one a seed
-    failed: list[Record]  # these have an "error" and no scores
-    tried: list[Record]  # among these, settings were chosen
+    records: dict[str, list[Record]]  # by name of a variant, one per seed
+    failed: list[Record]  # with an "error" instead of scores
+    tried: list[Record]  # one per setting that was to choose from
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def compare(study: Study, variants: Sequence[Variant], data: Datasets, seeds: int, out: Path, jobs: int) -> Comparison:
-    """Train what is not yet in the folder.
+def compare(study: Study, data: Datasets, seeds: int, out: Path, jobs: int) -> Comparison:
+    """Run the trainings of a study that the folder has no records of.
+
+    If a variant has several settings, each is trained with the first seed, and the one with the highest average
+    precision on the validation pairs is compared.
 
     Args:
-        study: the questions to answer.
-        variants: of its losses. Where one has several settings, each is trained
-            with the first seed, and the one with the highest average precision on
-            the validation pairs is compared.
+        study: variants and questions.
         data: training, validation and test pairs.
-        seeds: how many, from 1.
+        seeds: number of trainings of each variant, 1 or more.
         out: the folder of the records.
-        jobs: how many trainings at a time.
+        jobs: number of trainings at a time.
 
     Raises:
-        UserError: no test pairs, or none that are unseen; records of other data in the folder, or another
-            process that writes them.
+        UserError: no test pairs, or none that are unseen; records of other data in the folder, or another process
+            that writes them; every training failed.
     """
-    unseen = _unseen(data)
-    with locked(out):
-        return _run(study, variants, data, unseen, seeds, out, jobs)
-
-
-def _run(
-    study: Study, variants: Sequence[Variant], data: Datasets, unseen: np.ndarray, seeds: int, out: Path, jobs: int
-) -> Comparison:
+    unseen, variants = _unseen(data), parse_all(study.losses, study.base)
     assert data.test is not None
     parts = {"training": data.training, "validation": data.validation, "test": data.test}
-    records = Records(out, {name: checksum(pairs) for name, pairs in parts.items()})
     first = [(v.name, setting.replace(seed=1)) for v in variants for setting in v.settings if len(v.settings) > 1]
-    with _Pool(data, unseen, out, jobs) as pool:
-        pool.run(first, records)
-        chosen = {variant.name: _best(variant, records) for variant in variants}
-        rest = [(name, config.replace(seed=seed)) for seed in range(1, seeds + 1) for name, config in chosen.items()]
-        pool.run(rest, records)
-    records.write_table()  # it may be older than the records, where a crash came between the two
+    with locked(out):
+        records = Records(out, {name: checksum(pairs) for name, pairs in parts.items()})
+        with _Pool(data, unseen, out, jobs) as pool:
+            pool.run(first, records)
+            chosen = {variant.name: _best(variant, records) for variant in variants}
+            rest = [
+                (name, config.replace(seed=seed)) for seed in range(1, seeds + 1) for name, config in chosen.items()
+            ]
+            pool.run(rest, records)
+        records.write_table()  # a crash between the two files leaves it without the last training
     found: dict[str, list[Record]] = {name: [] for name in chosen}
     failed: list[Record] = []
     for name, config in rest:
@@ -107,7 +102,7 @@ def _run(
 
 
 def _encode_once(teacher_name: str, training_pairs: Pairs) -> None:
-    """Have the teacher's vectors in the cache before the trainings, which would all make them."""
+    """Fill the cache with the teacher's vectors, which otherwise each training would compute."""
     from siamese.training import teacher
 
     distinct = sorted({*training_pairs.question1, *training_pairs.question2})
@@ -116,7 +111,7 @@ def _encode_once(teacher_name: str, training_pairs: Pairs) -> None:
 
 
 def _unseen(data: Datasets) -> np.ndarray:
-    """The unseen test pairs, (n,) bool."""
+    """Return which test pairs are unseen, (n,) bool."""
     if data.test is None:
         raise UserError("no test pairs to score: give them by --test PATH, or in a column 'split'")
     unseen, _ = unseen_pairs(data.test, Clusters(data.training))
@@ -124,13 +119,13 @@ def _unseen(data: Datasets) -> np.ndarray:
     if len(np.unique(data.test.labels[unseen])) < 2:
         raise UserError(
             f"{int(unseen.sum())} of the {len(data.test)} test pairs have two questions that were not trained on; "
-            "duplicates and non-duplicates are needed among these, the fair ones to compare on"
+            "a comparison needs duplicates and non-duplicates among these"
         )
     return unseen
 
 
 def _best(variant: Variant, records: Records) -> Config:
-    """The setting with the highest average precision on the validation pairs."""
+    """Return the setting with the highest average precision on the validation pairs."""
 
     def score(setting: Config) -> float:
         record = records.get(setting.replace(seed=1))
@@ -140,15 +135,15 @@ def _best(variant: Variant, records: Records) -> Config:
 
 
 def _key(config: Config, data: dict[str, str]) -> str:
-    """A name for a training, the same whenever it is asked for."""
+    """Return a name for the folder of a training."""
     return hashlib.sha256(json.dumps([asdict(config), data]).encode()).hexdigest()[:16]
 
 
 class _Pool:
-    """The training processes, with one progress bar over all that they do."""
+    """The training processes, with one progress bar for all of them."""
 
     def __init__(self, data: Datasets, unseen: np.ndarray, out: Path, jobs: int) -> None:
-        # A fork of a process with threads can hang. A server without threads, that has torch loaded, forks at once.
+        # To fork a process with threads can hang; a server without threads, with torch loaded, forks at once.
         forks = "forkserver" in multiprocessing.get_all_start_methods()
         context = multiprocessing.get_context("forkserver" if forks else "spawn")
         if forks:
@@ -169,13 +164,13 @@ class _Pool:
             self.unfinished.rmdir()
 
     def run(self, tasks: Iterable[tuple[str, Config]], records: Records) -> None:
-        """Train what has no record yet, in this order."""
+        """Run the trainings without a record, in this order."""
         missing = {}
         for name, config in tasks:
             key = _key(config, records.data)
             if records.find(config) is None:
                 missing[key] = (name, config)
-            else:  # killed before its checkpoint was removed, perhaps
+            else:  # perhaps it was killed before its checkpoint was removed
                 shutil.rmtree(self.unfinished / key, ignore_errors=True)
         for teacher_name in {config.teacher for _, config in missing.values() if config.teacher}:
             _encode_once(teacher_name, self.training)
@@ -189,18 +184,18 @@ class _Pool:
                 for future in [f for f in futures if f in ready]:  # in order
                     key = futures.pop(future)
                     records.add(_result(future))
-                    shutil.rmtree(self.unfinished / key, ignore_errors=True)  # its checkpoint
+                    shutil.rmtree(self.unfinished / key, ignore_errors=True)
                     done[key] = epochs[key]
                 bar(sum(done.values()), sum(epochs.values()))
 
     def _epochs(self, config: Config) -> int:
-        """How many epochs a training takes; near enough where it has a part of the pairs, as is drawn later."""
+        """Return the number of epochs of a training, an estimate if it draws a part of the pairs."""
         part = min(1.0, (config.training_pairs or len(self.training)) / len(self.training))
         duplicates = round(part * self.training.duplicates)
         return planned_epochs(config, number_of_batches(duplicates, config.batch_size, config.drop_last))
 
     def _finished_epochs(self) -> Iterator[str]:
-        """The keys of the trainings that finished an epoch since the last call, one for each."""
+        """Yield the key of a training for each epoch finished since the last call."""
         while True:
             try:
                 yield self.epochs.get_nowait()
@@ -212,17 +207,17 @@ def _result(future: "Future[Record]") -> Record:
     try:
         return future.result()
     except BrokenProcessPool as error:
-        raise UserError("a training process died, for want of memory perhaps; go on with fewer --jobs") from error
+        raise UserError("a training process died, perhaps for lack of memory; go on with fewer --jobs") from error
 
 
 @dataclass
 class _Worker:
-    """What a training process holds."""
+    """State of a training process."""
 
     data: Datasets
     unseen: np.ndarray
     folder: Path
-    epochs: "multiprocessing.Queue[str]"  # the key of a training is put for each epoch done
+    epochs: "multiprocessing.Queue[str]"  # gets the key of a training for each epoch
     stop: Event
     prepared: dict[tuple[object, ...], Prepared]
 
@@ -231,18 +226,18 @@ _worker: _Worker
 
 
 def _start(data: Datasets, unseen: np.ndarray, folder: Path, epochs: "multiprocessing.Queue[str]", stop: Event) -> None:
-    """Begin a training process."""
+    """Initialize a training process."""
     import torch
 
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _worker = _Worker(data, unseen, folder, epochs, stop, {})
 
 
 def _end_with_parent() -> None:
-    """Leave no process behind when the parent is killed."""
+    """End this process when its parent is killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -250,7 +245,7 @@ def _end_with_parent() -> None:
 
 
 class _Watch(Progress):
-    """Tells the parent of every epoch."""
+    """Reports every epoch to the parent."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -260,8 +255,8 @@ class _Watch(Progress):
 
 
 def _train(name: str, config: Config, key: str) -> Record:
-    """One training, in a process of its own."""
-    if _worker.stop.is_set():  # it was already on its way to this process
+    """Run one training, in a process of its own. Return its record."""
+    if _worker.stop.is_set():  # the task had been queued already
         raise Stopped
     start = SiameseModel.load(config.start_from) if config.start_from else None
     recipe = config.replace(**bound(start.config)) if start else config
@@ -280,8 +275,8 @@ def _train(name: str, config: Config, key: str) -> Record:
     except Stopped:
         if _worker.stop.is_set():
             raise
-        os._exit(143)  # SIGTERM to this process alone, or to all of them: the checkpoint is written
-    except DivergedError as error:  # a result too
+        os._exit(143)  # SIGTERM to this process or to all; the checkpoint is written
+    except DivergedError as error:  # a result, too
         record["error"] = str(error)
     else:
         history = model.facts["history"]

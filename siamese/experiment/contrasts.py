@@ -1,4 +1,4 @@
-"""The differences between the variants of a comparison."""
+"""Differences between the variants of a comparison."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from siamese.experiment.comparison import Comparison
 from siamese.experiment.records import Record
 from siamese.experiment.statistics import Difference, difference, holm
 
-POINTS = 100  # a point is a hundredth
+POINTS = 100  # a point is a hundredth of a score
 Measure = Callable[[Record], float]
 MEASURES: dict[str, Measure] = {
     "unseen average precision": lambda record: record["unseen"]["average_precision"],
@@ -22,7 +22,7 @@ class Contrast:
 
     one: str
     other: str
-    primary: bool  # named before the trainings as the one that counts
+    primary: bool  # the one contrast that was named before the trainings
     by: dict[str, Difference]  # by MEASURES, in scores
 
     @property
@@ -34,12 +34,12 @@ class Contrast:
 
 
 def values(c: Comparison, name: str, measure: str) -> list[float]:
-    """The scores of a variant, one a seed."""
+    """Return the scores of a variant, one per seed."""
     return [MEASURES[measure](record) for record in c.records[name]]
 
 
 def contrast(c: Comparison, one: str, other: str) -> Contrast:
-    """The differences over the seeds that both have."""
+    """Compare two variants over the seeds that both have."""
     ours, theirs = shared(c, one, other)
     primary = (one, other) == c.study.questions[0].contrasts[0]
     by = {name: difference([m(r) for r in ours], [m(r) for r in theirs]) for name, m in MEASURES.items()}
@@ -47,13 +47,16 @@ def contrast(c: Comparison, one: str, other: str) -> Contrast:
 
 
 def shared(c: Comparison, *names: str) -> list[list[Record]]:
-    """The records of some variants, over the seeds that all of them have."""
+    """Return the records of some variants for the seeds that all of them have."""
     seeds = set.intersection(*({r["config"]["seed"] for r in c.records[name]} for name in names))
     return [[r for r in c.records[name] if r["config"]["seed"] in seeds] for name in names]
 
 
 def contrasts(c: Comparison) -> dict[str, list[Contrast]]:
-    """By question, those that have trainings; Holm's correction over all but the primary one."""
+    """Return the contrasts of each question, without those that lack trainings.
+
+    Holm's correction is over all but the primary one.
+    """
     found = {
         q.text: [contrast(c, *pair) for pair in q.contrasts if all(c.records[name] for name in pair)]
         for q in c.study.questions

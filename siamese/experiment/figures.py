@@ -1,4 +1,4 @@
-"""The figures of a comparison's report."""
+"""Draw the figures of a comparison's report."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +14,8 @@ from siamese.report import plots
 
 
 def draw(c: Comparison, names: list[str], found: dict[str, list[Contrast]], out: Path) -> None:
+    """Draw scores, differences, learning curves, similarities and times of the variants `names` into a folder."""
+
     def spread(values: Sequence[float]) -> tuple[float, float, float]:
         i = interval(values)
         return i.mean, i.low, i.high
@@ -47,7 +49,7 @@ def draw(c: Comparison, names: list[str], found: dict[str, list[Contrast]], out:
 
 
 def draw_sizes(c: Comparison, names: list[str], every: int, out: Path) -> bool:
-    """Draw scores by the number of training pairs, where variants differ in it (and epochs) alone; whether they do."""
+    """Draw scores by the number of training pairs. Return False if the variants do not differ in it."""
     found: dict[str, dict[int, list[Record]]] = {}
     for name in names:
         parts = [part for part in name.split(",") if not part.startswith(("training_pairs=", "epochs="))]
@@ -70,7 +72,7 @@ def draw_sizes(c: Comparison, names: list[str], every: int, out: Path) -> bool:
 
 
 def _by_epoch(records: list[Record]) -> np.ndarray:
-    """(3, epochs) mean, low and high of the validation pairs' average precision; the epochs that all seeds have."""
+    """Return mean, low and high of the validation average precision, (3, epochs), of the epochs that all seeds have."""
     epochs = min(len(r["history"]) for r in records)
     by_epoch = [interval([r["history"][e]["average_precision"] for r in records]) for e in range(epochs)]
     return np.array([[i.mean for i in by_epoch], [i.low for i in by_epoch], [i.high for i in by_epoch]])

@@ -1,4 +1,4 @@
-"""The finished trainings of a comparison, on the disk."""
+"""Records of the finished trainings of a comparison, on the disk."""
 
 import csv
 import io
@@ -13,26 +13,26 @@ from siamese.experiment.scores import METRICS
 from siamese.system.files import write_text
 
 TRAININGS, RESULTS = "trainings.jsonl", "results.csv"
-FIELDS = (  # of a recipe, in results.csv
+FIELDS = (  # of the recipe, in results.csv
     "loss", "anchors", "closest", "combine", "margin", "temperature", "squared",
     "labelled", "labelled_weight", "labelled_margin", "swap", "batch_size", "leave_out_known", "learning_rate",
 )  # fmt: skip
-ONCE = {"buckets": 0}  # what a recipe did before it could say so
+ONCE = {"buckets": 0}  # values of recipes from before these fields existed
 Record = dict[str, Any]
 
 
 class Records:
-    """The finished trainings of a folder: one JSON object a line, and results.csv made from them."""
+    """The finished trainings of a folder: trainings.jsonl, and results.csv made from it."""
 
     def __init__(self, out: Path, data: dict[str, str]) -> None:
-        """Read what is there.
+        """Read the records of a folder.
 
         Args:
             out: the folder.
-            data: fingerprints of the training, validation and test pairs.
+            data: checksums of the training, validation and test pairs.
 
         Raises:
-            UserError: records that cannot be read, or that belong to other data.
+            UserError: a record cannot be read, or belongs to other data.
         """
         self.out, self.data = out, data
         self.all: list[Record] = []
@@ -43,7 +43,7 @@ class Records:
             try:
                 record = json.loads(line)
                 other = [name for name in data if record["data"][name] != data[name]]
-                # A field that came into being later had its default's value, but for these.
+                # Fields that a record lacks had the value of their default, except these.
                 config = {**asdict(Config()), **ONCE, **record["config"]}
                 record |= {"config": config, "variant": str(record["variant"])}
             except (ValueError, KeyError, TypeError) as error:
@@ -53,24 +53,24 @@ class Records:
             self.all.append(record)
 
     def get(self, config: Config) -> Record:
-        """The record of a training that was done."""
+        """Return the record of a finished training."""
         record = self.find(config)
         assert record is not None
         return record
 
     def find(self, config: Config) -> Record | None:
-        """The record of a training with this recipe and seed."""
+        """Return the record of the training with this recipe and seed, or None."""
         wanted = asdict(config)
         return next((record for record in self.all if record["config"] == wanted), None)
 
     def add(self, record: Record) -> None:
-        """Keep a record, on the disk before this returns."""
+        """Add a record, and write it to the disk."""
         self.all.append(record | {"data": self.data})
         write_text(self.out / TRAININGS, "".join(json.dumps(r) + "\n" for r in self.all))
         self.write_table()
 
     def write_table(self) -> None:
-        """Write results.csv, where it is not as it should be already."""
+        """Write results.csv, unless it has this content already."""
         rows = [_row(record) for record in self.all]
         text = io.StringIO()
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")

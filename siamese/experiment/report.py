@@ -1,4 +1,4 @@
-"""The report of a comparison: everything in it is computed from the records."""
+"""Write the report of a comparison, from its records."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -56,10 +56,10 @@ def write(comparison: Comparison, data: Datasets, out: Path, command: str) -> No
         *(_differences_section(c, found) if any(found.values()) else []),
         "## How they separate",
         "![similarities of unseen pairs](histograms.png)",
-        "Similarities of the unseen test pairs, all seeds together; from -1 to 1.",
+        "Similarities of the unseen test pairs, from -1 to 1, all seeds together.",
         "## By the number of training pairs\n\n![scores by the number of training pairs](sizes.png)" if sizes else "",
         "## What it costs", _cost(c, names), "![seconds an epoch](time.png)",
-        "One thread a training, several trainings at a time. The ratio is the median over the seeds; the figure has "
+        "One thread a training, several trainings at a time. The ratio is the median over the seeds; the figure shows "
         "the median with the 10th and 90th percentile.",
         _chosen(c), _failures(c),
     ]  # fmt: skip
@@ -76,8 +76,8 @@ def _differences_section(c: Comparison, found: dict[str, list[Contrast]]) -> lis
     return [
         "## Differences",
         "In points, paired by seed: the same pairs in the same order, from the same first weights. d is Cohen's effect "
-        "size of the paired differences; p is the paired t test's, corrected by Holm over all contrasts but the "
-        "primary one. A difference is called equal where two one-sided tests place it within ± "
+        "size of the paired differences; p is from the paired t test, with Holm's correction over all contrasts but "
+        "the primary one. A difference is called equal if two one-sided tests place it within ± "
         f"{BAND * POINTS:g} point.",
         _differences(found),
         *[_resampled(c, x) for several in found.values() for x in several if x.primary],
@@ -108,7 +108,7 @@ def _p(p: float) -> str:
 
 
 def conclusion(c: Comparison) -> str:
-    """An answer to each question of the study, computed from the scores."""
+    """Return an answer to each question of the study, computed from the scores."""
     lines = []
     for question, several in contrasts(c).items():
         lines.append(f"- {question}")
@@ -120,7 +120,7 @@ def conclusion(c: Comparison) -> str:
 
 
 def _purposes(c: Comparison, names: list[str]) -> str:
-    """Which variant is best for each purpose, and which are not shown to be worse."""
+    """Say which variant is best for each purpose, and which ones are not shown to be worse."""
     if len(names) < 3:
         return ""
     lines = ["Which serves what:", ""]
@@ -175,7 +175,7 @@ def _base(base: Config) -> str:
         "sides swapped at random" if base.swap else "no swapping of sides",
         f"words seen less than {base.min_count} times share {base.buckets:,} embeddings" if base.buckets else "",
         f"a labelled loss beside another counts {base.labelled_weight:g} times",
-        f"{base.teacher_weight:g} × distance to the vectors of {base.teacher}" if base.teacher else "",
+        f"{base.teacher_weight:g} × distance from the vectors of {base.teacher}" if base.teacher else "",
     ]
     return ", ".join(filter(None, parts))
 
@@ -192,7 +192,7 @@ def _majority(c: Comparison, data: Datasets) -> str:
 
 
 def _scores(c: Comparison, names: list[str], part: str) -> str:
-    """The table of the unseen test pairs, or of all."""
+    """Return the table of the unseen test pairs, or of all."""
     head = [f"{part} test pairs", "seeds", *TITLES.values()]
     rows = [[*head, "mining"] if part == "unseen" else head]
     for name in names:
@@ -203,13 +203,13 @@ def _scores(c: Comparison, names: list[str], part: str) -> str:
 
 
 def _resampled(c: Comparison, primary: Contrast) -> str:
-    """How the primary difference varies with the test pairs, where the seeds' intervals take these as given."""
+    """Say how the primary difference varies with the test pairs; the intervals over the seeds take them as given."""
     pairs = zip(*(shared(c, primary.one, primary.other)))
     differences = np.mean([np.subtract(*(np.array(r["resamples"], float) for r in pair)) for pair in pairs], axis=0)
     low, high = np.nanpercentile(differences, (2.5, 97.5)) * POINTS
     return (
-        "These intervals are about other seeds, on the same test pairs. Had other pairs been drawn for the test "
-        f"({len(differences)} bootstrap drawings of the unseen pairs, the means over the seeds compared), the primary "
+        "These intervals are about other seeds, on the same test pairs. With other test pairs "
+        f"({len(differences)} bootstrap samples of the unseen pairs, means over the seeds compared), the primary "
         f"difference would lie between {low:+.2f} and {high:+.2f} points 95 times in a hundred."
     )
 
@@ -230,7 +230,7 @@ def _differences(found: dict[str, list[Contrast]]) -> str:
 
 
 def _cost(c: Comparison, names: list[str]) -> str:
-    """Seconds an epoch, and how many times those of the first variant with the same seed."""
+    """Return the table of seconds per epoch, and of their ratio to the first variant's with the same seed."""
     first = {r["config"]["seed"]: r["seconds_an_epoch"] for r in c.records[names[0]]}
     rows = [["variant", "seconds an epoch", f"times `{names[0]}`"]]
     for name in names:
@@ -241,7 +241,7 @@ def _cost(c: Comparison, names: list[str]) -> str:
 
 
 def _chosen(c: Comparison) -> str:
-    """The settings that were tried, and which were taken."""
+    """Return the table of settings that were tried, with those that were taken."""
     if not c.tried:
         return ""
     rows = [["variant", "setting", "validation average precision", ""]]

@@ -1,4 +1,4 @@
-"""What is written down of a trained model: scores of verdict, ranking and mining, and what the figures need."""
+"""Measure a trained model: scores of verdict, ranking and mining, and the data of the figures."""
 
 from typing import Any
 
@@ -13,23 +13,22 @@ METRICS = ("average_precision", "roc_auc", "accuracy", "f1")
 TITLES = dict(zip(METRICS, ("average precision", "ROC AUC", "accuracy", "F1")))
 RESAMPLES = 200
 BINS = np.linspace(-1, 1, 81)
-LEVELS = 32_768  # cosines are rounded to 1/32,768 to count the pairs of an archive
+LEVELS = 32_768  # cosines are rounded to 1/32,768, to count the pairs of an archive
+QUESTIONS_AT_A_TIME = 1_024  # rows of cosines in memory
 
 
 def measure(model: SiameseModel, test: Pairs, unseen: np.ndarray) -> dict[str, Any]:
     """Score a model on the test pairs.
 
     Args:
-        model: the model, whose threshold its validation pairs chose.
-        test: the pairs.
-        unseen: (n,) bool, those whose questions were not trained on.
+        model: the model, with a threshold chosen on validation pairs.
+        test: n pairs.
+        unseen: (n,) bool, True for pairs of which neither question was trained on.
 
     Returns:
-        "all" and "unseen": METRICS of each; "mining": `mining_average_precision`
-        of the unseen pairs' questions; "histogram": counts by BINS of the unseen
-        non-duplicates and duplicates; "resamples": the unseen average precision of
-        RESAMPLES drawings of the pairs, the same drawings for every model; None
-        for a drawing without a duplicate.
+        "all" and "unseen": METRICS of each; "mining": `mining_average_precision` of the unseen pairs; "histogram":
+        counts of the unseen non-duplicates and duplicates in BINS; "resamples": the unseen average precision of
+        RESAMPLES bootstrap samples, the same ones for every model, None for a sample without a duplicate.
     """
     similarity = model.similarity(test.question1, test.question2)
     labels, scores = test.labels[unseen], similarity[unseen]
@@ -46,11 +45,10 @@ def measure(model: SiameseModel, test: Pairs, unseen: np.ndarray) -> dict[str, A
 
 
 def mining_average_precision(model: SiameseModel, pairs: Pairs) -> float:
-    """Average precision of finding the duplicates among all pairs of an archive.
+    """Return the average precision of finding the duplicates among all pairs of an archive.
 
-    The archive holds each distinct question of `pairs`, and its N(N − 1)/2 pairs
-    are ranked by cosine; those labelled as duplicates are to be found, all others
-    count as none. Unlabelled duplicates are few, and the same for every model.
+    The archive holds the N distinct questions of `pairs`, and its N(N − 1)/2 pairs are ranked by cosine. Pairs labelled
+    as duplicates count as right, all others as wrong. Unlabelled duplicates are few, and the same for every model.
     """
     questions = sorted({*pairs.question1, *pairs.question2})
     number = {question: i for i, question in enumerate(questions)}
@@ -66,10 +64,10 @@ def mining_average_precision(model: SiameseModel, pairs: Pairs) -> float:
         return float("nan")
     first, second = np.array(sorted(linked)).T
     counts, found = np.zeros((2, 2 * LEVELS + 1), np.int64)
-    for start in range(0, len(vectors), 1_024):
-        levels = _levels(vectors[start : start + 1_024] @ vectors[start:].T)
+    for start in range(0, len(vectors), QUESTIONS_AT_A_TIME):
+        levels = _levels(vectors[start : start + QUESTIONS_AT_A_TIME] @ vectors[start:].T)
         counts += np.bincount(levels[np.triu(np.ones(levels.shape, bool), 1)], minlength=len(counts))
-        here = (first >= start) & (first < start + 1_024)
+        here = (first >= start) & (first < start + QUESTIONS_AT_A_TIME)
         found += np.bincount(levels[first[here] - start, second[here] - start], minlength=len(counts))
     tp, every = np.cumsum(found[::-1]), np.cumsum(counts[::-1])
     return float(np.sum(found[::-1] / len(linked) * tp / np.maximum(every, 1)))

@@ -1,4 +1,4 @@
-"""What scores over seeds show: intervals, paired differences, Holm's correction, equivalence. numpy and scipy only.
+"""Statistics of scores over seeds: intervals, paired differences, Holm's correction, equivalence.
 
 Two variants trained with the same seed see the same pairs in the same order and
 start from the same weights, so their scores are compared seed by seed.
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-LEVEL = 0.05  # of the tests; intervals are 95 %
-BAND = 0.005  # scores closer than half a point count as equal
+LEVEL = 0.05  # of the tests; intervals are of 95 %
+BAND = 0.005  # scores that differ by less than half a point count as equal
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds with its 95 % t interval; without two seeds there is none (nan)."""
+    """A mean over seeds with its 95 % t interval, which is nan for fewer than two seeds."""
 
     mean: float
     low: float
@@ -43,7 +43,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """What is shown, in words: "higher", "lower", either with "by less than half a point", "equal …" or "no …"."""
+        """The result in words: "higher" or "lower", perhaps "by less than half a point", or "equal …" or "no …"."""
         p = self.p if np.isnan(self.holm) else self.holm
         if p < LEVEL:
             way = "higher" if self.interval.mean > 0 else "lower"
@@ -91,7 +91,7 @@ def _is_constant(x: np.ndarray) -> bool:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p values corrected so that the chance of any false alarm among them stays at the level (Holm 1979)."""
+    """Correct p values so that the chance of any false alarm among them stays at the level (Holm 1979)."""
     order = np.argsort(p_values, kind="stable")
     steps = np.asarray(p_values, float)[order] * np.arange(len(order), 0, -1)
     corrected = np.empty(len(order))

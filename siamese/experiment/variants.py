@@ -1,4 +1,4 @@
-"""What is compared: variants of a recipe, written as `both`, `rows,batch_size=64` or `matrix-softmax+logistic`."""
+"""Studies, and variants of a recipe, written as `both`, `rows,batch_size=64` or `matrix-softmax+logistic`."""
 
 import dataclasses
 import itertools
@@ -10,7 +10,7 @@ from pathlib import Path
 from siamese.config import CHOICES, Config
 from siamese.errors import UserError
 
-# The course's tower and its loss; beside these, what `best` does: so all but the loss is sound and equal.
+# The course's tower and loss; the rest is as in `best`.
 BASE = Config(
     min_count=1, buckets=0, skip=False, swap=False, anchors="rows", labelled="none", labelled_weight=2.0,
     learning_rate=0.002, epochs=5, goal="accuracy",
@@ -28,7 +28,7 @@ SIDES = {
 
 @dataclass(frozen=True)
 class Question:
-    """Something to find out, and the pairs of variants that answer it: the first of a pair against the second."""
+    """A question, and the pairs of variants that answer it, the first one compared with the second."""
 
     text: str
     contrasts: tuple[tuple[str, str], ...]
@@ -43,10 +43,11 @@ class Study:
     base: Config = BASE  # the recipe that the variants change
 
 
-def against_first(losses: Sequence[str]) -> Study:
-    """The study of every other variant against the first."""
-    first, *others = (parse(text, BASE).name for text in losses)
-    return Study(tuple(losses), (Question(f"Is another better than {first}?", tuple((o, first) for o in others)),))
+def against_first(losses: Sequence[str], base: Config = BASE) -> Study:
+    """Return the study that compares every other variant with the first."""
+    first, *others = (parse(text, base).name for text in losses)
+    question = Question(f"Is another better than {first}?", tuple((other, first) for other in others))
+    return Study(tuple(losses), (question,), base)
 
 
 def read_study(path: str | Path) -> Study:
@@ -81,14 +82,14 @@ def read_study(path: str | Path) -> Study:
 
 @dataclass(frozen=True)
 class Variant:
-    """A recipe under its name; with several settings the best on the validation pairs is compared."""
+    """A named recipe. Of several settings, the best one on the validation pairs is compared."""
 
     name: str  # as written, without the fields that have several values
     settings: tuple[Config, ...]
 
 
 def parse_all(texts: Sequence[str], base: Config) -> list[Variant]:
-    """The variants that some texts describe; UserError where there is one only, or two mean the same."""
+    """Return the variants that some texts describe; UserError if there is only one, or two mean the same."""
     if len(texts) < 2:
         raise UserError("--losses: one variant; give two or more, the reference first")
     variants = [parse(text, base) for text in texts]
@@ -100,13 +101,11 @@ def parse_all(texts: Sequence[str], base: Config) -> list[Variant]:
 
 
 def parse(text: str, base: Config) -> Variant:
-    """The variant that a text describes.
+    """Return the variant that a text describes.
 
     Args:
-        text: `LOSS[+LABELLED][,field=value[/value...]]...`, where LOSS is the name
-            of an in-batch loss, or one of rows, columns, both and pooled for the
-            triplet loss; or of a labelled loss alone. Several values of a field
-            are settings to choose from.
+        text: `LOSS[+LABELLED][,field=value[/value...]]...`. LOSS is the name of an in-batch loss, or rows, columns,
+            both or pooled for the triplet loss, or a labelled loss alone. Several values are settings to choose from.
         base: the recipe that it changes.
 
     Raises:
@@ -132,7 +131,7 @@ def parse(text: str, base: Config) -> Variant:
 
 
 def _losses(names: str, text: str) -> dict[str, str]:
-    """The fields that the part before the first comma sets."""
+    """Return the fields that the part before the first comma sets."""
     changes = {"loss": "none", "labelled": "none"}
     for name in names.split("+"):
         if name in SIDES:
@@ -172,7 +171,7 @@ def _value(name: str, text: str, variant: str) -> object:
 
 
 def differing(one: Config, other: Config) -> tuple[str, ...]:
-    """The names of the fields in which two recipes differ, the seed aside."""
+    """Return the names of the fields in which two recipes differ, except the seed."""
     return tuple(
         field.name
         for field in dataclasses.fields(Config)

@@ -1,4 +1,4 @@
-"""The losses: in-batch losses on duplicates, and losses on labelled pairs; `registry` lists them."""
+"""In-batch losses on duplicates, and losses on labelled pairs. `registry` lists them."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,7 @@ __all__ = [*_HOME]
 
 
 def __getattr__(name: str) -> Any:
-    # Fetched when asked for, so that the list of losses costs no torch.
+    # Imported on first use, so that listing the losses loads no torch.
     if name in _HOME:
         return getattr(importlib.import_module(f"siamese.losses.{_HOME[name]}"), name)
     raise AttributeError(f"module 'siamese.losses' has no attribute {name!r}")

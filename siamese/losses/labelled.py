@@ -1,9 +1,8 @@
-"""Losses on labelled pairs: u[i] and v[i] are the vectors of a pair, labels[i] is 1 for duplicates and 0 for the rest.
+"""Losses on labelled pairs: u[i] and v[i] are the vectors of a pair, labels[i] is 1 for duplicates and 0 for others.
 
 s is the cosine of a pair and d = ‖u − v‖ its distance; on unit vectors d² = 2 − 2s.
-Every loss takes u, v (n, d) floats of length 1 (or 0) and labels (n,), and returns
-a scalar, the mean over the pairs; vectors of less than float32 are widened first.
-No pairs, no loss: 0.
+Every loss takes u, v (n, d) floats of length 1 (or 0) and labels (n,), and returns a
+scalar, the mean over the pairs, or 0 without a pair. Half precision is widened first.
 """
 
 import torch
@@ -24,10 +23,10 @@ def _mean(values: Tensor) -> Tensor:
 
 
 class LogisticLoss(nn.Module):
-    """Cross-entropy of scale · (s − threshold), with scale and threshold learned.
+    """Separate duplicates from the others at a threshold, by logistic regression on the cosine.
 
-    A cosine alone, through a sigmoid, never leaves [0.27, 0.73]; the scale lets
-    the loss be sure.
+    Cross-entropy of scale · (s − threshold), both learned. The sigmoid of a bare
+    cosine stays within [0.27, 0.73]; the scale widens that range.
     """
 
     def __init__(self, scale: float = 8.0, threshold: float = 0.5) -> None:
@@ -45,7 +44,7 @@ class ContrastiveLoss(nn.Module):
 
     y·d² + (1 − y)·max(margin − d, 0)², y the label.
 
-    Source: Hadsell, Chopra, LeCun 2006 (there with a factor ½).
+    Source: Hadsell, Chopra, LeCun 2006, with a factor ½ there.
     """
 
     def __init__(self, margin: float = 0.5) -> None:
@@ -56,18 +55,18 @@ class ContrastiveLoss(nn.Module):
         return _mean(self.terms(_distances(u, v), labels))
 
     def terms(self, distances: Tensor, labels: Tensor) -> Tensor:
-        """The term of each pair, (n,)."""
+        """Return the term of each pair, (n,)."""
         return torch.where(labels == 1, distances, (self.margin - distances).clamp(min=0)).square()
 
 
 class OnlineContrastiveLoss(ContrastiveLoss):
-    """The contrastive loss of the hard pairs alone.
+    """Apply the contrastive loss to the hard pairs of the batch alone.
 
-    Hard are the duplicates further apart than the closest non-duplicates of the
-    batch, and the non-duplicates closer than the furthest duplicates; the mean
-    is over these. Without both kinds in the batch every pair counts.
+    A duplicate is hard if it is further apart than the closest non-duplicate of the
+    batch, a non-duplicate if it is closer than the furthest duplicate. The mean is over
+    the hard pairs. If the batch has only one kind, all its pairs count.
 
-    Source: sentence-transformers, OnlineContrastiveLoss (there the sum).
+    Source: sentence-transformers, OnlineContrastiveLoss, with the sum there.
     """
 
     def forward(self, u: Tensor, v: Tensor, labels: Tensor) -> Tensor:
@@ -80,7 +79,7 @@ class OnlineContrastiveLoss(ContrastiveLoss):
 
 
 def _distances(u: Tensor, v: Tensor) -> Tensor:
-    # vector_norm has the gradient 0 where the distance is 0, and not nan
+    # the gradient of vector_norm is 0 at a distance of 0, not nan
     return torch.linalg.vector_norm(_wide(u) - _wide(v), dim=1)
 
 
@@ -101,7 +100,10 @@ class CosineHingeLoss(nn.Module):
 
 
 class MSELoss(nn.Module):
-    """(s − y)²: a baseline. It wants every non-duplicate at right angles, near miss or not."""
+    """Bring the cosine of duplicates to 1 and that of the others to 0, whether near misses or not; a baseline.
+
+    (s − y)², y the label.
+    """
 
     def forward(self, u: Tensor, v: Tensor, labels: Tensor) -> Tensor:
         s = _cosines(u, v)

@@ -1,11 +1,10 @@
-"""Losses that hold a whole matrix of similarities against a matrix of targets.
+"""Losses that compare a whole matrix of similarities with a matrix of targets.
 
-Source: two threads of the course's forum. matrix-softmax is the answer to
-"embeddings similar"; with one similar entry a row it is the multiple-negatives
-ranking loss (Henderson et al. 2017). matrix-bce is an attempt that its author
-could not train, mended: a sigmoid of the bare cosine says no less than 0.27 and
-no more than 0.73, so scale and bias are learned (SigLIP, Zhai et al. 2023); and
-the N² − N negatives swamp the N duplicates, so the two kinds weigh the same.
+Source: two threads of the course's forum. With one similar entry a row, matrix-softmax
+is the multiple-negatives ranking loss (Henderson et al. 2017). The author of matrix-bce
+could not train it, for two reasons. The sigmoid of a bare cosine stays within
+[0.27, 0.73]: here scale and bias are learned, as in SigLIP (Zhai et al. 2023). And the
+N² − N negatives outweigh the N duplicates: here both kinds have the same weight.
 """
 
 import torch
@@ -14,14 +13,14 @@ from torch.nn import functional
 
 
 def matrix_softmax(scores: Tensor, similar: Tensor) -> Tensor:
-    """Return the cross-entropy of each row's softmax against its similar entries, which share the probability equally.
+    """Return the cross-entropy of each row's softmax; its similar entries share the target probability equally.
 
     Args:
         scores: (N, M) cosines divided by a temperature.
         similar: (N, M) bool, the entries that should be high.
 
     Returns:
-        A scalar, the mean over the rows that have a similar entry; 0 without any.
+        A scalar, the mean over the rows with a similar entry; 0 if there is none.
     """
     count = similar.sum(1)
     log_probability = functional.log_softmax(scores, 1).masked_fill(~similar, 0)
@@ -53,11 +52,13 @@ def matrix_bce(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 class MatrixSoftmaxLoss(nn.Module):
-    """Softmax cross-entropy over S = v1·v2ᵀ, whose similar entries are the diagonal and the known duplicates.
+    """Make each question find its duplicate among the questions of the other side.
+
+    Softmax cross-entropy over S = v1·v2ᵀ; its similar entries are the diagonal and the known duplicates.
 
     Args:
-        temperature: cosines are divided by it; the smaller, the more the closest negatives count.
-        anchors: over "rows", "columns", or the mean of "both".
+        temperature: divides the cosines; the smaller it is, the more the closest negatives count.
+        anchors: "rows", "columns", or "both" for the mean of the two.
     """
 
     def __init__(self, temperature: float = 0.05, anchors: str = "both") -> None:
@@ -65,9 +66,9 @@ class MatrixSoftmaxLoss(nn.Module):
         self.temperature, self.anchors = temperature, anchors
 
     def forward(self, v1: Tensor, v2: Tensor, same: Tensor | None = None, own: slice | None = None) -> Tensor:
-        """The loss of v1, v2 (B, d) unit vectors, B ≥ 1, and same (B, B) bool or None.
+        """Return the loss of v1, v2 (B, d) unit vectors, B ≥ 1, and same (B, B) bool or None.
 
-        `own`: the part of the loss that these of the pairs have as anchors; `same` then has these rows of a symmetric
+        With `own`, return the part of the loss with these pairs as anchors; `same` then has these rows of a symmetric
         matrix. The parts of slices that make up the batch add up to its loss.
         """
         scores, similar = _scores(v1, v2, same, own)
@@ -79,9 +80,10 @@ class MatrixSoftmaxLoss(nn.Module):
 
 
 class MatrixBCELoss(nn.Module):
-    """Binary cross-entropy of sigmoid(scale·S + bias), 1 for the diagonal and the known duplicates, 0 elsewhere.
+    """Tell in each cell of S = v1·v2ᵀ whether its two questions are duplicates.
 
-    Scale and bias are learned.
+    Binary cross-entropy of sigmoid(scale·S + bias), 1 for the diagonal and the known duplicates, 0 elsewhere; scale
+    and bias are learned.
     """
 
     def __init__(self) -> None:
@@ -95,7 +97,7 @@ class MatrixBCELoss(nn.Module):
 
 
 def _scores(v1: Tensor, v2: Tensor, same: Tensor | None, own: slice | None = None) -> tuple[Tensor, Tensor]:
-    """S and its similar entries, both (B, B), or these rows of them."""
+    """Return S and its similar entries, both (B, B), or the `own` rows of them."""
     own = own or slice(None)
     diagonal = torch.eye(len(v1), dtype=torch.bool, device=v1.device)[own]
     return _wide(v1)[own] @ _wide(v2).T, diagonal if same is None else diagonal | same

@@ -1,4 +1,4 @@
-"""Triplet losses with one negative an anchor: given, or the closest in the batch.
+"""Triplet losses with one negative per anchor: a given one, or the closest in the batch.
 
 With unit vectors ‖a − b‖² = 2 − 2·cos(a, b), so the squared Euclidean form with
 margin 2m is exactly twice the cosine form with margin m. In general
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 
 class _OneNegative(nn.Module):
-    """max(distance to the positive − distance to the negative + margin, 0), the mean over the anchors.
+    """The mean over the anchors of max(distance to the positive − distance to the negative + margin, 0).
 
-    `anchors`: "rows" anchor v1, "columns" v2, "both" all of them.
+    The anchors are v1 ("rows"), v2 ("columns"), or "both".
     """
 
     def __init__(self, margin: float = 0.25, anchors: str = "both") -> None:
@@ -22,12 +22,12 @@ class _OneNegative(nn.Module):
         self.margin, self.anchors = margin, anchors
 
     def forward(self, v1: Tensor, v2: Tensor, same: Tensor | None = None, negatives: Tensor | None = None) -> Tensor:
-        """The loss of a batch.
+        """Return the loss of a batch.
 
         Args:
             v1, v2: (B, d); v1[i] and v2[i] are duplicates.
             same: (B, B) bool, true where v1[i] and v2[j] are known duplicates, which are no negatives.
-            negatives: (B, d), a negative of each v1[i]; then v1 alone is the anchor. None: the closest
+            negatives: (B, d), a negative for each v1[i], which are then the only anchors. None: the closest
                 in the batch. An anchor without a negative adds nothing.
         """
         if v1.dtype in (torch.bfloat16, torch.float16):
@@ -50,7 +50,7 @@ class _OneNegative(nn.Module):
         return torch.cat(sides).mean()
 
     def _side(self, a: Tensor, b: Tensor, positive: Tensor, excluded: Tensor) -> Tensor:
-        with torch.no_grad():  # where the closest is; its distance is computed again, with a gradient
+        with torch.no_grad():  # only finds the closest; its distance is computed again, with a gradient
             where = self._order(a, b).masked_fill(excluded, torch.inf).argmin(1)
         hinge = (positive - self._distance(a, b[where]) + self.margin).clamp(min=0)
         return hinge.masked_fill(excluded.all(1), 0)
@@ -59,11 +59,11 @@ class _OneNegative(nn.Module):
         return v
 
     def _distance(self, a: Tensor, b: Tensor) -> Tensor:
-        """(B,) of a[i] to b[i]."""
+        """Return the distances of a[i] to b[i], (B,)."""
         raise NotImplementedError
 
     def _order(self, a: Tensor, b: Tensor) -> Tensor:
-        """(B, B), rising in each row with the distance of a[i] to b[j]."""
+        """Return a matrix (B, B) that rises in each row with the distance of a[i] to b[j]."""
         raise NotImplementedError
 
 
@@ -74,7 +74,7 @@ def _mean(values: Tensor) -> Tensor:
 class TripletEuclideanLoss(_OneNegative):
     """Keep the closest negative of the batch further away than the duplicate, by a margin.
 
-    max(‖a − p‖ − ‖a − n‖ + margin, 0), or the same of squared distances.
+    max(‖a − p‖ − ‖a − n‖ + margin, 0), or the same with squared distances.
     """
 
     def __init__(self, margin: float = 0.25, anchors: str = "both", squared: bool = False) -> None:
@@ -84,21 +84,21 @@ class TripletEuclideanLoss(_OneNegative):
     def _distance(self, a: Tensor, b: Tensor) -> Tensor:
         if self.squared:
             return (a - b).square().sum(1)
-        return torch.linalg.vector_norm(a - b, dim=1)  # its gradient is 0 where the distance is 0
+        return torch.linalg.vector_norm(a - b, dim=1)  # the gradient is 0 at a distance of 0
 
     def _order(self, a: Tensor, b: Tensor) -> Tensor:
-        return b.square().sum(1) - 2 * a @ b.T  # ‖a − b‖² less what a row has in common
+        return b.square().sum(1) - 2 * a @ b.T  # ‖a − b‖² without ‖a‖², which is the same for a row
 
 
 class TripletCosineLoss(_OneNegative):
     """Keep the cosine of the closest negative of the batch below that of the duplicate, by a margin.
 
-    max(cos(a, n) − cos(a, p) + margin, 0); a zero vector has cosine 0 with all.
+    max(cos(a, n) − cos(a, p) + margin, 0). A zero vector has cosine 0 with every other.
     """
 
     def _prepared(self, v: Tensor) -> Tensor:
         length = torch.linalg.vector_norm(v, dim=1, keepdim=True)
-        return v / length.masked_fill(length == 0, 1)  # normalize's eps would give it a gradient of 1e12
+        return v / length.masked_fill(length == 0, 1)  # normalize's eps gives a zero vector a gradient of 1e12
 
     def _distance(self, a: Tensor, b: Tensor) -> Tensor:
         return 1 - (a * b).sum(1)

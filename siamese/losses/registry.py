@@ -1,6 +1,6 @@
-"""Every loss by name: what it is, what it needs, where it comes from, and which settings of a recipe it takes.
+"""The losses by name: formula, needs, source, and the settings of a recipe that each one takes.
 
-Nothing here loads torch; `make` does, when a loss is needed.
+Only `make` loads torch.
 """
 
 import importlib
@@ -17,18 +17,16 @@ class Loss:
     """An entry of the registry."""
 
     name: str
-    slot: (
-        str  # "in-batch": of (v1, v2, same), a batch of duplicates; "labelled": of (u, v, labels), pairs of both kinds
-    )
+    slot: str  # "in-batch": takes (v1, v2, same), duplicates; "labelled": takes (u, v, labels), pairs of both kinds
     formula: str
     needs: str
     source: str
-    home: str  # module and class, under siamese.losses
-    settings: Mapping[str, str] = field(default_factory=dict)  # its argument → the recipe's field
-    parts: bool = False  # it can be told which anchors are its `own`, so that processes share its work
+    home: str  # module and class, in siamese.losses
+    settings: Mapping[str, str] = field(default_factory=dict)  # argument → field of the recipe
+    parts: bool = False  # has the argument `own`, so that processes can share the anchors of a batch
 
     def make(self, recipe: Any) -> "nn.Module":
-        """The loss with the settings of a `Config`."""
+        """Return the loss with the settings of a `Config`."""
         module, _, name = self.home.rpartition(".")
         kind = getattr(importlib.import_module(f"siamese.losses.{module}"), name)
         loss: nn.Module = kind(**{argument: getattr(recipe, field) for argument, field in self.settings.items()})
@@ -116,5 +114,5 @@ LOSSES: dict[str, Loss] = {loss.name: loss for loss in _ALL}
 
 
 def names(slot: str) -> tuple[str, ...]:
-    """The names of the losses of a slot."""
+    """Return the names of the losses of a slot, "in-batch" or "labelled"."""
     return tuple(loss.name for loss in _ALL if loss.slot == slot)

@@ -1,4 +1,4 @@
-"""The triplet loss on the in-batch similarities S = v1 · v2ᵀ: one-sided, and symmetric.
+"""The triplet loss on the in-batch similarities S = v1 · v2ᵀ, one-sided or symmetric.
 
 For the anchor of row i, with d = S[i, i] and its negatives S[i, j], j ≠ i:
 
@@ -14,7 +14,7 @@ proposal of the course's forum.
 import torch
 from torch import Tensor, nn
 
-BLOCK = 1_024  # anchors whose row of S is held at a time
+ANCHORS_AT_A_TIME = 1_024  # rows of S in memory
 
 
 def TripletLossFn(
@@ -28,34 +28,33 @@ def TripletLossFn(
     same: Tensor | None = None,
     own: slice | None = None,
 ) -> Tensor:
-    """The loss of a batch of duplicates, or the part of it that some of the anchors have.
+    """Return the loss of a batch of duplicates, or the part of it that belongs to some anchors.
 
     Args:
         v1, v2: (B, d) floats, B ≥ 2; v1[i] and v2[i] are the vectors of a pair of
-            duplicates. Unit vectors, so that S holds cosines.
-        margin: how far, in cosine, a negative must stay below its diagonal.
+            duplicates, of length 1, so that S holds cosines.
+        margin: distance, in cosine, that a negative should keep below its diagonal entry.
         anchors: "rows", "columns" or "both".
         closest: "hardest", the largest negative; or "semi-hard", as published: a
-            negative above the diagonal counts as its value − 2, so that the
-            largest one below the diagonal is taken.
-        combine: how "both" joins the sides. "summed" adds the two one-sided
-            losses, 2B anchors; "pooled" has B anchors: one hinge on the mean of
-            all negatives of row and column, one on the average of the two
-            closest negatives.
+            negative above the diagonal entry counts as its value − 2, so that the
+            largest one below it is the closest.
+        combine: how "both" joins the sides. "summed" adds the two one-sided losses,
+            with 2B anchors. "pooled" has B anchors, with one hinge on the mean of all
+            negatives of row and column, and one on the mean of the two closest.
         reduction: "mean" over the anchors, or "sum".
-        same: (B, B) bool, true where S holds known duplicates off the diagonal;
-            they are left out of the negatives. An anchor with no negative left
-            adds nothing; "pooled" needs a negative in row and column for its
-            second term.
-        own: anchor only these of the pairs, against all; `same` then has these rows
+        same: (B, B) bool, true for known duplicates off the diagonal, which are no
+            negatives. An anchor without a negative adds nothing. "pooled" needs a
+            negative in both row and column for its second term.
+        own: use only these pairs as anchors, against all; `same` then has these rows
             of a symmetric matrix. The parts of slices that make up the batch add up
             to its loss, whichever the reduction.
 
     Returns:
-        A scalar; float32 where the vectors have less.
+        A scalar, float32 for vectors of half precision.
 
     Raises:
-        ValueError: shapes that do not fit, a batch of one, an unknown choice.
+        ValueError: shapes do not fit, the batch has less than two pairs, or a choice
+            is unknown.
 
     Example:
         >>> v = torch.eye(3)
@@ -64,11 +63,11 @@ def TripletLossFn(
     """
     _check(v1, v2, same, own, anchors=anchors, closest=closest, combine=combine, reduction=reduction)
     if v1.dtype in (torch.bfloat16, torch.float16):
-        v1, v2 = v1.float(), v2.float()  # sums over a batch need more than their 8 or 11 bits
+        v1, v2 = v1.float(), v2.float()  # their 8 or 11 bits are too few for sums over a batch
     a1, a2, first = (v1, v2, 0) if own is None else (v1[own], v2[own], own.start)  # A anchors a side
     d = (a1 * a2).sum(1)  # (A,), the diagonal of S
     known = None if same is None else _cells(same, first)
-    scores = (v1 @ v2.T).detach() if own is None and len(v1) <= BLOCK else None
+    scores = (v1 @ v2.T).detach() if own is None and len(v1) <= ANCHORS_AT_A_TIME else None
     sides = []
     if anchors != "columns":
         sides.append(_negatives(a1, v2, d, first, known, closest, scores))
@@ -89,7 +88,7 @@ Cells = tuple[Tensor, Tensor]  # the rows and the columns of some cells of S
 
 
 def _cells(same: Tensor, first: int) -> Cells:
-    """The cells off the diagonal that are true; the rows begin with number `first` of S, and are counted from 0."""
+    """Return the true cells off the diagonal; row 0 of `same` is row `first` of S."""
     i, j = same.nonzero(as_tuple=True)
     off = i + first != j
     return i[off], j[off]
@@ -98,20 +97,20 @@ def _cells(same: Tensor, first: int) -> Cells:
 def _negatives(
     a: Tensor, b: Tensor, d: Tensor, first: int, known: Cells | None, closest: str, scores: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Each anchor's sum of negatives, their number, and the closest one; all (A,).
+    """Return each anchor's sum of negatives, their number, and the closest one; all (A,).
 
-    S itself is only looked at, a block at a time, to find where the closest
-    negative is: what is differentiated are B dot products and two sums, since
-    Σ_j a_i·b_j = a_i·Σ_j b_j. So memory and the backward pass grow with B, not B².
+    S itself only serves to find the closest negatives, some rows at a time. The
+    gradient flows through B dot products and two sums, since Σ_j a_i·b_j = a_i·Σ_j b_j.
+    So memory and the backward pass grow with B, not with B².
 
     Args:
         a: (A, d) the anchors.
         b: (B, d) the other side.
-        d: (A,) the similarities of the anchors with their own.
-        first: where on the other side the first anchor's own is.
+        d: (A,) the similarities of the anchors and their positives.
+        first: row of `b` with the positive of the first anchor.
         known: cells off the diagonal that are no negatives.
         closest: "hardest" or "semi-hard".
-        scores: (A, B) a·bᵀ where A = B is a single block; cells that are left out may be overwritten.
+        scores: (A, B) a·bᵀ, if it was computed already; this function overwrites it.
     """
     total = a @ b.sum(0) - d
     count = torch.full_like(d, len(b) - 1)
@@ -122,7 +121,7 @@ def _negatives(
     where, above = _closest(a, b, first, known, closest, scores)
     nearest = (a * b[where]).sum(1)
     if closest == "semi-hard":
-        diagonal = where == torch.arange(first, first + len(a), device=a.device)  # it takes part, with −2
+        diagonal = where == torch.arange(first, first + len(a), device=a.device)  # takes part with −2
         nearest = torch.where(diagonal, -2.0, nearest - 2 * above)
     return total, count, nearest.masked_fill(count == 0, -torch.inf)
 
@@ -131,15 +130,15 @@ def _negatives(
 def _closest(
     a: Tensor, b: Tensor, first: int, known: Cells | None, closest: str, scores: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """(A,) the column of each anchor's closest negative, and whether the semi-hard rule moved it by −2."""
+    """Return the column of each anchor's closest negative, and whether the semi-hard rule moved it by −2; (A,)."""
     where, above = [], []
-    for start in range(0, max(1, len(a)), BLOCK):
-        s = a[start : start + BLOCK] @ b.T if scores is None else scores  # (block, B)
+    for start in range(0, max(1, len(a)), ANCHORS_AT_A_TIME):
+        s = a[start : start + ANCHORS_AT_A_TIME] @ b.T if scores is None else scores  # (anchors, B)
         if closest == "semi-hard":
             moved = s > s.diagonal(first + start)[:, None]
             s = torch.where(moved, s - 2, s)
         if known is not None:
-            here = (known[0] >= start) & (known[0] < start + BLOCK)
+            here = (known[0] >= start) & (known[0] < start + ANCHORS_AT_A_TIME)
             s[known[0][here] - start, known[1][here]] = -torch.inf
         s.diagonal(first + start).fill_(-2.0 if closest == "semi-hard" else -torch.inf)
         where.append(s.argmax(1))
@@ -149,7 +148,7 @@ def _closest(
 
 
 def _hinges(total: Tensor, count: Tensor, nearest: Tensor, d: Tensor, margin: float) -> Tensor:
-    """The two terms of each anchor; (B,). No negatives, no terms."""
+    """Return the sum of both terms for each anchor, (B,); 0 without negatives."""
     mean_term = (total / count.clamp(min=1) - d + margin).clamp(min=0).masked_fill(count == 0, 0)
     return mean_term + (nearest - d + margin).clamp(min=0)
 
@@ -176,7 +175,7 @@ def _check(v1: Tensor, v2: Tensor, same: Tensor | None, own: slice | None, **cho
 class TripletLoss(nn.Module):
     """Push each pair of duplicates above its negatives in the batch: above their mean, and above the closest one.
 
-    `TripletLossFn` with its options fixed; see there.
+    `TripletLossFn` as a module, with fixed options; see there.
     """
 
     def __init__(

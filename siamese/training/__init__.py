@@ -1,1 +1,1 @@
-"""How a model is trained."""
+"""Training: start, loop and finish of a run, and what they need: batches, steps, losses, checkpoints, processes."""

@@ -1,4 +1,4 @@
-"""Batches (b1, b2) of duplicate questions, and labelled non-duplicates beside them."""
+"""Batches (b1, b2) of duplicate questions, with labelled non-duplicates beside them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,46 +10,46 @@ from siamese.text.tokens import Tokens
 
 @dataclass(frozen=True)
 class PairTokens:
-    """Labelled pairs, ready for training: every question as token ids."""
+    """n labelled pairs as token ids."""
 
     first: Tokens  # n questions
     second: Tokens  # n questions
     labels: np.ndarray  # (n,) int8, 1 for duplicates
-    clusters: np.ndarray  # (n,) int64: the duplicate cluster of the pair's first question
-    targets: np.ndarray | None = None  # (n, 2, d): the vectors that a teacher gives the two questions
+    clusters: np.ndarray  # (n,) int64: duplicate cluster of the pair's first question
+    targets: np.ndarray | None = None  # (n, 2, d): a teacher's vectors of the two questions
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one of `count` processes, number `rank`, has of everything that they share."""
+    """The share that process `rank` of `count` processes has of everything they divide."""
 
     rank: int = 0
     count: int = 1
 
     def of(self, n: int) -> slice:
-        """Its part of n things; the parts of all processes are those things, in order."""
+        """Return the part of n things that belongs to this process; all parts in order make up the whole."""
         return slice(n * self.rank // self.count, n * (self.rank + 1) // self.count)
 
     def collected(self, own: np.ndarray) -> list[np.ndarray]:
-        """What each process has, (n,) of one type, n being its own; here there is one process."""
+        """Gather an array (n,) from each process; n may differ, the dtype may not. Here there is one process."""
         return [own]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B pairs of duplicates, b1[i] with b2[i], and M labelled non-duplicates; or a process's share of both.
+    """B pairs of duplicates (b1[i], b2[i]) and M labelled non-duplicates (n1[i], n2[i]), or a process's share of both.
 
-    `b1, b2 = batch` gives the duplicates alone.
+    `b1, b2 = batch` unpacks the duplicates.
     """
 
     b1: Tokens  # B questions, or the share of them
-    b2: Tokens  # as many
-    clusters: np.ndarray  # (B,) int64, of the whole batch: equal numbers mean the same question
+    b2: Tokens
+    clusters: np.ndarray  # (B,) int64, of the whole batch; equal numbers mean the same question
     n1: Tokens  # M questions, or the share of them
-    n2: Tokens  # as many; n1[i] and n2[i] are labelled as not duplicates
-    targets: np.ndarray | None = None  # (2B + 2M, d): a teacher's vectors of b1, b2, n1 and n2, one under the other
+    n2: Tokens
+    targets: np.ndarray | None = None  # (2B + 2M, d): a teacher's vectors of b1, b2, n1 and n2, stacked
     share: Share = Share()
-    others: int | None = None  # M of the whole batch; None: n1 has them all
+    others: int | None = None  # M of the whole batch; None: len(n1)
 
     def __iter__(self) -> Iterator[Tokens]:
         return iter((self.b1, self.b2))
@@ -61,13 +61,13 @@ class Batch:
 
     @property
     def rows(self) -> np.ndarray:
-        """Where the questions of b1, b2, n1 and n2 are among those of the whole batch, one under the other."""
+        """Row numbers of b1, b2, n1 and n2, stacked, among those of the whole batch."""
         b, m = self.sizes
         i, j = np.arange(b)[self.share.of(b)], np.arange(m)[self.share.of(m)]
         return np.concatenate((i, b + i, 2 * b + j, 2 * b + m + j))
 
     def same(self, rows: slice = slice(None)) -> np.ndarray:
-        """(B, B) bool, or some rows of it: off the diagonal, the rows and columns known to be duplicates."""
+        """Return (B, B) bool, or some rows of it: True for known duplicates off the diagonal."""
         same = self.clusters[rows, None] == self.clusters[None, :]
         i = np.arange(len(same))
         same[i, np.arange(len(self.clusters))[rows]] = False
@@ -75,11 +75,11 @@ class Batch:
 
 
 def number_of_batches(duplicates: int, batch_size: int, drop_last: bool, wrap: bool = False) -> int:
-    """How many batches an epoch has."""
-    if wrap:  # Trax's epoch ends with the batch that reaches past the end
+    """Return the number of batches of an epoch."""
+    if wrap:  # an epoch of Trax ends with the batch that reaches past the end
         return -(-duplicates // batch_size)
     whole, rest = divmod(duplicates, batch_size)
-    # A single pair has no negatives, so a rest of one is left out as well.
+    # A single pair has no negatives, so a rest of one is dropped, too.
     return whole + (rest >= 2 and not drop_last)
 
 
@@ -100,18 +100,17 @@ def data_generator(
     """Yield the batches of one epoch.
 
     Args:
-        pairs: duplicates and, where there are any, non-duplicates.
-        batch_size: duplicates a batch, 2 or more.
-        seed, epoch: the order and the swapping depend on these two alone, so
-            that an epoch can be made again.
-        shuffle: in a new order, else as they come.
+        pairs: duplicates and non-duplicates.
+        batch_size: duplicates per batch, 2 or more.
+        seed, epoch: determine the order and the swapping, so an epoch can be repeated.
+        shuffle: use a new order for each epoch.
         swap: exchange the two sides of each pair with probability ½.
-        drop_last: leave out the last batch where it is smaller than the others.
-        wrap: fill the last batch from a new shuffle instead (the published Trax
-            generator; such a batch can hold a pair twice).
+        drop_last: drop the last batch if it is smaller than the others.
+        wrap: fill the last batch from the next shuffle instead, as the published Trax
+            generator does; such a batch can hold a pair twice.
         negatives: spread the labelled non-duplicates evenly over the batches.
-        start: leave out so many of the first batches; the others are the same.
-        share: yield a process's part of each batch alone.
+        start: skip the first `start` batches.
+        share: yield only a process's part of each batch.
     """
     random = np.random.default_rng((seed, epoch))
     duplicates, others = np.flatnonzero(pairs.labels == 1), np.flatnonzero(pairs.labels == 0)
@@ -119,7 +118,7 @@ def data_generator(
     if count == 0:
         return
     if wrap:
-        # One endless stream of shuffles; an epoch begins where the last one ended.
+        # One endless stream of shuffles; each epoch begins at the end of the last one.
         begin, end = epoch * count * batch_size, (epoch + 1) * count * batch_size
         shuffles = [np.random.default_rng((seed, k)) for k in range(begin // n, -(-end // n))]
         stream = np.concatenate([k.permutation(duplicates) if shuffle else duplicates for k in shuffles])
@@ -128,11 +127,11 @@ def data_generator(
         duplicates = random.permutation(duplicates)
     others = random.permutation(others) if negatives else others[:0]
     shares = np.array_split(others, count)
-    if swap and start:  # draw at once what the batches left out would have drawn
+    if swap and start:  # draw what the skipped batches would have drawn
         random.random(len(duplicates[: start * batch_size]) + sum(map(len, shares[:start])))
     for i in range(start, count):
         chosen = duplicates[i * batch_size : (i + 1) * batch_size]
-        # Drawn for the whole batch, so that it is the same batch for any number of processes.
+        # Draw for the whole batch, so that it is the same for any number of processes.
         swapped = [random.random(len(part)) < 0.5 if swap else None for part in (chosen, shares[i])]
         b1, b2, b_targets = sides(pairs, chosen, swapped[0], share)
         n1, n2, n_targets = sides(pairs, shares[i], swapped[1], share)
@@ -143,9 +142,9 @@ def data_generator(
 def sides(
     pairs: PairTokens, which: np.ndarray, swapped: np.ndarray | None, share: Share
 ) -> tuple[Tokens, Tokens, np.ndarray | None]:
-    """The first and the second questions of a share of some pairs, exchanged where `swapped`, (n,), says so.
+    """Return the first and second questions of a share of the pairs, and their targets, stacked, if there are any.
 
-    After them their targets, the second under the first, where there are any.
+    `swapped` (n,) marks the pairs to exchange.
     """
     part = share.of(len(which))
     which = which[part]

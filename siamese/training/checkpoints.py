@@ -1,13 +1,14 @@
-"""A training run between two steps, written to one file from which it goes on to the same bits.
+"""Write a training run between two steps to one file, and continue from it to the same bits.
 
-Random states are not kept: the first weights depend on the seed alone, the batches
-of an epoch on seed and epoch, and nothing else is drawn.
+Random states are not kept: the first weights depend only on the seed, the batches of an
+epoch only on seed and epoch, and nothing else is random.
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,47 +21,47 @@ from siamese.system.files import remove_leftovers, replacing
 from siamese.system.resuming import differing
 
 CHECKPOINT = "checkpoint.safetensors"
-INTERVAL = 300.0  # seconds of work that a crash can cost, at most
-PLAIN = ("step", "history", "losses", "seen", "seconds")  # fields of a run that are kept as JSON
+INTERVAL = 300.0  # the most seconds of work that a crash can cost
+PLAIN = ("step", "history", "losses", "seen", "seconds")  # fields of a run that are JSON
 
 
 @dataclass
 class Run:
-    """A training run between two steps: all that must be kept to go on with it."""
+    """A training run between two steps: everything needed to continue it."""
 
     tower: nn.Module
     objective: nn.Module
     optimizer: torch.optim.Optimizer
-    step: int = 0  # steps done, which give the place in the schedule too
-    history: list[dict[str, Any]] = field(default_factory=list)  # a record an epoch
-    losses: list[float] = field(default_factory=list)  # of the epoch under way, one a step
-    seen: int = 0  # pairs in that epoch
-    seconds: float = 0.0  # of training in it
-    best: dict[str, Tensor] = field(default_factory=dict)  # the tower's weights of the best epoch
+    step: int = 0  # steps done
+    history: list[dict[str, Any]] = field(default_factory=list)  # one record per epoch
+    losses: list[float] = field(default_factory=list)  # one per step of the current epoch
+    seen: int = 0  # pairs of the current epoch so far
+    seconds: float = 0.0  # of training in the current epoch
+    best: dict[str, Tensor] = field(default_factory=dict)  # weights of the tower in the best epoch
 
 
 class Checkpoint:
-    """The file from which a run goes on; where there is no folder, nothing is kept."""
+    """The file from which a run continues. Without a folder, nothing is written."""
 
     def __init__(
         self, folder: str | Path | None, identity: dict[str, Any], kept: Callable[[int], None], writes: bool = True
     ) -> None:
-        """Nothing is read or written yet.
+        """Remove what killed runs left; read and write nothing yet.
 
         Args:
             folder: of the file.
-            identity: what tells this run from others: JSON, with the recipe as "config".
-            kept: told the step whenever the file holds one.
+            identity: JSON that distinguishes this run from others, with the recipe as "config".
+            kept: called with the step of the file after each load and save.
             writes: False in all but one of the processes of a run.
         """
         self.path = Path(folder) / CHECKPOINT if folder else None
         self.identity, self.kept, self.writes = identity, kept, writes
         self.last = time.monotonic()
         if self.path and writes:
-            remove_leftovers(self.path)  # of a run that was killed while it wrote
+            remove_leftovers(self.path)
 
     def load(self, run: Run) -> bool:
-        """Put a run back to where the file was written; False where there is no file.
+        """Restore a run from the file. Return False if there is none.
 
         Raises:
             UserError: the file is damaged, or belongs to another recipe or other data.
@@ -72,11 +73,11 @@ class Checkpoint:
         return True
 
     def save(self, run: Run) -> None:
-        """Write the file; the old one stays until the new one is whole and on the disk.
+        """Replace the file atomically. On an error the old file stays.
 
         Raises:
-            DivergedError: the weights are not finite; the old file stays.
-            UserError: it cannot be written, such as to a full disk; the old file stays.
+            DivergedError: the weights are not finite.
+            UserError: the file cannot be written, for example because the disk is full.
         """
         check_weights(run)
         if self.path and self.writes:
@@ -85,15 +86,15 @@ class Checkpoint:
         self.last = time.monotonic()
 
     def save_if_due(self, run: Run, interval: float) -> None:
-        """Write the file where it is so many seconds old."""
+        """Write the file if it is `interval` seconds old."""
         if self.path and self.writes and time.monotonic() - self.last >= interval:
             self.save(run)
 
     def check_new(self) -> None:
-        """Refuse to begin a run anew that was stopped: going on with it ends with the same bits, and sooner.
+        """Refuse to start a run again that was stopped: to continue it gives the same bits sooner.
 
         Raises:
-            UserError: the file is this run's.
+            UserError: the file belongs to this run.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -103,15 +104,15 @@ class Checkpoint:
             with safe_open(self.path, framework="pt") as file:
                 about = file.metadata()
             same, step = json.loads(about["identity"]) == self.identity, json.loads(about["step"])
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError):  # nothing to go on with
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError):  # nothing to continue
             return
         if same:
             raise UserError(f"{self.path}: this run was stopped after step {step:,}; go on with --resume, "
-                            "or remove the file to begin anew")  # fmt: skip
+                            "or remove the file to begin again")  # fmt: skip
 
 
 def remove_checkpoint(folder: str | Path) -> None:
-    """A run is finished and its model saved: its checkpoint, four times as large, goes."""
+    """Remove the checkpoint of a run whose model is saved."""
     (Path(folder) / CHECKPOINT).unlink(missing_ok=True)
 
 
@@ -119,23 +120,23 @@ def check_weights(run: Run) -> None:
     """Refuse weights that are not finite.
 
     Raises:
-        DivergedError: with the step and what to do.
+        DivergedError: a weight is infinite or nan.
     """
     if not all(torch.isfinite(weight).all() for weight in [*run.tower.parameters(), *run.objective.parameters()]):
         raise diverged(run, run.step, "weights are no longer finite")
 
 
 def diverged(run: Run, step: int, what: str) -> DivergedError:
-    """The error of a run that cannot go on: the step, what is wrong, the learning rate and what to do."""
+    """Return the error of a run that cannot continue, with its step and learning rate."""
     rate = run.optimizer.param_groups[0]["lr"]
     return DivergedError(f"step {step}: {what} at a learning rate of {rate:.3g}; try a lower --learning-rate")
 
 
 def save_checkpoint(run: Run, path: Path, identity: dict[str, Any]) -> None:
-    """Write all of a run to one file, whole or not at all.
+    """Write a run to one file, atomically.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the file cannot be written.
     """
     from safetensors.torch import save
 
@@ -145,16 +146,22 @@ def save_checkpoint(run: Run, path: Path, identity: dict[str, Any]) -> None:
         values |= {f"optimizer.{i}.{name}": tensor for name, tensor in state.items()}
     values = {name: tensor.detach().cpu().contiguous() for name, tensor in values.items()}
     about = {"identity": json.dumps(identity)} | {name: json.dumps(getattr(run, name)) for name in PLAIN}
+    with writing(path), replacing(path) as temporary:
+        # save_file would write to a temporary file of its own, and leave it behind if killed.
+        temporary.write_bytes(save(values, about | {"sha256": _checksum(values, about)}))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an OSError in the block into a user error that names the path."""
     try:
-        with replacing(path) as temporary:
-            # Not by its save_file, which writes to a temporary file of its own that stays where it is killed.
-            temporary.write_bytes(save(values, about | {"sha256": _checksum(values, about)}))
+        yield
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def load_checkpoint(run: Run, path: Path, identity: dict[str, Any]) -> None:
-    """Put a run back to where the checkpoint was written.
+    """Restore a run from its checkpoint.
 
     Raises:
         UserError: the file is damaged, or belongs to another recipe or other data.
@@ -166,7 +173,7 @@ def load_checkpoint(run: Run, path: Path, identity: dict[str, Any]) -> None:
             about, names = file.metadata(), list(file.keys())
             values = {name: file.get_tensor(name) for name in names}
         if about.pop("sha256") != _checksum(values, about):
-            raise ValueError("its SHA-256 is not the one it names: damaged")
+            raise ValueError("damaged: its SHA-256 is not the one it names")
         if what := differing(identity, json.loads(about["identity"])):
             raise UserError(f"{path}: belongs to a run that differs in {', '.join(what)}; train without --resume")
         plain = {name: json.loads(about[name]) for name in PLAIN}
@@ -188,7 +195,7 @@ def load_checkpoint(run: Run, path: Path, identity: dict[str, Any]) -> None:
 
 
 def _checksum(values: dict[str, Tensor], about: dict[str, str]) -> str:
-    """The SHA-256 of all that a file holds."""
+    """Return the SHA-256 of the content of a checkpoint."""
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(values):
         digest.update(name.encode())

@@ -1,13 +1,14 @@
 """The gradients of a large batch in the memory of a small one.
 
-An in-batch loss needs the vectors of the whole batch, but a transformer's graph of the whole batch is what fills the
-memory. So: the vectors of all parts without a graph; the loss, and its gradient dL/dv of each vector v; then part by
-part the vectors again, with a graph, through which the part's rows of dL/dv go back to the weights. By the chain rule
+An in-batch loss needs the vectors of the whole batch, but the graph of a whole batch of a transformer does not fit into
+memory. So compute the vectors of all parts without a graph, then the loss and its gradient dL/dv for each vector v.
+Then compute the vectors again part by part, with a graph that carries their rows of dL/dv back to the weights. By the
+chain rule
 
     dL/dw  =  Σ over the vectors v of  dL/dv · dv/dw
 
-these are the gradients of the whole batch, for one more forward pass. The tower must give the same vectors both times:
-ours has no dropout.
+these are the gradients of the whole batch, at the cost of one more forward pass. The tower must give the same vectors
+both times, so it has no dropout.
 
 Source: Gao, Zhang, Han, Callan 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup".
 """
@@ -28,13 +29,13 @@ def backward(
     loss_of: Callable[[Tensor], Tensor],
     partly: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Tensor:
-    """Add the gradients of a loss to those of the weights, as `loss_of(cat([encode(p) for p in parts])).backward()`.
+    """Add gradients to those of the weights, as `loss_of(cat([encode(p) for p in parts])).backward()` does.
 
     Args:
-        encode: the vectors of a part, (n, d); the same whenever it is called.
-        parts: of a batch, one at least.
-        loss_of: a scalar of all vectors, those of the first part first; its own weights get gradients too.
-        partly: a context for all parts but the last: in it, processes do not yet send each other their gradients.
+        encode: returns the vectors of a part, (n, d), the same at each call.
+        parts: of a batch, at least one.
+        loss_of: returns the loss of all vectors, in the order of the parts; its own weights get gradients too.
+        partly: context for all parts but the last, in which processes do not exchange gradients yet.
 
     Returns:
         The loss, without a graph.

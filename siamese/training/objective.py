@@ -9,10 +9,10 @@ from siamese.training.batches import Batch
 
 
 class Objective(nn.Module):
-    """The recipe's losses, added up.
+    """The sum of the recipe's losses.
 
-    On duplicates (in-batch), on labelled pairs, and where a teacher gives targets,
-    1 − cos(vector, target), the mean over the questions.
+    They are the in-batch loss on duplicates, the loss on labelled pairs, and with a
+    teacher the mean over the questions of 1 − cos(vector, target).
     """
 
     def __init__(self, config: Config) -> None:
@@ -25,13 +25,13 @@ class Objective(nn.Module):
         self.teacher_weight = config.teacher_weight
 
     def forward(self, batch: Batch, vectors: Tensor) -> Tensor:
-        """The loss of a batch; where a process has a share of it, a part of that: the parts of all add up to it.
+        """Return the loss of a batch, or of a share of it: the parts of all processes add up to the loss.
 
-        A loss that cannot be told its own anchors is computed whole by each of the processes, and divided among them.
+        If a loss has no argument `own`, each process computes it whole, and divides it by the number of processes.
 
         Args:
-            batch: or the share of it.
-            vectors: (2B + 2M, d), those of the whole b1, b2, n1 and n2, one under the other.
+            batch: the batch, or a process's share of it.
+            vectors: (2B + 2M, d), of the whole b1, b2, n1 and n2, stacked.
         """
         (duplicates, others), count = batch.sizes, batch.share.count
         v1, v2, u1, u2 = vectors.split([duplicates, duplicates, others, others])

@@ -1,4 +1,4 @@
-"""The optimisers and learning-rate schedules of the presets."""
+"""Optimizers and learning-rate schedules of the presets."""
 
 from collections.abc import Iterable
 
@@ -11,14 +11,14 @@ WARMUP = 400  # steps, of the published Trax schedule
 
 
 class CourseAdam(torch.optim.Optimizer):
-    """Adam as the published editions' frameworks compute it; neither is torch's.
+    """Adam as the frameworks of the published editions compute it; both differ from torch's.
 
-    Trax: the moments are corrected with the exponent step + 1 where steps count
-    from 1, and every step first multiplies the weights by 1 − decay, not scaled
-    by the learning rate. (trax/optimizers/adam.py)
+    Trax: corrects the moments with the exponent step + 1, with steps from 1, and first
+    multiplies the weights by 1 − decay, not scaled by the learning rate.
+    (trax/optimizers/adam.py)
 
-    Keras: eps is added to the root of the second moment before the correction,
-    the "epsilon hat" of the Adam paper's section 2. (keras/src/optimizers/adam.py)
+    Keras: adds eps to the root of the second moment before the correction, the
+    "epsilon hat" of section 2 of the Adam paper. (keras/src/optimizers/adam.py)
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, keras: bool) -> None:
@@ -50,14 +50,14 @@ class CourseAdam(torch.optim.Optimizer):
 
 
 def make_optimizer(config: Config, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimiser that a recipe names."""
+    """Return the optimizer that a recipe names."""
     if config.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
     return CourseAdam(parameters, config.learning_rate, keras=config.optimizer == "keras-adam")
 
 
 def learning_rate(config: Config, step: int, steps: int) -> float:
-    """The learning rate of step 1, 2, ... of `steps`."""
+    """Return the learning rate of step 1, 2, ... of `steps`."""
     if config.schedule == "linear-decay":
         return config.learning_rate * (1 - (step - 1) / steps)
     if config.schedule == "warmup-rsqrt":

@@ -1,4 +1,4 @@
-"""Training pairs as token ids, with the vocabulary that they give: what a training needs before its first step."""
+"""Turn training pairs into token ids and learn their vocabulary, before the first step."""
 
 import json
 from collections import Counter
@@ -21,7 +21,7 @@ ALONE = Share()
 
 
 def learn_tokenizer(config: Config, training: Pairs, share: Share = ALONE) -> Tokenizer:
-    """The vocabulary of the training questions, or of the duplicates alone, as the rule of the recipe says.
+    """Learn the vocabulary of the training questions, or of the duplicates alone, by the recipe's rule for tokens.
 
     Processes that share the work count the words of their part of the pairs.
     """
@@ -37,18 +37,18 @@ def learn_tokenizer(config: Config, training: Pairs, share: Share = ALONE) -> To
     counts = count_words(in_turn(), config.tokens)
     if share.count > 1:
         own, counts = json.dumps(counts).encode(), Counter()
-        for part in share.collected(np.frombuffer(own, np.uint8)):  # in order, so that the words keep theirs
+        for part in share.collected(np.frombuffer(own, np.uint8)):  # in order, which decides the order of the words
             counts.update(json.loads(part.tobytes()))
     return Tokenizer.of_counts(counts, config.tokens, config.min_count, config.buckets)
 
 
 def prepare(training: Pairs, tokenizer: AnyTokenizer) -> PairTokens:
-    """Training pairs as token ids with the duplicate cluster of each; questions without a token are left out."""
+    """Return training pairs as token ids, without those of which a question has no token."""
     return _prepare(training, tokenizer, ALONE)[0]
 
 
 def _prepare(training: Pairs, tokenizer: AnyTokenizer, share: Share) -> tuple[PairTokens, np.ndarray]:
-    """`prepare`, and which pairs were not left out; each process cuts its part of the pairs into words."""
+    """Return the result of `prepare` and the numbers of its pairs; each process tokenizes its part of them."""
     part = _part(training, share)
     sides, found = [], []
     for questions in (part.question1, part.question2):
@@ -76,15 +76,15 @@ def drawn(config: Config, training: Pairs) -> Pairs:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Training pairs as token ids; trainings with the same `key` can share it."""
+    """Training pairs as token ids. Trainings with the same `key` can share it."""
 
-    training: Pairs  # those that are used
+    training: Pairs  # the pairs in use
     tokenizer: AnyTokenizer
-    pairs: PairTokens  # the same as token ids
+    pairs: PairTokens  # the same pairs as token ids
 
     @staticmethod
     def key(config: Config) -> tuple[object, ...]:
-        """All of a recipe that it depends on."""
+        """Return the values of a recipe that it depends on."""
         part = config.training_pairs and (config.training_pairs, config.seed)
         return config.tower, config.encoder, config.tokens, config.min_count, config.buckets, config.start_from, part
 
@@ -92,10 +92,10 @@ class Prepared:
     def of(
         cls, config: Config, training: Pairs, start_from: SiameseModel | None = None, share: Share = ALONE
     ) -> "Prepared":
-        """The training pairs as token ids; the words of a model to start from come first, and keep their ids.
+        """Tokenize the training pairs.
 
-        A transformer's tokenizer is its encoder's. Processes that share the work each do a part of it, and all get the
-        whole.
+        The words of a model to start from keep their ids. A transformer has the tokenizer of its encoder. If processes
+        share the work, each does a part and gets the whole.
         """
         training = drawn(config, training)
         tokenizer: AnyTokenizer
@@ -111,7 +111,7 @@ class Prepared:
         return cls(training.take(which), tokenizer, pairs)
 
     def targets(self, config: Config, progress: Callable[[int, int], None]) -> np.ndarray | None:
-        """The vectors that the recipe's teacher wants, (n, 2, hidden); None without a teacher."""
+        """Return the teacher's target vectors, (n, 2, hidden); None without a teacher."""
         if config.teacher is None:
             return None
         from siamese.training import teacher

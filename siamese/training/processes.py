@@ -1,12 +1,11 @@
-"""Several processes that train one model, begun by torchrun: gloo on CPUs, NCCL on GPUs.
+"""Several processes that train one model, started by torchrun: gloo on CPUs, NCCL on GPUs.
 
-They share every batch: a process encodes its pairs, gets the vectors of all, and computes its part of the loss, which
-is that of its own pairs as anchors against all vectors, divided by the number of all anchors. The parts add up to the
-loss of the whole batch, and so do their gradients, since a vector's gradient is the sum of what all processes have to
-say of it. So the weights are those of one process with the whole batch, but for the rounding of sums.
+They share every batch. Each process encodes its pairs, gathers the vectors of all processes, and computes its part of
+the loss: its own pairs as anchors against all vectors, divided by the number of all anchors. The parts add up to the
+loss of the whole batch, and so do their gradients. So the weights equal those of one process with the whole batch, up
+to the rounding of sums.
 
-DistributedDataParallel gives every process the average of the gradients; a part counts as often as there are
-processes, which makes the sum of it.
+DistributedDataParallel averages the gradients over the processes, so each part is multiplied by their number.
 """
 
 import gc
@@ -27,24 +26,24 @@ from siamese.errors import UserError
 from siamese.training.batches import Share
 
 Made = TypeVar("Made")
-PATIENCE = timedelta(days=1)  # a process waits so long while the first one validates, or asks a teacher
+PATIENCE = timedelta(days=1)  # timeout of the others while the first process validates or encodes for a teacher
 
 
 class Processes(Share):
-    """The processes of a training, as one of them sees them; where it is alone, nothing is sent."""
+    """The processes of a training, seen from one of them. A single process sends nothing."""
 
     @property
     def first(self) -> bool:
-        """Whether it is the one that reports and writes."""
+        """Whether this process reports and writes."""
         return self.rank == 0
 
     @property
     def device(self) -> torch.device:
-        """The GPU that is this process's, where there are any."""
+        """The GPU of this process, or the CPU."""
         return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
     def wrapped(self, module: nn.Module) -> nn.Module:
-        """The module, so that after each backward pass all processes have the average of its gradients.
+        """Return the module with gradients averaged over all processes after each backward pass.
 
         Its weights become those of the first process.
         """
@@ -55,18 +54,18 @@ class Processes(Share):
         return DistributedDataParallel(module)
 
     def not_yet(self, module: nn.Module) -> AbstractContextManager[None]:
-        """Within it, backward passes of a `wrapped` module add to its own gradients, and nothing is sent."""
+        """Return a context in which backward passes of a `wrapped` module only add to its own gradients."""
         no_sync = getattr(module, "no_sync", nullcontext)
         context: AbstractContextManager[None] = no_sync()
         return context
 
     def gathered(self, own: Tensor, rows: np.ndarray, total: int) -> Tensor:
-        """The vectors of all processes, (total, d), through which gradients flow back to the process that each is of.
+        """Return the vectors of all processes, (total, d); gradients flow back to the process that sent each vector.
 
         Args:
             own: (n, d) the vectors of this process; n may be 0.
-            rows: (n,) where they belong.
-            total: vectors of all processes.
+            rows: (n,) their row numbers in the result.
+            total: number of vectors of all processes.
         """
         if self.count == 1:
             return own
@@ -79,22 +78,22 @@ class Processes(Share):
         data = torch.from_numpy(np.frombuffer(own.tobytes(), np.uint8).copy()).to(self.device)
         sizes = [torch.zeros(1, dtype=torch.int64, device=self.device) for _ in range(self.count)]
         dist.all_gather(sizes, torch.tensor([len(data)], device=self.device))
-        longest = data.new_zeros(max(int(size) for size in sizes))  # all must send as much
+        longest = data.new_zeros(max(int(size) for size in sizes))  # all must send the same size
         longest[: len(data)] = data
         found = [torch.empty_like(longest) for _ in range(self.count)]
         dist.all_gather(found, longest)
         return [part[: int(size)].cpu().numpy().view(own.dtype) for part, size in zip(found, sizes)]
 
     def total(self, number: float) -> float:
-        """The sum of the numbers of all processes."""
+        """Return the sum of a number over all processes."""
         return self._reduced(number, dist.ReduceOp.SUM)
 
     def largest(self, number: float) -> float:
-        """The largest of the numbers of all processes."""
+        """Return the maximum of a number over all processes."""
         return self._reduced(number, dist.ReduceOp.MAX)
 
     def first_of_all(self, make: Callable[[], Made]) -> Made:
-        """What a function makes; the first process calls it before the others do, who find what it left on the disk."""
+        """Call a function in the first process, then in the others, which find its files on the disk."""
         if not self.first:
             self.wait()
         made = make()
@@ -103,7 +102,7 @@ class Processes(Share):
         return made
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Barrier: wait for all processes."""
         self.largest(0)
 
     def _reduced(self, number: float, how: Any) -> float:
@@ -114,7 +113,7 @@ class Processes(Share):
         return value.item()
 
     def of_first(self, numbers: dict[str, float]) -> dict[str, float]:
-        """The first process's numbers, where the others give the same names and any numbers."""
+        """Return the numbers of the first process; the others pass the same names."""
         if self.count == 1:
             return numbers
         values = torch.tensor(list(numbers.values()), dtype=torch.float64, device=self.device)
@@ -122,9 +121,9 @@ class Processes(Share):
         return dict(zip(numbers, values.tolist()))
 
     def check_same(self, what: str) -> None:
-        """UserError where the processes do not agree on a text: they read other files, or another program."""
+        """Raise a UserError if the processes do not have the same text, because they read other files."""
         digest = hashlib.sha256(what.encode("utf-8", "surrogatepass")).digest()
-        number = int.from_bytes(digest[:6], "big")  # 48 bits, which a double holds
+        number = int.from_bytes(digest[:6], "big")  # 48 bits fit into a double
         if self.largest(number) != -self.largest(-number):  # the smallest
             raise UserError(
                 "the processes of this training do not have the same recipe, pairs and checkpoint; "
@@ -134,9 +133,9 @@ class Processes(Share):
 
 @contextmanager
 def connected() -> Iterator[Processes]:
-    """The processes that torchrun began, connected for the length of the block; without torchrun this one alone.
+    """Connect the processes that torchrun started, for the block. Without torchrun there is only this one.
 
-    What is `wrapped` must be a local of functions that have returned when the block ends.
+    A `wrapped` module must be a local of functions that have returned when the block ends.
     """
     count = int(os.environ.get("WORLD_SIZE", 1))
     if count == 1:
@@ -149,17 +148,17 @@ def connected() -> Iterator[Processes]:
     try:
         group = Processes(dist.get_rank(), count)
         yield group
-        group.wait()  # for those that are still writing to each other
+        group.wait()  # others may still be sending
     except BaseException as error:
-        traceback.clear_frames(error.__traceback__)  # which hold what must go first
+        traceback.clear_frames(error.__traceback__)  # they hold wrapped modules
         raise
     finally:
-        gc.collect()  # where a DistributedDataParallel outlives its group, one process in ten ends by SIGABRT
+        gc.collect()  # a DistributedDataParallel that outlives its group ends one process in ten by SIGABRT
         dist.destroy_process_group()
 
 
 class _Gathered(torch.autograd.Function):
-    """By a sum of matrices that are zero but for a process's own rows: shares of any size need no padding."""
+    """Gathers by a sum of matrices that are zero except for a process's own rows, so shares need no padding."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, rows: Tensor, total: int) -> Tensor:

@@ -18,10 +18,11 @@ from siamese.pairs.pairs import Pairs, checksum
 from siamese.pairs.splits import Datasets, Source
 from siamese.report import card
 from siamese.system.locking import locked
+from siamese.system.optional import optional
 from siamese.system.progress import CountBar, Listeners, Progress
 from siamese.system.resuming import differing
 from siamese.training.checkpoints import CHECKPOINT, remove_checkpoint
-from siamese.training.logs import MetricsFile, TensorBoard, require_tensorboard
+from siamese.training.logs import MetricsFile, TensorBoard
 from siamese.training.processes import Processes, connected
 from siamese.training.start import fit_to_labels
 from siamese.training.train import train_model
@@ -113,7 +114,7 @@ def train_recipe(
     if out is None and (resume or log):
         raise UserError("out: None, so that there is nothing to resume or log; give a folder")
     if log == "tensorboard":
-        require_tensorboard()
+        optional("torch.utils.tensorboard", "--log tensorboard")
     if out is not None and config.encoder and os.path.realpath(config.encoder) == os.path.realpath(out):
         raise UserError(f"--out: {out} is the encoder's folder, which stays as it is; choose another")
 

@@ -1,4 +1,4 @@
-"""One step of training: the loss of a batch, its gradients, and the weights a little better."""
+"""One step of training: the loss of a batch, its gradients, and the update of the weights."""
 
 import math
 from collections.abc import Callable
@@ -16,25 +16,25 @@ from siamese.training.processes import Processes
 
 
 class Step:
-    """Takes the steps of a run, in one process or in several that take each together."""
+    """Takes the steps of a run, in one process or together with others."""
 
     def __init__(self, config: Config, run: Run, pad_id: int, steps: int, processes: Processes) -> None:
         """
         Args:
             config: the recipe.
-            run: whose weights change.
-            pad_id: the id of the padding.
-            steps: of the whole run, for the schedule.
-            processes: each calls with its share of the same batch.
+            run: the run to update.
+            pad_id: id of the padding token.
+            steps: number of steps of the whole run, for the schedule.
+            processes: each of them calls with its share of the same batch.
         """
         self.config, self.run, self.pad_id, self.steps, self.processes = config, run, pad_id, steps, processes
         self.tower, self.objective = processes.wrapped(run.tower), processes.wrapped(run.objective)
 
     def __call__(self, batch: Batch) -> float:
-        """Take a step; the loss of the whole batch before it.
+        """Take a step. Return the loss of the whole batch before it.
 
         Raises:
-            DivergedError: it is not finite, and the weights stay.
+            DivergedError: the loss is not finite; the weights stay as they are.
         """
         for group in self.run.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.run.step + 1, self.steps)
@@ -45,7 +45,7 @@ class Step:
         return loss
 
     def backward(self, batch: Batch) -> float:
-        """Give the weights the gradients of the whole batch; its loss."""
+        """Compute the gradients of the whole batch. Return its loss."""
         loss = 0.0
 
         def part_of_loss(own: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ class Step:
             loss = self.processes.total(part.item())
             if not math.isfinite(loss):
                 raise diverged(self.run, self.run.step + 1, f"the loss is {loss}")
-            return part * self.processes.count  # of whose gradients the processes take the mean
+            return part * self.processes.count  # DistributedDataParallel takes the mean of the gradients
 
         if self.config.tower == "transformer" and self.config.gradient_caching:
             self._backward_in_parts(batch, part_of_loss)
@@ -67,7 +67,7 @@ class Step:
         from siamese.training import gradient_caching
 
         tokens, device = questions(batch, self.config, self.pad_id), self.processes.device
-        parts = padded_parts(tokens.lengths) or [np.zeros(0, np.int64)]  # a share of a batch may have no question
+        parts = padded_parts(tokens.lengths) or [np.zeros(0, np.int64)]  # a share can be empty
         place = torch.from_numpy(np.concatenate(parts).argsort()).to(device)
         gradient_caching.backward(
             lambda rows: self.tower(*tensors(tokens.take(rows), device)),
@@ -78,19 +78,19 @@ class Step:
 
 
 def encode_batch(tower: nn.Module, config: Config, batch: Batch, pad_id: int) -> Tensor:
-    """The vectors of b1, b2, n1 and n2, one under the other, in one call of the tower."""
+    """Return the vectors of b1, b2, n1 and n2, stacked, from one call of the tower."""
     vectors: Tensor = tower(*tensors(questions(batch, config, pad_id), next(tower.parameters()).device))
     return vectors
 
 
 def questions(batch: Batch, config: Config, pad_id: int) -> Tokens:
-    """All questions of a batch: b1, b2, n1 and n2, one under the other."""
+    """Return all questions of a batch: b1, b2, n1 and n2, stacked."""
     b1, b2 = pad(batch.b1, batch.b2, config.padding, pad_id)
     n1, n2 = pad(batch.n1, batch.n2, config.padding, pad_id)
     return b1.join(b2).join(n1).join(n2)
 
 
 def tensors(tokens: Tokens, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Ids and lengths as the tower wants them."""
+    """Return ids and lengths as tensors on a device."""
     ids, lengths = torch.from_numpy(tokens.ids).long(), torch.from_numpy(tokens.lengths)
     return ids.to(device), lengths.to(device)

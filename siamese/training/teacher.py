@@ -1,9 +1,8 @@
-"""A sentence encoder as a teacher: its vectors of the training questions, brought to the size of the tower.
+"""A sentence encoder as a teacher: its vectors of the training questions, projected to the tower's dimension.
 
-The tower learns to point where the encoder points, which knows the language from elsewhere:
-so it also learns words and turns that its labelled pairs say nothing about. The encoder's
-vectors are larger than the tower's, and made for likeness of every kind; a linear map of
-them, trained on the labelled pairs with the recipe's own losses, mends both in seconds.
+The encoder knows the language from other data. A tower that learns its vectors also learns words and phrases that the
+labelled pairs do not show. The encoder's vectors have more dimensions, and were trained for similarity of every kind.
+A linear map of them, trained in seconds on the labelled pairs with the recipe's own losses, corrects both.
 
 Source: distillation is Hinton, Vinyals, Dean 2015; of sentence vectors, Reimers, Gurevych 2020.
 """
@@ -24,37 +23,37 @@ from siamese.towers.encoders import load_encoder
 from siamese.training.batches import Batch, PairTokens, data_generator, number_of_batches
 from siamese.training.objective import Objective
 
-CACHE = Path("models/teachers")  # vectors of an encoder, which take minutes to make
-PART = 16_384  # questions whose vectors are one file there; stopped, it goes on after the last
+CACHE = Path("models/teachers")  # of vectors, which take minutes to compute
+QUESTIONS_PER_FILE = 16_384  # in the cache; after a stop, encoding continues after the last file
 EPOCHS, LEARNING_RATE = 4, 1e-3  # of the linear map; on the validation pairs 5 epochs are no better, 3 at 0.0003 worse
 
 
 def vectors(
     name: str, questions: Sequence[str], progress: Callable[[int, int], None], cache: Path = CACHE
 ) -> np.ndarray:
-    """An encoder's vectors of n questions, (n, d) float16; those that the cache does not have are made and kept."""
+    """Return an encoder's vectors of n questions, (n, d) float16; compute and cache the missing ones."""
     folder = cache / re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
     hashes = np.array([_hash(question) for question in questions], np.uint64)
     known, found = _cached(folder)
-    # By sorting: the table that numpy 2.0 makes where it is short overflows at numbers of 2^63 and more.
+    # By sorting: the table of numpy 2.0 overflows at 2^63 and above.
     missing = np.flatnonzero(~np.isin(hashes, known, kind="sort"))
     if len(missing):
         encode = load_encoder(name)
-        for start in range(0, len(missing), PART):
-            part = missing[start : start + PART]
+        for start in range(0, len(missing), QUESTIONS_PER_FILE):
+            part = missing[start : start + QUESTIONS_PER_FILE]
             encoded = encode([questions[i] for i in part]).astype(np.float16)
-            # Named by what it holds, so that of two runs at a time none writes over the other's.
+            # Named by its content, so that two runs at a time do not overwrite each other's files.
             path = folder / f"{hashlib.blake2b(hashes[part].tobytes(), digest_size=8).hexdigest()}.npz"
             with replacing(path) as temporary, open(temporary, "wb") as file:
                 np.savez(file, hashes=hashes[part], vectors=encoded)
-            progress(min(start + PART, len(missing)), len(missing))
+            progress(min(start + QUESTIONS_PER_FILE, len(missing)), len(missing))
         known, found = _cached(folder)
     order = np.argsort(known, kind="stable")
     return found[order[np.searchsorted(known, hashes, sorter=order)]]
 
 
 def _cached(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The hashes of questions (k,) and their vectors (k, d) in a folder of the cache."""
+    """Return the hashes (k,) and the vectors (k, d) of the questions in a folder of the cache."""
     hashes, found = [np.zeros(0, np.uint64)], []
     for path in sorted(folder.glob("*.npz")):
         with np.load(path, allow_pickle=False) as part:
@@ -78,11 +77,11 @@ class _Projection(nn.Module):
 
 
 def project(encoded: np.ndarray, numbers: np.ndarray, pairs: PairTokens, config: Config) -> np.ndarray:
-    """The encoder's vectors, brought to the tower's size by a linear map that the labelled pairs train.
+    """Project an encoder's vectors to the tower's dimension, by a linear map trained on the labelled pairs.
 
     Args:
         encoded: (q, d) the encoder's vectors of the distinct questions.
-        numbers: (n, 2) which of them the two questions of a pair are.
+        numbers: (n, 2) rows of `encoded` for the two questions of each pair.
         pairs: n pairs, of which labels and clusters are used.
         config: the recipe, whose losses train the map.
 
@@ -112,7 +111,7 @@ def targets(
     config: Config, questions1: Sequence[str], questions2: Sequence[str], pairs: PairTokens,
     progress: Callable[[int, int], None],
 ) -> np.ndarray:  # fmt: skip
-    """What the teacher of a recipe wants the vectors of n pairs to be, (n, 2, config.hidden) float16."""
+    """Return the target vectors that the recipe's teacher gives n pairs, (n, 2, config.hidden) float16."""
     assert config.teacher is not None
     distinct = sorted({*questions1, *questions2})
     number = {question: i for i, question in enumerate(distinct)}
@@ -122,7 +121,7 @@ def targets(
 
 
 def _single(numbers: np.ndarray) -> Tokens:
-    """Questions of one token each, their number, so that batches are made of them as of words."""
+    """Return questions of one token each, their number, so that they form batches as words do."""
     return Tokens(numbers.astype(np.int32), np.arange(len(numbers) + 1))
 
 
