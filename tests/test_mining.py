@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from siamese.errors import UserError
 from siamese.mining import cells, exact, kept
-from siamese.mining.clusters import complete, connected, find_clusters
+from siamese.mining.clusters import complete, find_clusters
 from siamese.mining.exact import Vectors, join_rows
 from siamese.mining.found import PAIR, Wanted, in_order, lowest_above
 from siamese.mining.mine import Joined, Settings, join, sortable

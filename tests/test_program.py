@@ -56,5 +56,5 @@ def test_outside_of_the_project_pairs_must_be_given(
     monkeypatch.chdir(tmp_path)
     code, out, err = command(name)
     assert (code, out) == (2, "")
-    assert err.startswith("error: --data PATH is needed: data/questions.csv, which comes with the source, is not in")
+    assert err.startswith("error: --data PATH is needed, because this folder has no data/questions.csv")
     assert not list(tmp_path.iterdir())
