@@ -1,4 +1,4 @@
-"""Keys, by which questions count as the same."""
+"""Keys of questions: equal if the questions have the same letters and digits."""
 
 import hashlib
 import re
@@ -14,20 +14,19 @@ _NO_LETTER_OR_DIGIT = re.compile(r"[\W_]+")
 
 
 def key(question: str) -> int:
-    """A number that questions share when they have the same letters and digits, case ignored.
+    """Return a 64-bit hash of a question's letters and digits, in lower case.
 
-    64 bits of a hash: among ten million questions the chance of a single false
-    match is 3 in a million.
+    Among ten million questions, the chance of a single false match is 3 in a million.
     """
     text = question.lower()
     if text.isascii():
         text = _NO_LETTER_OR_DIGIT.sub("", text)
-    else:  # the marks that make up letters in some scripts stay
+    else:  # keeps the marks that some scripts write letters with
         text = "".join(c for c in composed(text) if unicodedata.category(c)[0] in "LMN")
     text = text or question.strip()
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 def keys(questions: Iterable[str]) -> np.ndarray:
-    """(n,) uint64: the key of each question."""
+    """Return the key of each question, (n,) uint64."""
     return np.array(array("Q", map(key, questions)), np.uint64)

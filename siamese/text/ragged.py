@@ -1,4 +1,4 @@
-"""Rows of different lengths in one flat array: the ids of questions, or the bytes of texts."""
+"""Rows of different lengths in one flat array: the token ids of questions, or the bytes of texts."""
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,12 +7,12 @@ from typing import Self
 
 import numpy as np
 
-ROWS_AT_A_TIME = 65_536  # rows copied at a time, which bounds the memory of the numbers that say from where
+ROWS_AT_A_TIME = 65_536  # rows that `take` copies at a time, to bound the memory of its index
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Ragged:
-    """n rows, one after the other; no Python object a row."""
+    """n rows, one after the other, without a Python object for each."""
 
     values: np.ndarray  # (total,)
     starts: np.ndarray  # (n + 1,) int64; row i is values[starts[i]:starts[i + 1]]
@@ -25,34 +25,33 @@ class Ragged:
 
     @property
     def lengths(self) -> np.ndarray:
-        """(n,) int64: how many values each row has."""
+        """The number of values in each row, (n,) int64."""
         return np.diff(self.starts)
 
     def take(self, which: np.ndarray) -> Self:
-        """The rows with the given numbers, in that order."""
+        """Return the rows with the given numbers, in that order."""
         lengths = self.lengths[which]
         starts = np.concatenate(([0], np.cumsum(lengths)))
         values = np.empty(starts[-1], self.values.dtype)
         for first in range(0, len(which), ROWS_AT_A_TIME):
             part = slice(first, first + ROWS_AT_A_TIME)
             low, high = starts[first], starts[min(first + ROWS_AT_A_TIME, len(which))]
-            # Position j of the result lies in row r: it comes from where r
-            # begins here, plus how far j is into r.
+            # Value j of the result, in row r, comes from the start of row r here plus the offset of j within r.
             shift = np.repeat(self.starts[which[part]] - starts[:-1][part], lengths[part])
             values[low:high] = self.values[np.arange(low, high) + shift]
         return type(self)(values, starts)
 
     def join(self, other: Self) -> Self:
-        """These rows, then those of `other`."""
+        """Return these rows followed by those of `other`."""
         starts = np.concatenate((self.starts, other.starts[1:] + self.starts[-1]))
         return type(self)(np.concatenate((self.values, other.values)), starts)
 
 
 class Texts(Ragged, Sequence[str]):
-    """Strings as UTF-8 bytes; read like a list of strings."""
+    """Strings, stored as UTF-8 bytes and read like a list."""
 
     def __getitem__(self, i: int) -> str:  # type: ignore[override]
-        i = range(len(self))[i]  # counts from the end where it is negative
+        i = range(len(self))[i]  # counts from the end if negative
         return self.values[self.starts[i] : self.starts[i + 1]].tobytes().decode("utf-8", "surrogatepass")
 
     def __iter__(self) -> Iterator[str]:
@@ -60,7 +59,7 @@ class Texts(Ragged, Sequence[str]):
 
     @classmethod
     def of(cls, strings: Iterable[str]) -> "Texts":
-        """Store strings; they may come from a generator and are not held."""
+        """Store strings, which may come from a generator."""
         buffer, starts = bytearray(), array("q", [0])
         for string in strings:
             buffer += string.encode("utf-8", "surrogatepass")

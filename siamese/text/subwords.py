@@ -1,7 +1,7 @@
-"""Questions as subword ids: the tokenizer of a transformer, read from a tokenizer.json as if a stranger had sent it.
+"""Questions as subword ids: the tokenizer of a transformer, from a tokenizer.json that is not trusted.
 
 Accepted is what BERT, DistilBERT, MPNet and RoBERTa use: WordPiece over BERT's words, and byte-level BPE. None of these
-has a regular expression of its own, and the time that they take grows with the length of a question.
+has a regular expression of its own, and their time is linear in the length of a question.
 """
 
 import json
@@ -25,24 +25,24 @@ ACCEPTED: dict[str, tuple[str | None, ...]] = {
 }
 FIELDS = {*ACCEPTED, "version", "added_tokens", "truncation", "padding", "decoder"}
 MOST_TOKENS = 8_192  # of a question
-MOST_CHARACTERS = 1_000  # of a word that WordPiece takes apart, in time that grows with the square
-QUESTIONS_AT_A_TIME = 4_096  # questions that are taken apart together
+MOST_CHARACTERS = 1_000  # of a word that WordPiece splits, in quadratic time
+QUESTIONS_AT_A_TIME = 4_096  # questions that the library encodes together
 
 
 class SubwordTokenizer:
-    """Text to the ids of a transformer, special tokens included.
+    """Turns text into the token ids of a transformer, special tokens included.
 
-    A question without a known word has no tokens: it is a duplicate of nothing.
+    A question without a known word has no tokens, so that it is a duplicate of nothing.
 
     Args:
-        text: of a tokenizer.json, whose truncation says how many tokens of a question are read.
+        text: a tokenizer.json; its truncation gives the most tokens of a question.
 
     Raises:
-        ModelError: no such text.
+        ModelError: the text is not such a file, or not accepted.
         UserError: the library `tokenizers` is not installed.
     """
 
-    pad = 0  # no question is padded here; the tower does that itself
+    pad = 0  # unused: the tower pads
 
     def __init__(self, text: str) -> None:
         tokenizers = optional("tokenizers", "a model with a transformer")
@@ -54,7 +54,7 @@ class SubwordTokenizer:
             special = self._tokenizer.encode("").ids
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # a panic of that library is not an Exception
+        except BaseException as error:  # the library's panics are not Exceptions
             raise ModelError(f"not a tokenizer: {error}") from error
         unknown = settings["model"].get("unk_token")
         self._unknown = None if unknown is None else self._tokenizer.token_to_id(unknown)
@@ -68,31 +68,31 @@ class SubwordTokenizer:
 
     @classmethod
     def of(cls, tokenizer: Any, longest: int) -> "SubwordTokenizer":
-        """From a tokenizer of the library `tokenizers`, reading so many tokens of a question."""
+        """Return a tokenizer of the library `tokenizers` as one of ours; a question has at most `longest` tokens."""
         settings = json.loads(tokenizer.to_str())
         truncation = {"direction": "Right", "max_length": longest, "strategy": "LongestFirst", "stride": 0}
         settings |= {"truncation": truncation, "padding": None, "decoder": None}
         return cls(json.dumps(settings, ensure_ascii=False))
 
     def __len__(self) -> int:
-        """The number of ids."""
+        """Return the number of ids."""
         return self._length
 
     def text(self) -> str:
-        """What decides the ids of any question: the tokenizer.json."""
+        """Return the tokenizer.json, which determines all ids."""
         return self._text
 
     def encode(self, questions: Iterable[str], special: bool = True) -> Tokens:
-        """The ids of each question, the last of a long one cut off; with the special tokens or without."""
+        """Return the ids of each question, truncated, with or without the special tokens."""
         lists = self._ids(questions, special)
         return Tokens.of(() if self._special.issuperset(ids) else ids for ids in lists)
 
     def knows(self, tokens: Tokens) -> np.ndarray:
-        """(n,) bool: whether a question has at least one known word."""
+        """Return whether each question has a known word, (n,) bool."""
         return tokens.lengths > 0
 
     def split(self, question: str) -> list[str]:
-        """The words that a question is cut into before these are taken apart."""
+        """Return the words of a question, before they are split into subwords."""
         question = _writable(question)
         if self._tokenizer.normalizer is not None:
             question = self._tokenizer.normalizer.normalize_str(question)
@@ -101,11 +101,11 @@ class SubwordTokenizer:
         return [word for word in words if word]
 
     def known_words(self, question: str) -> list[bool]:
-        """Of each word of `split`, whether it is known, whole or in pieces."""
+        """Return whether each word of `split` is known, whole or in pieces."""
         return [self._unknown not in ids for ids in self._ids(self.split(question), special=False)]
 
     def unknown_words(self, questions: Iterable[str]) -> np.ndarray:
-        """(n,) int64: how many words of each question are not known."""
+        """Return the number of unknown words in each question, (n,) int64."""
         counts = (sum(id == self._unknown for id in ids) for ids in self._ids(questions, special=False))
         return np.fromiter(counts, np.int64)
 
@@ -120,12 +120,12 @@ AnyTokenizer = Tokenizer | SubwordTokenizer
 
 
 def _writable(question: str) -> str:
-    """The question with half surrogate pairs replaced, which are no text to the library."""
+    """Return the question with lone surrogates replaced, which the library refuses."""
     return question.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _check(settings: Any) -> None:
-    """ModelError where a tokenizer.json holds what is not accepted."""
+    """Raise ModelError if a tokenizer.json holds something that is not accepted."""
     if not isinstance(settings, dict) or settings.keys() != FIELDS:
         raise ModelError(f"not a tokenizer: expected an object with {', '.join(sorted(FIELDS))}")
     for name, accepted in ACCEPTED.items():

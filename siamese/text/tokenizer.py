@@ -1,4 +1,4 @@
-"""Questions as token ids: three rules for cutting a question into words, and the vocabulary."""
+"""The vocabulary, and three rules for splitting a question into words."""
 
 import itertools
 import re
@@ -15,18 +15,17 @@ from siamese.errors import UserError
 from siamese.system.optional import optional
 from siamese.text.tokens import Tokens
 
-MOST_WORDS = 100_000  # tokens of a question that are read; each costs a step of the LSTM, 25 microseconds
+MOST_WORDS = 100_000  # of a question; each costs the LSTM a step of 25 microseconds
 
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 _WORDS = re.compile(r"\w+|[^\w\s]")
-_MANY_MARKS = re.compile(r"[^\w\s]{32}")  # all that `unicodedata.combining` knows are among these
+_MANY_MARKS = re.compile(r"[^\w\s]{32}")  # includes all combining marks
 
 
 def composed(text: str) -> str:
-    """The normal form NFC, in which é is one letter; in linear time, whatever the text.
+    """Return the normal form NFC, in which é is one character, in linear time for any text.
 
-    `unicodedata.normalize` sorts the marks on a letter by inserting one after the
-    other: alone it would take minutes for a million of them.
+    `unicodedata.normalize` sorts the marks on a letter in quadratic time: a million of them would take minutes.
     """
     if not text.isascii() and _MANY_MARKS.search(text):
         apart = "".join(unicodedata.normalize("NFD", letter) for letter in text)
@@ -36,17 +35,17 @@ def composed(text: str) -> str:
 
 
 def words(question: str) -> list[str]:
+    """Split a question by the rule "words": lower case, every punctuation mark a word of its own."""
     return _WORDS.findall(composed(question.lower()))
 
 
 def _nltk() -> Callable[[str], list[str]]:
-    # Without the sentence splitter that `nltk.word_tokenize` runs first: that
-    # one needs a download, and only questions of several sentences differ.
+    # `nltk.word_tokenize` first splits sentences, which needs a download and matters for several sentences only.
     tokenize = optional("nltk.tokenize", "the rule 'nltk' for words").NLTKWordTokenizer().tokenize
     return lambda question: tokenize(composed(question))
 
 
-# The signs that Keras's TextVectorization strips.
+# The punctuation that Keras's TextVectorization strips.
 _PUNCTUATION = re.compile(r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']""")
 
 
@@ -56,14 +55,14 @@ def _spaces(question: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Rule:
-    """How a question is cut and how its words are numbered."""
+    """How a question is split and how its words are numbered."""
 
-    split: Callable[[], Callable[[str], list[str]]]  # called once, so that NLTK loads when needed
+    split: Callable[[], Callable[[str], list[str]]]  # called once, so that NLTK is loaded only if needed
     pad: int
     unknown: int
     first_word: int
-    by_frequency: bool  # else by first sight
-    everything: bool  # the vocabulary is learned from all training pairs, else from duplicates alone
+    by_frequency: bool  # else by first occurrence
+    everything: bool  # learn the vocabulary from all training pairs, else from duplicates alone
 
 
 RULES = {
@@ -74,18 +73,17 @@ RULES = {
 
 
 def count_words(questions: Iterable[str], rule: str) -> Counter[str]:
-    """How often each word occurs, in the order of first sight."""
+    """Count each word, in the order of first occurrence."""
     return Counter(itertools.chain.from_iterable(map(RULES[rule].split(), questions)))
 
 
 class Tokenizer:
-    """Text to ids by a rule ("words", "nltk", "spaces") and a vocabulary.
+    """Turns text into token ids by a rule ("words", "nltk" or "spaces") and a vocabulary.
 
-    With buckets, the words that are not in the vocabulary share so many ids, by a
-    hash of their spelling: so a name that was never seen is still the same in two
-    questions, and another name most likely another. Without, they share one.
+    Words outside the vocabulary get one of `buckets` ids, by a hash of their spelling, so that an unseen name has the
+    same id in both questions, and most likely not that of another name. Without buckets they share one id.
 
-    Ids: padding and the unknown word, then the buckets, then the words.
+    The ids are padding and the unknown word, then the buckets, then the words of the vocabulary.
 
     >>> tokenizer = Tokenizer.learn(["How old are you?"], "words")
     >>> tokenizer.encode(["how OLD?", "zzz"])[0]
@@ -105,32 +103,37 @@ class Tokenizer:
             raise UserError("a vocabulary with a word twice")
 
     def __reduce__(self) -> tuple[type["Tokenizer"], tuple[list[str], str, int]]:
-        """Pickle the vocabulary alone: NLTK's function cannot be."""
+        """Pickle the vocabulary alone, since NLTK's function cannot be pickled."""
         return Tokenizer, (self.words, self.rule, self.buckets)
 
     def __len__(self) -> int:
-        """The number of ids: the padding, the unknown word, the buckets and the words."""
+        """Return the number of ids: padding, unknown word, buckets and words."""
         return self.first_word + len(self.words)
 
     @classmethod
     def learn(cls, questions: Iterable[str], rule: str = "words", min_count: int = 1, buckets: int = 0) -> "Tokenizer":
-        """Learn the vocabulary: the words that occur `min_count` times or more.
+        """Learn the vocabulary from questions.
 
-        Words are numbered as the rule says: by frequency (the first seen first
-        among equals) or by first sight. One with a NUL or half a surrogate pair
-        is left out: no file of a vocabulary may hold it.
+        Words with a NUL or half a surrogate pair are left out, because no vocabulary file may hold them.
+
+        Args:
+            questions: the training questions.
+            rule: "words", "nltk" or "spaces". It numbers words by frequency (ties by first occurrence), or by first
+                occurrence.
+            min_count: how often a word must occur, 1 or more.
+            buckets: ids for the words outside the vocabulary, 0 or more.
         """
         return cls.of_counts(count_words(questions, rule), rule, min_count, buckets)
 
     @classmethod
     def of_counts(cls, counts: Counter[str], rule: str, min_count: int, buckets: int) -> "Tokenizer":
-        """`learn` from how often each word occurs, in the order of first sight."""
+        """Learn the vocabulary from the counts of `count_words`; see `learn`."""
         ranked = counts.most_common() if RULES[rule].by_frequency else counts.items()
         words = (word for word, count in ranked if count >= min_count)
         return cls([word for word in words if not _UNWRITABLE.search(word)], rule, buckets)
 
     def extended(self, words: Iterable[str]) -> "Tokenizer":
-        """With new words after its own, which keep their ids."""
+        """Return a tokenizer with new words after the present ones, which keep their ids."""
         return Tokenizer([*self.words, *(word for word in words if word not in self._ids)], self.rule, self.buckets)
 
     def encode(self, questions: Iterable[str]) -> Tokens:
@@ -138,37 +141,37 @@ class Tokenizer:
         get, unknown, split = self._ids.get, self.unknown, self.split
         if not self.buckets:
             return Tokens.of([get(word, unknown) for word in split(q)[:MOST_WORDS]] for q in questions)
-        # No word's id is 0: that is the padding's or the unknown word's.
+        # `or`: 0 is no word's id, but the padding's or the unknown word's.
         return Tokens.of([get(word) or self.bucket(word) for word in split(q)[:MOST_WORDS]] for q in questions)
 
     def bucket(self, word: str) -> int:
-        """The id that a word has while it is not in the vocabulary; there must be buckets."""
+        """Return the id of a word outside the vocabulary. There must be buckets."""
         return RULES[self.rule].first_word + zlib.crc32(word.encode("utf-8", "surrogatepass")) % self.buckets
 
     def in_vocabulary(self, tokens: Tokens) -> np.ndarray:
-        """(total,) bool: which of the tokens are words of the vocabulary."""
+        """Return which of the tokens are in the vocabulary, (total,) bool."""
         return tokens.ids >= self.first_word
 
     def known_words(self, question: str) -> list[bool]:
-        """Of each word of `split`, as far as they are read, whether it is in the vocabulary."""
+        """Return whether each of the first MOST_WORDS words of a question is in the vocabulary."""
         return self.in_vocabulary(self.encode([question])).tolist()
 
     def unknown_words(self, questions: Iterable[str]) -> np.ndarray:
-        """(n,) int64: how many of a question's words the vocabulary lacks; one that stands twice counts twice."""
+        """Return the number of words in each question that are not in the vocabulary, (n,) int64."""
         tokens = self.encode(questions)
         before = np.concatenate(([0], np.cumsum(~self.in_vocabulary(tokens))))
         return before[tokens.starts[1:]] - before[tokens.starts[:-1]]
 
     def text(self) -> str:
-        """The vocabulary, a word a line; with the rule and the buckets it decides the ids of any question."""
+        """Return the vocabulary, one word per line. With the rule and the buckets it determines all ids."""
         return "\n".join(self.words)
 
     def knows(self, tokens: Tokens) -> np.ndarray:
-        """(n,) bool: whether a question has at least one word of the vocabulary."""
+        """Return whether each question has a word of the vocabulary, (n,) bool."""
         known = np.concatenate(([0], np.cumsum(self.in_vocabulary(tokens))))
         return known[tokens.starts[1:]] > known[tokens.starts[:-1]]
 
 
 def first_word(config: Config) -> int:
-    """The id of the vocabulary's first word: ids below it leave a question unknown."""
+    """Return the id of the first word of the vocabulary. Lower ids are padding and unknown words."""
     return RULES[config.tokens].first_word + config.buckets

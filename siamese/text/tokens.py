@@ -17,12 +17,12 @@ class Tokens(Ragged):
 
     @property
     def ids(self) -> np.ndarray:
-        """(total,) int32: the ids of all questions, one question after the other."""
+        """The ids of all questions, one question after the other, (total,) int32."""
         return self.values
 
     @classmethod
     def of(cls, lists: Iterable[Iterable[int]]) -> "Tokens":
-        """Join lists of ids, one list a question; they may come from a generator."""
+        """Join lists of ids, one for each question. They may come from a generator."""
         ids, starts = array("i"), array("q", [0])
         for one in lists:
             ids.extend(one)
@@ -30,18 +30,20 @@ class Tokens(Ragged):
         return cls(np.array(ids, np.int32), np.array(starts, np.int64))
 
     def padded(self, length: int, pad: int) -> "Tokens":
-        """Every question filled up to `length` tokens with the id `pad`."""
+        """Return the questions, each filled up to `length` tokens with the id `pad`."""
         filled = np.full((len(self), length), pad, np.int32)
         filled[np.arange(length) < self.lengths[:, None]] = self.ids
         return Tokens(filled.ravel(), np.arange(len(self) + 1) * length)
 
 
 def pad(b1: Tokens, b2: Tokens, padding: str, pad_id: int) -> tuple[Tokens, Tokens]:
-    """Fill questions up as the published editions did.
+    """Pad the questions of a batch as the published editions did.
 
-    "power-of-two": both sides to the next power of two of the longest question
-    of either (Trax); "longest": each side to its own longest (TensorFlow);
-    "none": as they are.
+    Args:
+        b1, b2: the two sides of the batch.
+        padding: "power-of-two": both sides to the next power of two of the longest question of either (Trax);
+            "longest": each side to its own longest question (TensorFlow); "none": not at all.
+        pad_id: the id of the padding.
     """
     if padding == "none":
         return b1, b2

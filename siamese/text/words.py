@@ -1,4 +1,4 @@
-"""The words of a question, cut the same way for every model."""
+"""The words of a question, the same for every model."""
 
 import re
 
@@ -11,5 +11,5 @@ Words = list[str]
 
 
 def words_of(question: str) -> Words:
-    """The words in lower case, without punctuation."""
+    """Return the words in lower case, without punctuation."""
     return _WORD.findall(composed(question.lower()).replace("’", "'"))
