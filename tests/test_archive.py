@@ -184,6 +184,7 @@ def test_a_thousand_operations_against_a_dictionary(model: SiameseModel, tiny_mo
 # From Python
 
 
+@pytest.mark.slow
 def test_an_archive_of_a_data_frame(tiny_model: Path, model: SiameseModel, tmp_path: Path) -> None:
     frame = pd.DataFrame({"question": ["take luggage", "claim luggage"], "id": [7, 8], "topic": "travel"})
     with Archive.build(tmp_path / "a", frame, tiny_model) as archive:

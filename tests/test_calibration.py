@@ -269,6 +269,7 @@ def test_training_calibrates_on_the_validation_pairs(knowing: tuple[SiameseModel
     assert calibration_error(parts.training.labels, model.probability(similarity)) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prior", [None, 0.9, 0.1, 0.02])
 def test_verdict_and_probability_agree(knowing: tuple[SiameseModel, splits.Datasets], prior: float | None) -> None:
     model, parts = knowing

@@ -137,6 +137,7 @@ def test_damaged_compact_weights_are_named(compact: Path, tmp_path: Path, seal: 
 # Training
 
 
+@pytest.mark.slow
 def test_threshold_and_calibration_are_chosen_on_the_rounded_model(small_file: Path, tmp_path: Path) -> None:
     parts = splits.load(splits.Source(str(small_file)))
     config = Config(embedding=16, hidden=16, batch_size=32, epochs=2, learning_rate=0.02)

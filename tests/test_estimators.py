@@ -99,6 +99,7 @@ def test_a_model_is_only_calibrated(calibrated: DuplicateClassifier, rows: pd.Da
         assert found.model_.threshold == min(chosen, HIGHEST)
 
 
+@pytest.mark.slow
 def test_a_training_that_starts_from_a_model(tiny_model: Path, rows: pd.DataFrame) -> None:
     start = SiameseModel.load(tiny_model)
     still = DuplicateClassifier(start_from=tiny_model, learning_rate=0.0, **TINY).fit(rows, rows.is_duplicate)

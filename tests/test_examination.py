@@ -291,6 +291,7 @@ def test_examine(
         assert re.search(rf"\| {name} \| {error:.3f} \|", report)
 
 
+@pytest.mark.slow
 def test_show_text_and_files_without_ids(command: Command, steep: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text('question1,question2,is_duplicate\na|b <i>,a|b <i>,0\nzzz,"what\nnow",0\nmy bike,my bike,1\n')
@@ -304,6 +305,7 @@ def test_show_text_and_files_without_ids(command: Command, steep: Path, tmp_path
     assert "| 1 | a\\|b &lt;i> | a\\|b &lt;i> |" in report
 
 
+@pytest.mark.slow
 def test_examine_with_nothing_wrong_or_one_label(command: Command, steep: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text("question1,question2,is_duplicate\nmy bike,my bike,1\n")

@@ -379,6 +379,7 @@ def seeded(name: str, seeds: int, base: Config = TINY, **more: Any) -> list[Reco
     return [record_of(name, setting.replace(seed=seed), **more) for seed in range(1, seeds + 1)]
 
 
+@pytest.mark.slow
 def test_settings_are_chosen_on_the_validation_pairs_alone(data: Datasets, tmp_path: Path) -> None:
     losses = ("rows", "both,margin=0.1/0.25/0.5/0.75")
     variants = parse_all(losses, TINY)
@@ -622,6 +623,7 @@ def test_the_conclusion_says_each_verdict(written: tuple[Path, str]) -> None:
     assert "(-3.00 ± 0.18 points of unseen average precision, corrected p < 0.001;" in said["pooled"]
 
 
+@pytest.mark.slow
 def test_the_primary_contrast_alone_is_marked_and_left_out_of_holm(written: tuple[Path, str]) -> None:
     text = written[1]
     assert [name for name, line in sentences(text).items() if line.startswith("Primary contrast: ")] == ["both"]
@@ -695,6 +697,7 @@ def test_the_tables_have_every_variant(written: tuple[Path, str]) -> None:
         assert text.count(f"\n| `{name}` |") == 3  # unseen, all, time
 
 
+@pytest.mark.slow
 def test_time_is_compared_seed_by_seed(data: Datasets, tmp_path: Path) -> None:
     made = comparison({"rows": [0.5] * 3, "both": [0.5] * 3})
     for record, seconds in zip(made.records["both"], (2.0, 3.0, 8.0)):
@@ -704,6 +707,7 @@ def test_time_is_compared_seed_by_seed(data: Datasets, tmp_path: Path) -> None:
     assert "| `both` | 3.0 | 1.50 |" in report_of(made, data, tmp_path)  # medians of 2, 3, 8 and of 1, 1.5, 2
 
 
+@pytest.mark.slow
 def test_the_resampled_difference(written: tuple[Path, str], data: Datasets, tmp_path: Path) -> None:
     # Every resample of `both` is above that of `rows` by the difference of their means, 2 points.
     assert "the primary difference would lie between +2.00 and +2.00 points 95 times in a hundred" in written[1]
@@ -712,6 +716,7 @@ def test_the_resampled_difference(written: tuple[Path, str], data: Datasets, tmp
     assert "between +10.00 and +10.00 points" in report_of(made, data, tmp_path)
 
 
+@pytest.mark.slow
 def test_what_a_person_wrote_above_stays(data: Datasets, tmp_path: Path) -> None:
     made = comparison({"rows": REFERENCE, "both": beside(0.02, 0.002)})
     first = report_of(made, data, tmp_path)
@@ -723,6 +728,7 @@ def test_what_a_person_wrote_above_stays(data: Datasets, tmp_path: Path) -> None
     assert report_of(made, data, tmp_path) == first
 
 
+@pytest.mark.slow
 def test_the_report_states_the_base_and_not_a_variant(data: Datasets, tmp_path: Path) -> None:
     base = TINY.replace(labelled_weight=3.0, patience=5, teacher="some-encoder", teacher_weight=9.0)
     losses = ("both+logistic,margin=0.1/0.5,epochs=9", "rows,learning_rate=0.5")

@@ -73,6 +73,7 @@ def test_a_course_model_is_asked_pair_by_pair(tiny_model: Path, name: str) -> No
     assert found.words1[0].share == full - without
 
 
+@pytest.mark.slow
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_any_text_is_explained(question1: str, question2: str) -> None:
     found, other = explain(SHIPPED, question1, question2), explain(SHIPPED, question2, question1)

@@ -92,6 +92,7 @@ def test_stopped_anywhere_it_ends_with_the_same_rows(parts: Datasets, tmp_path: 
     assert without_times(folder) == expected
 
 
+@pytest.mark.slow
 def test_it_is_of_the_run_that_last_ended_an_epoch_in_the_folder(parts: Datasets, tmp_path: Path) -> None:
     fit(parts, tmp_path)
     before, other = rows(tmp_path), TINY.replace(seed=9)

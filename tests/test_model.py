@@ -61,6 +61,7 @@ def test_saved_and_loaded_is_the_same_model(model: SiameseModel, folder: Path) -
     assert loaded.predict(first[0], second[0]) == model.predict(first[0], second[0])
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20), max_size=5))
 def test_any_vocabulary_comes_back(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:

@@ -34,6 +34,7 @@ def test_take_is_indexing(rows: list[list[int]], data: st.DataObject) -> None:
     assert taken.ids.dtype == np.int32
 
 
+@pytest.mark.slow
 def test_take_of_more_rows_than_are_copied_at_a_time() -> None:
     rows = [[i] * (i % 3) for i in range(100)]
     which = np.random.default_rng(1).integers(0, 100, 2 * ROWS_AT_A_TIME + 3)

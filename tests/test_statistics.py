@@ -212,6 +212,7 @@ def drawn(true: float, spread: float, draws: int = 100, n: int = 8) -> list[str]
     return [difference(a, b).verdict for a, b in zip(other, of_a_seed)]
 
 
+@pytest.mark.slow
 def test_one_in_twenty_is_a_false_alarm() -> None:
     # 500 draws at 5 %: standard deviation √(0.05 · 0.95/500) = 1 %, so within 2.5 % of it.
     assert share(drawn(0.0, 0.02, draws=500), "higher", "lower") == pytest.approx(0.05, abs=0.025)

@@ -187,6 +187,7 @@ def test_an_unknown_rule() -> None:
         Tokenizer([], "bpe")
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))), st.sampled_from(ALL))
 def test_a_tokenizer_is_its_words_and_its_rule(questions: list[str], rule: str) -> None:
     learned = Tokenizer.learn(questions, rule)

@@ -137,6 +137,7 @@ def test_length_of_a_run_that_the_recipe_leaves_open(parts: Datasets) -> None:
     assert notes.started == [(7 * 72, 0)]
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_kept(parts: Datasets, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # The scores are given, so that the best epoch is neither the first nor the last, and two are equally good.
     given = [0.3, 0.6, 0.5, 0.6, 0.2]
@@ -289,6 +290,7 @@ def test_resuming_something_else_is_refused(parts: Datasets, tmp_path: Path) -> 
     assert (tmp_path / CHECKPOINT).read_bytes() == checkpoint
 
 
+@pytest.mark.slow
 def test_resuming_with_another_vocabulary_is_refused(parts: Datasets, tmp_path: Path) -> None:
     start = fit(TINY.replace(epochs=1, min_count=20), parts)  # a question stands in many pairs
     fit(TINY, parts, tmp_path, start_from=start)
@@ -589,6 +591,7 @@ def test_recall_of_nothing(facts: dict[str, Any]) -> None:
 OPTIONS = {name: getattr(TINY, name) for name in ("embedding", "hidden", "batch_size", "epochs", "learning_rate")}
 
 
+@pytest.mark.slow
 def test_train_on_a_data_frame(parts: Datasets, tmp_path: Path) -> None:
     frames = [
         pd.DataFrame({"question1": list(p.question1), "question2": list(p.question2), "is_duplicate": p.labels})
@@ -608,6 +611,7 @@ def test_train_on_a_data_frame(parts: Datasets, tmp_path: Path) -> None:
         siamese.train(frames[0][5:], frames[1], out=tmp_path, resume=True, **OPTIONS)
 
 
+@pytest.mark.slow
 def test_train_on_files_and_pairs(small_file: Path, parts: Datasets) -> None:
     expected = bits(fit(TINY, parts))
     model = siamese.train(small_file, **OPTIONS)  # with a column `split`
@@ -620,6 +624,7 @@ def test_train_on_files_and_pairs(small_file: Path, parts: Datasets) -> None:
     assert bits(siamese.train(parts.training, **OPTIONS)) == bits(kept)
 
 
+@pytest.mark.slow
 def test_train_goes_on_and_starts_from_a_model(parts: Datasets, tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         siamese.train(parts.training, parts.validation, out=tmp_path, progress=Stop(2), **OPTIONS)
@@ -632,6 +637,7 @@ def test_train_goes_on_and_starts_from_a_model(parts: Datasets, tiny_model: Path
     assert taught.tokenizer.words[: len(start.tokenizer.words)] == start.tokenizer.words
 
 
+@pytest.mark.slow
 def test_train_leaves_out_a_loss_that_the_labels_do_not_allow(
     parts: Datasets, command: Command, tmp_path: Path
 ) -> None:

@@ -97,6 +97,7 @@ def test_the_vectors_of_a_transformer_have_as_many_names(small_file: Path, tmp_p
     assert both.set_output(transform="pandas").fit_transform(rows).shape == (20, 32)
 
 
+@pytest.mark.slow
 def test_a_search_in_two_processes(small_file: Path) -> None:
     rows = pd.read_csv(small_file)[::4]
     grid = {"margin": [0.1, 0.4]}
