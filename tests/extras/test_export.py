@@ -429,10 +429,11 @@ def test_weights_beyond_two_gigabytes(monkeypatch: pytest.MonkeyPatch, tmp_path:
 # What is written about it
 
 
-def test_the_examples_of_the_readme(
+def test_the_examples_of_the_guide(
     exported: Path, stocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    examples = re.findall(r"^```py\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    guide = (ROOT / "siamese/export/README.md").read_text("utf-8")
+    examples = re.findall(r"^```python extras\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
     assert len(examples) == 2
     (tmp_path / "models").mkdir()
     os.symlink(stocks / "shipped", tmp_path / "models" / "questions")
