@@ -19,11 +19,7 @@ QUORA = Columns()
 
 
 def read_pairs(
-    path: str | Path,
-    columns: Columns = QUORA,
-    *,
-    labelled: bool = True,
-    need: tuple[int, ...] = (0, 1),
+    path: str | Path, columns: Columns = QUORA, *, labelled: bool = True, need: tuple[int, ...] = (0, 1)
 ) -> Pairs:
     """Read a file of pairs: CSV, TSV, JSON lines or Parquet, UTF-8; or a data set, hf:NAME.
 
