@@ -16,7 +16,7 @@ from sentence_transformers import SentenceTransformer
 from reports.measured import table
 from siamese import SiameseModel, read_pairs
 from siamese.evaluation.metrics import average_precision
-from siamese.export import stock
+from siamese.export import lstm_modules, writing
 from siamese.model.similarity import cosine
 from siamese.text.tokenizer import Tokenizer
 
@@ -27,7 +27,7 @@ def main() -> None:
     """Run the command."""
     model, rows, notes = SiameseModel.pretrained(), [], []
     assert isinstance(model.tokenizer, Tokenizer)
-    backend = stock.stock_tokenizer(model.tokenizer).backend_tokenizer
+    backend = lstm_modules.stock_tokenizer(model.tokenizer).backend_tokenizer
     for path in sys.argv[1:]:
         pairs = read_pairs(path)
         questions = sorted({*pairs.question1, *pairs.question2})
@@ -45,7 +45,7 @@ def main() -> None:
         ours = model.encode(questions)
         expected = cosine(ours, first, second) > model.threshold
         with tempfile.TemporaryDirectory() as folder:
-            stock.write_folder(stock.modules(model), Path(folder), "")
+            writing.write_folder(model, Path(folder), "")
             plain = SentenceTransformer(folder, device="cpu").encode(questions)
         for name, vectors in (("(ours)", ours), ("plain", plain)):
             difference = np.abs(vectors - ours).max(1)

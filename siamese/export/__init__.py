@@ -1,1 +1,1 @@
-"""A trained model in the forms of other libraries: a folder of sentence-transformers, a file of ONNX."""
+"""Write a trained model in the formats of other libraries: a sentence-transformers folder or an ONNX file."""

@@ -1,13 +1,13 @@
-"""The bucket of a word, by a file of the library tokenizers: a crc as regular expressions.
+"""The bucket of an unknown word, computed by a file of the library tokenizers: a CRC as regular expressions.
 
-Words outside of the vocabulary are numbered by the last bits of zlib.crc32 (`siamese.text.Tokenizer.bucket`). A crc is
-linear over GF(2), up to a constant for each length: what a byte changes in it hangs on the byte and on how many come
-after it, and not on the others (Peterson and Brown, Cyclic Codes for Error Detection, 1961). So a bit of it is 1 where
-the bytes that change this bit are odd in number, and a regular expression can tell while it goes along the word.
+Words outside the vocabulary are numbered by the last bits of zlib.crc32 (`siamese.text.Tokenizer.bucket`). A CRC is
+linear over GF(2), up to a constant for each length: what a byte changes depends on the byte and on the number of bytes
+after it, not on the other bytes (Peterson and Brown, Cyclic Codes for Error Detection, 1961). So a bit of the CRC is 1
+if an odd number of bytes change it, and a regular expression can count that along the word.
 
-`steps` write a code before each word, a letter for each bit: A or N, B or O, ... Capitals are free for that, as those
-of the question have become small letters. `vocabulary` knows the code and spelling of each word of the vocabulary as
-one token; of any other word the code alone is left, the token of its bucket.
+`normalizers` write a code before each word, one capital for each bit: A or N, B or O, ... Capitals are free for this,
+since questions are in lower case by then. `vocabulary` holds the code and spelling of each known word as one token. Of
+any other word only the code remains, the token of its bucket.
 """
 
 import re
@@ -15,49 +15,49 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-PADDING = "[PAD]"  # no word: these begin with a capital
-ZERO, ONE, LONG = "ABCDEFGHIJKL", "NOPQRSTUVWXY", "M"  # what is written for each bit; and for a word that is too long
-LONGEST_WORD = 255  # bytes; longer words outside of the vocabulary are all alike
-BLOCK = 8  # bytes of the longest word that an expression passes over at once where a word is shorter
+PADDING = "[PAD]"  # not a word, since it has capitals
+ZERO, ONE, LONG = "ABCDEFGHIJKL", "NOPQRSTUVWXY", "M"  # for each bit, 0 or 1, and for a word that is too long
+LONGEST_WORD = 255  # bytes; all longer words outside the vocabulary share a token
+SKIPPED = 8  # byte positions that an expression skips at once if the word is shorter
 
-# What `siamese.text` takes for words, for the library's regular expressions: their \w has the combining marks too, and
-# their \s lacks four of Python's spaces.
+# The words of `siamese.text` in the library's regular expressions, whose \w also matches combining marks and whose \s
+# lacks four of Python's spaces.
 LETTER, SPACE = r"\p{L}\p{N}_", r"\s\x1c-\x1f"
 START = rf"(?<![{LETTER}])(?=[{LETTER}])|(?=[^{LETTER}{SPACE}])"
 
-# How the library spells bytes (GPT-2's table): those that can be seen as they are in Latin 1, the others by Ā, ā, ...
+# How the library spells bytes (GPT-2's table): printable ones as in Latin-1, the others as Ā, ā, ...
 _SEEN = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
 _SPELLED = {byte: chr(byte) for byte in _SEEN}
 _SPELLED |= {byte: chr(0x100 + i) for i, byte in enumerate(sorted({*range(256)} - {*_SEEN}))}
-BYTE = f"[^A-Y{_SPELLED[ord(' ')]}]"  # of a word
+BYTE = f"[^A-Y{_SPELLED[ord(' ')]}]"  # one byte of a word
 
 
-def steps(bits: int) -> list[Any]:
-    """What the library does with a question in small letters: each word becomes a code and its bytes."""
+def normalizers(bits: int) -> list[Any]:
+    """Return the normalizers that turn each word of a lower-case question into a code and its bytes."""
     from tokenizers import Regex
     from tokenizers.normalizers import ByteLevel, Prepend, Replace
 
     return [
-        Prepend(" "),  # since nothing may be put in at the very beginning: ByteLevel fails then
+        Prepend(" "),  # ByteLevel fails if the next step inserts at the very beginning
         Replace(Regex(f"[{SPACE}]+"), " "),
         Replace(Regex(START), ZERO[:bits]),
         ByteLevel(),
-        *(Replace(Regex(_one(bit, bits)), ONE[bit]) for bit in range(bits)),
+        *(Replace(Regex(_set_bit(bit, bits)), ONE[bit]) for bit in range(bits)),
         Replace(Regex(f"[A-Y]{{{bits}}}(?={BYTE}{{{LONGEST_WORD + 1}}})"), LONG),
     ]
 
 
-def words(bits: int) -> str:
-    """An expression for a word after the steps."""
+def word_pattern(bits: int) -> str:
+    """Return an expression for a word after the normalizers."""
     return f"(?:[A-Y]{{{bits}}}|{LONG}){BYTE}+"
 
 
-def _one(bit: int, bits: int) -> str:
-    """An expression that finds the letter of a bit where it should be that of 1.
+def _set_bit(bit: int, bits: int) -> str:
+    """Return an expression that matches the capital of a bit, still 0, if the CRC has a 1 there.
 
-    The crc of bytes is the sum (exclusive or) of what each adds: the crc of it and of as many zeros as bytes come after
-    it, plus the crc of these zeros alone. The expression has a step for each number of bytes that are left, which
-    passes a byte; its group, which captures nothing, is set where the sum is 1 so far.
+    The CRC of bytes is the exclusive or of what each one adds: the CRC of the byte followed by as many zeros as bytes
+    come after it, xor the CRC of those zeros alone. The expression has a step for each number of bytes left, which
+    passes a byte; its empty group is set if the sum so far is 1.
     """
     found = ""
     for left in range(LONGEST_WORD, 0, -1):
@@ -69,16 +69,16 @@ def _one(bit: int, bits: int) -> str:
         ]
         one, before = f"[{''.join(adds)}]" if adds else "(?!)", LONGEST_WORD - left
         changes = f"(?({before})(?!{one})|(?={one}))" if before else f"(?={one})"
-        if before % BLOCK == 0:
-            found += f"(?>(?={BYTE}{{{max(left - BLOCK, 0) + 1}}})"
+        if before % SKIPPED == 0:
+            found += f"(?>(?={BYTE}{{{max(left - SKIPPED, 0) + 1}}})"
         found += f"(?>(?={BYTE}{{{left}}})(?>{changes}()|){BYTE}|)"
-        if (before + 1) % BLOCK == 0 or left == 1:
+        if (before + 1) % SKIPPED == 0 or left == 1:
             found += "|)"
     return f"{ZERO[bit]}(?=[A-Y]{{{bits - bit - 1}}}{found}(?({LONGEST_WORD})|(?!)))"
 
 
 def vocabulary(known: Sequence[str], buckets: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """The tokens with the ids that `siamese.text.Tokenizer` gives them, and what is merged to make a code of letters.
+    """Return the tokens with their ids in `siamese.text.Tokenizer`, and the merges that build codes from capitals.
 
     Args:
         known: the words of the vocabulary.
@@ -94,7 +94,7 @@ def vocabulary(known: Sequence[str], buckets: int) -> tuple[dict[str, int], list
         spelling = word.encode()
         before = code(zlib.crc32(spelling)) if len(spelling) <= LONGEST_WORD else LONG
         ids[before + "".join(map(_SPELLED.__getitem__, spelling))] = len(ids)
-    # Beginnings of codes, after all that have rows: no word of a question is left as one of them.
+    # Prefixes of codes come after all ids with a row in the embedding. No word of a question ends as one of them.
     merges, parts = [], [ZERO[0], ONE[0]]
     for letters in zip(ZERO[1:bits], ONE[1:bits]):
         ids |= {part: len(ids) + i for i, part in enumerate([*parts, *letters])}

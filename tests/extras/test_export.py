@@ -34,7 +34,7 @@ from tiny_models import random_model
 from siamese import SiameseModel
 from siamese.cli.export import FORMS
 from siamese.config import Config
-from siamese.export import crc, graph, stock
+from siamese.export import crc, lstm_modules, writing
 from siamese.model.calibration import Calibration
 from siamese.text.subwords import SubwordTokenizer
 from siamese.text.tokenizer import Tokenizer
@@ -195,7 +195,7 @@ def test_it_is_saved_and_loaded_again(stocks: Path, tmp_path: Path) -> None:
 def cutting(buckets: int, words: Sequence[str] = ()) -> tuple[Tokenizer, Callable[[str], list[int]]]:
     """A tokenizer of ours, and what gives the ids of a text by the same one as a file of the library tokenizers."""
     tokenizer = Tokenizer(words, buckets=buckets)
-    backend = stock.stock_tokenizer(tokenizer).backend_tokenizer
+    backend = lstm_modules.stock_tokenizer(tokenizer).backend_tokenizer
     return tokenizer, lambda text: backend.encode(text, add_special_tokens=False).ids
 
 
@@ -381,22 +381,22 @@ def test_a_transformer(kind: str, tmp_path: Path) -> None:
 def test_what_the_command_says(folders: dict[str, Path], tmp_path: Path, command: Command) -> None:
     export = ["export", "--to", "sentence-transformers", "--out"]
     for name, but in (
-        ("tiny", "; words of more than 255 bytes outside of the vocabulary are all alike there"),
+        ("tiny", "; there, unknown words of more than 255 bytes share one vector"),
         ("plain", ""),
     ):
         code, out, err = command(*export, tmp_path / name, "--model", folders[name])
         assert (code, err) == (0, "")
-        assert out == f'{tmp_path / name}: read by SentenceTransformer("{tmp_path / name}"){but}\n'
+        assert out == f'{tmp_path / name}: load with SentenceTransformer("{tmp_path / name}"){but}\n'
     code, _, err = command(*export, tmp_path, "--model", folders["tiny"])
-    assert code == 2 and f"{tmp_path}: there already; expected a new folder, or an empty one" in err
+    assert code == 2 and f"{tmp_path}: exists already; give a new or an empty folder" in err
     assert {path.name for path in tmp_path.iterdir()} == {"plain", "tiny"}
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"tokens": "spaces"}, "rule 'words'; --to onnx writes it"),
-        ({"buckets": 11}, "a model with 11 buckets, which is no power of 2 from 2 to 4,096; --to onnx writes it"),
+        ({"tokens": "spaces"}, "rule 'words'; use --to onnx"),
+        ({"buckets": 11}, "the model has 11 buckets, expected a power of 2 from 2 to 4,096; use --to onnx"),
     ],
 )
 def test_a_model_that_no_plain_folder_holds(
@@ -418,10 +418,10 @@ def test_an_output_below_a_file(form: str, tmp_path: Path, command: Command) -> 
 
 
 def test_weights_beyond_two_gigabytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: Command) -> None:
-    monkeypatch.setattr(graph, "MOST", 80 << 20)
+    monkeypatch.setattr(writing, "LARGEST_FILE", 80 << 20)
     code, _, err = command("export", "--to", "onnx", "--out", tmp_path / "out.onnx", "--model", "pretrained")
     assert code == 0
-    monkeypatch.setattr(graph, "MOST", 70 << 20)
+    monkeypatch.setattr(writing, "LARGEST_FILE", 70 << 20)
     code, _, err = command("export", "--to", "onnx", "--out", tmp_path / "out.onnx", "--model", "pretrained")
     assert code == 2 and "an ONNX file has at most" in err
 

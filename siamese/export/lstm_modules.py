@@ -1,19 +1,15 @@
-"""A model as a folder that plain `SentenceTransformer(path)` loads: modules of that library alone, none of ours.
+"""The modules of sentence-transformers, none of ours, that give the vectors of a model with an LSTM tower.
 
     WordEmbeddings → Pooling → Dense → LSTM → Pooling → Dense → Dense → Dense → Normalize
 
-The first pooling gives the mean of the word vectors, x̄. The Dense after it keeps that where the second pooling finds
-it, to join it to the mean of the LSTM's outputs, h̄. The next Dense adds the two; it and the two after it make that 0
-where no word is of the vocabulary, as `siamese.encoder` does.
+The first pooling gives the mean of the word vectors, x̄. The Dense after it stores x̄ where the second pooling reads it
+and joins it to the mean of the LSTM's outputs, h̄. The next Dense adds the two. Together with the two Dense after it, it
+makes the sum 0 if no word is in the vocabulary, as `SiameseModel.encode` does.
 
-The tokenizer numbers words as `siamese.text.Tokenizer` does, by the vocabulary and else by a hash: `siamese.export.crc`
-says how.
+The tokenizer numbers words as `siamese.text.Tokenizer` does: by the vocabulary, and otherwise by a hash
+(`siamese.export.crc`).
 """
 
-import shutil
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,40 +17,39 @@ import numpy as np
 from siamese.errors import UserError
 from siamese.export import crc
 from siamese.model.model import SiameseModel
-from siamese.system.files import sync_file, sync_folder, write_text
 from siamese.system.optional import needing
 from siamese.text.tokenizer import MOST_WORDS, Tokenizer
 
-# The mean of the vocabulary's mark is MARK / MOST_WORDS at least if one word is in it, and MARK² / MOST_WORDS above 1.
+# If one word is in the vocabulary, the mean of its mark is at least MARK / MOST_WORDS; MARK² / MOST_WORDS is above 1.
 MARK = 512.0
-UNKNOWN = "[UNK]"  # no word: the rule takes brackets for themselves
+UNKNOWN = "[UNK]"  # not a word, since the rule splits off brackets
 WORDS = rf"[{crc.LETTER}]+|[^{crc.LETTER}{crc.SPACE}]"
 
-# The library's lower case has no final sigma (Unicode, section 3.13).
+# The library's Lowercase has no final sigma (Unicode, section 3.13).
 _CASED, _IGNORED = r"[\p{Cased}&&[^\p{Case_Ignorable}]]", r"\p{Case_Ignorable}*"
 FINAL_SIGMA = rf"(?<={_CASED}){_IGNORED}\KΣ(?!{_IGNORED}{_CASED})"
 
 
 def modules(model: SiameseModel) -> list[Any]:
-    """The modules of sentence-transformers that give a model's vectors.
+    """Return the modules of sentence-transformers that give a model's vectors.
 
     Args:
-        model: with a tower of LSTM, the rule "words", no padding in its means, and 0, 2, 4, ... or 4,096 buckets.
+        model: one with an LSTM tower, the rule "words", means without padding, and 0, 2, 4, ... or 4,096 buckets.
 
     Raises:
-        UserError: sentence-transformers is not installed, or the model is another.
+        UserError: sentence-transformers is not installed, or the model does not fit.
     """
     with needing("export --to sentence-transformers"):
         import torch
         from sentence_transformers.sentence_transformer.modules import LSTM, Dense, Normalize, Pooling, WordEmbeddings
     tokenizer = model.tokenizer
     if not isinstance(tokenizer, Tokenizer) or tokenizer.rule != "words":
-        raise UserError("a model that does not cut questions by the rule 'words'; --to onnx writes it")
+        raise UserError("the model does not split questions by the rule 'words'; use --to onnx")
     if tokenizer.buckets not in (0, *(2**bits for bits in range(1, len(crc.ZERO) + 1))):
-        raise UserError(f"a model with {tokenizer.buckets:,} buckets, which is no power of 2 from 2 to "
-                        f"{2 ** len(crc.ZERO):,}; --to onnx writes it")  # fmt: skip
+        expected = f"a power of 2 from 2 to {2 ** len(crc.ZERO):,}"
+        raise UserError(f"the model has {tokenizer.buckets:,} buckets, expected {expected}; use --to onnx")
     table, hidden = _table(model, tokenizer), model.dimensions
-    columns = table.shape[1]  # those of the embedding, and the mark of the vocabulary
+    columns = table.shape[1]  # of the embedding, and one that marks the vocabulary
 
     lstm = LSTM(columns, hidden, bidirectional=False)
     state = {f"encoder.{name.removeprefix('lstm.')}": np.asarray(weight, np.float32)
@@ -69,21 +64,21 @@ def modules(model: SiameseModel) -> list[Any]:
                      init_bias=initial, **settings)  # fmt: skip
 
     one = np.eye(hidden)
-    # (x̄, mark, h̄) to max(v, 0), max(−v, 0) and u = max(1 − MARK · mark, 0), where v = h̄ + x̄ or h̄; u is 1 where no word
-    # is of the vocabulary, else 0.
+    # (x̄, mark, h̄) to max(v, 0), max(−v, 0) and u = max(1 − MARK · mark, 0), where v = h̄ + x̄ or h̄; u is 1 if no word is
+    # in the vocabulary, else 0.
     split = np.zeros((2 * hidden + 1, columns + hidden))
     split[:hidden, columns:] = one
     if model.config.skip:
         split[:hidden, : columns - 1] = one
     split[hidden:-1] = -split[:hidden]
     split[-1, columns - 1] = -MARK
-    # Less u times more than any number of v: 0 where u is 1.
+    # Subtracts u times a bound on |v|, so that the result is 0 if u is 1.
     most = 2 * (1 + np.abs(table[:, :-1]).max(initial=0))
     gate = np.hstack([np.eye(2 * hidden), np.full((2 * hidden, 1), -most)])
     return [
         WordEmbeddings(stock_tokenizer(tokenizer), table, max_seq_length=MOST_WORDS),
         Pooling(columns, "mean"),
-        # Where a pooling "cls" finds it again.
+        # Stores it where the pooling "cls" reads it.
         dense(np.eye(columns), activation_function=None, module_output_name="cls_token_embeddings"),
         lstm,
         Pooling(hidden, ("cls", "mean")),
@@ -95,17 +90,17 @@ def modules(model: SiameseModel) -> list[Any]:
 
 
 def _table(model: SiameseModel, tokenizer: Tokenizer) -> np.ndarray:
-    """The rows of the embedding; a last column marks the vocabulary's."""
+    """Return the embedding, with a last column that marks the rows of the vocabulary."""
     table = np.pad(np.asarray(model.weights["embedding.weight"], np.float32), ((0, 0), (0, 1)))
     table[tokenizer.first_word :, -1] = MARK
     table[tokenizer.pad] = 0
-    if tokenizer.buckets:  # then only words that are too long for a bucket are unknown
+    if tokenizer.buckets:  # only words too long for a bucket are unknown then
         table[tokenizer.unknown] = table[tokenizer.unknown + 1 : tokenizer.first_word].mean(0)
     return table
 
 
 def stock_tokenizer(tokenizer: Tokenizer) -> Any:
-    """A tokenizer of the rule "words" as one of transformers, with the same ids."""
+    """Return a tokenizer of transformers that gives the same ids as one of the rule "words"."""
     from tokenizers import Regex, models, normalizers, pre_tokenizers
     from tokenizers import Tokenizer as Backend
     from transformers import PreTrainedTokenizerFast
@@ -114,53 +109,17 @@ def stock_tokenizer(tokenizer: Tokenizer) -> Any:
     if tokenizer.buckets:
         bits = tokenizer.buckets.bit_length() - 1
         ids, merges = crc.vocabulary(tokenizer.words, tokenizer.buckets)
-        # A word that is in the vocabulary as it stands is not cut; of others, letters that are not in it are left out.
+        # Words of the vocabulary are not split. Other words lose the characters that are not in it.
         backend = Backend(models.BPE(ids, merges, ignore_merges=True))
-        backend.normalizer = normalizers.Sequence([*small, *crc.steps(bits)])
-        pattern = crc.words(bits)
+        backend.normalizer = normalizers.Sequence([*small, *crc.normalizers(bits)])
+        pattern = crc.word_pattern(bits)
     else:
         ids = {crc.PADDING: tokenizer.pad, UNKNOWN: tokenizer.unknown}
         ids |= {word: id for id, word in enumerate(tokenizer.words, tokenizer.first_word)}
         backend = Backend(models.WordLevel(ids, UNKNOWN))
         backend.normalizer = normalizers.Sequence(small)
         pattern = WORDS
-    # What the pattern finds is kept, and the spaces between are not.
+    # Keeps what the pattern matches and removes the spaces between.
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "removed", invert=True)
-    # None of its special tokens are named: these would be found in the text of a question.
+    # Names no special tokens, since the library would also find them in the text of a question.
     return PreTrainedTokenizerFast(tokenizer_object=backend)
-
-
-def write_folder(modules: Sequence[Any], folder: Path, card: str) -> None:
-    """Write modules of sentence-transformers as a folder that is not there yet, whole or not at all.
-
-    Args:
-        modules: of that library.
-        folder: one that is not there or empty.
-        card: the text of its README.md.
-
-    Raises:
-        UserError: there is something else.
-        OSError: it cannot be written.
-    """
-    from sentence_transformers import SentenceTransformer
-
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: there already; expected a new folder, or an empty one")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        SentenceTransformer(modules=list(modules), device="cpu", similarity_fn_name="cosine").save(
-            str(temporary), create_model_card=False
-        )
-        write_text(temporary / "README.md", card)
-        for path in temporary.rglob("*"):
-            if path.is_file():
-                path.chmod(0o644)  # safetensors makes them the owner's alone
-                sync_file(path)
-        temporary.chmod(0o755)
-        if folder.exists():
-            folder.rmdir()
-        temporary.rename(folder)
-        sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

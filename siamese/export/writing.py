@@ -1,0 +1,95 @@
+"""Write a model as an ONNX file or as a folder of sentence-transformers, whole or not at all.
+
+The metadata of the ONNX file are JSON: `tokenizer`, the arguments of `siamese.text.Tokenizer` or, for a transformer,
+the text for `SubwordTokenizer`; `threshold`; and `calibration`, the fields of `Calibration`.
+"""
+
+import dataclasses
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from siamese.errors import UserError
+from siamese.model.model import SiameseModel
+from siamese.system.files import replacing, sync_file, sync_folder, write_text
+from siamese.system.optional import optional
+from siamese.text.tokenizer import Tokenizer
+
+LARGEST_FILE = (2 << 30) - 1  # bytes of an ONNX file
+
+
+def write_onnx(model: SiameseModel, path: Path, about: str) -> None:
+    """Write a model as an ONNX file.
+
+    Args:
+        model: one that does not average the padding.
+        path: the file.
+        about: description of the model, for the file's doc_string.
+
+    Raises:
+        UserError: onnx is not installed, or the file would be larger than 2 GiB.
+        OSError: the file cannot be written.
+    """
+    onnx = optional("onnx", "export --to onnx")
+    size = sum(weight.nbytes for weight in model.weights.values())
+    if size > LARGEST_FILE - (64 << 20):  # the vocabulary takes 16 MiB at most
+        raise UserError(f"{path}: the weights have {size:,} bytes, but an ONNX file has at most {LARGEST_FILE:,}")
+    tokenizer = model.tokenizer
+    if isinstance(tokenizer, Tokenizer):
+        from siamese.export.lstm_graph import graph
+
+        settings = {"words": tokenizer.words, "rule": tokenizer.rule, "buckets": tokenizer.buckets}
+        text = json.dumps(settings, ensure_ascii=False)
+    else:
+        from siamese.export.transformer import graph
+
+        text = tokenizer.text()
+    built = graph(model)
+    built.producer_name, built.doc_string = "siamese", about
+    calibration = json.dumps(dataclasses.asdict(model.calibration))
+    metadata = {"tokenizer": text, "threshold": json.dumps(model.threshold), "calibration": calibration}
+    onnx.helper.set_model_props(built, metadata)
+    onnx.checker.check_model(built, full_check=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(built.SerializeToString())
+
+
+def write_folder(model: SiameseModel, folder: Path, card: str) -> None:
+    """Write a model as a new folder for `SentenceTransformer(folder)`.
+
+    Args:
+        model: as for `modules` of its tower.
+        folder: one that does not exist or is empty.
+        card: the text of its README.md.
+
+    Raises:
+        UserError: sentence-transformers is not installed, the model does not fit, or `folder` is not empty.
+        OSError: the folder cannot be written.
+    """
+    if model.config.tower == "transformer":
+        from siamese.export.transformer import modules
+    else:
+        from siamese.export.lstm_modules import modules
+    parts = modules(model)
+    from sentence_transformers import SentenceTransformer
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: exists already; give a new or an empty folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        encoder = SentenceTransformer(modules=parts, device="cpu", similarity_fn_name="cosine")
+        encoder.save(str(temporary), create_model_card=False)
+        write_text(temporary / "README.md", card)
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                path.chmod(0o644)  # safetensors lets only the owner read them
+                sync_file(path)
+        temporary.chmod(0o755)
+        if folder.exists():
+            folder.rmdir()
+        temporary.rename(folder)
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
