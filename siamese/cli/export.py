@@ -38,7 +38,8 @@ def export(options: argparse.Namespace) -> None:
     out = Path(options.out)
     if options.to == "onnx":
         writing.write_onnx(model, out, about)
-        print(f'{out}: load with onnxruntime.InferenceSession("{out}"); tokenizer, threshold and calibration are inside')
+        inside = "tokenizer, threshold and calibration are inside"
+        print(f'{out}: load with onnxruntime.InferenceSession("{out}"); {inside}')
         return
     loading = f'SentenceTransformer("{out}")'
     writing.write_folder(model, out, CARD.format(about=about, loading=loading))
