@@ -90,7 +90,8 @@ def graph(model: SiameseModel) -> Any:
         warnings.simplefilter("ignore")  # about sizes taken as constants; the tests show that they are not
         # The exporter of torch 2.0 to 2.x, since the newer one needs another package.
         torch.onnx.export(
-            padded, (ids, mask), file, dynamo=False, opset_version=17,
+            padded, (ids, mask), file,  # type: ignore[arg-type]  # a stream, which the older exporter takes
+            dynamo=False, opset_version=17,
             input_names=["ids", "attention_mask"], output_names=["vectors"],
             dynamic_axes={"ids": sizes, "attention_mask": sizes, "vectors": {0: "batch"}},
         )  # fmt: skip
