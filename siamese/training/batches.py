@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -30,8 +31,8 @@ class Share:
         """Return the part of n things that belongs to this process; all parts in order make up the whole."""
         return slice(n * self.rank // self.count, n * (self.rank + 1) // self.count)
 
-    def collected(self, own: np.ndarray) -> list[np.ndarray]:
-        """Gather an array (n,) from each process; n may differ, the dtype may not. Here there is one process."""
+    def collected(self, own: Any) -> list[Any]:
+        """Gather an object from each process, in the order of their ranks. Here there is one process."""
         return [own]
 
 
@@ -42,10 +43,10 @@ class Batch:
     `b1, b2 = batch` unpacks the duplicates.
     """
 
-    b1: Tokens  # B questions, or the share of them
+    b1: Tokens  # B questions, or a share of them
     b2: Tokens
     clusters: np.ndarray  # (B,) int64, of the whole batch; equal numbers mean the same question
-    n1: Tokens  # M questions, or the share of them
+    n1: Tokens  # M questions, or a share of them
     n2: Tokens
     targets: np.ndarray | None = None  # (2B + 2M, d): a teacher's vectors of b1, b2, n1 and n2, stacked
     share: Share = Share()
@@ -84,19 +85,9 @@ def number_of_batches(duplicates: int, batch_size: int, drop_last: bool, wrap: b
 
 
 def data_generator(
-    pairs: PairTokens,
-    batch_size: int,
-    *,
-    seed: int,
-    epoch: int = 0,
-    shuffle: bool = True,
-    swap: bool = True,
-    drop_last: bool = False,
-    wrap: bool = False,
-    negatives: bool = False,
-    start: int = 0,
-    share: Share = Share(),
-) -> Iterator[Batch]:
+    pairs: PairTokens, batch_size: int, *, seed: int, epoch: int = 0, shuffle: bool = True, swap: bool = True,
+    drop_last: bool = False, wrap: bool = False, negatives: bool = False, start: int = 0, share: Share = Share(),
+) -> Iterator[Batch]:  # fmt: skip
     """Yield the batches of one epoch.
 
     Args:
@@ -106,8 +97,8 @@ def data_generator(
         shuffle: use a new order for each epoch.
         swap: exchange the two sides of each pair with probability ½.
         drop_last: drop the last batch if it is smaller than the others.
-        wrap: fill the last batch from the next shuffle instead, as the published Trax
-            generator does; such a batch can hold a pair twice.
+        wrap: fill the last batch from the next shuffle instead, as the published Trax generator does; such a batch can
+            hold a pair twice.
         negatives: spread the labelled non-duplicates evenly over the batches.
         start: skip the first `start` batches.
         share: yield only a process's part of each batch.
@@ -132,28 +123,25 @@ def data_generator(
     for i in range(start, count):
         chosen = duplicates[i * batch_size : (i + 1) * batch_size]
         # Draw for the whole batch, so that it is the same for any number of processes.
-        swapped = [random.random(len(part)) < 0.5 if swap else None for part in (chosen, shares[i])]
-        b1, b2, b_targets = sides(pairs, chosen, swapped[0], share)
-        n1, n2, n_targets = sides(pairs, shares[i], swapped[1], share)
+        swapped = [random.random(len(part)) < 0.5 if swap else False for part in (chosen, shares[i])]
+        b1, b2, b_targets = _sides(pairs, chosen, swapped[0], share)
+        n1, n2, n_targets = _sides(pairs, shares[i], swapped[1], share)
         targets = None if b_targets is None or n_targets is None else np.concatenate((b_targets, n_targets))
         yield Batch(b1, b2, pairs.clusters[chosen], n1, n2, targets, share, len(shares[i]))
 
 
-def sides(
-    pairs: PairTokens, which: np.ndarray, swapped: np.ndarray | None, share: Share
+def _sides(
+    pairs: PairTokens, which: np.ndarray, swapped: np.ndarray | bool, share: Share
 ) -> tuple[Tokens, Tokens, np.ndarray | None]:
     """Return the first and second questions of a share of the pairs, and their targets, stacked, if there are any.
 
     `swapped` (n,) marks the pairs to exchange.
     """
     part = share.of(len(which))
-    which = which[part]
-    b1, b2 = pairs.first.take(which), pairs.second.take(which)
-    targets = None if pairs.targets is None else pairs.targets[which]
-    if swapped is not None:
-        swapped = swapped[part]
-        both, i, n = b1.join(b2), np.arange(len(which)), len(which)
-        b1, b2 = both.take(np.where(swapped, n + i, i)), both.take(np.where(swapped, i, n + i))
-        if targets is not None:
-            targets = np.where(swapped[:, None, None], targets[:, ::-1], targets)
-    return b1, b2, None if targets is None else np.concatenate((targets[:, 0], targets[:, 1]))
+    which, swapped = which[part], np.broadcast_to(swapped, len(which))[part]
+    both, i, n = pairs.first.take(which).join(pairs.second.take(which)), np.arange(len(which)), len(which)
+    b1, b2 = both.take(np.where(swapped, n + i, i)), both.take(np.where(swapped, i, n + i))
+    if pairs.targets is None:
+        return b1, b2, None
+    i, side = np.tile(which, 2), np.concatenate((swapped, ~swapped)).astype(int)
+    return b1, b2, pairs.targets[i, side]

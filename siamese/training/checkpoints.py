@@ -1,7 +1,7 @@
 """Write a training run between two steps to one file, and continue from it to the same bits.
 
-Random states are not kept: the first weights depend only on the seed, the batches of an
-epoch only on seed and epoch, and nothing else is random.
+Random states are not kept: the first weights depend only on the seed, the batches of an epoch only on seed and epoch,
+and nothing else is random.
 """
 
 import hashlib
@@ -60,18 +60,6 @@ class Checkpoint:
         if self.path and writes:
             remove_leftovers(self.path)
 
-    def load(self, run: Run) -> bool:
-        """Restore a run from the file. Return False if there is none.
-
-        Raises:
-            UserError: the file is damaged, or belongs to another recipe or other data.
-        """
-        if self.path is None or not self.path.exists():
-            return False
-        load_checkpoint(run, self.path, self.identity)
-        self.kept(run.step)
-        return True
-
     def save(self, run: Run) -> None:
         """Replace the file atomically. On an error the old file stays.
 
@@ -79,10 +67,23 @@ class Checkpoint:
             DivergedError: the weights are not finite.
             UserError: the file cannot be written, for example because the disk is full.
         """
+        from safetensors.torch import save
+
         check_weights(run)
-        if self.path and self.writes:
-            save_checkpoint(run, self.path, self.identity)
-            self.kept(run.step)
+        if not self.path or not self.writes:
+            return
+        parts = {"tower": run.tower.state_dict(), "objective": run.objective.state_dict(), "best": run.best}
+        parts |= {f"optimizer.{i}": state for i, state in run.optimizer.state_dict()["state"].items()}
+        values = {
+            f"{part}.{name}": tensor.detach().cpu().contiguous()
+            for part, state in parts.items()
+            for name, tensor in state.items()
+        }
+        about = {"identity": json.dumps(self.identity)} | {name: json.dumps(getattr(run, name)) for name in PLAIN}
+        with writing(self.path), replacing(self.path) as temporary:
+            # save_file would write to a temporary file of its own, and leave it behind if killed.
+            temporary.write_bytes(save(values, about | {"sha256": _checksum(values, about)}))
+        self.kept(run.step)
         self.last = time.monotonic()
 
     def save_if_due(self, run: Run, interval: float) -> None:
@@ -90,12 +91,46 @@ class Checkpoint:
         if self.path and self.writes and time.monotonic() - self.last >= interval:
             self.save(run)
 
-    def check_new(self) -> None:
-        """Refuse to start a run again that was stopped: to continue it gives the same bits sooner.
+    def load(self, run: Run) -> bool:
+        """Restore a run from the file. Return False if there is none.
 
         Raises:
-            UserError: the file belongs to this run.
+            UserError: the file is damaged, or belongs to another recipe or other data.
         """
+        from safetensors import SafetensorError, safe_open
+
+        if self.path is None or not self.path.exists():
+            return False
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                about, names = file.metadata(), list(file.keys())
+                values = {name: file.get_tensor(name) for name in names}
+            if about.pop("sha256") != _checksum(values, about):
+                raise ValueError("damaged: its SHA-256 is not the one it names")
+            if what := differing(self.identity, json.loads(about["identity"])):
+                raise UserError(f"{self.path}: belongs to a run that differs in {', '.join(what)}; "
+                                "train without --resume")  # fmt: skip
+            plain = {name: json.loads(about[name]) for name in PLAIN}
+
+            def part(prefix: str) -> dict[str, Tensor]:
+                return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+
+            run.tower.load_state_dict(part("tower."))
+            run.objective.load_state_dict(part("objective."))
+            run.best = part("best.")
+            state = run.optimizer.state_dict()
+            count = sum(len(group["params"]) for group in state["param_groups"])
+            state["state"] = {i: part(f"optimizer.{i}.") for i in range(count)}
+            run.optimizer.load_state_dict(state)
+        except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise UserError(f"{self.path}: not a checkpoint of a run ({error}); train without --resume") from error
+        for name, value in plain.items():
+            setattr(run, name, value)
+        self.kept(run.step)
+        return True
+
+    def check_new(self) -> None:
+        """Raise a UserError if the file belongs to this run: to continue it gives the same model, sooner."""
         from safetensors import SafetensorError, safe_open
 
         if self.path is None:
@@ -107,21 +142,12 @@ class Checkpoint:
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):  # nothing to continue
             return
         if same:
-            raise UserError(f"{self.path}: this run was stopped after step {step:,}; go on with --resume, "
-                            "or remove the file to begin again")  # fmt: skip
-
-
-def remove_checkpoint(folder: str | Path) -> None:
-    """Remove the checkpoint of a run whose model is saved."""
-    (Path(folder) / CHECKPOINT).unlink(missing_ok=True)
+            raise UserError(f"{self.path}: this run was stopped after step {step:,}; continue with --resume, "
+                            "or remove the file to start over")  # fmt: skip
 
 
 def check_weights(run: Run) -> None:
-    """Refuse weights that are not finite.
-
-    Raises:
-        DivergedError: a weight is infinite or nan.
-    """
+    """Raise a DivergedError if a weight is infinite or nan."""
     if not all(torch.isfinite(weight).all() for weight in [*run.tower.parameters(), *run.objective.parameters()]):
         raise diverged(run, run.step, "weights are no longer finite")
 
@@ -132,66 +158,13 @@ def diverged(run: Run, step: int, what: str) -> DivergedError:
     return DivergedError(f"step {step}: {what} at a learning rate of {rate:.3g}; try a lower --learning-rate")
 
 
-def save_checkpoint(run: Run, path: Path, identity: dict[str, Any]) -> None:
-    """Write a run to one file, atomically.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    from safetensors.torch import save
-
-    parts = {"tower": run.tower.state_dict(), "objective": run.objective.state_dict(), "best": run.best}
-    values = {f"{part}.{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
-    for i, state in run.optimizer.state_dict()["state"].items():
-        values |= {f"optimizer.{i}.{name}": tensor for name, tensor in state.items()}
-    values = {name: tensor.detach().cpu().contiguous() for name, tensor in values.items()}
-    about = {"identity": json.dumps(identity)} | {name: json.dumps(getattr(run, name)) for name in PLAIN}
-    with writing(path), replacing(path) as temporary:
-        # save_file would write to a temporary file of its own, and leave it behind if killed.
-        temporary.write_bytes(save(values, about | {"sha256": _checksum(values, about)}))
-
-
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn an OSError in the block into a user error that names the path."""
+def writing(path: Path | None = None) -> Iterator[None]:
+    """Turn an OSError in the block into a user error that names the path, or else the file of the OSError."""
     try:
         yield
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def load_checkpoint(run: Run, path: Path, identity: dict[str, Any]) -> None:
-    """Restore a run from its checkpoint.
-
-    Raises:
-        UserError: the file is damaged, or belongs to another recipe or other data.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            about, names = file.metadata(), list(file.keys())
-            values = {name: file.get_tensor(name) for name in names}
-        if about.pop("sha256") != _checksum(values, about):
-            raise ValueError("damaged: its SHA-256 is not the one it names")
-        if what := differing(identity, json.loads(about["identity"])):
-            raise UserError(f"{path}: belongs to a run that differs in {', '.join(what)}; train without --resume")
-        plain = {name: json.loads(about[name]) for name in PLAIN}
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
-
-        run.tower.load_state_dict(part("tower."))
-        run.objective.load_state_dict(part("objective."))
-        run.best = part("best.")
-        state = run.optimizer.state_dict()
-        count = sum(len(group["params"]) for group in state["param_groups"])
-        state["state"] = {i: part(f"optimizer.{i}.") for i in range(count)}
-        run.optimizer.load_state_dict(state)
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise UserError(f"{path}: not a checkpoint of a run ({error}); train without --resume") from error
-    for name, value in plain.items():
-        setattr(run, name, value)
+        raise UserError(f"{path or error.filename2 or error.filename}: cannot be written: {error.strerror}") from error
 
 
 def _checksum(values: dict[str, Tensor], about: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Logs of a training run, for plots: metrics.csv with a row per epoch, and event files for TensorBoard."""
+"""Logs of a training run, for plots: metrics.csv, with a row per epoch, and event files for TensorBoard."""
 
 import csv
 from contextlib import suppress
@@ -16,19 +16,14 @@ if TYPE_CHECKING:
 METRICS = "metrics.csv"
 TENSORBOARD = "tensorboard"  # folder of event files, in the model folder
 TRAINING = ("epoch", "step", "loss", "learning_rate", "seconds", "pairs_per_second")  # fields of an epoch's record
-VALIDATION = (
-    "average_precision",
-    "roc_auc",
-    "accuracy",
-    "threshold",
-)  # of the same record
+VALIDATION = ("average_precision", "roc_auc", "accuracy", "threshold")  # of the same record
 
 
 class MetricsFile(Progress):
     """Writes metrics.csv: a row per epoch, with the mean loss of its steps and the learning rate of the last one.
 
-    The file is replaced after each epoch. So after `--resume` it equals that of an undisturbed run, except for times,
-    and until the first epoch ends it belongs to the run before, as the model in the folder does.
+    The file is replaced after each epoch. So after `--resume` it equals that of an uninterrupted run, except for times.
+    Until the first epoch ends, it belongs to the previous run, like the model in the folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -56,8 +51,8 @@ class MetricsFile(Progress):
 class TensorBoard(Progress):
     """Writes event files for TensorBoard: loss and learning rate of each step, validation scores of each epoch.
 
-    A run that continues makes TensorBoard drop what came after its checkpoint, a new run what an earlier run left, so
-    that no curve has two points at one step.
+    A resumed run makes TensorBoard drop the points after its checkpoint, a new run those of an earlier run, so that no
+    curve has two points at one step.
     """
 
     def __init__(self, folder: Path, config: Config) -> None:
@@ -83,7 +78,7 @@ class TensorBoard(Progress):
 
     def close(self) -> None:
         if self.writer:
-            with suppress(OSError):  # the write before has reported it
+            with suppress(OSError):  # the last write has reported it
                 self.writer.close()
 
     def _write(self, step: int, values: dict[str, float]) -> None:

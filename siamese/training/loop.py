@@ -1,4 +1,4 @@
-"""The training loop. It knows a tower, a loss and batches, and nothing of where they come from."""
+"""The training loop. It knows a tower, a loss and batches, but not where they come from."""
 
 import signal
 import time
@@ -14,14 +14,13 @@ from siamese.system.progress import Progress
 from siamese.system.stopping import Stopped, stopping_when_asked
 from siamese.training.batches import PairTokens, data_generator
 from siamese.training.checkpoints import INTERVAL, Checkpoint, check_weights
-from siamese.training.logs import VALIDATION
 from siamese.training.optimizers import learning_rate
 from siamese.training.step import Step
 
 
 @contextmanager
 def denormals_flushed() -> Iterator[None]:
-    """Count denormal numbers as 0 within the block; they make a step up to 1.27 times as long."""
+    """Flush denormal numbers to 0 within the block; they make a step up to 1.27 times as long."""
     torch.set_flush_denormal(True)
     try:
         yield
@@ -30,33 +29,22 @@ def denormals_flushed() -> Iterator[None]:
 
 
 def train_epochs(
-    config: Config,
-    step: Step,
-    pairs: PairTokens,
-    epochs: int,
-    validate: Callable[[], dict[str, float]],
-    checkpoint: Checkpoint,
-    progress: Progress,
-    stop: Callable[[], bool] | None = None,
-) -> None:
-    """Train until the last epoch, or until the patience is over; `step.run.best` is then the best tower.
+    config: Config, step: Step, pairs: PairTokens, epochs: int, validate: Callable[[], dict[str, float]],
+    checkpoint: Checkpoint, progress: Progress, stop: Callable[[], bool] | None = None,
+) -> None:  # fmt: skip
+    """Train until the last epoch, or until the patience runs out. The weights of the best epoch are `step.run.best`.
 
-    Ctrl-C and SIGTERM wait for the end of a step.
+    Ctrl-C and SIGTERM wait for the end of a step. The errors are those of `train_model`.
 
     Args:
         config: the recipe.
-        step: takes a step on a batch, in this process or in several; `step.run` is where the run is.
-        pairs: to make batches of.
-        epochs: in all, with those that `step.run` has behind it.
-        validate: scores the tower; the names are VALIDATION. Called in the first process alone.
+        step: takes a step on a batch, in this process or in several; `step.run` is the state of the run.
+        pairs: to make batches from.
+        epochs: of the whole run, including those that `step.run` has done.
+        validate: returns the scores of the tower, VALIDATION. Called in the first process only.
         checkpoint: written after each epoch, every five minutes, and before the run stops.
         progress: callbacks.
         stop: called after each step; if it returns True in any process, the run stops.
-
-    Raises:
-        Stopped: by a signal or by `stop`, after the checkpoint was written.
-        DivergedError: a loss or a weight is not finite.
-        UserError: the checkpoint cannot be written.
     """
     run, processes = step.run, step.processes
     with stopping_when_asked() as signalled:
@@ -70,7 +58,7 @@ def train_epochs(
 
         while len(run.history) < epochs and not _patience_is_over(run.history, config.patience):
             record = _train_epoch(config, step, pairs, progress, after_step)
-            record |= processes.of_first(validate() if processes.first else dict.fromkeys(VALIDATION, 0.0))
+            record |= processes.collected(validate() if processes.first else {})[0]
             run.history.append(record)
             run.losses, run.seen, run.seconds = [], 0, 0.0
             if all(record["average_precision"] > earlier["average_precision"] for earlier in run.history[:-1]):
@@ -84,20 +72,13 @@ def train_epochs(
 def _train_epoch(
     config: Config, step: Step, pairs: PairTokens, progress: Progress, after_step: Callable[[], None]
 ) -> dict[str, Any]:
-    """Pass over the pairs once, or over the batches that are left of the epoch. Return the record of the epoch."""
+    """Train on the batches that are left of the epoch. Return the record of the epoch."""
     run = step.run
     batches = data_generator(
-        pairs,
-        config.batch_size,
-        seed=config.seed,
-        epoch=len(run.history),
-        swap=config.swap,
-        drop_last=config.drop_last,
-        wrap=config.wrap,
-        negatives=config.labelled != "none",
-        start=len(run.losses),
+        pairs, config.batch_size, seed=config.seed, epoch=len(run.history), swap=config.swap,
+        drop_last=config.drop_last, wrap=config.wrap, negatives=config.labelled != "none", start=len(run.losses),
         share=step.processes,
-    )
+    )  # fmt: skip
     began = time.perf_counter()
     for batch in batches:
         run.losses.append(step(batch))

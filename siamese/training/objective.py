@@ -11,8 +11,8 @@ from siamese.training.batches import Batch
 class Objective(nn.Module):
     """The sum of the recipe's losses.
 
-    They are the in-batch loss on duplicates, the loss on labelled pairs, and with a
-    teacher the mean over the questions of 1 − cos(vector, target).
+    They are the in-batch loss on duplicates, the loss on labelled pairs, and with a teacher the mean over the questions
+    of 1 − cos(vector, target).
     """
 
     def __init__(self, config: Config) -> None:
@@ -25,9 +25,9 @@ class Objective(nn.Module):
         self.teacher_weight = config.teacher_weight
 
     def forward(self, batch: Batch, vectors: Tensor) -> Tensor:
-        """Return the loss of a batch, or of a share of it: the parts of all processes add up to the loss.
+        """Return the loss of a batch, or a process's part of it. The parts of all processes add up to the loss.
 
-        If a loss has no argument `own`, each process computes it whole, and divides it by the number of processes.
+        If a loss has no argument `own`, each process computes the whole and divides it by the number of processes.
 
         Args:
             batch: the batch, or a process's share of it.

@@ -13,12 +13,11 @@ WARMUP = 400  # steps, of the published Trax schedule
 class CourseAdam(torch.optim.Optimizer):
     """Adam as the frameworks of the published editions compute it; both differ from torch's.
 
-    Trax: corrects the moments with the exponent step + 1, with steps from 1, and first
-    multiplies the weights by 1 − decay, not scaled by the learning rate.
-    (trax/optimizers/adam.py)
+    Trax: corrects the moments with the exponent step + 1, with steps from 1, and first multiplies the weights by
+    1 − decay, not scaled by the learning rate. (trax/optimizers/adam.py)
 
-    Keras: adds eps to the root of the second moment before the correction, the
-    "epsilon hat" of section 2 of the Adam paper. (keras/src/optimizers/adam.py)
+    Keras: adds eps to the root of the second moment before the correction, the "epsilon hat" of section 2 of the Adam
+    paper. (keras/src/optimizers/adam.py)
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, keras: bool) -> None:

@@ -1,9 +1,9 @@
 """Turn training pairs into token ids and learn their vocabulary, before the first step."""
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -25,30 +25,18 @@ def learn_tokenizer(config: Config, training: Pairs, share: Share = ALONE) -> To
 
     Processes that share the work count the words of their part of the pairs.
     """
-    rule = RULES[config.tokens]
-    pairs = training if rule.everything else training.take(training.labels == 1)
-    pairs = _part(pairs, share)
-
-    def in_turn() -> Iterator[str]:
-        for question1, question2 in zip(pairs.question1, pairs.question2):
-            yield question1
-            yield question2
-
-    counts = count_words(in_turn(), config.tokens)
-    if share.count > 1:
-        own, counts = json.dumps(counts).encode(), Counter()
-        for part in share.collected(np.frombuffer(own, np.uint8)):  # in order, which decides the order of the words
-            counts.update(json.loads(part.tobytes()))
+    pairs = _part(training if RULES[config.tokens].everything else training.take(training.labels == 1), share)
+    in_turn = chain.from_iterable(zip(pairs.question1, pairs.question2))
+    # In the order of the processes, which decides the order of the words.
+    counts = sum(share.collected(count_words(in_turn, config.tokens)), Counter[str]())
     return Tokenizer.of_counts(counts, config.tokens, config.min_count, config.buckets)
 
 
-def prepare(training: Pairs, tokenizer: AnyTokenizer) -> PairTokens:
-    """Return training pairs as token ids, without those of which a question has no token."""
-    return _prepare(training, tokenizer, ALONE)[0]
+def prepare(training: Pairs, tokenizer: AnyTokenizer, share: Share = ALONE) -> tuple[PairTokens, np.ndarray]:
+    """Return training pairs as token ids, without those that have a question without a token, and their row numbers.
 
-
-def _prepare(training: Pairs, tokenizer: AnyTokenizer, share: Share) -> tuple[PairTokens, np.ndarray]:
-    """Return the result of `prepare` and the numbers of its pairs; each process tokenizes its part of them."""
+    Processes that share the work tokenize their part of the pairs.
+    """
     part = _part(training, share)
     sides, found = [], []
     for questions in (part.question1, part.question2):
@@ -67,7 +55,7 @@ def _part(pairs: Pairs, share: Share) -> Pairs:
 
 
 def drawn(config: Config, training: Pairs) -> Pairs:
-    """Return the pairs that the recipe trains on: all, or as many as it says, drawn by the seed."""
+    """Return the pairs that the recipe trains on: all, or `training_pairs` of them, drawn by the seed."""
     if config.training_pairs is None:
         return training
     order = np.random.default_rng(config.seed).permutation(len(training))
@@ -84,7 +72,7 @@ class Prepared:
 
     @staticmethod
     def key(config: Config) -> tuple[object, ...]:
-        """Return the values of a recipe that it depends on."""
+        """Return the fields of a recipe that the result of `of` depends on."""
         part = config.training_pairs and (config.training_pairs, config.seed)
         return config.tower, config.encoder, config.tokens, config.min_count, config.buckets, config.start_from, part
 
@@ -94,8 +82,8 @@ class Prepared:
     ) -> "Prepared":
         """Tokenize the training pairs.
 
-        The words of a model to start from keep their ids. A transformer has the tokenizer of its encoder. If processes
-        share the work, each does a part and gets the whole.
+        The words of a model to start from keep their ids. A transformer has the tokenizer of its encoder. Processes
+        that share the work each do a part and get the whole.
         """
         training = drawn(config, training)
         tokenizer: AnyTokenizer
@@ -107,13 +95,13 @@ class Prepared:
             tokenizer = learn_tokenizer(config, training, share)
             if start_from and isinstance(start_from.tokenizer, Tokenizer):
                 tokenizer = start_from.tokenizer.extended(tokenizer.words)
-        pairs, which = _prepare(training, tokenizer, share)
+        pairs, which = prepare(training, tokenizer, share)
         return cls(training.take(which), tokenizer, pairs)
 
     def targets(self, config: Config, progress: Callable[[int, int], None]) -> np.ndarray | None:
-        """Return the teacher's target vectors, (n, 2, hidden); None without a teacher."""
+        """Return the teacher's target vectors, (n, 2, config.hidden); None without a teacher."""
         if config.teacher is None:
             return None
         from siamese.training import teacher
 
-        return teacher.targets(config, self.training.question1, self.training.question2, self.pairs, progress)
+        return teacher.targets(config, self.training, self.pairs, progress)

@@ -9,7 +9,6 @@ DistributedDataParallel averages the gradients over the processes, so each part 
 """
 
 import gc
-import hashlib
 import os
 import traceback
 from collections.abc import Callable, Iterator
@@ -30,7 +29,7 @@ PATIENCE = timedelta(days=1)  # timeout of the others while the first process va
 
 
 class Processes(Share):
-    """The processes of a training, seen from one of them. A single process sends nothing."""
+    """The processes of a training run, seen from one of them. A single process sends nothing."""
 
     @property
     def first(self) -> bool:
@@ -49,14 +48,11 @@ class Processes(Share):
         """
         if self.count == 1 or not any(weight.requires_grad for weight in module.parameters()):
             return module
-        from torch.nn.parallel import DistributedDataParallel
-
-        return DistributedDataParallel(module)
+        return nn.parallel.DistributedDataParallel(module)
 
     def not_yet(self, module: nn.Module) -> AbstractContextManager[None]:
         """Return a context in which backward passes of a `wrapped` module only add to its own gradients."""
-        no_sync = getattr(module, "no_sync", nullcontext)
-        context: AbstractContextManager[None] = no_sync()
+        context: AbstractContextManager[None] = getattr(module, "no_sync", nullcontext)()
         return context
 
     def gathered(self, own: Tensor, rows: np.ndarray, total: int) -> Tensor:
@@ -69,20 +65,16 @@ class Processes(Share):
         """
         if self.count == 1:
             return own
-        vectors: Tensor = _Gathered.apply(own, torch.from_numpy(rows).to(own.device), total)
+        # A sum of matrices that are zero except for a process's own rows, so shares need no padding.
+        padded = own.new_zeros(total, own.shape[1]).index_copy(0, torch.from_numpy(rows).to(own.device), own)
+        vectors: Tensor = _Sum.apply(padded)
         return vectors
 
-    def collected(self, own: np.ndarray) -> list[np.ndarray]:
-        if self.count == 1:
-            return super().collected(own)
-        data = torch.from_numpy(np.frombuffer(own.tobytes(), np.uint8).copy()).to(self.device)
-        sizes = [torch.zeros(1, dtype=torch.int64, device=self.device) for _ in range(self.count)]
-        dist.all_gather(sizes, torch.tensor([len(data)], device=self.device))
-        longest = data.new_zeros(max(int(size) for size in sizes))  # all must send the same size
-        longest[: len(data)] = data
-        found = [torch.empty_like(longest) for _ in range(self.count)]
-        dist.all_gather(found, longest)
-        return [part[: int(size)].cpu().numpy().view(own.dtype) for part, size in zip(found, sizes)]
+    def collected(self, own: Made) -> list[Made]:
+        found = super().collected(own) * self.count
+        if self.count > 1:
+            dist.all_gather_object(found, own)
+        return found
 
     def total(self, number: float) -> float:
         """Return the sum of a number over all processes."""
@@ -91,6 +83,17 @@ class Processes(Share):
     def largest(self, number: float) -> float:
         """Return the maximum of a number over all processes."""
         return self._reduced(number, dist.ReduceOp.MAX)
+
+    def _reduced(self, number: float, how: Any) -> float:
+        if self.count == 1:
+            return number
+        value = torch.tensor([number], dtype=torch.float64, device=self.device)
+        dist.all_reduce(value, how)
+        return value.item()
+
+    def wait(self) -> None:
+        """Barrier: wait for all processes."""
+        self.largest(0)
 
     def first_of_all(self, make: Callable[[], Made]) -> Made:
         """Call a function in the first process, then in the others, which find its files on the disk."""
@@ -101,30 +104,9 @@ class Processes(Share):
             self.wait()
         return made
 
-    def wait(self) -> None:
-        """Barrier: wait for all processes."""
-        self.largest(0)
-
-    def _reduced(self, number: float, how: Any) -> float:
-        if self.count == 1:
-            return number
-        value = torch.tensor([number], dtype=torch.float64, device=self.device)
-        dist.all_reduce(value, how)
-        return value.item()
-
-    def of_first(self, numbers: dict[str, float]) -> dict[str, float]:
-        """Return the numbers of the first process; the others pass the same names."""
-        if self.count == 1:
-            return numbers
-        values = torch.tensor(list(numbers.values()), dtype=torch.float64, device=self.device)
-        dist.broadcast(values, 0)
-        return dict(zip(numbers, values.tolist()))
-
     def check_same(self, what: str) -> None:
-        """Raise a UserError if the processes do not have the same text, because they read other files."""
-        digest = hashlib.sha256(what.encode("utf-8", "surrogatepass")).digest()
-        number = int.from_bytes(digest[:6], "big")  # 48 bits fit into a double
-        if self.largest(number) != -self.largest(-number):  # the smallest
+        """Raise a UserError if the processes do not have the same text, because they read different files."""
+        if len(set(self.collected(what))) > 1:
             raise UserError(
                 "the processes of this training do not have the same recipe, pairs and checkpoint; "
                 "on several machines, give all of them the same files"
@@ -157,19 +139,15 @@ def connected() -> Iterator[Processes]:
         dist.destroy_process_group()
 
 
-class _Gathered(torch.autograd.Function):
-    """Gathers by a sum of matrices that are zero except for a process's own rows, so shares need no padding."""
+class _Sum(torch.autograd.Function):
+    """The sum of a tensor over all processes; its gradient is the sum of their gradients."""
 
     @staticmethod
-    def forward(ctx: Any, own: Tensor, rows: Tensor, total: int) -> Tensor:
-        ctx.save_for_backward(rows)
-        vectors = own.new_zeros(total, own.shape[1]).index_copy_(0, rows, own)
-        dist.all_reduce(vectors)
-        return vectors
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        total = own.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (rows,) = ctx.saved_tensors
-        gradient = gradient.contiguous().clone()
-        dist.all_reduce(gradient)
-        return gradient[rows], None, None
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Sum.forward(ctx, gradient)

@@ -1,9 +1,10 @@
-"""Train by a command or from Python: read the pairs, train, and leave the model with its report in a folder."""
+"""Train from the command line or from Python: read the pairs, train, and save the model with its report."""
 
 import dataclasses
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from siamese.system.locking import locked
 from siamese.system.optional import optional
 from siamese.system.progress import CountBar, Listeners, Progress
 from siamese.system.resuming import differing
-from siamese.training.checkpoints import CHECKPOINT, remove_checkpoint
+from siamese.training.checkpoints import CHECKPOINT, writing
 from siamese.training.logs import MetricsFile, TensorBoard
 from siamese.training.processes import Processes, connected
 from siamese.training.start import fit_to_labels
@@ -42,23 +43,23 @@ def train(
     """Train a model on labelled pairs of questions.
 
     Args:
-        pairs: to learn from: a DataFrame with the columns question1, question2 and is_duplicate, the path of such a
-            file, hf:NAME of Hugging Face, "quora", or `Pairs`.
+        pairs: training pairs: a DataFrame with the columns question1, question2 and is_duplicate, the path of such a
+            file, hf:NAME for a data set of Hugging Face, "quora", or `Pairs`.
         validation: pairs that choose the epoch and the threshold. None: those that a column `split` calls validation,
             else one pair in ten, by chance.
-        preset: the recipe's name.
+        preset: name of the recipe.
         start_from: a model folder or "pretrained", whose weights and vocabulary the training begins with.
         out: the model folder to write, with metrics.csv, report.md and its figures; None writes nothing.
         resume: continue the run that was stopped in `out`; a finished one is loaded.
         progress: callbacks, such as `siamese.system.progress.TrainingBar()`.
-        options: fields of `siamese.config.Config` that replace those of the preset, such as epochs=3.
+        options: fields of `siamese.config.Config` to change in the preset, such as epochs=3.
 
     Returns:
         The model of the best epoch, with threshold and calibration.
 
     Raises:
-        DataError: pairs that cannot be used, or too few of a label.
-        UserError: an unknown or impossible option; `out` is in use, or holds another run that `resume` would continue.
+        DataError: the pairs cannot be used, or a label is too rare.
+        UserError: an option is unknown or impossible; `out` is in use; `resume`, and `out` holds another run.
         DivergedError: the loss is not finite.
     """
     start = None if start_from is None else SiameseModel.load(start_from)
@@ -75,7 +76,7 @@ def train(
 
 @dataclass(frozen=True)
 class Trained:
-    """A training that is done."""
+    """A finished training run."""
 
     model: SiameseModel
     summary: str  # for a person; empty without a folder, and in all processes but the first
@@ -93,52 +94,61 @@ def train_recipe(
     log: str | None = None,
     again: str = "train(..., resume=True)",
 ) -> Trained:
-    """Train, score and save, or continue with that; alone, or with the other processes that torchrun began.
+    """Train, score and save, or continue a stopped run, alone or with the other processes that torchrun started.
 
     Args:
-        config: the recipe; without non-duplicates among the training pairs, its labelled loss is left out.
+        config: the recipe. If there are no non-duplicates among the training pairs, its labelled loss is left out.
         data: the pairs, or where to read them.
         out: the model folder; None writes nothing.
         start: the model to start from.
-        resume: continue from the checkpoint in `out`; if there is none, begin.
+        resume: continue from the checkpoint in `out`; if there is none, start.
         progress: callbacks.
-        warn: called with the pairs of each file that was read and its name, to report faulty rows.
-        log: "tensorboard" writes its event files beside metrics.csv.
-        again: what continues a run that was stopped, for messages.
+        warn: called with the pairs and the name of each file that was read, to report faulty rows.
+        log: "tensorboard" writes event files for TensorBoard beside metrics.csv.
+        again: the call or command that continues a stopped run, for messages.
 
     Raises:
-        UserError: another process uses the folder, or what `train_model` raises; with `resume`, the folder holds the
-            model of another run.
+        UserError: another process uses the folder; `resume`, and the folder holds the model of another run; or what
+            `train_model` raises.
     """
-    told = progress or Progress()
     if out is None and (resume or log):
-        raise UserError("out: None, so that there is nothing to resume or log; give a folder")
+        raise UserError("out is None, so there is nothing to resume or log; give a folder")
     if log == "tensorboard":
         optional("torch.utils.tensorboard", "--log tensorboard")
     if out is not None and config.encoder and os.path.realpath(config.encoder) == os.path.realpath(out):
-        raise UserError(f"--out: {out} is the encoder's folder, which stays as it is; choose another")
-
-    def tell(pairs: Pairs, name: str) -> None:
-        if pairs.skipped:
-            told.say(f"{name}: {pairs.skipped} of {pairs.rows} rows skipped, such as {pairs.faults[0]}")
+        raise UserError(f"--out: {out} is the encoder's folder, which training must not change; choose another")
 
     with connected() as processes:
-        progress = told if processes.first else Progress()
-        parts, about = _read(data, (warn or tell) if processes.first else lambda pairs, name: None, processes)
-        config = fit_to_labels(config, parts.training, progress.say)
+        told = progress if progress and processes.first else Progress()
+
+        def tell(pairs: Pairs, name: str) -> None:
+            if pairs.skipped:
+                told.say(f"{name}: {pairs.skipped} of {pairs.rows} rows skipped, such as {pairs.faults[0]}")
+
+        parts, about = _read(data, warn if warn and processes.first else tell, processes)
+        config = fit_to_labels(config, parts.training, told.say)
+        run = partial(train_model, config, parts.training, parts.validation, start_from=start, processes=processes)
         if out is None:
-            model = train_model(
-                config, parts.training, parts.validation, start_from=start, progress=progress, processes=processes
-            )
+            model = run(progress=told)
             model.facts["data"] = about
             return Trained(model, "")
-        return _in_folder(config, parts, about, Path(out), start, resume, progress, log, again, processes)
+        folder = Path(out)
+        run = partial(run, folder, resume=resume)
+        if not processes.first:
+            finished = processes.largest(False)
+            return Trained(SiameseModel.load(folder) if finished else run(), "")
+        with locked(folder):
+            if processes.largest(resume and _is_finished(folder, config, about)):
+                summary = f"{folder}: this run is finished and its model saved; without --resume it is trained again"
+                return Trained(SiameseModel.load(folder), summary)
+            listeners = [MetricsFile(folder), *([TensorBoard(folder, config)] if log else []), told]
+            return _in_folder(run, parts, about, folder, listeners, again)
 
 
 def _read(
     data: Source | Datasets, warn: Callable[[Pairs, str], None], processes: Processes
 ) -> tuple[Datasets, dict[str, Any]]:
-    """Return the pairs, and what the model remembers of where they are from."""
+    """Return the pairs, and the facts about their source that the model keeps."""
     if isinstance(data, Datasets):
         return data, {"pairs": {"training": checksum(data.training), "validation": checksum(data.validation)}}
     if data.data == "quora":
@@ -151,7 +161,7 @@ def _read(
 
 
 class _Kept(Progress):
-    """Remembers the step that is on the disk."""
+    """Remembers the step of the checkpoint."""
 
     step_kept: int | None = None
 
@@ -160,59 +170,42 @@ class _Kept(Progress):
 
 
 def _in_folder(
-    config: Config, parts: Datasets, about: dict[str, Any], folder: Path, start: SiameseModel | None, resume: bool,
-    progress: Progress, log: str | None, again: str, processes: Processes,
+    run: Callable[..., SiameseModel], parts: Datasets, about: dict[str, Any], folder: Path, listeners: list[Progress],
+    again: str,
 ) -> Trained:  # fmt: skip
-    """Train, score and save in a folder that no other run has; the first process writes."""
-
-    def trained(progress: Progress) -> SiameseModel:
-        return train_model(
-            config, parts.training, parts.validation, folder, resume=resume, start_from=start, progress=progress,
-            processes=processes,
-        )  # fmt: skip
-
-    if not processes.first:
-        finished = processes.largest(False)
-        return Trained(SiameseModel.load(folder) if finished else trained(Progress()), "")
-    with locked(folder):
-        if processes.largest(resume and _is_finished(folder, config, about)):
-            summary = f"{folder}: this run is finished and its model saved; without --resume it is trained again"
-            return Trained(SiameseModel.load(folder), summary)
-        kept = _Kept()
-        every = Listeners(MetricsFile(folder), *([TensorBoard(folder, config)] if log else []), progress, kept)
-        try:
-            model = trained(every)
-            every.close()
-            model.facts["data"] = about
-            result = None
-            if parts.test is not None:
-                result = evaluate_in(Setting(model, parts.test, parts.training, parts.validation))
+    """Train, score and save in the folder, which this process has locked."""
+    kept, result = _Kept(), None
+    progress = Listeners(*listeners, kept)
+    try:
+        model = run(progress=progress)
+        progress.close()
+        model.facts["data"] = about
+        if parts.test is not None:
+            result = evaluate_in(Setting(model, parts.test, parts.training, parts.validation))
+        with writing():
             model.save(folder)
             card.write_report(model, parts, result, folder)
             card.write_card(model, parts, result, folder, "# A detector of duplicate questions\n")
-        except KeyboardInterrupt:
-            every.close()
-            if kept.step_kept is None:
-                progress.say(f"\nstopped before the first checkpoint; begin with: {again}")
-            else:
-                progress.say(f"\nstopped; step {kept.step_kept:,} is kept, go on with: {again}")
+    except KeyboardInterrupt:
+        progress.close()
+        if kept.step_kept is None:
+            progress.say(f"\nstopped before the first checkpoint; start again with: {again}")
+        else:
+            progress.say(f"\nstopped; step {kept.step_kept:,} is kept, continue with: {again}")
+        raise
+    except UserError as error:
+        if kept.step_kept is None:
             raise
-        except UserError as error:
-            if kept.step_kept is None:
-                raise
-            where = f" in {folder}" if isinstance(error, DivergedError) else f", go on with: {again}"
-            raise type(error)(f"{error}\nthe checkpoint of step {kept.step_kept:,} is kept{where}") from error
-        except OSError as error:  # a full disk at the end: the checkpoint is that of the whole run
-            raise UserError(f"{error.filename2 or error.filename}: cannot be written: {error.strerror}\n"
-                            f"all steps are kept, go on with: {again}") from error  # fmt: skip
-        finally:
-            every.close()
-        remove_checkpoint(folder)
-        return Trained(model, card.summary(model, result, str(folder)))
+        where = f" in {folder}" if isinstance(error, DivergedError) else f", continue with: {again}"
+        raise type(error)(f"{error}\nthe checkpoint of step {kept.step_kept:,} is kept{where}") from error
+    finally:
+        progress.close()
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    return Trained(model, card.summary(model, result, str(folder)))
 
 
 def _is_finished(folder: Path, config: Config, about: dict[str, Any]) -> bool:
-    """Return whether the folder has no checkpoint and the model of this run; UserError if it is of another run."""
+    """Return whether the folder has the model of this run and no checkpoint; UserError if it is of another run."""
     if (folder / CHECKPOINT).exists() or not (folder / "config.json").exists():
         return False
     model = SiameseModel.load(folder)
@@ -225,7 +218,7 @@ def _is_finished(folder: Path, config: Config, about: dict[str, Any]) -> bool:
 
 
 def _contents(about: Any) -> object:
-    """Return what a model remembers of its pairs, without the places of their files."""
+    """Return the facts about a model's pairs without the paths of their files."""
     try:
         if "pairs" in about:
             return list(about["pairs"].values())

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -35,30 +34,22 @@ LEAST_EPOCHS, LEAST_STEPS = 4, 500  # of a run whose recipe leaves its length op
 
 @dataclass
 class Started:
-    """A training run that is ready for its next step, the first one or the one after its checkpoint."""
+    """A training run that is ready for its next step: the first one, or the one after its checkpoint."""
 
     tokenizer: AnyTokenizer
     pairs: PairTokens
     step: Step
     epochs: int
     checkpoint: Checkpoint
-    architecture: Mapping[str, Any] | None  # of a transformer
 
 
 def start(
-    config: Config,
-    training: Pairs,
-    validation: Pairs,
-    folder: str | Path | None,
-    resume: bool,
-    start_from: SiameseModel | None,
-    prepared: Prepared | None,
-    progress: Progress,
-    processes: Processes,
-) -> Started:
-    """Make a run ready for its first step; the arguments and errors are those of `train_model`."""
+    config: Config, training: Pairs, validation: Pairs, folder: str | Path | None, resume: bool,
+    start_from: SiameseModel | None, prepared: Prepared | None, progress: Progress, processes: Processes,
+) -> Started:  # fmt: skip
+    """Prepare a run for its next step. The arguments and errors are those of `train_model`."""
     if config.padding != "none" and processes.count > 1:
-        raise UserError("a preset of the course fills a batch up to its longest question, so one process trains it")
+        raise UserError("a preset of the course pads a batch to its longest question, so only one process trains it")
     if start_from:
         _check_start(config, start_from.config)
     prepared = prepared or Prepared.of(config, training, start_from, processes)
@@ -69,9 +60,8 @@ def start(
         raise DataError(f"--drop-last leaves no batch: fewer than {config.batch_size} duplicates to train on")
     epochs = planned_epochs(config, batches)
 
-    tower = _first_tower(config, tokenizer, start_from, progress)
-    architecture: Mapping[str, Any] | None = getattr(tower, "architecture", None)
-    tower, objective = tower.to(processes.device), Objective(config).to(processes.device)
+    tower = _first_tower(config, tokenizer, start_from, progress).to(processes.device)
+    objective = Objective(config).to(processes.device)
     run = Run(tower, objective, make_optimizer(config, [*tower.parameters(), *objective.parameters()]))
     identity = {
         "config": dataclasses.asdict(config),
@@ -88,28 +78,23 @@ def start(
     elif checkpoint.load(run):
         progress.resumed(run.history)
     else:
-        progress.say("nothing to resume: the training begins")
+        progress.say("nothing to resume: training starts")
     processes.check_same(json.dumps([identity, run.step]))
     if config.teacher and len(run.history) < epochs:
         targets = processes.first_of_all(lambda: prepared.targets(config, progress.encoded))
         pairs = dataclasses.replace(pairs, targets=targets)
     progress.start(epochs * batches, run.step)
     step = Step(config, run, tokenizer.pad, epochs * batches, processes)
-    return Started(tokenizer, pairs, step, epochs, checkpoint, architecture)
+    return Started(tokenizer, pairs, step, epochs, checkpoint)
 
 
 def make_tower(config: Config, vocabulary: int) -> Tower:
     """Return the recipe's LSTM tower with its first weights, which depend on the seed alone."""
     torch.manual_seed(config.seed)
     return Tower(
-        vocabulary,
-        config.embedding,
-        config.hidden,
-        skip=config.skip,
-        first_word=first_word(config),
-        initial=config.initial,
-        products=_products(config),
-    )
+        vocabulary, config.embedding, config.hidden, skip=config.skip, first_word=first_word(config),
+        initial=config.initial, products=_products(config),
+    )  # fmt: skip
 
 
 def _products(config: Config) -> torch.dtype | None:
@@ -119,7 +104,7 @@ def _products(config: Config) -> torch.dtype | None:
 def _first_tower(
     config: Config, tokenizer: AnyTokenizer, start_from: SiameseModel | None, progress: Progress
 ) -> nn.Module:
-    """Return the recipe's tower with the weights of its encoder, of word vectors or of a model to start from."""
+    """Return the recipe's tower with the weights of its encoder, of word vectors, or of the model to start from."""
     if isinstance(tokenizer, SubwordTokenizer):
         from siamese.towers.encoders import load_parts
 
@@ -135,7 +120,7 @@ def _first_tower(
 
 @torch.no_grad()
 def _take_over(tower: Tower, tokenizer: Tokenizer, start: SiameseModel) -> None:
-    """Copy the weights of a model into a tower; a new word gets the row of the bucket that it was in, if any."""
+    """Copy the weights of a model into a tower. A new word gets the row of its bucket, if the model has buckets."""
     for name, weight in tower.state_dict().items():
         weight[: len(start.weights[name])] = torch.from_numpy(np.array(start.weights[name]))
     if tokenizer.buckets:
@@ -145,41 +130,37 @@ def _take_over(tower: Tower, tokenizer: Tokenizer, start: SiameseModel) -> None:
 
 
 def planned_epochs(config: Config, batches: int) -> int:
-    """Return the number of epochs of a run: the recipe's, or enough for LEAST_STEPS steps of a small file."""
+    """Return the number of epochs of a run: the recipe's, or enough for LEAST_STEPS steps."""
     return max(LEAST_EPOCHS, -(-LEAST_STEPS // max(1, batches))) if config.epochs is None else config.epochs
 
 
 def fit_to_labels(config: Config, training: Pairs, say: Callable[[str], None]) -> Config:
-    """Return the recipe that the labels of the training pairs allow: without non-duplicates, no labelled loss.
-
-    Args:
-        config: the recipe.
-        training: the pairs to learn from.
-        say: called with a message if the recipe changes.
-    """
+    """Leave out a recipe's labelled loss if there are no non-duplicates to train on, and `say` so."""
     if "none" in (config.loss, config.labelled) or (drawn(config, training).labels == 0).any():
         return config
-    say(f"no non-duplicates to train on: the loss {config.labelled} is left out (--labelled none)")
+    say(f"no non-duplicates to train on: the {config.labelled} loss is left out (--labelled none)")
     return config.replace(labelled="none")
 
 
 def _check_labels(config: Config, labels: np.ndarray, validation: Pairs) -> None:
     if (labels == 1).sum() < 2:
-        raise DataError("fewer than two duplicate pairs to train on; a batch needs negatives, so at least two")
+        raise DataError("fewer than two duplicate pairs to train on; a batch needs at least two, to have negatives")
     if len(np.unique(validation.labels)) < 2:
-        raise DataError("the validation pairs need duplicates and non-duplicates, to choose the threshold from")
+        raise DataError("the validation pairs need both duplicates and non-duplicates, to choose the threshold")
     if config.labelled != "none" and not (labels == 0).any():
-        raise DataError(f"no non-duplicates to train on, which the loss {config.labelled} needs; use --labelled none")
+        raise DataError(
+            f"no non-duplicates to train on, but the {config.labelled} loss needs them; use --labelled none"
+        )
 
 
 def _check_start(config: Config, start: Config) -> None:
     """Refuse a model whose weights and vocabulary do not fit the recipe's tower."""
     for name in ("tower", "tokens", "embedding", "hidden"):
         if (wanted := getattr(config, name)) != (given := getattr(start, name)):
-            raise UserError(f"--start-from: that model has {name} {given!r}, this recipe {wanted!r}; they must agree")
+            raise UserError(f"--start-from: the model has {name} {given!r}, the recipe {wanted!r}; they must agree")
 
 
-def _fingerprint(weights: dict[str, np.ndarray]) -> str:
+def _fingerprint(weights: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
     for name in sorted(weights):
         digest.update(np.ascontiguousarray(weights[name]).tobytes())
@@ -187,5 +168,5 @@ def _fingerprint(weights: dict[str, np.ndarray]) -> str:
 
 
 def arrays(weights: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """Return torch's weights as numpy arrays."""
+    """Return weights as numpy arrays."""
     return {name: weight.detach().cpu().numpy() for name, weight in weights.items()}

@@ -25,7 +25,7 @@ class Step:
             run: the run to update.
             pad_id: id of the padding token.
             steps: number of steps of the whole run, for the schedule.
-            processes: each of them calls with its share of the same batch.
+            processes: those of the run; each calls with its share of the same batch.
         """
         self.config, self.run, self.pad_id, self.steps, self.processes = config, run, pad_id, steps, processes
         self.tower, self.objective = processes.wrapped(run.tower), processes.wrapped(run.objective)

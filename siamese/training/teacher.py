@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from siamese.config import Config
+from siamese.pairs.pairs import Pairs
 from siamese.system.files import replacing
 from siamese.text.tokens import Tokens
 from siamese.towers.encoders import load_encoder
-from siamese.training.batches import Batch, PairTokens, data_generator, number_of_batches
+from siamese.training.batches import PairTokens, data_generator
 from siamese.training.objective import Objective
 
 CACHE = Path("models/teachers")  # of vectors, which take minutes to compute
@@ -77,7 +78,7 @@ class _Projection(nn.Module):
 
 
 def project(encoded: np.ndarray, numbers: np.ndarray, pairs: PairTokens, config: Config) -> np.ndarray:
-    """Project an encoder's vectors to the tower's dimension, by a linear map trained on the labelled pairs.
+    """Project an encoder's vectors to the tower's dimension with a linear map trained on the labelled pairs.
 
     Args:
         encoded: (q, d) the encoder's vectors of the distinct questions.
@@ -91,39 +92,37 @@ def project(encoded: np.ndarray, numbers: np.ndarray, pairs: PairTokens, config:
     torch.manual_seed(config.seed)
     projection = _Projection(torch.from_numpy(encoded).float(), config.hidden)
     objective = Objective(config)
-    first, second = (_single(column) for column in numbers.T)
+    # A question is one token, its number, so that the pairs form batches as those of words do.
+    first, second = (Tokens(column.astype(np.int32), np.arange(len(column) + 1)) for column in numbers.T)
     numbered = PairTokens(first, second, pairs.labels, pairs.clusters)
     optimizer = torch.optim.Adam([*projection.parameters(), *objective.parameters()], lr=LEARNING_RATE, fused=True)
-    steps = EPOCHS * number_of_batches(int((pairs.labels == 1).sum()), config.batch_size, False)
-    step = 0
-    for epoch in range(EPOCHS):
-        for batch in data_generator(numbered, config.batch_size, seed=config.seed, epoch=epoch, negatives=True):
-            optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / steps)
-            optimizer.zero_grad()
-            objective(batch, projection(_ids(batch))).backward()
-            optimizer.step()
-            step += 1
+    batches = [
+        batch
+        for epoch in range(EPOCHS)
+        for batch in data_generator(numbered, config.batch_size, seed=config.seed, epoch=epoch, negatives=True)
+    ]
+    for step, batch in enumerate(batches):
+        optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / len(batches))
+        optimizer.zero_grad()
+        ids = np.concatenate([side.ids for side in (batch.b1, batch.b2, batch.n1, batch.n2)])
+        objective(batch, projection(torch.from_numpy(ids).long())).backward()
+        optimizer.step()
     with torch.inference_mode():
         return torch.cat([projection(part) for part in torch.arange(len(encoded)).split(8_192)]).numpy()
 
 
-def targets(
-    config: Config, questions1: Sequence[str], questions2: Sequence[str], pairs: PairTokens,
-    progress: Callable[[int, int], None],
-) -> np.ndarray:  # fmt: skip
-    """Return the target vectors that the recipe's teacher gives n pairs, (n, 2, config.hidden) float16."""
+def targets(config: Config, training: Pairs, tokens: PairTokens, progress: Callable[[int, int], None]) -> np.ndarray:
+    """Return the target vectors that the recipe's teacher gives n pairs, (n, 2, config.hidden) float16.
+
+    Args:
+        config: the recipe.
+        training: n pairs.
+        tokens: the same pairs as token ids.
+        progress: called with the number of encoded questions and the number to encode.
+    """
     assert config.teacher is not None
-    distinct = sorted({*questions1, *questions2})
+    distinct = sorted({*training.question1, *training.question2})
     number = {question: i for i, question in enumerate(distinct)}
-    numbers = np.array([[number[q1], number[q2]] for q1, q2 in zip(questions1, questions2)])
-    projected = project(vectors(config.teacher, distinct, progress), numbers, pairs, config)
+    numbers = np.array([[number[q1], number[q2]] for q1, q2 in zip(training.question1, training.question2)])
+    projected = project(vectors(config.teacher, distinct, progress), numbers, tokens, config)
     return projected.astype(np.float16)[numbers]
-
-
-def _single(numbers: np.ndarray) -> Tokens:
-    """Return questions of one token each, their number, so that they form batches as words do."""
-    return Tokens(numbers.astype(np.int32), np.arange(len(numbers) + 1))
-
-
-def _ids(batch: Batch) -> Tensor:
-    return torch.from_numpy(np.concatenate([side.ids for side in (batch.b1, batch.b2, batch.n1, batch.n2)])).long()

@@ -16,33 +16,24 @@ from siamese.training.start import start
 
 @denormals_flushed()
 def train_model(
-    config: Config,
-    training: Pairs,
-    validation: Pairs,
-    folder: str | Path | None = None,
-    *,
-    resume: bool = False,
-    start_from: SiameseModel | None = None,
-    prepared: Prepared | None = None,
-    progress: Progress | None = None,
-    stop: Callable[[], bool] | None = None,
-    processes: Processes | None = None,
-) -> SiameseModel:
+    config: Config, training: Pairs, validation: Pairs, folder: str | Path | None = None, *, resume: bool = False,
+    start_from: SiameseModel | None = None, prepared: Prepared | None = None, progress: Progress | None = None,
+    stop: Callable[[], bool] | None = None, processes: Processes | None = None,
+) -> SiameseModel:  # fmt: skip
     """Train a model by a recipe.
 
-    After each epoch the validation pairs are scored; the weights of the epoch with the highest average precision are
-    kept. The same seed and number of threads give the same result, to the bit, on a CPU, however often the run was
-    stopped and resumed.
+    After each epoch the model is scored on the validation pairs. The weights of the epoch with the highest average
+    precision are kept. On a CPU, the same seed and number of threads give the same result, to the bit, however often
+    the run was stopped and resumed.
 
     Args:
         config: the recipe.
-        training: the pairs to learn from.
-        validation: the pairs that choose the epoch, the threshold and the calibration.
+        training, validation: the pairs to learn from; those that choose the epoch, the threshold and the calibration.
         folder: of the checkpoint, written after each epoch and every five minutes; None writes none. The caller
-            locks the folder (`siamese.system.locking`), and removes the checkpoint when the model is saved.
+            locks the folder (`siamese.system.locking`) and removes the checkpoint once the model is saved.
         resume: continue from the checkpoint in `folder`, if there is one.
-        start_from: begin with the weights and vocabulary of this model; new words are added to it.
-        prepared: `Prepared.of` the recipe and the training pairs, if several trainings share it.
+        start_from: a model whose weights and vocabulary the run starts with; new words are added to it.
+        prepared: `Prepared.of` the recipe and the training pairs, to share it between runs.
         progress: callbacks.
         stop: called after each step; if it returns True, the checkpoint is written and the run stops.
         processes: those that train this model together, all with the same arguments; None: this one alone. The first
@@ -50,11 +41,10 @@ def train_model(
 
     Raises:
         Stopped: by a signal or by `stop`, after the checkpoint was written.
-        DataError: no two duplicates to make a batch of, or labels that the losses need are missing; a file of word
-            vectors that cannot be used.
-        DivergedError: a loss that is not finite.
-        UserError: with `resume`, a checkpoint of another recipe or other data; without it, one of this very run; a
-            checkpoint that cannot be written; `start_from` of another shape.
+        DataError: fewer than two duplicates, no labels that a loss needs, or unusable word vectors.
+        DivergedError: a loss or a weight is not finite.
+        UserError: the checkpoint cannot be written, is of another recipe or other data (with `resume`) or of this very
+            run (without); or `start_from` has another shape.
     """
     progress, processes = progress or Progress(), processes or Processes()
     started = start(config, training, validation, folder, resume, start_from, prepared, progress, processes)
@@ -66,5 +56,5 @@ def train_model(
     train_epochs(config, started.step, started.pairs, started.epochs, validate, started.checkpoint, progress, stop)
     model = finish.model_of(config, started, run.best or run.tower.state_dict())
     if processes.first:
-        finish.finish(config, model, validation, run.history, progress)
+        finish.finish(model, validation, run.history, progress)
     return model
