@@ -541,6 +541,8 @@ def report_of(made: Comparison, data: Datasets, out: Path) -> str:
     """What the report says."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        # matplotlib 3.9 calls numpy 2.0 in a way that is deprecated
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="matplotlib")
         report.write(made, data, out, "python run.py compare --losses rows both")
     return (out / report.REPORT).read_text("utf-8")
 
