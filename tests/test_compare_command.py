@@ -270,7 +270,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="signals
 def test_ctrl_c_stops_and_says_how_to_go_on(interrupted: dict[str, Any]) -> None:
     out, err, code = interrupted["stopped"]
     assert (code, out) == (130, "")
-    assert err.endswith("stopped; the same command goes on\n")
+    assert err.endswith("stopped; run the same command again to continue\n")
     assert "Traceback" not in err
     assert len(interrupted["left by Ctrl-C"]) == 1  # it was in the middle of a training
 

@@ -244,7 +244,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bytes(command: Command, tmp_pa
         process.send_signal(how)
         _, err = process.communicate()
         assert process.returncode == code
-        assert how != signal.SIGINT or "the same command with --resume goes on" in err
+        assert how != signal.SIGINT or "run the same command with --resume to continue" in err
     assert command(*line, "--resume")[0] == 0
     assert again.read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again.csv", "q.txt", "whole.csv"]

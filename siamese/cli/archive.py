@@ -7,31 +7,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from siamese.cli.options import Command, add_model, default_model, load_model
+from siamese.cli.options import QUESTIONS, Command, add_model, add_question_columns, load_model
 from siamese.errors import ArchiveError, UserError
 
 if TYPE_CHECKING:
     from siamese.archive.files import QuestionFile
     from siamese.archive.store import Archive
 
-QUESTIONS = ".txt with a question a line, or .csv, .tsv, .jsonl, .parquet"
-
 
 def add_commands(command: Command) -> None:
-    """Add `archive` and `search` to the command line."""
-    sub = command("archive", None, "Keep questions with their vectors and words, to be searched.")
+    """Add `archive` and `search`."""
+    sub = command("archive", None, "Keep questions with their vectors and words, to search them.")
     actions = sub.add_subparsers(title="actions", required=True, metavar="ACTION")
 
     sub = command("build", build, "Make an archive of a file's questions.", actions)
     sub.add_argument("file", metavar="PATH", help=QUESTIONS)
     sub.add_argument("--out", required=True, metavar="DIR", help="the archive's folder")
-    _add_columns(sub)
+    add_question_columns(sub)
     add_model(sub)
 
     sub = command("add", add, "Add a file's questions, all or none.", actions)
     sub.add_argument("file", metavar="PATH", help=QUESTIONS)
     _add_archive(sub)
-    _add_columns(sub)
+    add_question_columns(sub)
 
     sub = command("remove", remove, "Remove questions by their ids, all or none.", actions)
     sub.add_argument("ids", nargs="*", metavar="ID")
@@ -39,7 +37,7 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--id", default="id", dest="id_column", metavar="NAME", help="that column (default id)")
     _add_archive(sub)
 
-    sub = command("info", info, "Say what is in an archive.", actions)
+    sub = command("info", info, "Describe an archive.", actions)
     sub.add_argument("--json", action="store_true", help="print JSON")
     _add_archive(sub)
 
@@ -52,18 +50,12 @@ def add_commands(command: Command) -> None:
                      help="rank by similarity, by shared words (BM25), or both (default)")  # fmt: skip
     sub.add_argument("--json", action="store_true", help="print JSON")
     _add_archive(sub)
-    _add_columns(sub)
+    add_question_columns(sub)
 
 
 def _add_archive(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--archive", required=True, metavar="DIR", help="the archive's folder")
-    sub.add_argument("--model", metavar="DIR", help="where the archive's model is now, if it was moved")
-
-
-def _add_columns(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--question", default="question", dest="question_column", metavar="NAME",
-                     help="the file's column of questions (default question)")  # fmt: skip
-    sub.add_argument("--id", dest="id_column", metavar="NAME", help="its column of ids (default id, if there is one)")
+    sub.add_argument("--model", metavar="DIR", help="the archive's model, if its folder was moved")
 
 
 def build(options: argparse.Namespace) -> None:
@@ -71,7 +63,7 @@ def build(options: argparse.Namespace) -> None:
     from siamese.archive.store import SEARCH, Archive
 
     with _questions(options) as file, file.naming_lines():
-        archive = Archive.build_blocks(options.out, file, model, options.model or default_model())
+        archive = Archive.build_blocks(options.out, file, model, options.model)
     print(f"{options.out}: {len(archive):,} questions, search {SEARCH}{_left_out(file)}")
 
 
@@ -90,7 +82,7 @@ def remove(options: argparse.Namespace) -> None:
 
     archive, lines, ids = _open(options), [], options.ids
     if options.file:
-        records = list(read_records(options.file, options.id_column))  # ids stand in the place of the questions
+        records = list(read_records(options.file, options.id_column))  # whose questions are the ids
         lines, ids = [record.line for record in records], [record.question for record in records]
     try:
         archive.remove(ids)
@@ -124,8 +116,8 @@ def search(options: argparse.Namespace) -> None:
         with _questions(options) as file:
             asked, having = search_file(archive, file, options.out, options.k, options.legs)
         if options.out:
-            print(f"{asked:,} questions, {having:,} of them with a duplicate, written to {options.out}; "
-                  f"search {SEARCH}{_left_out(file)}")  # fmt: skip
+            found = f"{asked:,} questions, {having:,} of them with a duplicate, written to {options.out}"
+            print(f"{found}; search {SEARCH}{_left_out(file)}")
         return
     hits = archive.search([options.question], options.k, options.legs)[0]
     if options.json:
@@ -136,7 +128,7 @@ def search(options: argparse.Namespace) -> None:
     print("similarity  probability  verdict        id: question")
     for hit in hits:
         verdict = "duplicate" if hit.is_duplicate else "not duplicate"
-        text = "".join(letter if letter.isprintable() else " " for letter in f"{hit.id}: {hit.question}")
+        text = "".join(c if c.isprintable() else " " for c in f"{hit.id}: {hit.question}")
         print(f"{hit.similarity:10.3f}  {hit.probability:11.2f}  {verdict:<13}  {text}")
 
 
@@ -151,7 +143,7 @@ def _open(options: argparse.Namespace) -> "Archive":
 
 @contextmanager
 def _questions(options: argparse.Namespace) -> Iterator["QuestionFile"]:
-    """The questions of the file, with a bar that shows how far they are."""
+    """Open the file of questions, with a progress bar."""
     from siamese.archive.files import QuestionFile
     from siamese.system.progress import CountBar
 

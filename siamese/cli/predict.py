@@ -5,7 +5,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from siamese.cli.options import Command, add_columns, add_model, column_names, load_model, report_faults
+from siamese.cli.options import QUESTIONS, Command, add_columns, add_model, column_names, load_model, report_faults
 from siamese.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,8 +26,10 @@ def add_commands(command: Command) -> None:
     add_columns(sub)
 
     sub = command("encode", encode, "Write the vectors of the questions of a file, which may be larger than memory.")
-    sub.add_argument("file", metavar="PATH", help=".txt with a question a line, or .csv, .tsv, .jsonl, .parquet")
-    sub.add_argument("--out", required=True, metavar="PATH", help="the .npy file to write, float32, a row a question")
+    sub.add_argument("file", metavar="PATH", help=QUESTIONS)
+    sub.add_argument(
+        "--out", required=True, metavar="PATH", help="the .npy file to write: float32, a row for each question"
+    )
     sub.add_argument("--question", default="question", metavar="NAME", help="the column (default question)")
     add_model(sub)
 

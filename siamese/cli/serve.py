@@ -1,11 +1,11 @@
-"""The command `serve`: an address, a server listening on it, and a graceful end. Light at import."""
+"""The command `serve`. Light at import."""
 
 import argparse
 import os
 import sys
 from typing import TYPE_CHECKING
 
-from siamese.cli.options import Command, add_model, load_model
+from siamese.cli.options import Command, add_model, default_model, load_model
 from siamese.system.stopping import Stopped
 
 if TYPE_CHECKING:
@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 
 def add_commands(command: Command) -> None:
-    """Add `serve` to the command line."""
+    """Add `serve`."""
     sub = command("serve", serve, "Answer over HTTP, with a page for people.")
     sub.add_argument("--archive", metavar="DIR", help="an archive to search and, with a token, to change")
     sub.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s: this machine)")
     sub.add_argument("--port", type=int, default=8000, metavar="N", help="(default %(default)s; 0: any free port)")
     add_model(sub)
+    sub.set_defaults(model=None)  # which `_model` replaces
 
 
 def serve(options: argparse.Namespace) -> None:
@@ -57,10 +58,10 @@ def serve(options: argparse.Namespace) -> None:
 
 
 def _model(options: argparse.Namespace) -> "SiameseModel":
-    """Load `--model` or, without it, the model of `--archive`."""
+    """Load `--model`, else the model of `--archive`, else the default one."""
     if options.archive and not options.model:
         from siamese.archive.store import Archive
 
         with Archive.open(options.archive) as archive:
             return archive.model
-    return load_model(options.model)
+    return load_model(options.model or default_model())

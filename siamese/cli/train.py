@@ -2,18 +2,7 @@
 
 import argparse
 
-from siamese.cli.options import (
-    MODEL,
-    Command,
-    add_columns,
-    add_data,
-    add_recipe,
-    column_names,
-    data_path,
-    load_model,
-    recipe,
-    report_faults,
-)
+from siamese.cli.options import MODEL, Command, add_data, add_recipe, data_source, load_model, recipe, report_faults
 from siamese.config import PRESETS, PRETRAINED
 from siamese.system.program import command_line
 
@@ -22,32 +11,26 @@ def add_commands(command: Command) -> None:
     """Add `train`."""
     sub = command("train", train, "Train a model on pairs of questions.")
     add_data(sub, "; or 'quora'")
-    sub.add_argument("--validation", metavar="PATH", help="pairs to choose epoch and threshold on")
     sub.add_argument("--split", choices=["course"], help="split --data as the published assignment did")
     sub.add_argument("--out", default=MODEL, metavar="DIR", help=f"the model folder (default {MODEL})")
-    sub.add_argument("--resume", action="store_true", help="continue a run that was stopped")
+    sub.add_argument("--resume", action="store_true", help="continue a stopped run")
     sub.add_argument("--start-from", metavar="DIR", help="start with the weights and vocabulary of this model folder, "
                      f"or of '{PRETRAINED}', the model that comes with the package")  # fmt: skip
     sub.add_argument("--log", choices=["tensorboard"], help="also write curves to DIR/tensorboard")
-    sub.add_argument(
-        "--preset", choices=list(PRESETS), help="the recipe (default best, or transformer with that tower)"
-    )
+    sub.add_argument("--preset", choices=list(PRESETS), help="the recipe (default best, or transformer by its tower)")
     add_recipe(sub)
-    add_columns(sub)
 
 
 def train(options: argparse.Namespace) -> None:
-    path = data_path(options)
+    source = data_source(options)
     start = load_model(options.start_from) if options.start_from else None
     config = recipe(options, start.config if start else None)
-    from siamese.pairs.splits import Source
     from siamese.system.progress import TrainingBar
     from siamese.training import runs
 
     done = runs.train_recipe(
-        config, Source(path, options.validation, options.split, column_names(options)), options.out, start=start,
-        resume=options.resume, progress=TrainingBar(), warn=report_faults, log=options.log,
-        again=command_line("--resume"),
+        config, source, options.out, start=start, resume=options.resume, progress=TrainingBar(), warn=report_faults,
+        log=options.log, again=command_line("--resume"),
     )  # fmt: skip
     if done.summary:
         print(done.summary)
