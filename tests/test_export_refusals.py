@@ -15,7 +15,7 @@ def test_what_cannot_be_exported(form: str, tmp_path: Path, command: Command) ->
     model_of("course-trax-2020").save(tmp_path / "course")
     code, out, err = command("export", "--to", form, "--out", tmp_path / "out", "--model", tmp_path / "course")
     assert (code, out) == (2, "")
-    assert "course: a model of the preset course-trax-2020 averages the padding" in err
+    assert "course: the preset course-trax-2020 averages the padding" in err
     code, _, err = command("export", "--to", form, "--out", tmp_path / "out", "--model", tmp_path / "nothing")
     assert code == 2 and "no trained model there" in err
     assert not (tmp_path / "out").exists()
