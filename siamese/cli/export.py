@@ -27,8 +27,8 @@ def export(options: argparse.Namespace) -> None:
     model = load_model(options.model)
     if model.config.padding != "none":
         raise UserError(
-            f"{options.model}: the preset {model.config.preset} averages the padding, so a question's vector depends on "
-            "its batch, while other libraries need one vector for each question; export a model of another preset"
+            f"{options.model}: the preset {model.config.preset} averages the padding, so a question's vector depends "
+            "on its batch, while other libraries need one vector for each question; export a model of another preset"
         )
     about = f"Vectors of questions. Two are duplicates if their cosine is above {model.threshold:.6f}."
     if PRETRAINED in (options.model, model.config.start_from):
