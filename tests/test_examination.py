@@ -17,7 +17,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from siamese import SiameseModel
 from siamese.evaluation import against, examination
-from siamese.evaluation.examination import FEATURES, LENGTHS, OVERLAPS, UNKNOWN, Common, Shares, Verdicts, describe
+from siamese.evaluation.baselines import Scored
+from siamese.evaluation.examination import FEATURES, LENGTHS, OVERLAPS, UNKNOWN, Common, Shares, describe
 from siamese.evaluation.thresholds import choose_threshold
 from siamese.pairs import splits
 from siamese.pairs.pairs import Columns
@@ -117,10 +118,10 @@ def test_unknown_words_of_the_other_rules() -> None:
 # Slices
 
 
-def random_verdicts(n: int, seed: int) -> Verdicts:
+def random_verdicts(n: int, seed: int) -> Scored:
     random = np.random.default_rng(seed)
     similarity = random.random(n).round(2)  # with ties
-    return Verdicts(random.integers(0, 2, n), similarity, similarity**2, 0.6)
+    return Scored(random.integers(0, 2, n), similarity, 0.6, similarity**2)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_slices_against_a_loop(bins: examination.Bins, highest: float) -> None:
     assert sum(row.pairs for row in found) == 400 and sum(row.share for row in found) == pytest.approx(1)
     for row, low, high in zip(found, edges, edges[1:]):
         inside = [i for i in range(400) if low <= values[i] < high]
-        labels, similarity = verdicts.labels[inside], verdicts.similarity[inside]
+        labels, similarity = verdicts.labels[inside], verdicts.scores[inside]
         assert row.pairs == len(inside) and row.share == len(inside) / 400
         assert row.duplicates == pytest.approx(sum(labels) / len(inside))
         assert row.accuracy == pytest.approx(np.mean([(s > 0.6) == y for s, y in zip(similarity, labels)]))
@@ -145,7 +146,7 @@ def test_slices_against_a_loop(bins: examination.Bins, highest: float) -> None:
 
 
 def test_slices_leave_out_what_is_empty_or_not_defined() -> None:
-    verdicts = Verdicts(np.array([0, 0]), np.array([0.2, 0.9]), np.array([0.2, 0.9]), 0.5)
+    verdicts = Scored(np.array([0, 0]), np.array([0.2, 0.9]), 0.5, np.array([0.2, 0.9]))
     (row,) = examination.slices(verdicts, np.array([1, 1]), UNKNOWN)
     assert (row.slice, row.pairs, row.accuracy) == ("1", 2, 0.5)
     assert row.average_precision is None and row.roc_auc is None

@@ -19,8 +19,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from siamese.config import Config
 from siamese.errors import DivergedError, UserError
-from siamese.evaluation.evaluate import evaluate_in
-from siamese.evaluation.setting import Setting
+from siamese.evaluation.evaluate import Setting, evaluate_in
 from siamese.experiment import figures, report
 from siamese.experiment.comparison import UNFINISHED, Comparison, _key, compare
 from siamese.experiment.contrasts import MEASURES, contrasts

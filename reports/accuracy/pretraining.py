@@ -13,8 +13,7 @@ from pathlib import Path
 
 from siamese.config import Config
 from siamese.errors import UserError
-from siamese.evaluation.evaluate import evaluate_in
-from siamese.evaluation.setting import Setting
+from siamese.evaluation.evaluate import Setting, evaluate_in
 from siamese.pairs import splits
 from siamese.report.card import write_card, write_report
 from siamese.system.locking import locked

@@ -53,8 +53,8 @@ def examine(options: argparse.Namespace) -> None:
     from pathlib import Path
 
     from siamese.evaluation.against import ComparedEncoder
+    from siamese.evaluation.evaluate import setting
     from siamese.evaluation.examination import examine
-    from siamese.evaluation.setting import setting
     from siamese.report.examination import summary, write
 
     given, folder = setting(**_scored(options)), Path(options.out)

@@ -1,22 +1,22 @@
-"""Compare a sentence encoder with the model: its scores on the same pairs, its speed and its size."""
+"""Compare a sentence encoder with the model: scores on the same pairs, speed and size."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from siamese.config import PRETRAINED
-from siamese.evaluation.setting import Setting
+from siamese.evaluation.evaluate import Setting
 from siamese.model.folder import FILES, TOKENIZER
 from siamese.model.model import SHIPPED
 from siamese.model.similarity import cosine
 from siamese.system.progress import CountBar
 from siamese.towers.encoders import Encode, carried, load_encoder
 
-QUESTIONS = 400  # to encode in a round
+QUESTIONS = 400  # encoded in a round
 ROUNDS = 5
 QUESTIONS_AT_A_TIME = 1_024  # between two updates of the progress bar
 # Other formats of the same weights, which a hub keeps in the same folder.
@@ -25,11 +25,11 @@ COPIES = {".bin", ".onnx", ".h5", ".ot", ".msgpack", ".xml", ".mlmodel"}
 
 @dataclass(frozen=True, kw_only=True)
 class Speeds:
-    """Speed of a model and an encoder in questions a second, the median over rounds in which they took turns."""
+    """Speed of a model and an encoder in questions/s: medians over rounds in which they take turns."""
 
     ours: float
     theirs: float
-    ratio: float  # the median of the rounds' ratios
+    ratio: float  # median of the rounds' ratios
     questions: int  # in a round
     rounds: int
 
@@ -44,20 +44,20 @@ class Beside(Speeds):
 
 
 class ComparedEncoder:
-    """A sentence encoder.
-
-    Args:
-        name: a folder, an installed package that contains a model, or the name of one on the hub.
-        encode: its function; None: load it.
-    """
+    """A sentence encoder to compare with the model."""
 
     def __init__(self, name: str, encode: Encode | None = None) -> None:
+        """
+        Args:
+            name: a folder, an installed package that contains a model, or the name of a model on the hub.
+            encode: the function to use; None: load the encoder.
+        """
         self.source = name
         self.name = Path(name).name
         self.encode = encode or load_encoder(name)
 
     def similarity(self, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
-        """Return the cosine of each pair, (n,) float64; a progress bar goes to stderr."""
+        """Return the cosine of each pair, (n,) float64. A progress bar goes to stderr."""
         distinct = sorted({*questions1, *questions2}, key=lambda question: (len(question), question))
         vectors = []
         with CountBar("questions") as bar:
@@ -70,9 +70,9 @@ class ComparedEncoder:
     def beside(self, setting: Setting, folder: str) -> Beside:
         """Measure speed and size of the encoder and of the setting's model, which is in `folder`."""
         questions = sample(setting.pairs.question1, setting.pairs.question2)
-        measured = speeds(setting.model.encode, self.encode, questions)
-        return Beside(**asdict(measured), name=self.name, our_bytes=model_bytes(folder),
-                      their_bytes=encoder_bytes(self.source))  # fmt: skip
+        measured = vars(speeds(setting.model.encode, self.encode, questions))
+        ours, theirs = model_bytes(folder), encoder_bytes(self.source)
+        return Beside(**measured, name=self.name, our_bytes=ours, their_bytes=theirs)
 
 
 @contextmanager
@@ -91,12 +91,9 @@ def one_thread() -> Iterator[None]:
 
 
 def speeds(
-    ours: Encode,
-    theirs: Encode,
-    questions: Sequence[str],
-    rounds: int = ROUNDS,
+    ours: Encode, theirs: Encode, questions: Sequence[str], rounds: int = ROUNDS,
     clock: Callable[[], float] = time.perf_counter,
-) -> Speeds:
+) -> Speeds:  # fmt: skip
     """Time two encoders on the same questions, in turn, on one thread."""
     seconds = np.zeros((rounds, 2))
     with one_thread():
@@ -107,13 +104,13 @@ def speeds(
                 began = clock()
                 encode(questions)
                 row[side] = clock() - began
-    fast, slow = len(questions) / np.median(seconds, axis=0)
+    fast, slow = (len(questions) / np.median(seconds, axis=0)).tolist()
     ratio = float(np.median(seconds[:, 1] / seconds[:, 0]))
-    return Speeds(ours=float(fast), theirs=float(slow), ratio=ratio, questions=len(questions), rounds=rounds)
+    return Speeds(ours=fast, theirs=slow, ratio=ratio, questions=len(questions), rounds=rounds)
 
 
 def sample(questions1: Sequence[str], questions2: Sequence[str], count: int = QUESTIONS) -> list[str]:
-    """Return `count` distinct questions, evenly spaced among all of them."""
+    """Return up to `count` distinct questions, evenly spaced among all of them."""
     distinct = list(dict.fromkeys([*questions1, *questions2]))
     chosen = np.linspace(0, len(distinct) - 1, min(count, len(distinct))).round().astype(int)
     return [distinct[i] for i in chosen]
@@ -126,7 +123,7 @@ def model_bytes(folder: str | Path) -> int:
 
 
 def encoder_bytes(name: str) -> int | None:
-    """Return the size of an encoder's files with one format of its weights, or None if they are not on this machine."""
+    """Return the size of an encoder's files, without copies of its weights, or None if they are not on this machine."""
     folder = _folder(name)
     if folder is None:
         return None

@@ -1,7 +1,7 @@
 """Baselines: simpler ways to score the same pairs."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,15 +20,19 @@ Scorer = Callable[[Sequence[str], Sequence[str]], np.ndarray]  # from questions 
 class Scored:
     """Scores of n pairs, and the threshold above which they mean duplicates."""
 
-    labels: np.ndarray
-    scores: np.ndarray
+    labels: np.ndarray  # (n,) 0 or 1
+    scores: np.ndarray  # (n,)
     threshold: float | None  # None: no verdicts, because there are no pairs to choose it on
-    probability: np.ndarray | None = None  # of being duplicates, if the scorer gives one
+    probability: np.ndarray | None = None  # (n,) of being duplicates, if the scorer gives one
 
-    def metrics(self, which: np.ndarray) -> Scores:
-        """Return every metric of some of the pairs; (n,) bool."""
+    def take(self, which: np.ndarray) -> "Scored":
+        """Return the scores of some of the pairs; (n,) bool."""
         probability = None if self.probability is None else self.probability[which]
-        return all_scores(self.labels[which], self.scores[which], self.threshold, probability)
+        return Scored(self.labels[which], self.scores[which], self.threshold, probability)
+
+    def metrics(self) -> Scores:
+        """Return every metric."""
+        return all_scores(self.labels, self.scores, self.threshold, self.probability)
 
 
 def baselines(
@@ -43,26 +47,27 @@ def baselines(
         clusters: of the training pairs, for the look-up baseline; None: no such baseline.
         others: more scorers, by name.
     """
+
+    def row(score: Callable[[Pairs], np.ndarray], threshold: float | None = None) -> Scored:
+        scores = score(pairs)
+        if tuning is None:
+            return Scored(pairs.labels, scores, threshold)
+        tuned = score(tuning)
+        chosen = choose_threshold(tuning.labels, tuned) if threshold is None else threshold
+        return Scored(pairs.labels, scores, chosen, calibrate(tuning.labels, tuned).probability(scores))
+
+    def of(scorer: Scorer) -> Callable[[Pairs], np.ndarray]:
+        return lambda some: scorer(some.question1, some.question2)
+
     scorers: dict[str, Scorer] = {"tf-idf": tfidf_similarity, "mean of embeddings": model.embedding_similarity}
-    rows = {}
-    for name, score in (scorers | dict(others)).items():
-        row = Scored(pairs.labels, score(pairs.question1, pairs.question2), None)
-        if tuning is not None:
-            tuned = score(tuning.question1, tuning.question2)
-            fitted = calibrate(tuning.labels, tuned).probability(row.scores)
-            row = replace(row, threshold=choose_threshold(tuning.labels, tuned), probability=fitted)
-        rows[name] = row
+    rows = {name: row(of(scorer)) for name, scorer in (scorers | dict(others)).items()}
     if clusters is not None:
-        row = Scored(pairs.labels, clusters.linked(pairs).astype(float), 0.5)
-        if tuning is not None:
-            known = calibrate(tuning.labels, clusters.linked(tuning).astype(float))
-            row = replace(row, probability=known.probability(row.scores))
-        rows["look-up in training clusters"] = row
+        rows["look-up in training clusters"] = row(lambda some: clusters.linked(some).astype(float), 0.5)
     return rows
 
 
 def tfidf_similarity(questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
-    """Return the cosine of the TF-IDF vectors of each pair, fitted on these questions; (n,)."""
+    """Return the cosine of the TF-IDF vectors of each pair, (n,); the weights are fitted on these questions."""
     text = optional("sklearn.feature_extraction.text", "evaluate")
     vectorizer = text.TfidfVectorizer(token_pattern=r"\w+")
     try:

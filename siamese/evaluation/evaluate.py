@@ -1,17 +1,48 @@
-"""Score a model on labelled pairs, and the baselines with it."""
+"""Score a model and the baselines on labelled pairs."""
 
+import copy
+import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from siamese.errors import DataError, UserError
 from siamese.evaluation.baselines import Scored, Scorer, baselines
 from siamese.evaluation.results import Compared, Evaluation
-from siamese.evaluation.setting import Setting, setting
+from siamese.evaluation.thresholds import choose_threshold
+from siamese.model.calibration import HIGHEST, calibrate
 from siamese.model.model import SiameseModel
-from siamese.pairs.clusters import Clusters
-from siamese.pairs.frames import PairsLike
+from siamese.model.similarity import check_threshold
+from siamese.pairs import splits
+from siamese.pairs.clusters import Clusters, shared_pairs
+from siamese.pairs.frames import PairsLike, name_of
 from siamese.pairs.pairs import Columns, Pairs
 from siamese.pairs.reading import QUORA
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A model, the pairs to score, and the pairs that the model was made from."""
+
+    model: SiameseModel
+    pairs: Pairs
+    training: Pairs | None = None  # that the model was trained on; None: unknown
+    tuning: Pairs | None = None  # that thresholds are chosen on; None: unknown
+    threshold: float | None = None  # of the model's verdicts; None: its own
+
+    @cached_property
+    def scored(self) -> Scored:
+        """The model's scores of the pairs."""
+        similarity = self.model.similarity(self.pairs.question1, self.pairs.question2)
+        threshold = self.model.threshold if self.threshold is None else self.threshold
+        return Scored(self.pairs.labels, similarity, threshold, self.model.probability(similarity))
+
+    @cached_property
+    def clusters(self) -> Clusters | None:
+        """Clusters of duplicates among the training pairs; None: unknown."""
+        return None if self.training is None else Clusters(self.training)
 
 
 def evaluate(
@@ -27,21 +58,21 @@ def evaluate(
     """Score a model and the baselines on labelled pairs.
 
     Args:
-        model: the detector; it is not changed.
+        model: the detector. It is not changed.
         pairs: the pairs to score: a DataFrame with the columns question1, question2 and is_duplicate, a file, or
             `Pairs`. If they have a part "test" in a column `split`, only that part.
         threshold: of the model's verdicts, 0 to 1, instead of its own.
-        tuning: pairs to choose the thresholds and fit the probabilities on, of the model and of the baselines; their
-            part "validation" if there is one. None: the model keeps its own, and the baselines use the model's
-            validation pairs if their file is still there.
+        tuning: pairs to choose thresholds and fit probabilities on, for the model and the baselines; their part
+            "validation" if there is one. None: the model keeps its own, and the baselines use the model's validation
+            pairs if their file is still there.
         goal: of the threshold chosen on `tuning`: "probability" (default), "accuracy", "f1" or "precision=0.95".
         training: the pairs that the model was trained on; their part "train" if there is one. They decide which pairs
             are unseen, and make the look-up baseline. None: the model's training pairs if their file is still there.
         columns: the names of the columns.
 
     Returns:
-        The scores on all pairs; in `baselines` those of each baseline; in `unseen` the same for the pairs that share
-        no question with the training pairs.
+        The scores on all pairs, with those of each baseline in `baselines`. `unseen` has the same for the pairs that
+        share no question with the training pairs.
 
     Raises:
         UserError: pairs cannot be used, some pairs to score are in `tuning` too, or the goal is unknown.
@@ -53,25 +84,53 @@ def evaluate(
     return evaluate_in(given)
 
 
+def setting(
+    model: SiameseModel, pairs: PairsLike, *, threshold: float | None = None, tuning: PairsLike | None = None,
+    goal: str | None = None, training: PairsLike | None = None, columns: Columns = QUORA,
+) -> Setting:  # fmt: skip
+    """Load the pairs, and tune the model if there are pairs to tune on. The arguments are those of `evaluate`."""
+    if goal and tuning is None:
+        raise UserError("--goal needs --tune-on PATH, the pairs to choose a threshold on")
+    scored = splits.to_score(pairs, columns)
+    if not np.isin(scored.labels, (0, 1)).all():
+        raise DataError(f"{name_of(pairs)}: labels other than 0 and 1 cannot be scored")
+    known = splits.recall(model.facts)
+    learned, tuned = (known.training, known.validation) if known else (None, None)
+    if training is not None:
+        learned = splits.to_learn(training, columns)
+    if tuning is not None:
+        tuned = splits.to_tune(tuning, columns)
+        if count := shared_pairs(scored, tuned):
+            raise UserError(f"{name_of(tuning)}: {count} of its pairs are among those to score; "
+                            "choose the threshold on other pairs, or the scores will be too good")  # fmt: skip
+        similarity = model.similarity(tuned.question1, tuned.question2)
+        if threshold is None:
+            threshold = min(choose_threshold(tuned.labels, similarity, goal or "probability"), HIGHEST)
+        model = copy.copy(model)
+        model.calibration = calibrate(tuned.labels, similarity)
+    for used, purpose in ((learned, "train"), (tuned if tuning is None else None, "choose the threshold")):
+        if used is not None and (count := shared_pairs(scored, used)):
+            message = f"{count} of the {len(scored)} pairs were used to {purpose}; the scores are too good"
+            warnings.warn(message, stacklevel=3)
+    return Setting(model, scored, learned, tuned, None if threshold is None else check_threshold(threshold))
+
+
 def evaluate_in(setting: Setting, others: Mapping[str, Scorer] | None = None) -> Evaluation:
     """Score the model, the baselines, and other scorers by name."""
-    model, pairs = setting.model, setting.pairs
-    clusters = Clusters(setting.training) if setting.training is not None else None
-    similarity = model.similarity(pairs.question1, pairs.question2)
-    threshold = model.threshold if setting.threshold is None else setting.threshold
-    ours, rows = Scored(pairs.labels, similarity, threshold, model.probability(similarity)), {}
+    model, pairs, ours = setting.model, setting.pairs, setting.scored
+    rows = {}
     if setting.threshold is None and model.config.threshold is not None and "chosen_threshold" in model.facts:
         # A preset with a published threshold: compare it with the one chosen on the validation pairs.
         chosen = model.facts["chosen_threshold"]
-        rows["the same, threshold from validation"] = Scored(pairs.labels, similarity, chosen)
-    rows |= baselines(model, pairs, setting.tuning, clusters, others or {})
+        rows["the same, threshold from validation"] = Scored(pairs.labels, ours.scores, chosen)
+    rows |= baselines(model, pairs, setting.tuning, setting.clusters, others or {})
 
     def over(which: np.ndarray) -> Compared:
         majority = float(max(np.bincount(pairs.labels[which], minlength=2)) / which.sum())
-        scores = {name: row.metrics(which) for name, row in rows.items()}
-        return Compared(**vars(ours.metrics(which)), majority=majority, baselines=scores)
+        scores = {name: row.take(which).metrics() for name, row in rows.items()}
+        return Compared(**vars(ours.take(which).metrics()), majority=majority, baselines=scores)
 
-    unseen, how = unseen_pairs(pairs, clusters)
+    unseen, how = unseen_pairs(pairs, setting.clusters)
     part = over(unseen) if unseen is not None and unseen.any() else None
     return Evaluation(**vars(over(np.ones(len(pairs), bool))), unseen=part, unseen_from=how)
 
@@ -90,4 +149,4 @@ def unseen_pairs(pairs: Pairs, clusters: Clusters | None) -> tuple[np.ndarray | 
         return pairs.unseen, "the file's column 'unseen'"
     if clusters is not None:
         return clusters.unseen(pairs), "the training pairs"
-    return None, "unknown: no column 'unseen', and the training pairs are not at hand; give them by --trained-on PATH"
+    return None, "unknown: no column 'unseen', and the training pairs are not at hand; give them with --trained-on PATH"

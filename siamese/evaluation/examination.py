@@ -1,4 +1,4 @@
-"""A close look at a model's verdicts: by kind of pair, and at its most confident mistakes. Needs numpy only."""
+"""Examine a model's verdicts: scores by kind of pair, and the most confident mistakes. Needs numpy only."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from siamese.evaluation.against import Beside, ComparedEncoder
-from siamese.evaluation.evaluate import evaluate_in, unseen_pairs
-from siamese.evaluation.metrics import all_scores
+from siamese.evaluation.baselines import Scored
+from siamese.evaluation.evaluate import Setting, evaluate_in, unseen_pairs
 from siamese.evaluation.results import Evaluation
-from siamese.evaluation.setting import Setting
-from siamese.pairs.clusters import Clusters
+from siamese.model.calibration import reliability
 from siamese.text.subwords import AnyTokenizer
 from siamese.text.words import Words, words_of
 
@@ -22,24 +21,24 @@ NEGATIONS = {"no", "not", "never", "none", "nobody", "nothing", "neither", "nor"
 QUESTION_WORDS = {"what", "how", "why", "when", "where", "who", "whom", "whose", "which"}
 
 
-# Features of a pair, each the same for (b, a)
+# Features of a pair. Each is the same for (a, b) and (b, a).
 
 
 def overlap(a: Words, b: Words) -> float:
-    """Return |A ∩ B| / |A ∪ B| of the sets of words (Jaccard), 0 if neither question has a word."""
+    """Return |A ∩ B| / |A ∪ B| of the sets of words (Jaccard), or 0 if neither question has a word."""
     both = set(a) | set(b)
     return len(set(a) & set(b)) / len(both) if both else 0.0
 
 
 def _contained(a: Words, b: Words) -> bool:
-    """Return whether all words of one question occur in the other too, in their order, among more."""
+    """Return whether one question has all words of the other in the same order, and more."""
     short, long = sorted((a, b), key=len)
     rest = iter(long)
     return 0 < len(short) < len(long) and all(word in rest for word in short)
 
 
 def _one_word(a: Words, b: Words) -> bool:
-    """Return whether the questions differ by one word, exchanged, added or left out."""
+    """Return whether one word was replaced, inserted or deleted."""
     shorter = min(len(a), len(b))
     head = next((i for i in range(shorter) if a[i] != b[i]), shorter)
     tail = next((i for i in range(shorter - head) if a[-1 - i] != b[-1 - i]), shorter - head)
@@ -55,7 +54,7 @@ def _negated(words: Words) -> bool:
 
 
 def _first(words: Words) -> str:
-    """Return the first word; what's counts as what."""
+    """Return the first word; "what's" counts as "what"."""
     return words[0].split("'")[0] if words else ""
 
 
@@ -108,24 +107,10 @@ OVERLAPS: Bins = (("0–0.2", 0.0), ("0.2–0.4", 0.2), ("0.4–0.6", 0.4), ("0.
 
 
 @dataclass(frozen=True)
-class Verdicts:
-    """A model's verdicts on n pairs."""
-
-    labels: np.ndarray  # (n,) 0 or 1
-    similarity: np.ndarray  # (n,)
-    probability: np.ndarray  # (n,)
-    threshold: float  # above it a similarity says duplicate
-
-    def take(self, which: np.ndarray) -> "Verdicts":
-        """Return the verdicts on some of the pairs; (n,) bool."""
-        return Verdicts(self.labels[which], self.similarity[which], self.probability[which], self.threshold)
-
-
-@dataclass(frozen=True)
 class Slice:
-    """The scores of the pairs in a bin; None if a metric is not defined."""
+    """The scores of the pairs in a bin. A metric is None if it is not defined."""
 
-    slice: str  # the name of the bin
+    slice: str  # name of the bin
     pairs: int
     share: float  # of all pairs
     duplicates: float  # their share among these pairs
@@ -135,24 +120,21 @@ class Slice:
     mean_probability: float
 
 
-def slices(verdicts: Verdicts, values: np.ndarray, bins: Bins) -> list[Slice]:
-    """Score the pairs of each bin that has any.
+def slices(verdicts: Scored, values: np.ndarray, bins: Bins) -> list[Slice]:
+    """Score the pairs of each bin that is not empty.
 
     Args:
-        verdicts: of n pairs.
+        verdicts: on n pairs, with probabilities.
         values: (n,) numbers that assign the pairs to bins.
-        bins: each from its lowest value to below the next one's.
+        bins: each starts at its lowest value and ends below that of the next.
     """
     number = np.searchsorted([low for _, low in bins], values, side="right") - 1
     rows = []
-    for i, (name, _) in enumerate(bins):
-        if not (number == i).any():
-            continue
+    for i in np.unique(number):
         part = verdicts.take(number == i)
-        scores = all_scores(part.labels, part.similarity, part.threshold)
-        n, mean = scores.pairs, float(part.probability.mean())
-        ranking = scores.average_precision, scores.roc_auc
-        rows.append(Slice(name, n, n / len(values), scores.duplicates / n, scores.accuracy, *ranking, mean))
+        s, mean, n = part.metrics(), float(np.mean(part.probability)), len(part.labels)  # type: ignore[arg-type]
+        ranking = s.average_precision, s.roc_auc
+        rows.append(Slice(bins[i][0], n, n / len(values), s.duplicates / n, s.accuracy, *ranking, mean))
     return rows
 
 
@@ -160,23 +142,23 @@ def slices(verdicts: Verdicts, values: np.ndarray, bins: Bins) -> list[Slice]:
 
 
 def mistakes(labels: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """Return the indices of the pairs whose probability is on the wrong side of ½, the furthest from it first."""
+    """Return the indices of the pairs whose probability is on the wrong side of ½, most confident first."""
     wrong = np.flatnonzero(np.where(labels == 1, probability < 0.5, probability > 0.5))
     return wrong[np.argsort(-np.abs(probability[wrong] - 0.5), kind="stable")]
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A pair with its probability on the wrong side of one half."""
+    """A pair whose probability is on the wrong side of one half."""
 
     id: str
-    unseen: bool | None  # None: not known
+    unseen: bool | None  # None: unknown
     label: int
     similarity: float
     probability: float
     overlap: float
-    words: list[int]  # number of words of each question
-    unknown: int  # number of words that are not in the vocabulary
+    words: list[int]  # in each question
+    unknown: int  # words that are not in the vocabulary
     features: list[str]
     question1: str | None  # None: left out of the report
     question2: str | None
@@ -204,7 +186,7 @@ def in_common(features: Mapping[str, np.ndarray], labels: np.ndarray, probabilit
     """Compare confident mistakes with correct verdicts of the same confidence, feature by feature.
 
     A verdict is confident if its probability is above SURE (called duplicate) or below 1 − SURE (called different).
-    The two kinds are kept apart, because they differ in most features whether they are right or wrong.
+    The two kinds are kept apart, because their features differ whether the verdicts are right or wrong.
 
     Args:
         features: (n,) bool each.
@@ -212,7 +194,7 @@ def in_common(features: Mapping[str, np.ndarray], labels: np.ndarray, probabilit
         probability: (n,) of being duplicates.
 
     Returns:
-        The frequencies for "duplicate" and for "different".
+        The frequencies by verdict: "duplicate" and "different".
     """
     found = {}
     for said, sure, truth in (("duplicate", probability > SURE, 1), ("different", probability < 1 - SURE, 0)):
@@ -225,24 +207,24 @@ def in_common(features: Mapping[str, np.ndarray], labels: np.ndarray, probabilit
     return found
 
 
-# All of it
+# Everything together
 
 
 @dataclass(frozen=True)
 class Examination:
-    """Everything that the report says about a model's verdicts."""
+    """The content of the report on a model's verdicts."""
 
     scores: Evaluation
     slices: dict[str, dict[str, list[Slice]]]  # by property, then by "unseen" and "all"
     wrong: int  # number of mistakes
     mistakes: list[Mistake]  # the most confident ones
     in_common: dict[str, Common]
-    verdicts: Verdicts  # for the figures
-    encoder: Beside | None  # speed and size of a sentence encoder, if one was compared
+    reliability: np.ndarray  # (15, 3), for the figure
+    encoder: Beside | None  # speed and size of a sentence encoder, if the model was compared with one
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the content of examination.json: all but the verdicts on single pairs."""
-        found = {name: value for name, value in asdict(self).items() if name not in ("scores", "verdicts")}
+        """Return the content of examination.json: everything except the verdicts on single pairs."""
+        found = {name: value for name, value in asdict(self).items() if name not in ("scores", "reliability")}
         for row in found["mistakes"]:
             if row["question1"] is None:
                 del row["question1"], row["question2"]
@@ -254,31 +236,28 @@ class Examination:
 def examine(
     setting: Setting, folder: str, encoder: ComparedEncoder | None = None, *, text: bool = False
 ) -> Examination:
-    """Look closely at a model's verdicts on labelled pairs.
+    """Examine a model's verdicts on labelled pairs.
 
     Args:
-        setting: the model, the pairs, and the pairs that made the model.
+        setting: the model, the pairs to score, and the pairs that the model was made from.
         folder: the model folder, whose size is compared with the encoder's.
         encoder: a sentence encoder to compare with.
         text: whether to include the questions of the mistakes.
     """
-    model, pairs = setting.model, setting.pairs
-    scores = evaluate_in(setting, {encoder.name: encoder.similarity} if encoder else {})
-    similarity = model.similarity(pairs.question1, pairs.question2)
-    assert scores.threshold is not None
-    verdicts = Verdicts(pairs.labels, similarity, model.probability(similarity), scores.threshold)
-    described = describe(pairs.question1, pairs.question2, model.tokenizer)
-    clusters = Clusters(setting.training) if setting.training is not None else None
-    unseen, _ = unseen_pairs(pairs, clusters)
+    pairs, verdicts = setting.pairs, setting.scored
+    assert verdicts.probability is not None
+    probability = verdicts.probability
+    described = describe(pairs.question1, pairs.question2, setting.model.tokenizer)
+    unseen, _ = unseen_pairs(pairs, setting.clusters)
     parts = {"unseen": unseen, "all": np.ones(len(pairs), bool)}
     values = {
         "length": (described.lengths.max(axis=1), LENGTHS),
         "unknown words": (described.unknown, UNKNOWN),
         "overlap": (described.overlap, OVERLAPS),
     }
-    wrong = mistakes(verdicts.labels, verdicts.probability)
+    wrong = mistakes(pairs.labels, probability)
     return Examination(
-        scores=scores,
+        scores=evaluate_in(setting, {encoder.name: encoder.similarity} if encoder else {}),
         slices={
             what: {
                 part: slices(verdicts.take(which), value[which], bins)
@@ -293,8 +272,8 @@ def examine(
                 id=pairs.id[i] if pairs.id is not None else str(i + 1),
                 unseen=None if unseen is None else bool(unseen[i]),
                 label=int(pairs.labels[i]),
-                similarity=float(similarity[i]),
-                probability=float(verdicts.probability[i]),
+                similarity=float(verdicts.scores[i]),
+                probability=float(probability[i]),
                 overlap=float(described.overlap[i]),
                 words=described.lengths[i].tolist(),
                 unknown=int(described.unknown[i]),
@@ -304,7 +283,7 @@ def examine(
             )
             for i in wrong[:SHOWN].tolist()
         ],
-        in_common=in_common(described.features, verdicts.labels, verdicts.probability),
-        verdicts=verdicts,
+        in_common=in_common(described.features, pairs.labels, probability),
+        reliability=reliability(pairs.labels, probability),
         encoder=encoder.beside(setting, folder) if encoder else None,
     )

@@ -14,12 +14,12 @@ RECALLS = (0.5, 0.8, 0.9, 0.95)
 class Scores:
     """The metrics of scored pairs: of the verdicts at a threshold, and of the ranking.
 
-    A metric is None if it is not defined: a ranking of pairs of one label, verdicts without a threshold, a calibration
-    error without probabilities.
+    A metric is None if it is undefined: the ranking if all pairs have one label, the verdicts without a threshold, the
+    calibration error without probabilities.
     """
 
     pairs: int
-    duplicates: int  # their number
+    duplicates: int
     accuracy: float | None
     precision: float | None
     recall: float | None
@@ -32,7 +32,7 @@ class Scores:
     precision_at_recall: dict[str, float]  # by each of RECALLS; empty if there is no duplicate
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the metrics by name, ready for JSON; without `calibration_error` if there were no probabilities."""
+        """Return the metrics by name, ready for JSON, without `calibration_error` if there were no probabilities."""
         found = {field.name: getattr(self, field.name) for field in fields(Scores)}
         if self.calibration_error is None:
             del found["calibration_error"]
@@ -40,7 +40,7 @@ class Scores:
 
 
 def verdict_scores(labels: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
-    """Return accuracy, precision, recall, F1 and confusion of verdicts; 0 for one that is not defined.
+    """Return accuracy, precision, recall, F1 and confusion of verdicts; an undefined one is 0.
 
     Args:
         labels, predicted: (n,) of 0 and 1, n ≥ 1.
@@ -49,9 +49,9 @@ def verdict_scores(labels: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
     (tn, fp), (fn, tp) = counts
     return {
         "accuracy": (tp + tn) / (tp + tn + fp + fn),
-        "precision": tp / (tp + fp) if tp + fp else 0.0,
-        "recall": tp / (tp + fn) if tp + fn else 0.0,
-        "f1": 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 0.0,
+        "precision": tp / max(1, tp + fp),
+        "recall": tp / max(1, tp + fn),
+        "f1": 2 * tp / max(1, 2 * tp + fp + fn),
         "confusion": counts,
     }
 
@@ -74,7 +74,7 @@ def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Return the chance that a duplicate scores above a non-duplicate, ties counting half; nan if either is missing."""
+    """Return the chance that a duplicate scores above a non-duplicate; ties count half; nan if either is missing."""
     _, tp, fp = ranked(labels, scores)
     if tp[-1] == 0 or fp[-1] == 0:
         return float("nan")
@@ -82,7 +82,7 @@ def roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def curves(labels: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
-    """Return recall, precision and false-positive rate at each distinct score, descending; needs both labels."""
+    """Return recall, precision and false positive rate at each distinct score, descending; needs both labels."""
     _, tp, fp = ranked(labels, scores)
     return {"recall": tp / tp[-1], "precision": tp / (tp + fp), "false_positive_rate": fp / fp[-1]}
 
@@ -102,7 +102,7 @@ def precision_by_prior(
     """Return the precision and recall that verdicts would have if the share of duplicates were different.
 
     Args:
-        labels, scores: (n,) pairs of both labels; they give the rates at which duplicates and others pass a threshold.
+        labels, scores: (n,) pairs of both labels, from which the rates above each threshold are taken.
         thresholds, priors: (k,) thresholds, and the share of duplicates for each.
 
     Returns:

@@ -21,7 +21,7 @@ class Compared(Scores):
     baselines: dict[str, Scores]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the metrics by name, ready for JSON; those of each baseline are under "baselines"."""
+        """Return the metrics by name, ready for JSON, with those of each baseline under "baselines"."""
         rows = self.rows()
         return {**rows.pop(OURS), "baselines": rows}
 
@@ -36,9 +36,9 @@ class Compared(Scores):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation(Compared):
-    """The scores of a model and of the baselines on labelled pairs; `print` shows a table.
+    """The scores of a model and of the baselines on labelled pairs. `print` shows a table.
 
-    The attributes have the names of `evaluate --json`: `result.accuracy`, `result.unseen.average_precision`,
+    The attributes are named as in `evaluate --json`: `result.accuracy`, `result.unseen.average_precision`,
     `result.baselines["tf-idf"].roc_auc`.
     """
 
@@ -65,7 +65,7 @@ class Evaluation(Compared):
         return optional("pandas", "to_frame").DataFrame(rows, columns=names)
 
     def table(self) -> list[list[str]]:
-        """Return the rows of a table, heading first, then unseen pairs, then all."""
+        """Return the rows of a table: the heading, unseen pairs, all pairs."""
         rows = [["pairs", "", *(name.replace("_", " ") for name in COLUMNS)]]
         for name, part in self.slices().items():
             label = f"{name} ({part.pairs:,}, {part.duplicates / part.pairs:.1%} duplicates)"
@@ -76,7 +76,7 @@ class Evaluation(Compared):
         return rows
 
     def note(self) -> str:
-        """Return the lines below the table: the calibration error, and what "unseen" means."""
+        """Return the notes below the table: the calibration error, and the meaning of "unseen"."""
         errors = ", ".join(f"{name} {part.calibration_error:.3f}" for name, part in self.slices().items())
         calibration = f"calibration error of the probability (15 bins): {errors}"
         if self.unseen:

@@ -11,15 +11,14 @@ from siamese.model.calibration import calibrate
 def choose_threshold(labels: np.ndarray, scores: np.ndarray, goal: str = "accuracy") -> float:
     """Return the threshold, 0 to 1, above which a score means duplicate.
 
-    The candidates are 0, the midpoints between neighbouring distinct scores, and
-    1, which calls nothing a duplicate. The highest of equally good ones wins.
+    The candidates are 0, the midpoints between neighbouring distinct scores, and 1, which calls nothing a duplicate.
+    The highest of equally good ones wins.
 
     Args:
         labels: (n,) 0 or 1, of validation pairs, never of the pairs to score.
         scores: (n,) at most 1.
-        goal: "probability": where the probability of a duplicate crosses ½, or as for
-            "accuracy" if it falls with the score; "accuracy"; "f1"; or "precision=P":
-            the highest recall with at least that precision.
+        goal: "probability": where the probability of a duplicate crosses ½, or as for "accuracy" if it falls with the
+            score; "accuracy"; "f1"; or "precision=P": the highest recall with at least that precision.
 
     Raises:
         UserError: the goal is unknown, or no threshold reaches the precision.

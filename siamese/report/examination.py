@@ -7,7 +7,6 @@ from pathlib import Path
 from siamese.evaluation.examination import SHOWN, SURE, Common, Examination, Slice
 from siamese.evaluation.metrics import RECALLS, Scores
 from siamese.evaluation.results import OURS, Evaluation
-from siamese.model.calibration import reliability
 from siamese.report import plots
 from siamese.report.tables import answer, markdown, markdown_table
 from siamese.system.files import write_text
@@ -27,7 +26,7 @@ def write(found: Examination, folder: Path, model: str, data: str, command: str)
     """
     folder.mkdir(parents=True, exist_ok=True)
     plots.slices(found.slices, folder / "slices.png")
-    plots.reliability(reliability(found.verdicts.labels, found.verdicts.probability), folder / "reliability.png")
+    plots.reliability(found.reliability, folder / "reliability.png")
     plots.features({CALLED[said]: common.features for said, common in found.in_common.items()}, folder / "features.png")
     scores = found.scores
     write_text(

@@ -10,8 +10,7 @@ from typing import Any
 
 from siamese.config import Config, recipe
 from siamese.errors import DivergedError, UserError
-from siamese.evaluation.evaluate import evaluate_in
-from siamese.evaluation.setting import Setting
+from siamese.evaluation.evaluate import Setting, evaluate_in
 from siamese.model.model import SiameseModel
 from siamese.pairs import splits
 from siamese.pairs.frames import PairsLike, pairs_of
