@@ -51,7 +51,7 @@ __all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:
-    # Names are fetched when they are asked for, so that `import siamese` loads no torch.
+    # Imported on first use, so that `import siamese` does not load torch.
     if name in _HOME:
         with needing(f"siamese.{name}"):
             return getattr(importlib.import_module(f"siamese.{_HOME[name]}"), name)

@@ -1,4 +1,4 @@
-"""Where `data_generator` was in version 0.1, for those who import it from here."""
+"""The place of `data_generator` in version 0.1, kept for old imports."""
 
 from siamese.training.batches import data_generator
 

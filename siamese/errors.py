@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """Says what is wrong, where (file, line, value), and what to do."""
+    """A user error. Its message says what is wrong, where (file, line, value), and what to do."""
 
 
 class DataError(UserError):
@@ -14,11 +14,11 @@ class ModelError(UserError):
 
 
 class ArchiveError(UserError):
-    """An archive that is missing, in use or damaged, or ids that do not fit it."""
+    """An archive that is missing, in use or damaged, or ids that exist already or do not exist."""
 
     def __init__(self, message: str, position: int | None = None) -> None:
         super().__init__(message)
-        self.position = position  # of the wrong id among those given, if it is one of them
+        self.position = position  # of the wrong id among those given, if an id is wrong
 
 
 class DivergedError(UserError):

@@ -1,4 +1,4 @@
-"""The detector and its vectors as scikit-learn estimators.
+"""The detector and its question vectors as scikit-learn estimators.
 
 >>> from siamese import DuplicateClassifier
 >>> pairs = [("How old are you?", "What is your age?"), ("How old are you?", "Where do you live?")]
@@ -10,7 +10,6 @@
 import math
 import sys
 import warnings
-from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from numbers import Integral, Real
 from pathlib import Path
@@ -34,7 +33,7 @@ from siamese.pairs.pairs import Pairs
 from siamese.system.progress import Progress, TrainingBar
 from siamese.text import tokenizer
 
-# A classifier pickled by version 0.1 names these two by their old places, and imports this module first.
+# Pickles of version 0.1 import this module first, and then these two by their old names.
 sys.modules.setdefault("siamese.calibration", calibration)
 text._words = tokenizer.words  # type: ignore[attr-defined]
 
@@ -43,7 +42,7 @@ RECIPE = ("loss", "anchors", "labelled", "margin", "epochs", "batch_size", "lear
 
 
 class InputError(DataError, ValueError):
-    """Pairs, labels or parameters that cannot be used; a ValueError too, as scikit-learn requires."""
+    """Pairs, labels or parameters that cannot be used. Also a ValueError, as scikit-learn requires."""
 
 
 class DuplicateClassifier(ClassifierMixin, BaseEstimator):
@@ -53,22 +52,21 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
     columns). `y` has two values, such as 0 and 1, or False and True; the greater one means duplicates.
 
     `fit` trains a model on a part of the pairs, and chooses epoch, threshold and calibration on the rest. If `model` is
-    given, it keeps that model's weights and chooses threshold and calibration on all pairs, which takes no time; a few
-    dozen pairs are enough.
+    given, `fit` keeps its weights and only chooses threshold and calibration, on all pairs. A few dozen are enough.
 
-    `predict` calls a pair duplicates if the similarity is above the threshold, that is if `decision_function` is above
-    0. With the goal "probability", the default, that is also where `predict_proba` crosses one half, if it does so for
-    a similarity between 0 and 1. With other goals and with the course presets the two differ.
+    `predict` labels a pair as duplicates if its similarity is above the threshold, that is if `decision_function` is
+    above 0. With the default goal, "probability", `predict_proba` crosses one half at the same similarity, if it does
+    so between 0 and 1. With other goals and with the course presets the two differ.
 
     Args:
-        model: a model folder or "pretrained", to calibrate instead of training; only `goal` goes with it.
-        start_from: a model folder or "pretrained", whose weights and words the training starts with.
+        model: a model folder or "pretrained", to calibrate instead of training. Of the others only `goal` applies.
+        start_from: a model folder or "pretrained", with the first weights and the vocabulary.
         preset: the recipe. The parameters up to `goal` replace its settings; None keeps them.
         loss, anchors, labelled, margin, epochs, batch_size, learning_rate: as in `siamese.config.Config`.
         goal: of the threshold: "probability", "accuracy", "f1" or "precision=0.95".
         validation_fraction: share of the pairs to keep for validation, between 0 and 1.
         random_state: seed of the first weights, the order of the pairs and the validation part; None: that of the
-            recipe. The same seed gives the same model on a CPU with as many threads.
+            recipe. The same seed gives the same model on a CPU with the same number of threads.
         verbose: show the progress of the training on stderr.
 
     Attributes:
@@ -130,10 +128,8 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
         given = self._recipe().keys() - {"goal"}
         given |= {name for name in ("start_from", "preset") if getattr(self, name) != getattr(Config, name)}
         if given:
-            raise UserError(
-                f"{', '.join(sorted(given))}: no effect, because model={self.model!r} is only calibrated; "
-                "to train that model further, give it as start_from"
-            )
+            raise UserError(f"{', '.join(sorted(given))}: no effect, because model={self.model!r} is only calibrated; "
+                            "to train that model further, give it as start_from")  # fmt: skip
         model = SiameseModel.load(self.model)  # type: ignore[arg-type]
         similarity = model.similarity(pairs.question1, pairs.question2)
         model.calibration = calibrate(pairs.labels, similarity)
@@ -157,13 +153,9 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
             return train_model(config, training, validation, start_from=start, progress=progress)
 
     def _recipe(self) -> dict[str, Any]:
-        """Return the settings that are given; numpy numbers, which a search may draw, become Python numbers."""
-        values = {name: getattr(self, name) for name in RECIPE}
-        return {
-            name: value.item() if isinstance(value, np.generic) else value
-            for name, value in values.items()
-            if value is not None
-        }
+        """Return the settings that are not None. Numpy numbers, which a search may draw, become Python numbers."""
+        given = {name: value for name in RECIPE if (value := getattr(self, name)) is not None}
+        return {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
 
     def _seed(self) -> dict[str, int]:
         if self.random_state is None:
@@ -175,8 +167,7 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
     def similarity(self, X: Any) -> np.ndarray:
         """Return the cosine of each pair, (n,) float64."""
         check_is_fitted(self)
-        similarity: np.ndarray = self.model_.similarity(*_questions_of_pairs(X))
-        return similarity
+        return self.model_.similarity(*_questions_of_pairs(X))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the cosine of each pair minus the threshold, (n,) float64."""
@@ -184,13 +175,11 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the label of each pair, (n,) of `classes_`."""
-        duplicates = self.decision_function(X) > 0
-        return self.classes_[duplicates.astype(int)]
+        return self.classes_[(self.decision_function(X) > 0).astype(int)]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probabilities of the two labels, (n, 2) float64, if they are as frequent as in `fit`."""
-        similarity = self.similarity(X)
-        duplicate = self.model_.probability(similarity)
+        duplicate = self.model_.probability(self.similarity(X))
         return np.stack((1 - duplicate, duplicate), axis=1)
 
     def __sklearn_tags__(self) -> Any:
@@ -201,7 +190,7 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
 
 
 class QuestionVectors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Transform questions into the vectors of a model, for any estimator of numbers.
+    """Transform questions into vectors, for any other estimator.
 
     `X` is a list, an array (n,) or (n, 1), a Series, or a DataFrame with one column.
 
@@ -221,10 +210,9 @@ class QuestionVectors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Return the vectors, (n, d) float32, of length 1, or 0 for a question without a known word."""
+        """Return vectors of length 1, or 0 for a question without a known word, (n, d) float32."""
         check_is_fitted(self)
-        vectors: np.ndarray = self.model_.encode(_questions(X))
-        return vectors
+        return self.model_.encode(_questions(X))
 
     @property
     def _n_features_out(self) -> int:
@@ -239,9 +227,9 @@ class QuestionVectors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
 
 def _parted(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
-    """Keep a share of the pairs of each label for validation, at least one; copies of a pair stay together.
+    """Keep a share of each label, at least one pair, for validation. Copies of a pair stay in one part.
 
-    A share of all pairs would often miss a label if there are only a few dozen.
+    Among a few dozen pairs, a share of all of them would often miss a label.
     """
     pair = np.unique(pair_keys(pairs), axis=0, return_inverse=True)[1].ravel()
     chance = np.random.default_rng(seed).random(pair.max() + 1)
@@ -269,10 +257,8 @@ def _questions_of_pairs(X: Any) -> tuple[list[str], list[str]]:
     for i, row in enumerate(rows):
         if isinstance(row, str) or not hasattr(row, "__len__") or len(row) != 2:
             raise InputError(f"X, row {i}: {_shown(row)}; expected a pair of questions")
-    first, second = [row[0] for row in rows], [row[1] for row in rows]
-    _check_texts(first, "X, row {}, first question")
-    _check_texts(second, "X, row {}, second question")
-    return first, second
+    first = _texts([row[0] for row in rows], "X, row {}, first question")
+    return first, _texts([row[1] for row in rows], "X, row {}, second question")
 
 
 def _questions(X: Any) -> list[str]:
@@ -281,9 +267,7 @@ def _questions(X: Any) -> list[str]:
         X = np.asarray(X, dtype=object)
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.shape[1] == 1:
         X = X[:, 0]
-    questions = _rows(X)
-    _check_texts(questions, "X, row {}")
-    return questions
+    return _texts(_rows(X), "X, row {}")
 
 
 def _rows(X: Any) -> list[Any]:
@@ -292,14 +276,16 @@ def _rows(X: Any) -> list[Any]:
     return list(X)
 
 
-def _check_texts(questions: Sequence[Any], where: str) -> None:
-    for i, question in enumerate(questions):
-        if not isinstance(question, str):
-            raise InputError(f"{where.format(i)}: {_shown(question)} is not text")
+def _texts(values: list[Any], where: str) -> list[str]:
+    """Return the values; raise an InputError for the first that is not text."""
+    for i, value in enumerate(values):
+        if not isinstance(value, str):
+            raise InputError(f"{where.format(i)}: {_shown(value)} is not text")
+    return values
 
 
 def _labels(y: Any, pairs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the two classes, (2,), and whether each pair has the greater one, (n,) int8."""
+    """Return the two classes, (2,), and for each pair 1 if it has the greater one, else 0, (n,) int8."""
     values = column_or_1d(y, warn=True)
     if values.dtype == object and all(isinstance(value, Real) for value in values):
         values = np.array(values.tolist())  # a column of an array of objects

@@ -1,4 +1,4 @@
-"""Where `SubwordTokenizer` was in version 0.1, for those who import it from here."""
+"""The place of `SubwordTokenizer` in version 0.1, kept for old imports."""
 
 from siamese.text.subwords import SubwordTokenizer
 

@@ -227,7 +227,7 @@ def test_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
     run(groups(60), Settings(0.7), tmp_path, model="a")
     with pytest.raises(UserError, match="another run .the model differ"):
         run(groups(60), Settings(0.7), tmp_path, resume=True, model="b")
-    with pytest.raises(UserError, match="a run was stopped there; go on with --resume, or remove it"):
+    with pytest.raises(UserError, match="a run was stopped there; continue it with --resume, or remove it"):
         run(groups(60), Settings(0.7), tmp_path, model="a")
 
 

@@ -1,4 +1,4 @@
-"""How a command ends: an error in a line or two, even if standard output is closed, full or no longer read."""
+"""Print errors and notes in a line or two, even if standard output is closed, full or no longer read."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ OUTPUT = "standard output"
 
 
 class Output:
-    """Standard output whose errors have its name, as those of files do."""
+    """Standard output whose errors have its name as filename."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -47,7 +47,7 @@ def check_streams() -> int:
 
 
 def note(message: Warning | str, *_: object) -> None:
-    """Print a note on stderr; in place of `warnings.showwarning`, a warning without its line of code."""
+    """Print a note on stderr. As `warnings.showwarning`, print a warning without its line of code."""
     with suppress(OSError):
         print(f"note: {message}", file=sys.stderr)
 
@@ -60,11 +60,11 @@ def fail(message: str) -> int:
 
 
 def failed(error: OSError) -> int:
-    """Print an error of the system and return its exit code. A closed pipe (`| head`) is not an error."""
+    """Print a system error and return its exit code. A closed pipe (`| head`) is not an error."""
     # If renaming a finished file failed, the first name is a temporary one.
     name = error.filename2 or error.filename
     if name == OUTPUT:
-        # Else Python would try to write the rest when it ends, and complain.
+        # Otherwise Python would write the rest of its buffer at exit, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return 0

@@ -1,4 +1,4 @@
-"""CSV files for other programs, in one form everywhere."""
+"""Write CSV files, all in the same dialect."""
 
 import csv
 import sys
@@ -12,10 +12,10 @@ from siamese.system.files import replacing
 
 @contextmanager
 def writing_csv(path: str | Path | None, names: Sequence[str]) -> Iterator[Any]:
-    """Yield a `csv.writer` to a file that is written atomically, or to standard output.
+    """Yield a `csv.writer` to a file that is written atomically, or to standard output if `path` is None.
 
     Args:
-        path: the file; None prints the rows.
+        path: the file, or None.
         names: of the columns, written as the first row.
     """
     if path is None:
@@ -27,7 +27,7 @@ def writing_csv(path: str | Path | None, names: Sequence[str]) -> Iterator[Any]:
 
 def csv_writer(file: Any, names: Sequence[str] = ()) -> Any:
     """Return a `csv.writer` to an open file that quotes all text. If there are names, write them as the first row."""
-    # Python 3.11 would leave a lone carriage return bare, which ends a row for a reader.
+    # Otherwise Python 3.11 would not quote a lone carriage return, which ends a row for a reader.
     writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     if names:
         writer.writerow(names)

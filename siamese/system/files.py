@@ -13,8 +13,8 @@ from pathlib import Path
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder, which becomes `path` if the block ends without an error.
 
-    The data are on the disk before the name changes, and the name before the block ends: a crash leaves the old file or
-    the new one. If an OSError has no filename, as with a full disk, it is set to `path`.
+    A crash leaves the old file or the new one, since the data are flushed to the disk before the name is, and the name
+    before the function returns. If an OSError has no filename, as on a full disk, it is set to `path`.
 
     Raises:
         OSError: the file cannot be written, or `path` is a folder or a device such as /dev/null.
@@ -27,7 +27,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
-        error.filename = str(path)  # not the temporary name, which nobody chose
+        error.filename = str(path)  # instead of the temporary name
         raise
     os.close(handle)
     temporary = Path(name)
@@ -46,19 +46,19 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files of `path` that killed processes have left. Nobody else may be writing it."""
+    """Remove the temporary files of `path` that killed processes have left. No other process may be writing it."""
     for temporary in path.parent.glob(f".{path.name}.*"):
         temporary.unlink(missing_ok=True)
 
 
 def sync_file(path: Path) -> None:
     """Flush a file's data to the disk."""
-    with open(path, "r+b") as file:  # Windows syncs only what is open for writing
+    with open(path, "r+b") as file:  # Windows syncs only files that are open for writing
         os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk. Windows has no such call and needs none."""
+    """Flush the names in a folder to the disk. Windows has no such call."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:

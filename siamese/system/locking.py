@@ -1,4 +1,4 @@
-"""One run at a time in a folder."""
+"""Lock a folder for one run at a time."""
 
 import errno
 import os
@@ -19,18 +19,17 @@ NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}  # errors of a file syste
 
 @contextmanager
 def locked(folder: str | Path, advice: str = "wait for its end, or choose another --out") -> Iterator[None]:
-    """Hold a folder for the length of the block.
+    """Lock a folder within the block.
 
     Creates the folder and its parents; removes those it created if they end up empty. The operating system releases the
-    lock when the process ends, however it ends. The lock's file says which process holds it. On a file system without
-    locks, nothing is held.
+    lock when the process ends, even if it crashes. On a file system without locks, nothing is locked.
 
     Args:
         folder: the folder.
         advice: what to do if it is in use, for the message.
 
     Raises:
-        UserError: another process holds the folder, or it is a file.
+        UserError: another process has locked the folder, or it is a file.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -41,7 +40,7 @@ def locked(folder: str | Path, advice: str = "wait for its end, or choose anothe
         with _held(folder, advice):
             yield
     finally:
-        with suppress(OSError):  # others use it
+        with suppress(OSError):  # not empty
             for path in new:
                 path.rmdir()
 
@@ -60,15 +59,15 @@ def _held(folder: Path, advice: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if os.name == "posix":  # while it is locked: nobody else can hold a file that has no name
+        if os.name == "posix":  # before the release, since nobody else can lock a file without a name
             path.unlink(missing_ok=True)
         lock.release()
 
 
 def _sign(file: int) -> None:
-    """Write who holds the lock into its file, after the first byte, which other processes cannot read on Windows."""
+    """Write the process into the lock file, after the first byte, which other processes cannot read on Windows."""
     since = time.strftime("%Y-%m-%d %H:%M:%S")
-    with suppress(OSError):  # a full disk: the lock holds without its text
+    with suppress(OSError):  # the disk is full; the lock works without the text
         os.write(file, f"\nprocess {os.getpid()} on {socket.gethostname()} since {since}\n".encode())
 
 

@@ -1,4 +1,4 @@
-"""Libraries that the base installation does not have."""
+"""Import optional libraries, or say how to install them."""
 
 import importlib
 import shlex
@@ -9,7 +9,7 @@ from typing import Any
 from siamese.errors import UserError
 from siamese.system.program import program
 
-# By the name that is imported: what pip calls the library, and the extra of this package that installs it.
+# By module name: the name of the library for pip, and the extra of this package that installs it.
 LIBRARIES = {
     **{name: (name, "train") for name in ("torch", "scipy", "pandas", "pyarrow", "nltk", "matplotlib")},
     "sklearn": ("scikit-learn", "train"),
@@ -26,7 +26,7 @@ def needing(purpose: str) -> Iterator[None]:
     """Turn a missing library within the block into a user error that says how to install it.
 
     Args:
-        purpose: what needs the library, for the message: "evaluate", "--teacher".
+        purpose: the command, option or function that needs it, for the message.
 
     Raises:
         UserError: one of LIBRARIES is not installed.

@@ -1,4 +1,4 @@
-"""The name of the program, for messages that say what to run."""
+"""Name the program in messages that say what to run."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ def program() -> str:
 
 
 def command_line(*more: str) -> str:
-    """Return the command line that was given, with more words at its end."""
+    """Return the command line of this process, with more words at its end."""
     words = [word for word in sys.argv if word not in more] + list(more)
     if (count := os.environ.get("LOCAL_WORLD_SIZE")) is not None:
         words = ["torchrun", "--nproc-per-node", count, *words]

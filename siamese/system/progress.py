@@ -1,4 +1,4 @@
-"""Progress of long work: callbacks, a bar on a terminal, and a line now and then anywhere else."""
+"""Progress of long work: callbacks, a bar on a terminal, and elsewhere a line every 30 seconds."""
 
 import sys
 import time
@@ -15,28 +15,28 @@ class Progress:
     """Callbacks of a training run. The base class ignores them all."""
 
     def resumed(self, history: list[dict[str, Any]]) -> None:
-        """The run continues after these epochs. Called before `start`."""
+        """Continue a run after these epochs. Called before `start`."""
 
     def start(self, steps: int, done: int) -> None:
-        """Training begins, after `done` of `steps` steps."""
+        """Begin the training, after `done` of `steps` steps."""
 
     def step(self, loss: float) -> None:
-        """A step is done."""
+        """Take note of a step and its loss."""
 
     def epoch(self, record: dict[str, Any]) -> None:
-        """An epoch is done and scored."""
+        """Take note of an epoch and its scores."""
 
     def kept(self, step: int) -> None:
-        """A checkpoint of the state after this step is on the disk."""
+        """Take note that a checkpoint of the state after this step is on the disk."""
 
     def encoded(self, done: int, total: int) -> None:
-        """The teacher has encoded `done` of the `total` questions."""
+        """Take note that the teacher has encoded `done` of the `total` questions."""
 
     def say(self, message: str) -> None:
         """Show a message to the user."""
 
     def close(self) -> None:
-        """The run has ended, with or without an error. May be called twice."""
+        """End the run, with or without an error. May be called twice."""
 
 
 class Listeners(Progress):
@@ -45,16 +45,16 @@ class Listeners(Progress):
     def __init__(self, *listeners: Progress) -> None:
         for name in vars(Progress):
             if not name.startswith("_"):
-                setattr(self, name, partial(self._tell, [getattr(listener, name) for listener in listeners]))
+                setattr(self, name, partial(_call, [getattr(listener, name) for listener in listeners]))
 
-    @staticmethod
-    def _tell(callbacks: list[Callable[..., None]], *arguments: Any) -> None:
-        for callback in callbacks:
-            callback(*arguments)
+
+def _call(callbacks: list[Callable[..., None]], *arguments: Any) -> None:
+    for callback in callbacks:
+        callback(*arguments)
 
 
 class TrainingBar(Progress):
-    """Show the steps and the loss of a training run, and a line of validation scores per epoch."""
+    """Show the steps and the loss of a training run, and a line of validation scores for each epoch."""
 
     def __init__(self) -> None:
         self.terminal = sys.stderr.isatty()
@@ -71,32 +71,29 @@ class TrainingBar(Progress):
             self.bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
             self.bar.update()
         if not self.terminal and time.monotonic() - self.last > EVERY:
-            self._line(f"step {self.done:,} of {self.steps:,}, loss {loss:.3f}")
+            self.say(f"step {self.done:,} of {self.steps:,}, loss {loss:.3f}")
 
     def epoch(self, record: dict[str, Any]) -> None:
-        self._line(
+        self.say(
             f"epoch {record['epoch']}: loss {record['loss']:.4f}, validation: average precision "
             f"{record['average_precision']:.4f}, ROC AUC {record['roc_auc']:.4f}, accuracy {record['accuracy']:.4f} "
             f"({record['pairs_per_second']:,.0f} pairs/s)"
         )
 
     def encoded(self, done: int, total: int) -> None:
-        self._line(f"the teacher has encoded {done:,} of {total:,} questions")
+        self.say(f"the teacher has encoded {done:,} of {total:,} questions")
 
     def say(self, message: str) -> None:
-        self._line(message)
+        self.last = time.monotonic()
+        tqdm.write(message, file=sys.stderr)
 
     def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
 
-    def _line(self, text: str) -> None:
-        self.last = time.monotonic()
-        tqdm.write(text, file=sys.stderr)
-
 
 class CountBar:
-    """Show how much of some work is done: call it with the number done and the total."""
+    """Show the progress of a count: call it with the number done and the total."""
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
@@ -122,15 +119,15 @@ class CountBar:
 
 
 class StageBar:
-    """A bar for each stage of some work: called with the stage, what is done of it, and its whole."""
+    """Show a bar for each stage of some work: call it with the stage, the units done and their total."""
 
     def __init__(self) -> None:
-        self.stage, self.bar = "", CountBar("")
+        self.bar = CountBar("")
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        if stage != self.stage:
+        if (unit := f"units of the stage {stage}") != self.bar.unit:
             self.bar.__exit__()
-            self.stage, self.bar = stage, CountBar(f"units of the stage {stage}")
+            self.bar = CountBar(unit)
         self.bar(done, total)
 
     def __enter__(self) -> "StageBar":

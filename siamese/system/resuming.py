@@ -1,4 +1,4 @@
-"""Whether a stopped run is continued with what it was given and nothing else."""
+"""Check that a stopped run is resumed with the same inputs."""
 
 import json
 from collections.abc import Mapping
@@ -8,11 +8,11 @@ from siamese.errors import UserError
 
 
 def differing(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
-    """Return the names of what two runs were given and that differs.
+    """Return the names of the inputs that differ between two runs.
 
     Args:
-        now: JSON values by name; of a mapping, the names of its own fields are returned.
-        before: the same of the earlier run; what it lacks differs.
+        now: JSON values by name. If a value is a mapping, the names of its differing fields are returned.
+        before: the values of the earlier run. A missing one differs.
     """
     found = []
     for name, value in now.items():
@@ -25,20 +25,18 @@ def differing(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
 
 
 def check_same_run(place: object, identity: Mapping[str, Any], before: Mapping[str, Any], resume: bool) -> None:
-    """Refuse to go on with a stopped run unless the user asked for it and it is the same run.
+    """Allow a stopped run to be resumed only if the user asked for it and the inputs are the same.
 
     Args:
-        place: where the run was stopped, for the message.
-        identity: everything that the result depends on.
-        before: the same of the run that was stopped, read from a file of JSON.
-        resume: whether the user asked to go on.
+        place: the folder or file of the stopped run, for the message.
+        identity: all inputs that the result depends on.
+        before: those of the stopped run, read from JSON.
+        resume: whether the user asked to resume.
 
     Raises:
-        UserError: the user did not ask for it, or the two differ; the message names what differs.
+        UserError: the user did not ask for it, or inputs differ; the message names them.
     """
     if not resume:
-        raise UserError(f"{place}: a run was stopped there; go on with --resume, or remove it to begin again")
+        raise UserError(f"{place}: a run was stopped there; continue it with --resume, or remove it to begin again")
     if what := differing(json.loads(json.dumps(identity)), before):
-        raise UserError(
-            f"{place}: of another run ({', '.join(what)} differ); give what it was given, or remove it to begin again"
-        )
+        raise UserError(f"{place}: holds another run ({', '.join(what)} differ); repeat its inputs, or remove it")

@@ -12,7 +12,7 @@ Handler = Callable[[int, FrameType | None], None]
 
 
 class Stopped(KeyboardInterrupt):
-    """The user stopped the program; `code` is the exit code that shells use for the signal."""
+    """A signal has stopped the program; `code` is the exit code that shells use for it."""
 
     def __init__(self, number: int = signal.SIGINT) -> None:
         super().__init__(number)
@@ -21,10 +21,7 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def stopping_at_once() -> Iterator[None]:
-    """Within the block, make SIGTERM raise `Stopped` at once, as Ctrl-C does anyway.
-
-    So unfinished files are removed, and the terminal is left in order.
-    """
+    """Within the block, make SIGTERM raise `Stopped`, so that unfinished files are removed as after Ctrl-C."""
 
     def handler(number: int, frame: FrameType | None) -> None:
         raise Stopped(number)
@@ -35,9 +32,9 @@ def stopping_at_once() -> Iterator[None]:
 
 @contextmanager
 def stopping_when_asked() -> Iterator[Callable[[], int]]:
-    """Within the block, note the first Ctrl-C or SIGTERM for the caller; the second one raises `Stopped`.
+    """Within the block, only note the first Ctrl-C or SIGTERM; the second one raises `Stopped`.
 
-    Yields a function that returns the number of the signal, or 0 if none has come.
+    Yields a function that returns the number of the noted signal, or 0.
     """
     noted = 0
 
@@ -55,9 +52,9 @@ def stopping_when_asked() -> Iterator[Callable[[], int]]:
 
 @contextmanager
 def _handled_by(handler: Handler, numbers: tuple[int, ...]) -> Iterator[None]:
-    """Handle these signals, except those that were ignored from the start (nohup, a background job)."""
+    """Handle these signals, except those that are ignored (nohup, a background job)."""
     before = {}
-    # Python allows handlers in the main thread only; elsewhere the signals keep theirs.
+    # Python sets handlers in the main thread only; in others nothing changes.
     if threading.current_thread() is threading.main_thread():
         for number in numbers:
             if signal.getsignal(number) not in (signal.SIG_IGN, None):

@@ -1,14 +1,14 @@
-"""JSON whose objects have each field once: of a repeated field, two parsers may take different values."""
+"""Parse JSON without repeated fields, of which two parsers may take different values."""
 
 import json
 from typing import Any
 
 
 def strict_json(text: str, **options: Any) -> Any:
-    """Parse JSON text, with the options of `json.loads`.
+    """Parse JSON with the options of `json.loads`.
 
     Raises:
-        ValueError: the text is not JSON, or an object has a field twice.
+        ValueError: `text` is not JSON, or an object has a field twice.
     """
     return json.loads(text, object_pairs_hook=_distinct, **options)
 
