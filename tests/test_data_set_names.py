@@ -40,7 +40,7 @@ def test_what_is_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: 
 
 
 def test_a_file_needs_no_hf(small_file: Path) -> None:
-    with pytest.raises(DataError, match="a file; it is read without 'hf:'"):
+    with pytest.raises(DataError, match="a file; leave out 'hf:'"):
         parse(f"hf:{small_file}")
 
 

@@ -37,7 +37,7 @@ def test_pairs_of_a_data_frame_a_path_and_pairs(tmp_path: Path) -> None:
     [
         ({"question1": ["a", float("nan")]}, "row y: question1 is missing"),
         ({"question2": pd.array(["b", pd.NA], "string")}, "row y: question2 is missing"),
-        ({"question1": ["a", 3]}, "row y: question1 is no text"),
+        ({"question1": ["a", 3]}, "row y: question1 is not text"),
         ({"is_duplicate": [1, 2]}, "row y: is_duplicate is 2, expected 0 or 1"),
         ({"is_duplicate": [1, float("nan")]}, "row y: is_duplicate is nan, expected 0 or 1"),
         ({"is_duplicate": [1, 1]}, "2 rows and no usable non-duplicate pairs"),

@@ -18,8 +18,8 @@ from siamese import Pairs, Prediction, SiameseModel
 from siamese.config import Config, preset
 from siamese.errors import ModelError, UserError
 from siamese.model.calibration import Calibration
+from siamese.model.files import write_predictions
 from siamese.model.model import COURSE_BATCH
-from siamese.model.predictions import write_predictions
 from siamese.model.similarity import cosine
 from siamese.pairs.reading import read_pairs
 from siamese.text.tokenizer import Tokenizer

@@ -235,7 +235,7 @@ def test_faulty_row_of_csv(tmp_path: Path, row: str, reason: str) -> None:
         ('{"question1": null, "question2": "b", "is_duplicate": 1}', "question1 is missing or empty"),
         ('{"question2": "b", "is_duplicate": 1}', "question1 is missing or empty"),
         ('{"question1": "a", "question2": " ", "is_duplicate": 1}', "question2 is missing or empty"),
-        ('{"question1": "a", "question2": 5, "is_duplicate": 1}', "question2 is no text"),
+        ('{"question1": "a", "question2": 5, "is_duplicate": 1}', "question2 is not text"),
         ('{"question1": "a", "question2": "b", "is_duplicate": 2}', "is_duplicate is 2, expected 0 or 1"),
         ('{"question1": "a", "question2": "b", "is_duplicate": [1]}', "is_duplicate is [1], expected 0 or 1"),
         ('{"question1": "a", "question2": "b", "is_duplicate": NaN}', "is_duplicate is nan, expected 0 or 1"),

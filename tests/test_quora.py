@@ -220,7 +220,7 @@ def test_what_is_asked_for(server: Server, tmp_path: Path, case: str) -> None:
 def test_a_bad_file_is_not_used_without_the_server(server: Server, tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(PAGE)
     server.answers = [says(404)]
-    with pytest.raises(DataError, match=f"404.*{NAME} is there but is not the published file"):
+    with pytest.raises(DataError, match=f"404.*{NAME} exists but is not the published file"):
         fetch(tmp_path, server.url, SIZE, SHA256)
     assert (tmp_path / NAME).read_bytes() == PAGE  # perhaps somebody's: kept until the right one is here
 
@@ -279,7 +279,7 @@ def test_a_server_that_never_answers(server: Server, tmp_path: Path, monkeypatch
 
 def test_a_connection_that_always_drops_keeps_the_part(server: Server, tmp_path: Path, part: Path) -> None:
     server.answers = [serves(until=HALF)]
-    assert "ended early; the next try goes on from 100,000 of 200,000 bytes" in fails(server.url, tmp_path)
+    assert "ended early; the next try resumes at 100,000 of 200,000 bytes" in fails(server.url, tmp_path)
     assert server.ranges == [None] + 4 * [f"bytes={HALF}-"]  # four that bring nothing
     assert part.read_bytes() == CONTENT[:HALF]
     server.answers = [serves()]
@@ -369,7 +369,7 @@ def test_what_the_command_says(
     assert "100k/200k" in bar
     assert what == (
         f"error: {server.url}: the server answered HTTP Error 500: Internal Server Error; "
-        "the next try goes on from 100,000 of 200,000 bytes"
+        "the next try resumes at 100,000 of 200,000 bytes"
     )
     assert advice.startswith("By hand: ") and not end
 
@@ -402,7 +402,7 @@ CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (SIZE, CONTENT)  # as HTTP cuts a body whos
     ("answer", "reason"),
     [
         (serves(CONTENT[:-1]), "(Content-Length 199999; expected 200000 bytes"),
-        (says(200, CONTENT), "(of no stated length; expected 200000 bytes"),
+        (says(200, CONTENT), "(without a length; expected 200000 bytes"),
         (says(200, CONTENT, Content_Length="many"), "(Content-Length many; "),
         (says(200, CHUNKED, Content_Length=SIZE, Transfer_Encoding="chunked"), "200000, Transfer-Encoding chunked; "),
         (says(200, PACKED, Content_Length=SIZE, Content_Encoding="gzip"), "200000, Content-Encoding gzip; "),
@@ -507,7 +507,7 @@ def test_a_drip_that_would_take_for_ever_ends(
     monkeypatch.setattr(quora, "LIMIT", 0.3)
     server.answers = [slow]
     start = time.monotonic()
-    assert "not all of it came in 0.3 seconds" in fails(server.url, tmp_path)
+    assert "the download did not end within 0.3 seconds" in fails(server.url, tmp_path)
     assert 0.3 < time.monotonic() - start < 3
     assert len(server.ranges) == 1
     assert part.exists() == kept
@@ -521,7 +521,7 @@ def test_a_byte_each_connection_ends_too(server: Server, tmp_path: Path, monkeyp
         serves(until=start + 1)(handler)
 
     server.answers = [stingy]
-    assert "not all of it came in 0.3 seconds; the next try goes on from" in fails(server.url, tmp_path)
+    assert "the download did not end within 0.3 seconds; the next try resumes at" in fails(server.url, tmp_path)
 
 
 def test_nobody_listens(tmp_path: Path) -> None:
@@ -553,7 +553,7 @@ def test_the_disk_is_full(server: Server, tmp_path: Path, part: Path) -> None:
 def test_the_disk_is_full_under_way(server: Server, room: Room) -> None:
     folder = room.folder / "quora"
     room.fill(but=HALF)
-    assert "No space left on device; the next try goes on from" in fails(server.url, folder)
+    assert "No space left on device; the next try resumes at" in fails(server.url, folder)
     kept = (folder / f"{NAME}.part").read_bytes()
     assert 0 < len(kept) <= HALF and CONTENT.startswith(kept)
     room.make()

@@ -24,7 +24,7 @@ from siamese import Pairs, SiameseModel
 from siamese.config import PRESETS, Config
 from siamese.evaluation.thresholds import choose_threshold
 from siamese.model.calibration import HIGHEST
-from siamese.model.predictions import write_predictions
+from siamese.model.files import write_predictions
 from siamese.pairs import splits
 from siamese.pairs.reading import read_pairs
 from siamese.text.tokenizer import first_word

@@ -464,7 +464,7 @@ def test_the_files_own_split(small_file: Path, parts: Datasets) -> None:
     assert parts.test is not None
     for name, part in (("train", parts.training), ("validation", parts.validation), ("test", parts.test)):
         assert list(part.question1) == [row["question1"] for row in rows if row["split"] == name]
-    assert parts.how == "parted by the file itself, question by question"
+    assert parts.how == "split by the column split of the file"
 
 
 def test_a_validation_file_goes_before_the_files_own_split(small_file: Path, parts: Datasets, tmp_path: Path) -> None:
@@ -483,7 +483,7 @@ def test_a_validation_file_goes_before_the_files_own_split(small_file: Path, par
 def test_one_in_ten_by_chance(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "pairs.csv", numbered(1_000))
     found = splits.load(Source(str(path)))
-    assert found.test is None and found.how == "one pair in ten, by chance, kept for validation"
+    assert found.test is None and found.how == "a random tenth of the pairs kept for validation"
     together = [*found.training.question1, *found.validation.question1]
     assert sorted(together) == sorted(f"first {i}" for i in range(1_000))
     assert 70 < len(found.validation) < 130  # 100 ± 3 · sqrt(1000 · 0.1 · 0.9) = 100 ± 28

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from siamese.archive.store import Archive, Block
 from siamese.errors import ArchiveError, DataError
-from siamese.pairs.questions import QuestionRow, read_records
+from siamese.pairs.reading import QuestionRow, read_records
 from siamese.system.csv_output import writing_csv
 
 QUESTIONS_AT_A_TIME = 16_384

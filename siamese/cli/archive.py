@@ -78,7 +78,7 @@ def remove(options: argparse.Namespace) -> None:
     if bool(options.ids) == bool(options.file):
         raise UserError("archive remove takes ids, or --file PATH")
     from siamese.archive.files import at_line
-    from siamese.pairs.questions import read_records
+    from siamese.pairs.reading import read_records
 
     archive, lines, ids = _open(options), [], options.ids
     if options.file:

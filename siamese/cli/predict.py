@@ -56,7 +56,7 @@ def predict(options: argparse.Namespace) -> None:
 
 
 def _predict_file(model: "SiameseModel", options: argparse.Namespace) -> None:
-    from siamese.model.predictions import write_predictions
+    from siamese.model.files import write_predictions
     from siamese.pairs.reading import read_pairs
 
     pairs = read_pairs(options.file, column_names(options), labelled=False)
@@ -67,7 +67,7 @@ def _predict_file(model: "SiameseModel", options: argparse.Namespace) -> None:
 
 
 def encode(options: argparse.Namespace) -> None:
-    from siamese.model.encoding import encode_file
+    from siamese.model.files import encode_file
     from siamese.system.progress import CountBar
 
     model = load_model(options.model)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from siamese.errors import DataError
 from siamese.pairs.frames import Frame, is_missing, names_of
-from siamese.pairs.questions import QuestionRow, read_records
+from siamese.pairs.reading import QuestionRow, read_records
 
 QuestionsLike = Iterable[str] | Frame | str | Path
 

@@ -1,4 +1,4 @@
-"""Clusters of known duplicates, and which pairs are the same."""
+"""Clusters of known duplicates, and keys of pairs."""
 
 from collections.abc import Iterable
 
@@ -9,12 +9,12 @@ from siamese.text.keys import keys
 
 
 def pair_keys(pairs: Pairs) -> np.ndarray:
-    """(n, 2) uint64: the keys of each pair's questions, the smaller one first."""
+    """Return the keys of each pair's questions, the smaller one first; (n, 2) uint64."""
     return np.sort(np.stack((keys(pairs.question1), keys(pairs.question2)), axis=1), axis=1)
 
 
 def shared_pairs(pairs: Pairs, others: Pairs) -> int:
-    """How many of `pairs` are among `others` too, in either order."""
+    """Count the pairs that are also among `others`, in either order."""
     known = set(map(tuple, pair_keys(others).tolist()))
     return sum(pair in known for pair in map(tuple, pair_keys(pairs).tolist()))
 
@@ -26,7 +26,7 @@ def connected(count: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     An O(log n) parallel connectivity algorithm, 1982).
 
     Args:
-        count: of nodes, which are 0, 1, ...
+        count: number of nodes, which are 0, 1, ...
         first, second: (m,) the two ends of each edge.
     """
     label = np.arange(count)
@@ -49,29 +49,29 @@ class Clusters:
 
         Args:
             pairs: n pairs.
-            known: the keys of their first and of their second questions, (n,) each, if the caller has them.
+            known: the keys of the first and of the second questions, (n,) each, if the caller has them.
         """
         first, second = known or (keys(pairs.question1), keys(pairs.question2))
-        self.keys, ends = np.unique(np.concatenate((first, second)), return_inverse=True)  # of the pairs' questions
+        self.keys, ends = np.unique(np.concatenate((first, second)), return_inverse=True)
         linked = np.flatnonzero(pairs.labels == 1)
         self.number = connected(len(self.keys), ends[linked], ends[linked + len(first)])
 
     def of(self, questions: Iterable[str]) -> np.ndarray:
-        """(n,) int64: the cluster of each question, -1 where the pairs do not have it."""
+        """Return the cluster of each question, (n,) int64; -1 if it is not in the pairs."""
         return self.of_keys(keys(questions))
 
     def of_keys(self, wanted: np.ndarray) -> np.ndarray:
-        """`of` for the questions with these keys, (n,)."""
+        """Return the cluster of each question, given its key; see `of`."""
         if not len(self.keys):
             return np.full(len(wanted), -1)
         place = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         return np.where(self.keys[place] == wanted, self.number[place], -1)
 
     def linked(self, pairs: Pairs) -> np.ndarray:
-        """(n,) bool: both questions lie in one cluster, so that the training labels already say duplicate."""
+        """Return whether both questions lie in one cluster, so that the labels imply duplicates; (n,) bool."""
         first = self.of(pairs.question1)
         return (first >= 0) & (first == self.of(pairs.question2))
 
     def unseen(self, pairs: Pairs) -> np.ndarray:
-        """(n,) bool: neither question occurs in the training pairs."""
+        """Return whether neither question occurs in the pairs of the clusters, (n,) bool."""
         return (self.of(pairs.question1) < 0) & (self.of(pairs.question2) < 0)

@@ -1,4 +1,4 @@
-"""Reading files of records, CSV, TSV, JSON lines or Parquet, with the line of each and what is wrong with it."""
+"""Read records from CSV, TSV, JSON lines or Parquet files, with the line and the fault of each."""
 
 import csv
 import itertools
@@ -14,38 +14,36 @@ from siamese.errors import DataError
 from siamese.system.optional import optional
 
 SUFFIXES = ".csv, .tsv, .jsonl or .parquet"
-FAULTS_SHOWN = 5  # faulty rows that are described one by one
-ROWS_AT_A_TIME = 8_192  # of a Parquet file that are held as objects
-MOST_LINES = 100  # of the file in one row of a CSV or TSV file
+FAULTS_SHOWN = 5  # faulty rows that a message describes
+ROWS_AT_A_TIME = 8_192  # rows of a Parquet file in memory as objects
+MOST_LINES = 100  # lines of one row of a CSV or TSV file
 
 Row = Mapping[str, Any]  # column to value
-Check = Callable[[Row], str | None]  # what is wrong with a record, or None
+Check = Callable[[Row], str | None]  # from a record to its fault, or None
+Records = Iterator[tuple[int, Row | str]]  # the line of each record, and the record or why it cannot be read
 
 
 @dataclass(frozen=True)
 class File:
-    """An open file: its columns, and its records with their lines.
-
-    A record that cannot be read comes as a string that says why.
-    """
+    """An open file: the names of its columns, and its records."""
 
     names: list[str]
-    records: Iterator[tuple[int, Row | str]]
+    records: Records
 
 
 @dataclass
 class Faults:
-    """Counts the faulty rows of a file or a table, and keeps the first few with line and reason."""
+    """Counts the faulty rows of a file or a table, and keeps the first few messages."""
 
     path: str
-    place: str = "line"  # what the number of a row counts
-    strict: bool = False  # one faulty row is too many
+    place: str = "line"  # or "row", what the numbers in messages count
+    strict: bool = False  # refuse even one faulty row
     rows: int = 0
     count: int = 0
     shown: list[str] = field(default_factory=list)
 
-    def without(self, records: Iterator[tuple[int, Row | str]], check: Check) -> Iterator[Row]:
-        """The records that could be read and that the check finds no fault with."""
+    def without(self, records: Records, check: Check) -> Iterator[Row]:
+        """Yield the records without a fault."""
         for line, record in records:
             self.rows += 1
             fault = record if isinstance(record, str) else check(record)
@@ -57,16 +55,13 @@ class Faults:
                 self.shown.append(f"{self.path}, {self.place} {line}: {fault}")
 
     def check(self) -> None:
-        """Raise a DataError if more than 1 % of the rows, and more than two, are faulty; if strict, if one is."""
-        if self.strict and self.count:
-            raise DataError(f"{self.path}: {self.count} of {self.rows} rows are faulty; mend or remove them{self}")
-        if self.count > max(2, self.rows / 100):
-            raise DataError(
-                f"{self.path}: {self.count} of {self.rows} rows are faulty, more than 1 %; mend or remove them{self}"
-            )
+        """Raise DataError if more than 1 % of the rows, and more than two, are faulty; if strict, if one is."""
+        if self.count > (0 if self.strict else max(2, self.rows / 100)):
+            faulty = f"{self.count} of {self.rows} rows are faulty" + ("" if self.strict else ", more than 1 %")
+            raise DataError(f"{self.path}: {faulty}; mend or remove them{self}")
 
     def __str__(self) -> str:
-        """The first few in one line below what is said of them."""
+        """Return the first few messages on a line of their own, to follow a sentence."""
         return "\n  " + "; ".join(fault.removeprefix(f"{self.path}, ") for fault in self.shown) if self.shown else ""
 
 
@@ -74,17 +69,15 @@ def open_file(path: str | Path) -> File:
     """Open a file by its ending.
 
     Raises:
-        DataError: no such file, a folder, an ending or a content that is none of these formats.
+        DataError: there is no such file, it is a folder, or its ending or content is not one of these formats.
     """
     path = _existing(path)
+    readers = {".csv": _delimited, ".tsv": _delimited, ".jsonl": _json_lines, ".ndjson": _json_lines}
+    readers[".parquet"] = _parquet
     suffix = path.suffix.lower()
-    if suffix in (".csv", ".tsv"):
-        return _delimited(path, "," if suffix == ".csv" else "\t")
-    if suffix in (".jsonl", ".ndjson"):
-        return _json_lines(path)
-    if suffix == ".parquet":
-        return _parquet(path)
-    raise DataError(f"{path}: cannot tell the format from {path.suffix!r}; expected {SUFFIXES}")
+    if suffix not in readers:
+        raise DataError(f"{path}: cannot tell the format from {path.suffix!r}; expected {SUFFIXES}")
+    return readers[suffix](path)
 
 
 def _existing(path: str | Path) -> Path:
@@ -97,7 +90,7 @@ def _existing(path: str | Path) -> Path:
 
 
 def text_lines(path: str | Path) -> Iterator[str]:
-    """The lines of a UTF-8 file; DataError with the line where it is not one."""
+    """Yield the lines of a UTF-8 file. Raise DataError with the line if it is not UTF-8."""
     path = _existing(path)
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -108,14 +101,13 @@ def text_lines(path: str | Path) -> Iterator[str]:
                 try:
                     line.decode("utf-8")
                 except UnicodeDecodeError as error:
-                    raise DataError(
-                        f"{path}, line {number}: not UTF-8 text ({error.reason}); expected a {SUFFIXES} file in UTF-8"
-                    ) from None
+                    where, reason = f"{path}, line {number}", f"not UTF-8 text ({error.reason})"
+                    raise DataError(f"{where}: {reason}; expected a {SUFFIXES} file in UTF-8") from None
         raise
 
 
 class _Rereadable:
-    """Lines that remember what was read since the last mark, and can take it back."""
+    """Lines that can be read again from the second one after the last mark."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self.lines, self.pending, self.read, self.number = lines, deque[str](), list[str](), 0
@@ -124,7 +116,7 @@ class _Rereadable:
         return self
 
     def __next__(self) -> str:
-        if len(self.read) == MOST_LINES:  # else a file of stray quotes takes quadratic time
+        if len(self.read) == MOST_LINES:  # otherwise a file of stray quotes takes quadratic time
             raise csv.Error(f"more than {MOST_LINES} lines in one row; is a quote not closed?")
         line = self.pending.popleft() if self.pending else next(self.lines)
         self.read.append(line)
@@ -135,17 +127,17 @@ class _Rereadable:
         self.read.clear()
 
     def back_to_second(self) -> None:
-        """Take back all but the first line since the mark."""
+        """Go back to the second line after the mark."""
         self.pending.extendleft(reversed(self.read[1:]))
         self.number -= len(self.read) - 1
 
 
-def _delimited(path: Path, delimiter: str) -> File:
+def _delimited(path: Path) -> File:
     lines = _Rereadable(text_lines(path))
-    # Strict, so that a stray quote is an error and not a field that swallows what follows.
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    # Strict, so that a stray quote is an error instead of a field that swallows what follows.
+    reader = csv.reader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
 
-    def records() -> Iterator[tuple[int, Row | str]]:
+    def records() -> Records:
         while True:
             lines.mark()
             line = lines.number + 1
@@ -162,7 +154,7 @@ def _delimited(path: Path, delimiter: str) -> File:
                 if not row:
                     continue  # an empty line
                 fault = f"{len(row)} fields, expected {len(names)}"
-            lines.back_to_second()  # a stray quote costs its own line only
+            lines.back_to_second()  # a stray quote only costs its own line
             yield line, fault
 
     names: list[str] = []
@@ -178,7 +170,7 @@ def _delimited(path: Path, delimiter: str) -> File:
 
 
 def _json_lines(path: Path) -> File:
-    def records() -> Iterator[tuple[int, Row | str]]:
+    def records() -> Records:
         for number, line in enumerate(text_lines(path), 1):
             if line.strip():
                 try:
@@ -205,8 +197,8 @@ def _parquet(path: Path) -> File:
         except (ArrowException, ValueError, OSError, ArithmeticError) as error:
             raise DataError(f"{path}: not a Parquet file: {error}") from None
 
-    def records() -> Iterator[tuple[int, Row | str]]:
-        with refusing():  # a page is read when its rows are wanted
+    def records() -> Records:
+        with refusing():  # pages are read when their rows are
             rows = itertools.chain.from_iterable(batch.to_pylist() for batch in file.iter_batches(ROWS_AT_A_TIME))
             yield from enumerate(rows, 1)
 

@@ -1,4 +1,4 @@
-"""Labelled pairs from Python: a DataFrame, a file, or `Pairs`. Does not import pandas."""
+"""Labelled pairs from Python: a DataFrame, a file or `Pairs`. pandas is not imported."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -13,12 +13,14 @@ from siamese.text.keys import key
 
 
 def from_groups(groups: Mapping[str, list[str]], seed: int = 0) -> Pairs:
-    """Pairs from groups of questions that mean the same; groups that share a question are one.
+    """Make pairs from groups of questions that mean the same. Groups that share a question are joined.
 
-    Every two questions of a group are duplicates; in a group of more than ten,
-    each is paired with five others. As many non-duplicates are drawn from
-    different groups, without regard to how alike they are. Whole groups, one in
-    ten, become the validation part, so that its questions are never trained on.
+    Every two questions of a group are duplicates; in a group of more than ten, each is paired with five others. As many
+    non-duplicates are drawn from different groups, however alike they are. One group in ten is kept whole for the
+    validation part, so that its questions are never trained on.
+
+    Raises:
+        DataError: there are fewer than four groups.
     """
     chains = [pair for members in groups.values() for pair in zip(members, [*members[1:], *members[-1:]])]
     linked = Clusters(Pairs.of((a for a, _ in chains), (b for _, b in chains), [1] * len(chains)))
@@ -27,9 +29,7 @@ def from_groups(groups: Mapping[str, list[str]], seed: int = 0) -> Pairs:
         joined.setdefault(int(cluster), {}).setdefault(key(question), question)
 
     if len(joined) < 4:
-        raise DataError(
-            f"{len(joined)} groups of questions; at least four are needed, two to train and two to validate"
-        )
+        raise DataError(f"{len(joined)} groups of questions; give at least four, two to train and two to validate")
     random = np.random.default_rng(seed)
     held = random.permutation(len(joined)) < max(2, len(joined) // 10)
     rows: list[tuple[str, str, int, str]] = []

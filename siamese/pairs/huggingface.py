@@ -1,11 +1,11 @@
-"""Data sets of the Hugging Face hub, and local folders of one, read by the library `datasets`.
+"""Read data sets of the Hugging Face hub, or local folders of one, by the library `datasets`.
 
-They are named hf:NAME[:CONFIG[:SPLIT]], where a path is given by the name of a file otherwise:
+They are named hf:NAME[:CONFIG[:SPLIT]], in place of the path of a file:
 
     hf:nyu-mll/glue:qqp             the configuration qqp, with its splits
     hf:nyu-mll/glue:qqp:validation  one split of it
     hf:NAME::train                  one split of a data set without configurations
-    hf:path/to/folder               what `save_to_disk` wrote, or CSV, JSON lines or Parquet files
+    hf:path/to/folder               the output of `save_to_disk`, or CSV, JSON lines or Parquet files
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from siamese.errors import DataError, UserError
 from siamese.pairs.formats import ROWS_AT_A_TIME, File, Row
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 PREFIX = "hf:"
 FORM = "hf:NAME, hf:NAME:CONFIG or hf:NAME:CONFIG:SPLIT (CONFIG may be empty)"
 NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
-MOST_CHARACTERS = 300  # letters of a reason
-DUPLICATE = {"1", "duplicate", "duplicates", "equivalent", "paraphrase", "same", "true", "yes"}  # names of a class
+MOST_CHARACTERS = 300  # of a reason
+DUPLICATE = {"1", "duplicate", "duplicates", "equivalent", "paraphrase", "same", "true", "yes"}  # names of label 1
 
 _cache_only = ContextVar("cache_only", default=False)
 
 
 def names_data_set(path: object) -> bool:
-    """Whether a path is the name of a data set instead."""
+    """Return whether a path is the name of a data set instead."""
     return str(path).startswith(PREFIX)
 
 
 @contextmanager
 def from_cache() -> Iterator[None]:
-    """Within the block data sets come from folders and from what was downloaded before, never from the network."""
+    """Within the block, read data sets from folders and the download cache only, never from the network."""
     token = _cache_only.set(True)
     try:
         yield
@@ -53,21 +53,21 @@ def from_cache() -> Iterator[None]:
 
 
 def parse(name: str) -> tuple[str, str | None, str | None]:
-    """The folder or the name on the hub, the configuration and the split of hf:NAME[:CONFIG[:SPLIT]].
+    """Return the folder or the name on the hub, the configuration and the split of hf:NAME[:CONFIG[:SPLIT]].
 
     Raises:
-        DataError: it is neither a folder nor the form of a name.
+        DataError: it is neither a folder nor a name of this form.
     """
     rest = name.removeprefix(PREFIX)
     fields = rest.split(":")
-    # A folder's path may have colons of its own, as on Windows.
+    # The path of a folder may contain colons, as on Windows.
     for count in range(len(fields), 0, -1):
         if os.path.isdir(folder := ":".join(fields[:count])):
             fields = [folder, *fields[count:]]
             break
     else:
         if os.path.isfile(rest):
-            raise DataError(f"{name}: a file; it is read without {PREFIX!r}")
+            raise DataError(f"{name}: a file; leave out {PREFIX!r}")
         if not NAME.fullmatch(fields[0]):
             raise DataError(f"{name}: no such folder, and not a name on the Hugging Face hub; expected {FORM}")
     if len(fields) > 3:
@@ -77,47 +77,45 @@ def parse(name: str) -> tuple[str, str | None, str | None]:
 
 
 def open_data_set(name: str) -> File:
-    """The rows of a data set, numbered through its splits; where there are several, a column `split` tells them apart.
+    """Open a data set. Its rows are numbered across splits; if there are several, a column `split` names them.
 
-    Where no split is named, those that are called train, validation and test
-    are read, but for one without labels (-1, as where a benchmark keeps them
-    to itself); a note on stderr names those that are left out.
-    Labels with names are numbers afterwards: 1 for the class that is called
-    duplicate, equivalent, paraphrase, same, true, yes or 1.
+    If the name has no split, the splits train, validation and test are read, except those without labels (-1, as in
+    benchmarks that keep them secret). A note on stderr names the splits that are left out. Labels with names become
+    numbers: 1 for the class called duplicate, equivalent, paraphrase, same, true, yes or 1.
 
     Raises:
         UserError: the library `datasets` is not installed.
-        DataError: no such data set, configuration or split, or it cannot be had or read.
+        DataError: there is no such data set, configuration or split, or it cannot be downloaded or read.
     """
     with _refusing(name):
         splits = _chosen(name, _load(name))
-        columns = {split: _columns(rows) for split, rows in splits.items()}
-    several = len(splits) > 1
-    names = list(dict.fromkeys(itertools.chain.from_iterable(columns.values())))
+        # A stream of CSV knows its columns from its first row.
+        columns = [rows.column_names or next(iter(rows), {}) for rows in splits.values()]
+    added = ["split"] if len(splits) > 1 else []
+    names = list(dict.fromkeys([*itertools.chain.from_iterable(columns), *added]))
 
-    def records() -> Iterator[tuple[int, Row | str]]:
-        number = 0
+    def records() -> Iterator[Row]:
         for split, rows in splits.items():
             for record in _records(name, rows):
-                number += 1
-                yield number, record | {"split": split} if several else record
+                yield record | dict.fromkeys(added, split)
 
-    return File([*names, *(["split"] if several and "split" not in names else [])], records())
+    return File(names, enumerate(records(), 1))
 
 
 def checksum(name: str) -> str:
-    """The SHA-256 of all rows, which is the same wherever and however the data set is kept."""
+    """Return the SHA-256 of all rows, which does not depend on how the data set is stored."""
     digest = hashlib.sha256()
     for _, record in open_data_set(name).records:
         digest.update(json.dumps(record, sort_keys=True, default=str).encode() + b"\n")
     return digest.hexdigest()
 
 
-Splits = dict[str, "datasets.Dataset | datasets.IterableDataset"]
+Rows: TypeAlias = "datasets.Dataset | datasets.IterableDataset"
+Splits = dict[str, Rows]
 
 
 def _load(name: str) -> Splits:
-    """All splits; those of a folder are read as a stream, so that no copy of them is made."""
+    """Load all splits. Those of a folder are streamed, so that no copy is made."""
     data, config, _ = parse(name)
     datasets = optional("datasets", f"{name}: a data set of Hugging Face")
     if not sys.stderr.isatty():
@@ -126,18 +124,18 @@ def _load(name: str) -> Splits:
     if not os.path.isdir(data):
         with _offline(_cache_only.get()):
             return dict(datasets.load_dataset(data, config))
-    data = os.path.abspath(data)  # a relative one may be the name of a format, too
+    data = os.path.abspath(data)  # a relative path could also be the name of a format
     with _offline(True):
         if any(os.path.isfile(os.path.join(data, file)) for file in ("state.json", "dataset_dict.json")):
             if config:
-                raise DataError(f"{name}: what save_to_disk wrote has no configurations, such as {config!r}")
+                raise DataError(f"{name}: a folder of save_to_disk has no configurations; leave out {config!r}")
             saved = datasets.load_from_disk(data)
             return dict(saved) if isinstance(saved, dict) else {"train": saved}
         return dict(datasets.load_dataset(data, config, streaming=True))
 
 
 def _chosen(name: str, splits: Splits) -> Splits:
-    """The splits to read."""
+    """Return the splits to read."""
     _, _, split = parse(name)
     shown = ", ".join(splits)
     if split is not None:
@@ -150,48 +148,43 @@ def _chosen(name: str, splits: Splits) -> Splits:
     if not chosen:
         raise DataError(f"{name}: its splits are {shown}; name the one to read, as hf:NAME:CONFIG:SPLIT")
     if left := [part for part in splits if part not in chosen]:
-        _note(f"{name}: left out of it {', '.join(left)} (no labels, or another name)")
+        _note(f"{name}: without its splits {', '.join(left)} (no labels, or another name)")
     return chosen
 
 
 @cache
 def _note(text: str) -> None:
-    """Told once, however often the data set is read."""
+    """Print a note, once however often the data set is read."""
     print(f"note: {text}", file=sys.stderr)
 
 
-def _classes(rows: "datasets.Dataset | datasets.IterableDataset") -> dict[str, list[str]]:
-    """The columns of labels that have names, with these."""
+def _classes(rows: Rows) -> dict[str, list[str]]:
+    """Return the columns of labels with names, and these names."""
     import datasets
 
     features = rows.features or {}
     return {name: list(f.names or []) for name, f in features.items() if isinstance(f, datasets.ClassLabel)}
 
 
-def _is_unlabelled(rows: "datasets.Dataset | datasets.IterableDataset") -> bool:
+def _is_unlabelled(rows: Rows) -> bool:
     first = next(iter(rows.with_format("arrow").iter(ROWS_AT_A_TIME)), None)
     labels = _classes(rows)
     return first is not None and bool(labels) and all(set(first[name].to_pylist()) <= {-1, None} for name in labels)
 
 
-def _columns(rows: "datasets.Dataset | datasets.IterableDataset") -> list[str]:
-    """The names of the columns; of a stream of CSV they are known from its first row."""
-    return list(rows.column_names or next(iter(rows), {}))
-
-
-def _records(name: str, rows: "datasets.Dataset | datasets.IterableDataset") -> Iterator[dict[str, Any]]:
+def _records(name: str, rows: Rows) -> Iterator[dict[str, Any]]:
     turned = [column for column, names in _classes(rows).items() if len(names) == 2 and names[0].lower() in DUPLICATE]
     with _refusing(name):
         for table in rows.with_format("arrow").iter(ROWS_AT_A_TIME):
             for record in table.to_pylist():
-                for column in turned:  # class 0 is that of the duplicates
+                for column in turned:  # class 0 is the duplicates
                     record[column] = {0: 1, 1: 0}.get(record[column], record[column])
                 yield record
 
 
 @contextmanager
 def _refusing(name: str) -> Iterator[None]:
-    """Whatever the library cannot do is told in a line: it raises errors of many other libraries."""
+    """Turn any error into a DataError of one line: the library raises those of many others."""
     try:
         yield
     except UserError:
@@ -204,11 +197,11 @@ def _refusing(name: str) -> Iterator[None]:
 
 @contextmanager
 def _offline(wanted: bool) -> Iterator[None]:
-    """Within the block the library and its client of the hub keep off the network, where that is wanted."""
+    """If wanted, keep the library and its hub client off the network within the block."""
     import huggingface_hub.constants
     from datasets import config
 
-    homes: list[Any] = [config, huggingface_hub.constants]  # the one variable, which each reads for itself
+    homes: list[Any] = [config, huggingface_hub.constants]  # both have their own copy of the variable
     before = [home.HF_HUB_OFFLINE for home in homes]
     try:
         for home in homes:

@@ -1,4 +1,4 @@
-"""Quora's public release of question pairs: fetched once, resumed when broken off, checked at every use."""
+"""Download Quora's public release of question pairs once, resume broken downloads, and check the file at each use."""
 
 import os
 import time
@@ -20,18 +20,18 @@ URL = "http://qim.fs.quoracdn.net/quora_duplicate_questions.tsv"
 SIZE = 58_176_133  # bytes
 SHA256 = "b3350dbb1d98db1f5abca85d736ba514bf4da253fae53939303d79fe921ec7c8"
 NAME = "quora_duplicate_questions.tsv"
-RETRIES = 3  # after a try that brought nothing
+RETRIES = 3  # after an attempt without a byte
 PAUSE = 2.0  # seconds before a retry
 TIMEOUT = 30.0  # seconds to connect, and to wait for the next bytes
-LIMIT = 3600.0  # seconds in all: a server that sends a byte now and then would hold on for ever
-MOST_CHARACTERS = 300  # letters of a reason that may quote a server
-BYTES_AT_A_TIME = 1 << 16  # bytes, the most that is read at once
+LIMIT = 3600.0  # seconds in total, since a server that sends a byte now and then would never end
+MOST_CHARACTERS = 300  # of a reason that may quote a server
+BYTES_AT_A_TIME = 1 << 16
 
 
 class _Failure(Exception):
     def __init__(self, reason: str, retry: bool = True) -> None:
         super().__init__(reason)
-        self.retry = retry  # another try may do better
+        self.retry = retry  # whether another attempt may succeed
 
 
 def fetch(
@@ -41,14 +41,18 @@ def fetch(
     sha256: str = SHA256,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """The path of the release in `folder`, downloaded unless a good copy is there.
+    """Return the path of the release in `folder`; download it if there is no good copy.
 
-    What has arrived is kept beside it in a file that ends in `.part`, from which the next call goes on.
-    One process at a time downloads to a folder. `progress` is called with (bytes so far, size) as bytes
-    arrive; the first number falls where a server cannot go on and starts over.
+    A broken download leaves a file that ends in `.part`, which the next call resumes. Only one process at a time
+    downloads to a folder.
+
+    Args:
+        folder: where the release is kept.
+        url, size, sha256: the address of the file, its bytes and its checksum.
+        progress: called with (bytes so far, size). The first number falls if a server cannot resume and starts over.
 
     Raises:
-        DataError: it cannot be had or is not the file; the message says what to do by hand.
+        DataError: the file cannot be downloaded or is not the release; the message says what to do by hand.
         UserError: another process is downloading it.
     """
     path = Path(folder) / NAME
@@ -65,24 +69,24 @@ def fetch(
             sync_file(part)
             if not is_good(part):
                 part.unlink()
-                raise _Failure(f"what arrived does not have the SHA-256 {sha256} and was deleted")
+                raise _Failure(f"the download did not have the SHA-256 {sha256} and was deleted")
             os.replace(part, path)
             sync_folder(path.parent)
         return path
     except (_Failure, OSError) as error:
         reason = str(error) if isinstance(error, _Failure) else f"cannot use {path.parent}: {error}"
-        # One line without control characters, whatever the server says.
+        # A server may answer with several lines or control characters.
         reason = " ".join("".join(c if c.isprintable() else " " for c in reason[:MOST_CHARACTERS]).split())
         if os.path.isfile(part) and (kept := os.path.getsize(part)):
-            reason += f"; the next try goes on from {kept:,} of {size:,} bytes"
+            reason += f"; the next try resumes at {kept:,} of {size:,} bytes"
         if os.path.isfile(path):
-            reason += f"; {path} is there but is not the published file"
-        advice = f"By hand: save that address with a browser as {path}, or pass --data PATH of a copy"
+            reason += f"; {path} exists but is not the published file"
+        advice = f"By hand: save that address with a browser as {path}, or give a copy by --data PATH"
         raise DataError(f"{url}: {reason}\n{advice}") from error
 
 
 def _download(url: str, part: Path, size: int, progress: Callable[[int, int], None]) -> None:
-    """Fill `part` up to `size` bytes, going on from what it holds."""
+    """Resume the download to `part`, up to `size` bytes."""
     end = time.monotonic() + LIMIT
     retries = 0
     while (have := _size(part)) < size:
@@ -103,7 +107,7 @@ def _receive(url: str, part: Path, have: int, size: int, end: float, progress: C
     response, done = _open(url, have, size, end)
     with response:
         part.touch()
-        with open(part, "r+b") as file:  # in place: a server that starts over takes nothing away
+        with open(part, "r+b") as file:  # in place, so that a server that starts over removes nothing
             file.seek(done)
             while done < size:
                 if time.monotonic() > end:
@@ -120,7 +124,7 @@ def _receive(url: str, part: Path, have: int, size: int, end: float, progress: C
 
 
 def _open(url: str, have: int, size: int, end: float) -> tuple[HTTPResponse, int]:
-    """A response that brings the file from some byte to its end, and the number of that byte: `have` or 0."""
+    """Return a response with the file from a byte to its end, and the number of that byte: `have` or 0."""
     try:
         response = _answer(Request(url, headers={"Range": f"bytes={have}-"} if have else {}), end)
     except HTTPError as error:
@@ -139,16 +143,16 @@ def _open(url: str, have: int, size: int, end: float) -> tuple[HTTPResponse, int
     response.close()
     if have and response.status == 206:
         return _open(url, 0, size, end)
-    told = ("Content-Type", "Content-Length", "Content-Encoding", "Transfer-Encoding")
-    offer = ", ".join(f"{name} {headers[name]}" for name in told if headers[name]) or "of no stated length"
+    shown = ("Content-Type", "Content-Length", "Content-Encoding", "Transfer-Encoding")
+    offer = ", ".join(f"{name} {headers[name]}" for name in shown if headers[name]) or "without a length"
     raise _Failure(f"the server offers something else ({offer}; expected {size} bytes as they are)", retry=False)
 
 
 def _answer(request: Request, end: float) -> HTTPResponse:
-    """What the server answers, its body not yet read.
+    """Return the server's response, without its body.
 
-    In a thread, to be left alone when the time is up: between two bytes of an
-    answer's head, and for a name's address, the library waits as long as it takes.
+    The library may wait forever for an address or between two bytes of the headers. So it runs in a thread, which is
+    abandoned when the time is up.
     """
     answer: Future[HTTPResponse] = Future()
 
@@ -165,14 +169,14 @@ def _answer(request: Request, end: float) -> HTTPResponse:
 
 
 class _Redirects(HTTPRedirectHandler):
-    """Follows redirects to the web only, and reads nothing of the page that comes with each, which may never end."""
+    """Follows redirects to http and https alone, without reading their pages, which may never end."""
 
     def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
         fp.close()
-        if not newurl.lower().startswith(("http://", "https://")):  # the library would go to ftp:// too
+        if not newurl.lower().startswith(("http://", "https://")):  # the library would follow ftp:// too
             raise HTTPError(newurl, code, f"{msg} - Redirection to url '{newurl}' is not allowed", headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _too_slow() -> _Failure:
-    return _Failure(f"not all of it came in {LIMIT:,g} seconds", retry=False)
+    return _Failure(f"the download did not end within {LIMIT:,g} seconds", retry=False)

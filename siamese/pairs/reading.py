@@ -1,15 +1,16 @@
-"""Read a file of labelled pairs, or of questions in groups."""
+"""Read files of labelled pairs, of questions in groups, or of questions alone."""
 
 import dataclasses
 from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from siamese.errors import DataError
-from siamese.pairs.formats import Faults, File, Row, open_file
+from siamese.pairs.formats import Faults, File, Row, open_file, text_lines
 from siamese.pairs.groups import from_groups
 from siamese.pairs.huggingface import names_data_set, open_data_set
 from siamese.pairs.pairs import PARTS, Columns, Pairs
@@ -21,40 +22,79 @@ QUORA = Columns()
 def read_pairs(
     path: str | Path, columns: Columns = QUORA, *, labelled: bool = True, need: tuple[int, ...] = (0, 1)
 ) -> Pairs:
-    """Read a file of pairs: CSV, TSV, JSON lines or Parquet, UTF-8; or a data set, hf:NAME.
+    """Read pairs from a CSV, TSV, JSON lines or Parquet file in UTF-8, or from a data set.
 
-    A file with the columns `question` and `group` instead holds questions; those
-    of one group are duplicates, and pairs are made from them (`from_groups`).
+    A file with the columns `question` and `group` holds questions instead. Those of one group are duplicates, and
+    `from_groups` makes pairs of them.
 
     Args:
-        path: the file; its ending says the format. Or a data set, as `huggingface` names it.
-        columns: how its columns are named. Others are ignored, but for
-            `unseen`, `split` and `id`, which are kept where they are there.
-        labelled: False where no label is needed.
-        need: labels of which there must be a pair.
+        path: the file, whose ending names the format; or a data set, hf:NAME, as in `siamese.pairs.huggingface`.
+        columns: the names of the columns. Others are ignored, except `unseen`, `split` and `id`.
+        labelled: False if no label is needed.
+        need: labels that must occur at least once.
 
     Raises:
-        DataError: no such file, not this format or encoding, a column missing,
-            more than 1 % (and more than two) faulty rows, no pair of a needed label.
+        DataError: there is no such file, its format or encoding is another, a column is missing, more than 1 % of the
+            rows (and more than two) are faulty, or a needed label does not occur.
     """
-    return pairs_of_rows(open_records(path), Faults(str(path)), columns, labelled=labelled, need=need)
+    return pairs_of_rows(_open(path), Faults(str(path)), columns, labelled=labelled, need=need)
 
 
-def open_records(path: str | Path) -> File:
-    """Open a file by its ending, or a data set, hf:NAME."""
+@dataclass(frozen=True)
+class QuestionRow:
+    """A question of a file."""
+
+    line: int  # or row, in a Parquet file
+    id: str | None  # None if the file has no ids, or an empty one here
+    question: str
+
+
+def read_records(path: str | Path, column: str = "question", id_column: str | None = None) -> Iterator[QuestionRow]:
+    """Yield the questions of a file with their lines and ids; the file need not fit in memory.
+
+    Empty questions are kept, so that result i belongs to question i.
+
+    Args:
+        path: a .txt file with one question a line, or a file or data set as in `read_pairs`.
+        column: the column of the questions.
+        id_column: the column of the ids. None: `id`, if there is one.
+
+    Raises:
+        DataError: there is no such file or column, or a row cannot be read.
+    """
+    if Path(path).suffix.lower() == ".txt":
+        if id_column is not None:
+            raise DataError(f"{path}: one question a line, so there is no column {id_column!r} of ids")
+        for line, text in enumerate(text_lines(path), 1):
+            yield QuestionRow(line, None, text.rstrip("\r\n"))
+        return
+    file = _open(path)
+    for name in (column, *([id_column] if id_column is not None else [])):
+        if name not in file.names:
+            raise DataError(f"{path}, line 1: no column {name!r}; it has {', '.join(map(repr, file.names[:20]))}")
+    for line, record in file.records:
+        if isinstance(record, str):
+            raise DataError(f"{path}, line {line}: {record}; every row is needed, so mend or remove it")
+        id = record.get(id_column or "id")
+        yield QuestionRow(line, None if id in (None, "") else str(id), str(record.get(column) or ""))
+
+
+def _open(path: str | Path) -> File:
     return open_data_set(str(path)) if names_data_set(path) else open_file(path)
 
 
 def pairs_of_rows(
     file: File, faults: Faults, columns: Columns, *, labelled: bool = True, need: tuple[int, ...] = (0, 1)
 ) -> Pairs:
-    """Make pairs of rows, whatever they are read from: see `read_pairs`."""
+    """Make pairs of the rows of any source; see `read_pairs`."""
+    with_label = f", {columns.label}" if labelled else ""
+    expected = f"{columns.question1}, {columns.question2}{with_label} (or {columns.question}, {columns.group})"
     if not file.names:
-        raise DataError(f"{faults.path}: empty; expected columns {_expected(columns, labelled)}")
+        raise DataError(f"{faults.path}: empty; expected columns {expected}")
     if {columns.question, columns.group} <= set(file.names) and columns.question1 not in file.names:
         pairs = _from_questions(file, faults, columns)
     else:
-        pairs = _from_pairs(file, faults, columns, labelled)
+        pairs = _from_pairs(file, faults, columns, labelled, expected)
     for label, meaning in ((1, "duplicate pairs (label 1)"), (0, "non-duplicate pairs (label 0)")):
         if labelled and label in need and not (pairs.labels == label).any():
             raise DataError(
@@ -63,20 +103,13 @@ def pairs_of_rows(
     return dataclasses.replace(pairs, rows=faults.rows, faults=faults.shown, skipped=faults.count)
 
 
-def _expected(columns: Columns, labelled: bool) -> str:
-    label = f", {columns.label}" if labelled else ""
-    return f"{columns.question1}, {columns.question2}{label} (or {columns.question}, {columns.group})"
-
-
-def _from_pairs(file: File, faults: Faults, columns: Columns, labelled: bool) -> Pairs:
+def _from_pairs(file: File, faults: Faults, columns: Columns, labelled: bool, expected: str) -> Pairs:
     wanted = [columns.question1, columns.question2, *([columns.label] if labelled else [])]
-    missing = [name for name in wanted if name not in file.names]
-    if missing:
+    if missing := [name for name in wanted if name not in file.names]:
         has = ", ".join(repr(name[:40]) for name in file.names[:20])
         raise DataError(
-            f"{faults.path}{'' if faults.strict else ', line 1'}: no column {', '.join(map(repr, missing))}; "
-            f"it has {has}. Expected {_expected(columns, labelled)}; "
-            "other names are given by --question1, --question2, --label, or by Columns"
+            f"{faults.path}{'' if faults.strict else ', line 1'}: no column {', '.join(map(repr, missing))}; it has "
+            f"{has}. Expected {expected}; other names are given by --question1, --question2, --label, or by Columns"
         )
 
     def check(record: Row) -> str | None:
@@ -86,6 +119,7 @@ def _from_pairs(file: File, faults: Faults, columns: Columns, labelled: bool) ->
         return reason
 
     kept: dict[str, list[Any]] = {name: [] for name in ("unseen", "split") if name in file.names}
+    has_id = "id" in file.names
     labels = array("b")
 
     def texts() -> Iterator[str]:
@@ -99,8 +133,7 @@ def _from_pairs(file: File, faults: Faults, columns: Columns, labelled: bool) ->
             if has_id:
                 yield "" if record.get("id") is None else str(record["id"])
 
-    has_id = "id" in file.names
-    all_texts = Texts.of(texts())  # in turn, so that no row is held as an object
+    all_texts = Texts.of(texts())  # interleaved, so that no row stays in memory as an object
     faults.check()
     first = np.arange(0, len(all_texts), 3 if has_id else 2)
     return Pairs(
@@ -132,16 +165,16 @@ def _question_fault(record: Row, name: str) -> str | None:
     if value is None or (isinstance(value, str) and not value.strip()):
         return f"{name} is missing or empty"
     if not isinstance(value, str):
-        return f"{name} is no text"
+        return f"{name} is not text"
     try:
         value.encode()
     except UnicodeEncodeError:  # JSON can spell half of a surrogate pair
-        return f"{name} is no text: {value[:40]!r} has half a character"
+        return f"{name} is not text: {value[:40]!r} has half a character"
     return None
 
 
 def label_of(value: Any) -> int | None:
-    """0 or 1 as files write it, or None where it is neither."""
+    """Return a label as files write it, 0 or 1, or None if it is neither."""
     if isinstance(value, str):
         value = value.strip()
     return {"0": 0, "1": 1, "0.0": 0, "1.0": 1}.get(str(int(value) if isinstance(value, bool) else value))

@@ -1,4 +1,4 @@
-"""Which pairs train, which choose the threshold and which are scored; and how a model remembers that."""
+"""Split pairs into training, validation and test pairs, and find those of a saved model again."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -16,14 +16,16 @@ from siamese.pairs.reading import read_pairs
 from siamese.system.files import sha256
 from siamese.text.ragged import Texts
 
+COURSE_TRAINING, COURSE_TEST = 300_000, 10_240  # rows of the published assignment's split
+
 
 @dataclass(frozen=True)
 class Source:
-    """Where the pairs of a training run come from."""
+    """The source of a training run's pairs."""
 
     data: str  # a file of pairs, or a data set: hf:NAME
-    validation: str | None = None  # another one to choose the epoch and the threshold on
-    split: str | None = None  # "course": the published assignment's cut of `data`
+    validation: str | None = None  # another one, to choose the epoch and the threshold on
+    split: str | None = None  # "course": split `data` as the published assignment did
     columns: Columns = field(default_factory=Columns)
 
     def __post_init__(self) -> None:
@@ -35,29 +37,32 @@ class Source:
 
 @dataclass(frozen=True)
 class Datasets:
-    """The three parts; `test` is None where nothing was kept for it."""
+    """The three parts; `test` is None if there is none."""
 
     training: Pairs
     validation: Pairs
     test: Pairs | None
-    how: str  # in words, how they were parted
+    how: str  # description of the split, for messages
 
 
 def load(source: Source, warn: Callable[[Pairs, str], None] = lambda pairs, path: None) -> Datasets:
-    """Read and part the pairs; `warn` is told of each file that was read, for its faulty rows.
+    """Read and split the pairs of a source.
 
-    In this order: the course's cut where it is asked for; the validation file
-    where one is given; the file's own `split` column; else one pair in ten, by
-    chance, is kept for validation.
+    The first of these decides: the course's split, if chosen; the validation file, if given; the column `split`; else
+    a random tenth of the pairs is kept for validation.
+
+    Args:
+        source: the files.
+        warn: called with the pairs of each file and its path, to report faulty rows.
 
     Raises:
-        DataError: a file that cannot be used, or too few pairs of a label in a part.
+        DataError: a file cannot be used, or a part has too few pairs of a label.
     """
     pairs = read_pairs(source.data, source.columns, need=(1,))
     warn(pairs, source.data)
     if source.split == "course":
         training, validation, test = (pairs.take(rows) for rows in course_split(pairs.labels))
-        return _checked(Datasets(training, validation, test, "cut as the course did"), source.data, source.data)
+        return _checked(Datasets(training, validation, test, "split as in the course"), source.data, source.data)
     if source.validation:
         validation = to_tune(source.validation, source.columns)
         warn(validation, source.validation)
@@ -66,26 +71,25 @@ def load(source: Source, warn: Callable[[Pairs, str], None] = lambda pairs, path
 
 
 def part(pairs: Pairs, validation: Pairs | None = None, name: str = "pairs", validation_name: str = "") -> Datasets:
-    """Return the parts of labelled pairs, as their column `split` says; without one, by chance.
+    """Return the parts of labelled pairs by their column `split`, or else at random.
 
     Args:
         pairs: all pairs.
-        validation: the validation pairs instead.
-        name, validation_name: where they are from, for messages.
+        validation: validation pairs to use instead.
+        name, validation_name: the sources, for messages.
 
     Raises:
-        DataError: too few pairs of a label in a part.
+        DataError: a part has too few pairs of a label.
     """
     own = {part: pairs.part(part) for part in ("validation", "test")}
     training = _training_part(pairs, name)
     if validation is not None:
-        how = f"validation pairs from {validation_name}" if validation_name else "validation pairs given beside them"
+        how = f"validation pairs from {validation_name}" if validation_name else "validation pairs given separately"
     elif (validation := own["validation"]) is not None:
-        by = "the data set itself" if huggingface.names_data_set(name) else "the file itself, question by question"
-        how = f"parted by {by}"
+        how = f"split by the {'data set' if huggingface.names_data_set(name) else 'column split of the file'}"
     else:
         training, validation = random_split(training)
-        how = "one pair in ten, by chance, kept for validation"
+        how = "a random tenth of the pairs kept for validation"
     return _checked(Datasets(training, validation, own["test"], how), name, validation_name or name)
 
 
@@ -93,7 +97,7 @@ def _checked(parts: Datasets, name: str, validation_name: str) -> Datasets:
     if parts.training.duplicates < 2:
         raise DataError(
             f"{name}: {parts.training.duplicates} duplicate pair(s) to train on ({parts.how}); "
-            "two or more are needed, which are each other's negatives"
+            "give two or more, which serve as each other's negatives"
         )
     for label, meaning in ((1, "duplicates"), (0, "non-duplicates")):
         if not (parts.validation.labels == label).any():
@@ -105,34 +109,31 @@ def _checked(parts: Datasets, name: str, validation_name: str) -> Datasets:
 
 
 def remember(source: Source) -> dict[str, Any]:
-    """What a model keeps of its source, as JSON; the checksums tell whether the files are still the same."""
+    """Return the facts on a source that a model saves as JSON, with checksums to recognize changed files."""
     files = [source.data, *([source.validation] if source.validation else [])]
     return {"source": asdict(source), "sha256": {name: _checksum(name) for name in files}}
 
 
-def _checksum(name: str) -> str:
-    """Of a file's bytes, or of a data set's rows."""
-    return huggingface.checksum(name) if huggingface.names_data_set(name) else sha256(name)
-
-
-def _is_there(name: str) -> bool:
-    return huggingface.names_data_set(name) or Path(name).is_file()
+def _checksum(name: str) -> str | None:
+    """Return the SHA-256 of a file's bytes or a data set's rows, or None if there is no such file."""
+    if huggingface.names_data_set(name):
+        return huggingface.checksum(name)
+    return sha256(name) if Path(name).is_file() else None
 
 
 def recall(facts: dict[str, Any]) -> Datasets | None:
-    """The pairs that a model was trained on, or None where the files are gone or changed.
+    """Return the pairs that a model was trained on, or None if the files are gone or changed.
 
-    A data set of a hub is looked for among what was downloaded before: what a
-    model says of itself makes nobody download anything.
+    Data sets are looked up in the download cache alone, so that the facts of a model never cause a download.
     """
     try:
         saved = facts["data"]
         source = Source(**{**saved["source"], "columns": Columns(**saved["source"]["columns"])})
         digests = {name: saved["sha256"][name] for name in (source.data, source.validation) if name is not None}
         with huggingface.from_cache():
-            if all(_is_there(name) and _checksum(name) == digest for name, digest in digests.items()):
+            if all(digest is not None and _checksum(name) == digest for name, digest in digests.items()):
                 return load(source)
-    except (KeyError, TypeError, ValueError, OSError, UserError):  # what a model says of itself may be anything
+    except (KeyError, TypeError, ValueError, OSError, UserError):  # the facts of a model may be anything
         pass
     return None
 
@@ -152,7 +153,7 @@ def to_learn(data: PairsLike, columns: Columns) -> Pairs:
 def to_score(data: PairsLike, columns: Columns) -> Pairs:
     """Return the pairs that an evaluation scores: the test part if there is one, else all.
 
-    If there is no column `id`, a pair's is its number, from 1.
+    Without a column `id`, the id of a pair is its number, from 1.
     """
     pairs = pairs_of(data, columns, need=())
     if not len(pairs):
@@ -168,11 +169,8 @@ def to_tune(data: PairsLike, columns: Columns) -> Pairs:
     return pairs.part("validation") or pairs
 
 
-COURSE_TRAINING, COURSE_TEST = 300_000, 10_240  # rows of the published assignment's cut
-
-
 def random_split(pairs: Pairs, seed: int = 0, share: float = 0.1) -> tuple[Pairs, Pairs]:
-    """Keep a share of the pairs for validation; a pair that stands twice, in either order, stays together."""
+    """Keep a random share of the pairs for validation. Copies of a pair, in either order, stay together."""
     _, pair = np.unique(pair_keys(pairs), axis=0, return_inverse=True)
     chance = np.random.default_rng(seed).random(pair.max(initial=0) + 1)
     held = chance[pair] < share
@@ -180,22 +178,17 @@ def random_split(pairs: Pairs, seed: int = 0, share: float = 0.1) -> tuple[Pairs
 
 
 def course_split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The published assignment's cut: row numbers to train, validate and test on.
+    """Return the numbers of the training, validation and test rows of the published assignment.
 
-    The first 300,000 rows train, the next 10,240 test. Inside the training part
-    the first 80 % of the duplicates train and the rest validate, as published;
-    the non-duplicates, which the course left out, are cut in the same way.
+    The first 300,000 rows train, the next 10,240 test. Of the former, the first 80 % of the duplicates train and the
+    rest validate, as published. The non-duplicates, which the course left out, are split in the same way.
     """
     if len(labels) < COURSE_TRAINING + COURSE_TEST:
         raise DataError(
             f"--split course needs {COURSE_TRAINING + COURSE_TEST:,} rows, the file has {len(labels):,}; "
             "it is meant for Quora's whole file (--data quora)"
         )
-    training, validation = [], []
-    for label in (0, 1):
-        rows = np.flatnonzero(labels[:COURSE_TRAINING] == label)
-        cut = int(len(rows) * 0.8)
-        training.append(rows[:cut])
-        validation.append(rows[cut:])
-    test = np.arange(COURSE_TRAINING, COURSE_TRAINING + COURSE_TEST)
-    return np.sort(np.concatenate(training)), np.sort(np.concatenate(validation)), test
+    by_label = [np.flatnonzero(labels[:COURSE_TRAINING] == label) for label in (0, 1)]
+    training = np.concatenate([rows[: int(len(rows) * 0.8)] for rows in by_label])
+    validation = np.concatenate([rows[int(len(rows) * 0.8) :] for rows in by_label])
+    return np.sort(training), np.sort(validation), np.arange(COURSE_TRAINING, COURSE_TRAINING + COURSE_TEST)

@@ -80,7 +80,7 @@ def test_the_splits_are_the_parts(small_file: Path, rows: list[dict[str, str]], 
     parts = {part: Dataset.from_list([w for w, row in zip(without, rows) if row["split"] == part]) for part in PARTS}
     name = save(tmp_path / "folder", form, parts)
     found, expected = sources.load(sources.Source(name)), sources.load(sources.Source(str(small_file)))
-    assert found.how == "parted by the data set itself"
+    assert found.how == "split by the data set"
     for part in ("training", "validation", "test"):
         assert same(getattr(found, part), getattr(expected, part)), part
     assert same(sources.to_score(name, Columns()), expected.test)
@@ -130,7 +130,7 @@ def test_a_part_whose_labels_are_kept_secret_is_left_out(tmp_path: Path, capsys:
     name = save(tmp_path / "folder", "saved", {"train": of(ROWS, label), "test": secret, "more": of(ROWS, label)})
     capsys.readouterr()  # the library's progress bars, if it shows any
     assert same(read_pairs(name), Pairs.of(*zip(*ROWS)))
-    assert capsys.readouterr().err == f"note: {name}: left out of it test, more (no labels, or another name)\n"
+    assert capsys.readouterr().err == f"note: {name}: without its splits test, more (no labels, or another name)\n"
     checksum(name)
     assert capsys.readouterr().err == ""  # told once
     assert read_pairs(f"{name}::test", labelled=False).labels.tolist() == [-1, -1, -1]
@@ -186,7 +186,7 @@ def test_what_is_missing_is_named_in_a_line(tmp_path: Path, monkeypatch: pytest.
         name: f"{name}: its splits are de, en; name the one to read, as hf:NAME:CONFIG:SPLIT",
         f"{name}::fr": f"{name}::fr: no split 'fr'; it has de, en",
         f"{alone}::fr": f"{alone}::fr: no split 'fr'; it has train",
-        f"{alone}:x": "what save_to_disk wrote has no configurations, such as 'x'",
+        f"{alone}:x": "a folder of save_to_disk has no configurations; leave out 'x'",
         f"{name}:x:de:y": "more than a configuration and a split; expected hf:NAME",
         f"hf:{tmp_path / 'empty'}": "cannot be read: ",
         f"hf:{tmp_path / 'broken'}": "cannot be read: ",

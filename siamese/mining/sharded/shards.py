@@ -19,7 +19,7 @@ from siamese.errors import DataError
 from siamese.mining.mine import PROGRAM, vectors_of
 from siamese.mining.sharded import store
 from siamese.model.model import SiameseModel
-from siamese.pairs.questions import QuestionRow, read_records
+from siamese.pairs.reading import QuestionRow, read_records
 
 PLACE = 40  # bits of a question's number that are its place in the shard
 A_ROW = 1_600  # bytes that a question takes while its cells are joined: its vector thrice, its text, its cells
