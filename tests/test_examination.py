@@ -22,8 +22,8 @@ from siamese.evaluation.examination import FEATURES, LENGTHS, OVERLAPS, UNKNOWN,
 from siamese.evaluation.thresholds import choose_threshold
 from siamese.pairs import splits
 from siamese.pairs.pairs import Columns
+from siamese.text.keys import words_of
 from siamese.text.tokenizer import Tokenizer
-from siamese.text.words import words_of
 
 # Words and features
 

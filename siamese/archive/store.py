@@ -17,8 +17,7 @@ from siamese.archive.database import DATABASE, LISTS, VECTORS, Database, Meta
 from siamese.archive.nearest import nearest
 from siamese.config import PRETRAINED
 from siamese.errors import ArchiveError, UserError
-from siamese.model.fingerprint import fingerprint
-from siamese.model.model import SiameseModel
+from siamese.model.model import SiameseModel, fingerprint
 from siamese.model.similarity import cosine
 from siamese.pairs.frames import Frame, names_of
 from siamese.system.files import sync_folder

@@ -11,8 +11,8 @@ from siamese.evaluation.baselines import Scored
 from siamese.evaluation.evaluate import Setting, evaluate_in, unseen_pairs
 from siamese.evaluation.results import Evaluation
 from siamese.model.calibration import reliability
+from siamese.text.keys import Words, words_of
 from siamese.text.subwords import AnyTokenizer
-from siamese.text.words import Words, words_of
 
 SHOWN = 20  # mistakes in the list
 SURE = 0.8  # a verdict with a higher probability is confident

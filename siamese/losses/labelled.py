@@ -1,8 +1,8 @@
 """Losses on labelled pairs: u[i] and v[i] are the vectors of a pair, labels[i] is 1 for duplicates and 0 for others.
 
 s is the cosine of a pair and d = ‖u − v‖ its distance; on unit vectors d² = 2 − 2s.
-Every loss takes u, v (n, d) floats of length 1 (or 0) and labels (n,), and returns a
-scalar, the mean over the pairs, or 0 without a pair. Half precision is widened first.
+Every loss takes u, v (n, d) floats of length 1 (or 0) and labels (n,), and returns a scalar, the mean over the pairs,
+or 0 without a pair. Half precision is widened first.
 """
 
 import torch
@@ -10,23 +10,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-def _cosines(u: Tensor, v: Tensor) -> Tensor:
-    return (_wide(u) * _wide(v)).sum(1)
-
-
-def _wide(vectors: Tensor) -> Tensor:
+def widened(vectors: Tensor) -> Tensor:
+    """Return vectors of half precision as float32, and others unchanged."""
     return vectors.float() if vectors.dtype in (torch.bfloat16, torch.float16) else vectors
 
 
-def _mean(values: Tensor) -> Tensor:
+def mean(values: Tensor) -> Tensor:
+    """Return the mean of the values, or 0 if there are none."""
     return values.sum() / max(1, values.numel())
+
+
+def _cosines(u: Tensor, v: Tensor) -> Tensor:
+    return (widened(u) * widened(v)).sum(1)
 
 
 class LogisticLoss(nn.Module):
     """Separate duplicates from the others at a threshold, by logistic regression on the cosine.
 
-    Cross-entropy of scale · (s − threshold), both learned. The sigmoid of a bare
-    cosine stays within [0.27, 0.73]; the scale widens that range.
+    Cross-entropy of scale · (s − threshold), both learned. The sigmoid of a bare cosine stays within [0.27, 0.73]; the
+    scale widens that range.
     """
 
     def __init__(self, scale: float = 8.0, threshold: float = 0.5) -> None:
@@ -36,7 +38,7 @@ class LogisticLoss(nn.Module):
 
     def forward(self, u: Tensor, v: Tensor, labels: Tensor) -> Tensor:
         logits = self.scale * (_cosines(u, v) - self.threshold)
-        return _mean(functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none"))
+        return mean(functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none"))
 
 
 class ContrastiveLoss(nn.Module):
@@ -52,7 +54,7 @@ class ContrastiveLoss(nn.Module):
         self.margin = margin
 
     def forward(self, u: Tensor, v: Tensor, labels: Tensor) -> Tensor:
-        return _mean(self.terms(_distances(u, v), labels))
+        return mean(self.terms(_distances(u, v), labels))
 
     def terms(self, distances: Tensor, labels: Tensor) -> Tensor:
         """Return the term of each pair, (n,)."""
@@ -62,9 +64,8 @@ class ContrastiveLoss(nn.Module):
 class OnlineContrastiveLoss(ContrastiveLoss):
     """Apply the contrastive loss to the hard pairs of the batch alone.
 
-    A duplicate is hard if it is further apart than the closest non-duplicate of the
-    batch, a non-duplicate if it is closer than the furthest duplicate. The mean is over
-    the hard pairs. If the batch has only one kind, all its pairs count.
+    A duplicate is hard if it is further apart than the closest non-duplicate of the batch, a non-duplicate if it is
+    closer than the furthest duplicate. The mean is over the hard pairs. If there is only one kind, all pairs count.
 
     Source: sentence-transformers, OnlineContrastiveLoss, with the sum there.
     """
@@ -73,21 +74,21 @@ class OnlineContrastiveLoss(ContrastiveLoss):
         distances, duplicate = _distances(u, v), labels == 1
         terms = self.terms(distances, labels)
         if duplicate.all() or not duplicate.any():
-            return _mean(terms)
+            return mean(terms)
         nearest, furthest = distances[~duplicate].min(), distances[duplicate].max()
-        return _mean(terms[torch.where(duplicate, distances > nearest, distances < furthest)])
+        return mean(terms[torch.where(duplicate, distances > nearest, distances < furthest)])
 
 
 def _distances(u: Tensor, v: Tensor) -> Tensor:
     # the gradient of vector_norm is 0 at a distance of 0, not nan
-    return torch.linalg.vector_norm(_wide(u) - _wide(v), dim=1)
+    return torch.linalg.vector_norm(widened(u) - widened(v), dim=1)
 
 
 class CosineHingeLoss(nn.Module):
     """Raise the cosine of duplicates to the margin, and lower that of the others to 1 − margin.
 
-    y·max(margin − s, 0) + (1 − y)·max(s + margin − 1, 0), y the label. With a
-    margin of 1 it is `torch.nn.CosineEmbeddingLoss` with a margin of 0.
+    y·max(margin − s, 0) + (1 − y)·max(s + margin − 1, 0), y the label. With a margin of 1 it is
+    `torch.nn.CosineEmbeddingLoss` with a margin of 0.
     """
 
     def __init__(self, margin: float = 0.5) -> None:
@@ -96,15 +97,15 @@ class CosineHingeLoss(nn.Module):
 
     def forward(self, u: Tensor, v: Tensor, labels: Tensor) -> Tensor:
         s = _cosines(u, v)
-        return _mean(torch.where(labels == 1, self.margin - s, s + self.margin - 1).clamp(min=0))
+        return mean(torch.where(labels == 1, self.margin - s, s + self.margin - 1).clamp(min=0))
 
 
 class MSELoss(nn.Module):
-    """Bring the cosine of duplicates to 1 and that of the others to 0, whether near misses or not; a baseline.
+    """Bring the cosine of duplicates to 1 and that of the others to 0, however close it already is; a baseline.
 
     (s − y)², y the label.
     """
 
     def forward(self, u: Tensor, v: Tensor, labels: Tensor) -> Tensor:
         s = _cosines(u, v)
-        return _mean((s - labels.to(s.dtype)).square())
+        return mean((s - labels.to(s.dtype)).square())

@@ -1,15 +1,16 @@
 """Losses that compare a whole matrix of similarities with a matrix of targets.
 
-Source: two threads of the course's forum. With one similar entry a row, matrix-softmax
-is the multiple-negatives ranking loss (Henderson et al. 2017). The author of matrix-bce
-could not train it, for two reasons. The sigmoid of a bare cosine stays within
-[0.27, 0.73]: here scale and bias are learned, as in SigLIP (Zhai et al. 2023). And the
-N² − N negatives outweigh the N duplicates: here both kinds have the same weight.
+Source: two threads of the course's forum. With one similar entry a row, matrix-softmax is the multiple-negatives
+ranking loss (Henderson et al. 2017). The author of matrix-bce could not train it, for two reasons. The sigmoid of a
+bare cosine stays within [0.27, 0.73]: here scale and bias are learned, as in SigLIP (Zhai et al. 2023). And the N² − N
+negatives outweigh the N duplicates: here both kinds have the same weight.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from siamese.losses.labelled import widened
 
 
 def matrix_softmax(scores: Tensor, similar: Tensor) -> Tensor:
@@ -80,7 +81,7 @@ class MatrixSoftmaxLoss(nn.Module):
 
 
 class MatrixBCELoss(nn.Module):
-    """Tell in each cell of S = v1·v2ᵀ whether its two questions are duplicates.
+    """Decide in each cell of S = v1·v2ᵀ whether its two questions are duplicates.
 
     Binary cross-entropy of sigmoid(scale·S + bias), 1 for the diagonal and the known duplicates, 0 elsewhere; scale
     and bias are learned.
@@ -100,8 +101,4 @@ def _scores(v1: Tensor, v2: Tensor, same: Tensor | None, own: slice | None = Non
     """Return S and its similar entries, both (B, B), or the `own` rows of them."""
     own = own or slice(None)
     diagonal = torch.eye(len(v1), dtype=torch.bool, device=v1.device)[own]
-    return _wide(v1)[own] @ _wide(v2).T, diagonal if same is None else diagonal | same
-
-
-def _wide(vectors: Tensor) -> Tensor:
-    return vectors.float() if vectors.dtype in (torch.bfloat16, torch.float16) else vectors
+    return widened(v1)[own] @ widened(v2).T, diagonal if same is None else diagonal | same

@@ -1,14 +1,15 @@
 """Triplet losses with one negative per anchor: a given one, or the closest in the batch.
 
-With unit vectors ‖a − b‖² = 2 − 2·cos(a, b), so the squared Euclidean form with
-margin 2m is exactly twice the cosine form with margin m. In general
-(1 − cos(a, b))·‖a‖‖b‖ = (‖a − b‖² − (‖a‖ − ‖b‖)²)/2.
+With unit vectors ‖a − b‖² = 2 − 2·cos(a, b), so the squared Euclidean form with margin 2m is exactly twice the cosine
+form with margin m. In general (1 − cos(a, b))·‖a‖‖b‖ = (‖a − b‖² − (‖a‖ − ‖b‖)²)/2.
 
 Source: Schroff, Kalenichenko, Philbin 2015 (FaceNet) and the course's forum.
 """
 
 import torch
 from torch import Tensor, nn
+
+from siamese.losses.labelled import mean, widened
 
 
 class _OneNegative(nn.Module):
@@ -26,17 +27,15 @@ class _OneNegative(nn.Module):
 
         Args:
             v1, v2: (B, d); v1[i] and v2[i] are duplicates.
-            same: (B, B) bool, true where v1[i] and v2[j] are known duplicates, which are no negatives.
-            negatives: (B, d), a negative for each v1[i], which are then the only anchors. None: the closest
-                in the batch. An anchor without a negative adds nothing.
+            same: (B, B) bool, true if v1[i] and v2[j] are known duplicates, which are no negatives.
+            negatives: (B, d), a negative for each v1[i], which are then the only anchors. None: the closest in the
+                batch. An anchor without a negative adds nothing.
         """
-        if v1.dtype in (torch.bfloat16, torch.float16):
-            v1, v2 = v1.float(), v2.float()
-        v1, v2 = self._prepared(v1), self._prepared(v2)
+        v1, v2 = self._prepared(widened(v1)), self._prepared(widened(v2))
         positive = self._distance(v1, v2)
         if negatives is not None:
             negative = self._distance(v1, self._prepared(negatives.to(v1.dtype)))
-            return _mean((positive - negative + self.margin).clamp(min=0))
+            return mean((positive - negative + self.margin).clamp(min=0))
         if len(v1) == 0:
             raise ValueError("a batch of 0 pairs has no anchors: 1 or more are needed")
         excluded = torch.eye(len(v1), dtype=torch.bool, device=v1.device)
@@ -50,7 +49,7 @@ class _OneNegative(nn.Module):
         return torch.cat(sides).mean()
 
     def _side(self, a: Tensor, b: Tensor, positive: Tensor, excluded: Tensor) -> Tensor:
-        with torch.no_grad():  # only finds the closest; its distance is computed again, with a gradient
+        with torch.no_grad():  # its distance is computed again below, with a gradient
             where = self._order(a, b).masked_fill(excluded, torch.inf).argmin(1)
         hinge = (positive - self._distance(a, b[where]) + self.margin).clamp(min=0)
         return hinge.masked_fill(excluded.all(1), 0)
@@ -65,10 +64,6 @@ class _OneNegative(nn.Module):
     def _order(self, a: Tensor, b: Tensor) -> Tensor:
         """Return a matrix (B, B) that rises in each row with the distance of a[i] to b[j]."""
         raise NotImplementedError
-
-
-def _mean(values: Tensor) -> Tensor:
-    return values.sum() / max(1, values.numel())
 
 
 class TripletEuclideanLoss(_OneNegative):

@@ -6,13 +6,14 @@ For the anchor of row i, with d = S[i, i] and its negatives S[i, j], j ≠ i:
 
 Rows anchor question 1, columns anchor question 2 (the same on Sᵀ).
 
-Source: the Siamese assignment of the NLP specialisation of deeplearning.ai,
-in its Trax (rows) and TensorFlow (columns) editions; "both, pooled" is the
-proposal of the course's forum.
+Source: the Siamese assignment of the NLP specialisation of deeplearning.ai, in its Trax (rows) and TensorFlow (columns)
+editions. "both, pooled" was proposed in the course's forum.
 """
 
 import torch
 from torch import Tensor, nn
+
+from siamese.losses.labelled import widened
 
 ANCHORS_AT_A_TIME = 1_024  # rows of S in memory
 
@@ -31,30 +32,26 @@ def TripletLossFn(
     """Return the loss of a batch of duplicates, or the part of it that belongs to some anchors.
 
     Args:
-        v1, v2: (B, d) floats, B ≥ 2; v1[i] and v2[i] are the vectors of a pair of
-            duplicates, of length 1, so that S holds cosines.
+        v1, v2: (B, d) floats, B ≥ 2; v1[i] and v2[i] are the vectors of a pair of duplicates, of length 1, so that S
+            holds cosines.
         margin: distance, in cosine, that a negative should keep below its diagonal entry.
         anchors: "rows", "columns" or "both".
-        closest: "hardest", the largest negative; or "semi-hard", as published: a
-            negative above the diagonal entry counts as its value − 2, so that the
-            largest one below it is the closest.
-        combine: how "both" joins the sides. "summed" adds the two one-sided losses,
-            with 2B anchors. "pooled" has B anchors, with one hinge on the mean of all
-            negatives of row and column, and one on the mean of the two closest.
+        closest: "hardest", the largest negative; or "semi-hard", as published: a negative above the diagonal entry
+            counts as its value − 2, so that the largest one below it is the closest.
+        combine: how "both" joins the sides. "summed" adds the two one-sided losses, with 2B anchors. "pooled" has B
+            anchors, with one hinge on the mean of all negatives of row and column, and one on the mean of the two
+            closest.
         reduction: "mean" over the anchors, or "sum".
-        same: (B, B) bool, true for known duplicates off the diagonal, which are no
-            negatives. An anchor without a negative adds nothing. "pooled" needs a
-            negative in both row and column for its second term.
-        own: use only these pairs as anchors, against all; `same` then has these rows
-            of a symmetric matrix. The parts of slices that make up the batch add up
-            to its loss, whichever the reduction.
+        same: (B, B) bool, true for known duplicates off the diagonal, which are no negatives. An anchor without a
+            negative adds nothing. "pooled" needs a negative in both row and column for its second term.
+        own: use only these pairs as anchors, against all; `same` then has these rows of a symmetric matrix. The parts
+            of slices that make up the batch add up to its loss, whichever the reduction.
 
     Returns:
         A scalar, float32 for vectors of half precision.
 
     Raises:
-        ValueError: shapes do not fit, the batch has less than two pairs, or a choice
-            is unknown.
+        ValueError: shapes do not fit, the batch has fewer than two pairs, or a choice is unknown.
 
     Example:
         >>> v = torch.eye(3)
@@ -62,8 +59,7 @@ def TripletLossFn(
         tensor(0.)
     """
     _check(v1, v2, same, own, anchors=anchors, closest=closest, combine=combine, reduction=reduction)
-    if v1.dtype in (torch.bfloat16, torch.float16):
-        v1, v2 = v1.float(), v2.float()  # their 8 or 11 bits are too few for sums over a batch
+    v1, v2 = widened(v1), widened(v2)  # 8 or 11 bits are too few for sums over a batch
     a1, a2, first = (v1, v2, 0) if own is None else (v1[own], v2[own], own.start)  # A anchors a side
     d = (a1 * a2).sum(1)  # (A,), the diagonal of S
     known = None if same is None else _cells(same, first)
@@ -99,9 +95,8 @@ def _negatives(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return each anchor's sum of negatives, their number, and the closest one; all (A,).
 
-    S itself only serves to find the closest negatives, some rows at a time. The
-    gradient flows through B dot products and two sums, since Σ_j a_i·b_j = a_i·Σ_j b_j.
-    So memory and the backward pass grow with B, not with B².
+    S itself only serves to find the closest negatives, some rows at a time. The gradient flows through B dot products
+    and two sums, since Σ_j a_i·b_j = a_i·Σ_j b_j. So memory and the backward pass grow with B, not with B².
 
     Args:
         a: (A, d) the anchors.

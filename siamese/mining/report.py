@@ -10,7 +10,7 @@ from pathlib import Path
 from siamese.mining.clusters import Cluster
 from siamese.mining.questions import Copy, Questions
 from siamese.system.files import write_text
-from siamese.text.words import words_of
+from siamese.text.keys import words_of
 
 MOST = 20_000  # questions on the page; more make a browser slow
 

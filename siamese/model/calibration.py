@@ -1,4 +1,4 @@
-"""From a similarity to a probability, also where duplicates are rarer or more frequent. numpy only at import."""
+"""Turn similarities into probabilities, for any share of duplicates. Imports numpy only."""
 
 import sys
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ import numpy as np
 from siamese.errors import UserError
 
 BINS = 15
-HIGHEST = 1 - 1e-6  # of a threshold that is chosen, not given: the same question twice is always a duplicate
+HIGHEST = 1 - 1e-6  # largest threshold that is chosen, so that a question is always a duplicate of itself
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """probability = sigmoid(slope · similarity + intercept), where a share `prior` of the pairs are duplicates.
+    """probability = sigmoid(slope · similarity + intercept), fitted where a share `prior` of the pairs are duplicates.
 
     Source: Platt 1999; the change of the prior: Saerens, Latinne, Decaestecker 2002.
     """
 
     slope: float
     intercept: float
-    prior: float  # between 0 and 1, of the pairs that it was fitted on
+    prior: float  # share of duplicates among the pairs it was fitted on, 0 to 1 (exclusive)
 
     def __post_init__(self) -> None:
         for number in (self.slope, self.intercept):
@@ -29,18 +29,17 @@ class Calibration:
         check_prior(self.prior)
 
     def probability(self, similarity: np.ndarray | float, prior: float | None = None) -> np.ndarray:
-        """The probability that pairs of this similarity are duplicates; the shape of `similarity`.
+        """Return the probability that pairs of this similarity are duplicates, in the shape of `similarity`.
 
         Args:
             similarity: cosines.
-            prior: the share of duplicates among the pairs that are met, 0 to 1
-                (exclusive); None: that of the pairs it was fitted on.
+            prior: expected share of duplicates, 0 to 1 (exclusive); None: as among the pairs it was fitted on.
         """
         logits = self.slope * np.asarray(similarity) + self.intercept + self._shift(prior)
-        return np.exp(-np.logaddexp(0.0, -logits))  # overflows nowhere
+        return np.exp(-np.logaddexp(0.0, -logits))  # never overflows
 
     def threshold(self, prior: float | None = None) -> float | None:
-        """The similarity at which the probability crosses ½, kept within 0 to 1; None where more means less likely."""
+        """Return the similarity with probability ½, clipped to 0 to 1, or None if the slope is not positive."""
         if self.slope <= 0:
             return None
         return float(np.clip(-(self.intercept + self._shift(prior)) / self.slope, 0.0, HIGHEST))
@@ -50,7 +49,7 @@ class Calibration:
 
 
 def check_prior(prior: float) -> float:
-    """The share of duplicates, or UserError where it is not between 0 and 1."""
+    """Return a share of duplicates as a float. Raise UserError if it is not between 0 and 1."""
     if type(prior) not in (int, float) or not 0 < prior < 1:
         raise UserError(f"prior {prior!r}: expected a share of duplicates between 0 and 1, such as 0.01")
     return float(prior)
@@ -61,9 +60,9 @@ def _logit(p: float) -> float:
 
 
 def calibrate(labels: np.ndarray, scores: np.ndarray) -> Calibration:
-    """The logistic regression of labels on scores (Platt scaling).
+    """Fit a logistic regression of labels on scores (Platt scaling).
 
-    With one label only there is nothing to fit: almost sure of that label, whatever the score.
+    With one label only there is nothing to fit: the result is almost sure of that label, whatever the score.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -74,14 +73,14 @@ def calibrate(labels: np.ndarray, scores: np.ndarray) -> Calibration:
 
 
 def reliability(labels: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """(BINS, 3) by equal widths of probability: pairs, their mean probability, their share of duplicates; 0 if none."""
+    """Return number of pairs, mean probability and share of duplicates (or 0) in bins of equal width; (BINS, 3)."""
     which = np.minimum((probability * BINS).astype(int), BINS - 1)
     count, total, duplicates = (np.bincount(which, w, BINS) for w in (None, probability, labels == 1))
     return np.stack((count, total / np.maximum(count, 1), duplicates / np.maximum(count, 1)), axis=1)
 
 
 def calibration_error(labels: np.ndarray, probability: np.ndarray) -> float:
-    """Expected calibration error: the mean over pairs of |mean probability − share of duplicates| of their bin.
+    """Return the expected calibration error: the mean over pairs of |mean probability − share of duplicates| in a bin.
 
     Source: Naeini, Cooper, Hauskrecht 2015.
     """

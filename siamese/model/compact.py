@@ -1,8 +1,8 @@
-"""Weights in a quarter of their size: the embedding as int8 with a scale a row, everything else as float16.
+"""Store weights in a quarter of their size: the embedding as int8 with one scale per row, the rest as float16.
 
-With s = max|w| / 127 of a row, rounded down to a float16, a number w of that row becomes the whole number
-q = w / s, at most 127 and at least -127, and is read as q · s. Rounded down, so that the row's largest number always
-has |q| = 127: then q · s has the same s and the same q, and rounding again changes nothing.
+With s = max|w| / 127 over a row, rounded down to a float16, a weight w of that row is stored as the integer q = w / s,
+between -127 and 127, and read as q · s. Because s is rounded down, the largest weight of a row always has |q| = 127.
+Then q · s leads to the same s and q, so that rounding again changes nothing.
 """
 
 from collections.abc import Mapping
@@ -17,16 +17,16 @@ LARGEST = 127
 
 
 def pack(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What the file holds.
+    """Return the tensors to store.
 
     Args:
-        weights: of the tower, by torch's names; all but "embedding.weight" (V, E) of any shape.
+        weights: of the tower, by torch's names; "embedding.weight" is (V, E), the others of any shape.
 
     Returns:
-        "embedding.weight" (V, E) int8, "embedding.scale" (V,) float16, the others float16; a row of zeros has scale 0.
+        "embedding.weight" (V, E) int8, "embedding.scale" (V,) float16, the others float16. A row of zeros has scale 0.
 
     Raises:
-        ModelError: a weight is not finite, or larger than a float16.
+        ModelError: a weight is not finite, or too large for a float16.
     """
     stored = {name: _float16(weight, name) for name, weight in weights.items() if name != TABLE}
     table = np.asarray(weights[TABLE], np.float32)
@@ -40,13 +40,13 @@ def pack(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def packed_layout(shapes: Mapping[str, tuple[int, ...]]) -> Layout:
-    """Return the types and shapes of what `pack` makes of weights of these shapes."""
+    """Return the layout that `pack` gives weights of these shapes."""
     layout = {name: ("F16", shape) for name, shape in shapes.items()}
     return layout | {TABLE: ("I8", shapes[TABLE]), SCALE: ("F16", shapes[TABLE][:1])}
 
 
 def unpack(stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The float32 weights that `pack` has stored.
+    """Return the float32 weights that `pack` stored.
 
     Raises:
         ModelError: a tensor is missing, of another type, or holds a number that `pack` would not have written.
@@ -67,7 +67,7 @@ def unpack(stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def rounded(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The weights as they will be loaded; rounded once, they stay what they are."""
+    """Return the weights as they will be loaded. Rounding twice is the same as rounding once."""
     return unpack(pack(weights))
 
 

@@ -1,20 +1,20 @@
-"""Why two questions are as similar as they are: which words the model knows, and what each adds to the similarity."""
+"""Explain a similarity: the words that the model knows, and what each one adds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from siamese.model.model import Prediction, SiameseModel
 
-EXPLAINED_WORDS = 64  # words of a question; the work grows with the square
+EXPLAINED_WORDS = 64  # words of a question, since the work grows with their square
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word of a question, as the model cuts it."""
+    """A word of a question, as the model splits it."""
 
     text: str
-    known: bool  # in the vocabulary; of another word the model knows the spelling at most
-    share: float | None  # similarity with the word − similarity without it; None if over EXPLAINED_WORDS words
+    known: bool  # whether it is in the vocabulary
+    share: float | None  # similarity with the word − similarity without it; None in longer questions
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,12 @@ class Explanation:
 def explain(
     model: SiameseModel, question1: str, question2: str, threshold: float | None = None, prior: float | None = None
 ) -> Explanation:
-    """A prediction, with each word's share in it by leaving that word out.
+    """Return a prediction, with the contribution of each word, found by leaving it out.
 
-    The share of word i is s − s₋ᵢ, where s is the similarity of the two questions and
-    s₋ᵢ the one without that one occurrence of the word: above 0 the word draws the
-    questions together, below 0 apart. Shares do not add up to s, since words act
-    through each other. Source: Li, Monroe, Jurafsky 2016, "Understanding Neural
-    Networks through Representation Erasure".
+    The share of word i is s − s₋ᵢ, with s the similarity of the two questions and s₋ᵢ the similarity without that one
+    occurrence of the word. If it is above 0, the word makes the questions more similar. Shares do not add up to s,
+    since words interact. Source: Li, Monroe, Jurafsky 2016, "Understanding Neural Networks through Representation
+    Erasure".
 
     Args:
         model: the detector.
@@ -48,7 +47,7 @@ def explain(
     seconds = [*[question2] * len(shorter1), *shorter2]
     if model.config.padding == "none":
         without = model.similarity(firsts, seconds).tolist()
-    else:  # a vector of a course preset depends on what it is encoded with: pair by pair, as `predict` does it
+    else:  # a vector of a course preset depends on its batch, so score pair by pair, as `predict` does
         without = [float(model.similarity([q1], [q2])[0]) for q1, q2 in zip(firsts, seconds)]
     shares = [prediction.similarity - s for s in without]
     return Explanation(
@@ -59,7 +58,7 @@ def explain(
 
 
 def _without_each(words: Sequence[str]) -> list[str]:
-    """The question without its first word, without its second, ...; none where it is too long."""
+    """Return the question without its first word, without its second, ...; nothing if it is too long."""
     if len(words) > EXPLAINED_WORDS:
         return []
     return [" ".join([*words[:i], *words[i + 1 :]]) for i in range(len(words))]

@@ -1,9 +1,9 @@
-"""The model folder: three files that are written together, and read as what a stranger may have sent.
+"""The model folder: three files that are replaced together, and that may come from a stranger.
 
-`config.json` holds the format's version, the settings, and the SHA-256 of each file: its own is over its bytes with the
-64 digits of that checksum replaced by zeros. The words are in `vocabulary.txt`, those of a transformer in
-`tokenizer.json`. Nothing in a file makes the reader open another one or import a name, and the memory that it takes
-goes by the files' own sizes, each of which has a limit.
+`config.json` holds the format's version, the settings, and the SHA-256 of each file; its own is taken over its bytes
+with zeros in place of that checksum. The words are in `vocabulary.txt`, those of a transformer in `tokenizer.json`.
+Nothing in a file makes the reader open another file or import a name, and the memory it needs is bounded by the sizes
+of the files, each of which has a limit.
 """
 
 import hashlib
@@ -27,42 +27,33 @@ from siamese.system.strict_json import strict_json
 FORMAT = 3  # format 2 is the same without checksums
 CONFIG, VOCABULARY, WEIGHTS = FILES = ("config.json", "vocabulary.txt", "model.safetensors")
 TOKENIZER = "tokenizer.json"  # of a transformer, in place of the vocabulary
-# Bytes; a larger file is neither written nor read.
-MOST_BYTES = {CONFIG: 4 << 20, VOCABULARY: 16 << 20, TOKENIZER: 16 << 20, WEIGHTS: 2 << 30}
-HEADER = 1 << 16  # bytes of the header of the weights, at most
-LARGEST = 1e9  # of a weight, either way: sums of products of such numbers are finite in float32
+MOST_BYTES = {CONFIG: 4 << 20, VOCABULARY: 16 << 20, TOKENIZER: 16 << 20, WEIGHTS: 2 << 30}  # written or read
+HEADER = 1 << 16  # most bytes of the header of the weights
+LARGEST = 1e9  # magnitude of a weight, so that sums of products are finite in float32
 FIELDS = {"format", "config", "threshold", "calibration", "facts"}
-ARCHITECTURE = "architecture"  # one field more: a transformer's
+ARCHITECTURE = "architecture"  # an additional field, of a transformer
 ZEROS = "0" * 64
-MOST_CHARACTERS = 400  # letters of a message that may quote a file
-TYPES: dict[str, np.dtype[Any]] = {
-    "F32": np.dtype("<f4"),
-    "F16": np.dtype("<f2"),
-    "I8": np.dtype("i1"),
-}  # safetensors' names
+MOST_CHARACTERS = 400  # of a message that may quote a file
+# By the names of safetensors.
+TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "I8": np.dtype("i1")}
 
-Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # of each tensor the type, a key of TYPES, and the shape
-
-
-def float_layout(shapes: Mapping[str, tuple[int, ...]]) -> Layout:
-    """Return the layout of weights of these shapes, all float32."""
-    return {name: ("F32", shape) for name, shape in shapes.items()}
+Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # the type of each tensor, a key of TYPES, and its shape
 
 
 def write(folder: Path, settings: Mapping[str, Any], words: str, tensors: Mapping[str, np.ndarray]) -> None:
-    """Write a model folder; a crash at any moment leaves the old model or the new one.
+    """Write a model folder. A crash at any moment leaves the old model or the new one.
 
-    Vocabulary and weights are first written under names with their checksums, by which `place` finds them for the
-    config.json that holds these: replacing that one file exchanges the model. Then they get their own names.
+    Vocabulary and weights are first written to names with their checksums, by which `place` finds them once config.json
+    holds these: replacing that one file replaces the model. Then they are renamed.
 
     Args:
-        folder: made where it is not there.
-        settings: for config.json; all FIELDS but the format, and a transformer's ARCHITECTURE.
+        folder: created if it does not exist.
+        settings: for config.json; all FIELDS but the format, and the ARCHITECTURE of a transformer.
         words: the text of the vocabulary, or of a transformer's tokenizer.
-        tensors: what the file of weights shall hold.
+        tensors: for the file of weights.
 
     Raises:
-        ModelError: numbers or sizes that would be refused when read.
+        ModelError: a number or a size would be refused by the reader.
     """
     from safetensors.numpy import save
 
@@ -77,7 +68,7 @@ def write(folder: Path, settings: Mapping[str, Any], words: str, tensors: Mappin
         if len(content) > MOST_BYTES[name]:
             raise ModelError(f"{folder / name}: {len(content):,} bytes, expected {MOST_BYTES[name]:,} at most")
     folder.mkdir(parents=True, exist_ok=True)
-    _settle(folder)  # what a killed process began
+    _settle(folder)  # after a process that was killed
     try:
         for name, content in data.items():
             with replacing(_waiting(folder, name, sums[name])) as new:
@@ -85,19 +76,19 @@ def write(folder: Path, settings: Mapping[str, Any], words: str, tensors: Mappin
         with replacing(folder / CONFIG) as new:
             new.write_bytes(config)
     except OSError as error:
-        error.filename, error.filename2 = str(folder), None  # not a name that nobody chose
+        error.filename, error.filename2 = str(folder), None  # not the temporary name, which nobody chose
         raise
     finally:
         _settle(folder)
 
 
 def words_file(settings: Mapping[str, Any]) -> str:
-    """The name of the file with the words of a model with these settings."""
+    """Return the name of the file with the words, given the settings."""
     return TOKENIZER if ARCHITECTURE in settings else VOCABULARY
 
 
 def place(folder: Path, name: str, checksum: str | None) -> Path:
-    """Where the file of a model is that has this checksum: under its own name, but for a crash."""
+    """Return the path of the file with this checksum: that of its own name, except after a crash."""
     waiting = _waiting(folder, name, checksum) if checksum else folder / name
     return waiting if os.path.lexists(waiting) else folder / name
 
@@ -107,25 +98,25 @@ def _waiting(folder: Path, name: str, checksum: str) -> Path:
 
 
 def _settle(folder: Path) -> None:
-    """Give the files that config.json asks for their own names, and remove all others that no save has finished."""
+    """Rename the files that config.json asks for, and remove the other files of unfinished saves."""
     sums: dict[str, str] = {}
     with suppress(ModelError), refusing(folder / CONFIG):
         sums = read_settings(folder / CONFIG)[1]
     for name, checksum in sums.items():
         with suppress(FileNotFoundError):
             os.replace(_waiting(folder, name, checksum), folder / name)
-    sync_folder(folder)  # before anything is removed: the last copy of a file may be under its other name on the disk
-    if sums:  # the words of a model of the other kind, which was here before
+    sync_folder(folder)  # before removals: on the disk, the last copy of a file may still have its other name
+    if sums:  # removes the words of an earlier model of the other kind
         for name in {VOCABULARY, TOKENIZER} - sums.keys():
             (folder / name).unlink(missing_ok=True)
     for name in (*FILES, TOKENIZER):
         remove_leftovers(folder / name)
-        remove_leftovers(folder / f".{name}")  # of a name with a checksum
+        remove_leftovers(folder / f".{name}")  # with a checksum in the name
 
 
 def sealed(settings: Mapping[str, Any], sums: Mapping[str, str]) -> bytes:
-    """The bytes of a config.json with these settings and the other files' checksums, and its own."""
-    # Before all that could hold the same zeros.
+    """Return the bytes of a config.json with these settings, the checksums of the other files, and its own."""
+    # Precedes anything that could hold the same zeros.
     first = {"format": settings["format"], "sha256": {CONFIG: ZEROS, **sums}}
     text = json.dumps(first | {name: value for name, value in settings.items() if name != "format"}, indent=2) + "\n"
     return text.replace(ZEROS, hashlib.sha256(text.encode()).hexdigest(), 1).encode()
@@ -133,21 +124,22 @@ def sealed(settings: Mapping[str, Any], sums: Mapping[str, str]) -> bytes:
 
 @contextmanager
 def refusing(path: Path) -> Iterator[None]:
-    """Make of whatever is wrong with a file of a model a ModelError that names the file, in a line."""
+    """Turn any fault of a model's file into a ModelError of one line that names the file."""
     try:
         yield
     except UserError as error:
         raise ModelError(f"{path}: {_line(str(error))}") from error
     except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
-        raise ModelError(f"{path}: not a file of a model: {type(error).__name__}: {_line(str(error))}") from error
+        raise ModelError(f"{path}: not a model file: {type(error).__name__}: {_line(str(error))}") from error
 
 
 def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """The FIELDS of config.json, and by name the checksums of the other files (none in format 2).
+    """Return the FIELDS of config.json, and the checksums of the other files by name (none in format 2).
 
-    A transformer's ARCHITECTURE is a field more, and needs format 3.
+    The ARCHITECTURE of a transformer is an additional field, in format 3 alone.
 
-    What may be raised, here and in the functions below: UserError and what `refusing` makes one of.
+    Raises:
+        UserError, or what `refusing` turns into one; so do the functions below.
     """
     data = _read(path, MOST_BYTES[CONFIG])
     settings = strict_json(data.decode("utf-8"))
@@ -157,10 +149,10 @@ def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     if settings["format"] == FORMAT:
         sums, files = settings.pop("sha256"), (CONFIG, words_file(settings), WEIGHTS)
         if not isinstance(sums, dict) or sums.keys() != set(files):
-            raise ModelError(f"sha256: expected a checksum each of {', '.join(files)}")
+            raise ModelError(f"sha256: expected a checksum for each of {', '.join(files)}")
         for checksum in sums.values():
             if not re.fullmatch("[0-9a-f]{64}", checksum):
-                raise ModelError(f"sha256: {checksum!r} is not a checksum: expected 64 digits, 0 to 9 and a to f")
+                raise ModelError(f"sha256: {checksum!r} is not a checksum; expected 64 digits, 0 to 9 and a to f")
         own = sums.pop(CONFIG)
         _check_sum(own, data.replace(own.encode(), ZEROS.encode(), 1))
     allowed = FIELDS | ({ARCHITECTURE} & settings.keys() if sums else set())
@@ -172,9 +164,12 @@ def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def read_words(path: Path, most: int, checksum: str | None) -> str:
-    """The text of vocabulary.txt, a word a line, for `words_of`, or of tokenizer.json; `most` bytes.
+    """Return the text of vocabulary.txt, for `words_of`, or of tokenizer.json.
 
-    Without a checksum nothing is compared.
+    Args:
+        path: the file.
+        most: its limit in bytes.
+        checksum: its SHA-256, or None to skip the comparison.
     """
     data = _read(path, most)
     _check_sum(checksum, data)
@@ -182,7 +177,7 @@ def read_words(path: Path, most: int, checksum: str | None) -> str:
 
 
 def lines_of(words: Sequence[str]) -> str:
-    """The text of vocabulary.txt; ModelError where it would be refused when read."""
+    """Return the text of vocabulary.txt. Raise ModelError if the reader would refuse it."""
     text = "".join(word + "\n" for word in words)
     if words_of(text) != list(words) or len(set(words)) != len(words):
         raise ModelError("vocabulary: a word with white space in it, or twice")
@@ -190,52 +185,52 @@ def lines_of(words: Sequence[str]) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a vocabulary, a line each; ModelError where a rule for cutting questions would not make such."""
+    """Return the words of a vocabulary, one per line. Raise ModelError if they are not such as the tokenizers make."""
     words = text.split()
     if "\n".join([*words, ""]) != text:
-        raise ModelError("a vocabulary with an empty word, or white space in a word, or no end of the last line")
+        raise ModelError("a vocabulary with an empty word, white space in a word, or no newline at its end")
     if "\0" in text:
         raise ModelError("a vocabulary with a NUL in a word")
     return words
 
 
 def read_tensors(path: Path, layout: Layout, checksum: str | None) -> dict[str, np.ndarray]:
-    """The tensors of a file of weights, which must hold those of the layout and nothing else.
+    """Return the tensors of a file of weights, which must be exactly those of the layout.
 
-    The file is read once, so that what was checked is what is used, and never mapped: a file that
-    shrinks under a map ends the process.
+    The file is read once, so that the checked bytes are the ones in use. It is never memory-mapped, since a mapped file
+    that shrinks kills the process.
     """
     with _opened(path, MOST_BYTES[WEIGHTS]) as (file, size):
         start = file.read(8)
         length = int.from_bytes(start, "little")
         if len(start) < 8 or length > min(HEADER, size - 8):
-            raise ModelError(f"not a file of a model: {size:,} bytes, with a header of {length:,}")
+            raise ModelError(f"not a model file: {size:,} bytes, with a header of {length:,}")
         header = file.read(length)
         data = np.empty(size - 8 - length, np.uint8)
         places = _places(strict_json(header.decode("utf-8")), layout, len(data))
         if file.readinto(data.data) != len(data):
-            raise ModelError("it changed while it was read")
+            raise ModelError("the file changed while it was read")
     _check_sum(checksum, start, header, data)
     tensors = {}
     for name, first in places.items():
         kind, shape = TYPES[layout[name][0]], layout[name][1]
         tensor = data[first : first + _bytes(layout, name)].view(kind).reshape(shape)
-        tensors[name] = np.require(tensor, requirements="A")  # odd offsets are allowed, and slow
+        tensors[name] = np.require(tensor, requirements="A")  # odd offsets are allowed, but slow
     return tensors
 
 
 def check_numbers(tensors: Mapping[str, np.ndarray]) -> None:
-    """ModelError where a number is not finite, or so large that sums of it may not be."""
+    """Raise ModelError if a number is not finite, or so large that sums may not be."""
     for name, tensor in tensors.items():
-        # What is no number comes out of both min and max, and is not below anything.
+        # min and max pass on NaN, which no comparison holds for.
         if tensor.size and not max(-float(tensor.min()), float(tensor.max())) <= LARGEST:
             raise ModelError(f"weights: {name} holds a number that is not finite, or beyond {LARGEST:g}")
 
 
 def _places(header: Any, layout: Layout, size: int) -> dict[str, int]:
-    """Where each tensor begins in the `size` bytes after the header."""
+    """Return the offset of each tensor in the `size` bytes after the header."""
     if not isinstance(header, dict):
-        raise TypeError("the header is no object")
+        raise TypeError("the header is not an object")
     header.pop("__metadata__", None)
     found = {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
     if wrong := [name for name in {**layout, **found} if found.get(name) != layout.get(name)]:
@@ -262,7 +257,7 @@ def _check_sum(checksum: str | None, *parts: Any) -> None:
         for part in parts:
             digest.update(part)
         if digest.hexdigest() != checksum:
-            raise ModelError(f"its SHA-256 is not the one in {CONFIG}: damaged, edited, or not saved to the end")
+            raise ModelError(f"its SHA-256 is not the one in {CONFIG}: damaged, edited, or not saved completely")
 
 
 def _read(path: Path, most: int) -> bytes:
@@ -272,14 +267,14 @@ def _read(path: Path, most: int) -> bytes:
 
 @contextmanager
 def _opened(path: Path, most: int) -> Iterator[tuple[BufferedReader, int]]:
-    """A file of a model and its size, so many bytes at most.
+    """Open a model file of at most `most` bytes, and yield it with its size.
 
-    No link, which may lead out of the folder, no pipe, which may never end.
+    Links are refused, since they may lead out of the folder, and pipes, since they may never end.
     """
     kind = os.lstat(path).st_mode
     if not stat.S_ISREG(kind):
         raise ModelError(f"{'a symbolic link' if stat.S_ISLNK(kind) else 'not a file'}: expected the file itself")
-    # Whoever exchanges the file right now gains nothing.
+    # Also refuse a link or pipe that replaces the file right now.
     flags = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
     with os.fdopen(os.open(path, flags), "rb") as file:
         status = os.fstat(file.fileno())
@@ -291,6 +286,6 @@ def _opened(path: Path, most: int) -> Iterator[tuple[BufferedReader, int]]:
 
 
 def _line(text: str) -> str:
-    """A text that may quote a file, as one line without control characters, cut off where it is long."""
+    """Return a text that may quote a file, shortened and without line breaks and control characters."""
     shown = text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + " …"
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in shown)
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)

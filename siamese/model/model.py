@@ -1,6 +1,8 @@
-"""The detector: what a model folder holds, and what one can ask it. Needs numpy, not torch."""
+"""The detector: a tower with its vocabulary, threshold and calibration. Imports numpy, not torch."""
 
 import dataclasses
+import hashlib
+import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +18,7 @@ from siamese.errors import ModelError, UserError
 from siamese.model import folder as model_folder
 from siamese.model.calibration import Calibration
 from siamese.model.compact import TABLE, pack, packed_layout, unpack
-from siamese.model.folder import ARCHITECTURE, CONFIG, MOST_BYTES, WEIGHTS, float_layout, refusing, words_file
+from siamese.model.folder import ARCHITECTURE, CONFIG, MOST_BYTES, WEIGHTS, refusing, words_file
 from siamese.model.similarity import check_threshold, cosine
 from siamese.system.program import program
 from siamese.text.subwords import AnyTokenizer, SubwordTokenizer
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     from siamese.towers.transformer import TransformerTower
 
 SHIPPED = Path(__file__).parents[1] / "pretrained"  # the model folder that comes with the package
-SUBWORD_TABLE = "model.embeddings.word_embeddings.weight"  # a transformer's vectors of its words
-COURSE_BATCH = 512  # pairs that are padded together when a course model scores them
+SUBWORD_TABLE = "model.embeddings.word_embeddings.weight"  # the token embeddings of a transformer
+COURSE_BATCH = 512  # pairs that a course model pads together
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class Prediction:
 
     is_duplicate: bool
     similarity: float  # cosine, -1 to 1
-    threshold: float  # above it a pair is a duplicate
-    probability: float  # of being duplicates, for the balance of the validation pairs or a given prior
+    threshold: float  # a pair above it is a duplicate
+    probability: float  # of being duplicates, for the share of duplicates of the validation pairs or a given prior
 
 
 @dataclass(repr=False)
@@ -56,8 +58,8 @@ class SiameseModel:
     weights: dict[str, np.ndarray]  # of the tower, by torch's names
     threshold: float
     calibration: Calibration  # from similarity to probability
-    facts: dict[str, Any] = field(default_factory=dict)  # the data it was trained on and its scores
-    architecture: Mapping[str, Any] | None = None  # of a transformer (`siamese.transformer`); None: the LSTM
+    facts: dict[str, Any] = field(default_factory=dict)  # its training data and its scores
+    architecture: Mapping[str, Any] | None = None  # of a transformer; None: an LSTM
     _last: tuple[list[str], np.ndarray] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
@@ -83,12 +85,11 @@ class SiameseModel:
             questions: n strings: a list, a pandas Series, a generator. The first 100,000 words of each are read.
 
         Returns:
-            (n, d) float32, rows of length 1, or 0 for a question without a known word. With a course preset the
-            vectors depend on the questions that are encoded together, because its means include the padding, as
-            published.
+            (n, d) float32, rows of length 1, or 0 for a question without a known word. With a course preset a vector
+            depends on the questions that are encoded with it, because the padding enters the mean, as published.
 
         Raises:
-            UserError: one string instead of several, or a question that is no text.
+            UserError: `questions` is a single string, or a question is not text.
         """
         tokens = self.tokenizer.encode(_checked(questions))
         if self.config.padding == "none":
@@ -111,7 +112,7 @@ class SiameseModel:
 
             return transformer.encode(self._transformer, tokens)
         known = self.tokenizer.knows(tokens)
-        # Loading torch takes longer than most calls; where it is loaded already, it is the faster of the two.
+        # torch is faster, but takes longer to load than most calls.
         torch_is_there = "torch" in sys.modules and len(tokens) >= lstm_numpy.QUESTIONS_WITH_TORCH
         run = lstm_numpy.encode_torch if torch_is_there else lstm_numpy.encode
         return run(self.weights, tokens, skip=self.config.skip, known=known)
@@ -126,21 +127,20 @@ class SiameseModel:
             (n,) float64, -1 to 1; 0 if one of the two has no known word.
 
         Raises:
-            UserError: one string instead of several, a question that is no text, or not as many of each.
+            UserError: as in `encode`, or the numbers of questions differ.
         """
         first, second = list(_checked(questions1)), list(_checked(questions2))
         if len(first) != len(second):
-            raise UserError(f"{len(first)} first and {len(second)} second questions: expected as many of each")
+            raise UserError(f"{len(first)} first and {len(second)} second questions; give as many of each")
         if self.config.padding != "none":
             return self._course_similarity(first, second)
-        # Each distinct question once, in an order that does not depend on which
-        # side it stands on: so the result is the same to the bit for (b, a).
+        # Each distinct question once, in an order that ignores the sides, so that (b, a) has the same bits.
         distinct = sorted({*first, *second})
         number = {question: i for i, question in enumerate(distinct)}
         if self.architecture is None:
             vectors = self.encode(distinct)
-        else:  # takes a minute for some thousand questions, and reports and examinations ask twice
-            last = self._last  # which another thread may replace
+        else:  # a minute for some thousand questions, which reports and examinations need twice
+            last = self._last  # read once, since another thread may replace it
             if last is None or last[0] != distinct:
                 self._last = last = distinct, self.encode(distinct)
             vectors = last[1]
@@ -157,7 +157,7 @@ class SiameseModel:
         return np.concatenate(similarities)
 
     def embedding_similarity(self, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
-        """Return the cosine of the means of the word vectors of each pair, a baseline; (n,) float64."""
+        """Return the cosine of the mean word vectors of each pair, a baseline; (n,) float64."""
         both = [*questions1, *questions2]
         if isinstance(self.tokenizer, SubwordTokenizer):
             table, tokens = self.weights[SUBWORD_TABLE], self.tokenizer.encode(both, special=False)
@@ -167,16 +167,16 @@ class SiameseModel:
         return cosine(vectors, np.arange(len(questions1)), len(questions1) + np.arange(len(questions2)))
 
     def probability(self, similarity: np.ndarray | float, prior: float | None = None) -> np.ndarray:
-        """The probability that a pair of this similarity is a duplicate; the shape of `similarity`.
+        """Return the probability that pairs of this similarity are duplicates, in the shape of `similarity`.
 
         Args:
             similarity: cosines.
-            prior: the share of duplicates among the pairs that are met; None: as among the validation pairs.
+            prior: expected share of duplicates; None: as among the validation pairs.
         """
         return self.calibration.probability(similarity, prior)
 
     def threshold_for(self, threshold: float | None = None, prior: float | None = None) -> float:
-        """The threshold in use: one that is given; else with a prior, where the probability crosses ½; else its own."""
+        """Return the given threshold, else the one of probability ½ under the given prior, else the model's own."""
         if threshold is not None:
             return check_threshold(threshold)
         crossing = None if prior is None else self.calibration.threshold(prior)
@@ -185,24 +185,27 @@ class SiameseModel:
     def predict(
         self, question1: str, question2: str, threshold: float | None = None, prior: float | None = None
     ) -> Prediction:
-        """Say whether two questions are duplicates: whether their similarity is above the threshold.
+        """Decide whether two questions are duplicates: whether their similarity is above the threshold.
 
         Args:
-            question1, question2: any strings; the order does not matter.
-            threshold: 0 to 1, instead of the model's. At 1 nothing is a duplicate; below it, and so with every
-                threshold that a training chooses, a question with a known word is always one of itself.
-            prior: the share of duplicates among the pairs that are met; restates
-                the probability, and the threshold where none is given.
+            question1, question2: any strings, in either order.
+            threshold: 0 to 1, instead of the model's. Nothing is a duplicate at 1; below, and with every threshold
+                chosen in training, a question with a known word is a duplicate of itself.
+            prior: expected share of duplicates, 0 to 1 (exclusive). It changes the probability, and the threshold
+                unless one is given.
+
+        Raises:
+            UserError: a question is not text, or threshold or prior are out of range.
         """
         threshold = self.threshold_for(threshold, prior)
         similarity = float(self.similarity([question1], [question2])[0])
         return Prediction(similarity > threshold, similarity, threshold, float(self.probability(similarity, prior)))
 
     def save(self, folder: str | Path) -> None:
-        """Write the model folder, over an older model where there is one.
+        """Write the model folder, in place of an older model.
 
         Raises:
-            ModelError: the vocabulary or a weight is nothing that `load` would accept.
+            ModelError: `load` would not accept the vocabulary or a weight.
         """
         settings: dict[str, Any] = {
             "config": dataclasses.asdict(self.config),
@@ -219,13 +222,12 @@ class SiameseModel:
 
     @classmethod
     def load(cls, folder: str | Path) -> "SiameseModel":
-        """Read a model folder, or by the name "pretrained" the model that comes with the package.
+        """Load a model folder, or the model that comes with the package by the name "pretrained".
 
-        It may come from a stranger: it is read whole and as it was saved, or refused.
+        The folder may come from a stranger: it is loaded exactly as it was saved, or refused.
 
         Raises:
-            ModelError: the folder is not there or does not hold a model; the
-                message names the file.
+            ModelError: the folder does not exist or does not hold a model; the message names the file.
         """
         folder = SHIPPED if str(folder) == PRETRAINED else Path(folder)
         path = folder / CONFIG
@@ -235,16 +237,16 @@ class SiameseModel:
             settings, sums = model_folder.read_settings(path)
             config = Config(**settings["config"])
             threshold, calibration = check_threshold(settings["threshold"]), Calibration(**settings["calibration"])
-            check_threshold(settings["facts"].get("chosen_threshold", threshold))  # what `evaluate` puts beside it
+            check_threshold(settings["facts"].get("chosen_threshold", threshold))  # which `evaluate` prints beside it
             own, architecture = words_file(settings), settings.get(ARCHITECTURE)
             if (config.tower == "transformer") != (architecture is not None):
-                raise ModelError(f"tower {config.tower!r} beside the architecture {architecture!r}")
+                raise ModelError(f"tower {config.tower!r} with the architecture {architecture!r}")
         place = {name: model_folder.place(folder, name, sums.get(name)) for name in (own, WEIGHTS)}
         with refusing(place[own]):
             words = model_folder.read_words(place[own], MOST_BYTES[own], sums.get(own))
         tokenizer: AnyTokenizer
         if architecture is None:
-            # Counted and not yet taken apart, which costs thirty times their size: there must be a row for each.
+            # Counted to check the weights first: splitting the words takes thirty times their size.
             ids = first_word(config) + words.count("\n")
             shapes = lstm_numpy.shapes(ids, config.embedding, config.hidden)
         else:
@@ -256,7 +258,7 @@ class SiameseModel:
                 transformer.check_architecture(architecture, tokenizer)
                 shapes = transformer.shapes(architecture)
         with refusing(place[WEIGHTS]):
-            layout = packed_layout(shapes) if config.compact else float_layout(shapes)
+            layout = packed_layout(shapes) if config.compact else {name: ("F32", size) for name, size in shapes.items()}
             stored = model_folder.read_tensors(place[WEIGHTS], layout, sums.get(WEIGHTS))
             weights = unpack(stored) if config.compact else stored
             model_folder.check_numbers(weights)
@@ -267,15 +269,28 @@ class SiameseModel:
 
     @classmethod
     def pretrained(cls) -> "SiameseModel":
-        """The model that comes with the package: trained on Quora's pairs, for non-commercial use (see its README)."""
+        """Load the model that comes with the package. It was trained on Quora's pairs, for non-commercial use."""
         return cls.load(SHIPPED)
 
 
 def _checked(questions: Iterable[str]) -> Iterator[str]:
-    """Yield the questions; UserError for a single string, and for anything in them that is no text."""
+    """Yield the questions. Raise UserError if `questions` is a single string, or a question is not text."""
     if isinstance(questions, str):
         raise UserError("expected a list of questions, got one string; put it in a list")
     for i, question in enumerate(questions):
         if not isinstance(question, str):
             raise UserError(f"question {i} is {question!r:.40}; expected text")
         yield question
+
+
+def fingerprint(model: SiameseModel) -> str:
+    """Return the SHA-256 of everything that determines a model's vectors: weights, words, and how both are used."""
+    config = model.config
+    digest = hashlib.sha256(repr((config.tokens, config.buckets, config.skip, config.padding)).encode())
+    if model.architecture is not None:
+        digest.update(json.dumps(model.architecture, sort_keys=True).encode())
+    digest.update(model.tokenizer.text().encode("utf-8", "surrogatepass"))
+    for name, weight in sorted(model.weights.items()):
+        digest.update(f"{name} {weight.dtype} {weight.shape}".encode())
+        digest.update(np.ascontiguousarray(weight).data)
+    return digest.hexdigest()

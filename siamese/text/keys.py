@@ -1,4 +1,4 @@
-"""Keys of questions: equal if the questions have the same letters and digits."""
+"""Keys and words of questions, the same for every model."""
 
 import hashlib
 import re
@@ -11,10 +11,13 @@ import numpy as np
 from siamese.text.tokenizer import composed
 
 _NO_LETTER_OR_DIGIT = re.compile(r"[\W_]+")
+_WORD = re.compile(r"\d+(?:[.,]\d+)+(?!\w)|\w+(?:['’]\w+)*")  # 1,000 and don't are one word each
+
+Words = list[str]
 
 
 def key(question: str) -> int:
-    """Return a 64-bit hash of a question's letters and digits, in lower case.
+    """Return a 64-bit hash of a question's letters and digits in lower case, which alone decide whether keys are equal.
 
     Among ten million questions, the chance of a single false match is 3 in a million.
     """
@@ -30,3 +33,8 @@ def key(question: str) -> int:
 def keys(questions: Iterable[str]) -> np.ndarray:
     """Return the key of each question, (n,) uint64."""
     return np.array(array("Q", map(key, questions)), np.uint64)
+
+
+def words_of(question: str) -> Words:
+    """Return the words of a question in lower case, without punctuation."""
+    return _WORD.findall(composed(question.lower()).replace("’", "'"))

@@ -315,11 +315,11 @@ ATTACKS = {
     "no number": (architecture(layer_norm_eps=float("nan")), "above 0"),
     "a padding outside": (architecture(pad_token_id=10**6), "an id of the vocabulary"),
     "fewer positions": (architecture(max_position_embeddings=8), "reads 32 tokens, the model 8"),
-    "no architecture": (edited(lambda s: s.pop("architecture")), "expected a checksum each|beside the architecture"),
-    "an LSTM": (edited(lambda s: s["config"].update(tower="lstm", encoder=None)), "tower 'lstm' beside"),
+    "no architecture": (edited(lambda s: s.pop("architecture")), "expected a checksum for each|with the architecture"),
+    "an LSTM": (edited(lambda s: s["config"].update(tower="lstm", encoder=None)), "tower 'lstm' with"),
     "format 2": (edited(lambda s: (s.pop("sha256"), s.update(format=2))), "'architecture' is not known"),
     "padding to a trillion": (tokenizer("padding", {"strategy": {"Fixed": 10**12}}), "padding"),
-    "no truncation": (tokenizer("truncation", None), "not a file of a model"),
+    "no truncation": (tokenizer("truncation", None), "not a model file"),
     "a long truncation": (tokenizer("truncation.max_length", 10**9), "8,192 at most"),
     "a short truncation": (tokenizer("truncation.max_length", 2), "more than the 2 special ones"),
     "another truncation": (tokenizer("truncation.direction", "Left"), "expected the first so many tokens"),
@@ -335,7 +335,7 @@ ATTACKS = {
     "an id beyond all": (tokenizer("model.vocab.how", 2**70), "tokenizer.json"),
     "a special id outside": (tokenizer("post_processor.special_tokens.[CLS].ids", [10**6]), "ids of the tokenizer"),
     "a field more": (tokenizer("more", 1), "expected an object with"),
-    "lists 100,000 deep": (lambda folder: (folder / "tokenizer.json").write_text("[" * 100_000), "not a file"),
+    "lists 100,000 deep": (lambda folder: (folder / "tokenizer.json").write_text("[" * 100_000), "not a model file"),
     "a vocabulary that is text": (tokenizer("model.vocab", "how"), "not a tokenizer"),
     "a field twice": (
         lambda folder: (folder / "tokenizer.json").write_text(

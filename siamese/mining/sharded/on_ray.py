@@ -24,8 +24,7 @@ from siamese.mining.sharded import pipeline, store
 from siamese.mining.sharded.pipeline import Found
 from siamese.mining.sharded.shards import Job, Summary
 from siamese.mining.sharded.stages import Runner, Stages, Unit, begin
-from siamese.model.fingerprint import fingerprint
-from siamese.model.model import SiameseModel
+from siamese.model.model import SiameseModel, fingerprint
 from siamese.system.optional import optional
 
 DEATHS = 20  # of workers one after the other before they were ready, after which something else is wrong
