@@ -90,7 +90,7 @@ def open_data_set(name: str) -> File:
     with _refusing(name):
         splits = _chosen(name, _load(name))
         # A stream of CSV knows its columns from its first row.
-        columns = [rows.column_names or next(iter(rows), {}) for rows in splits.values()]
+        columns: list[Any] = [rows.column_names or next(iter(rows), {}) for rows in splits.values()]
     added = ["split"] if len(splits) > 1 else []
     names = list(dict.fromkeys([*itertools.chain.from_iterable(columns), *added]))
 
