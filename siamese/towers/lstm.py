@@ -1,8 +1,8 @@
 """The mean of an LSTM's outputs over questions of any length, without padding, fast on CPUs.
 
-A batch is `ids`, all its tokens one question after another, and `lengths`. With σ the logistic
-function, an LSTM (Hochreiter & Schmidhuber 1997, with the forget gate of Gers, Schmidhuber &
-Cummins 2000) reads the word vectors x_t (E) of one question:
+A batch is `ids`, all its tokens one question after another, and `lengths`. With σ the logistic function, an LSTM
+(Hochreiter & Schmidhuber 1997, with the forget gate of Gers, Schmidhuber & Cummins 2000) reads the word vectors x_t (E)
+of one question:
 
     a   = W_ih x_t + W_hh h_{t-1} + b        (4H)   in torch's order i, f, g, o
     i, f, o = σ(a_i), σ(a_f), σ(a_o)         (H)    g = tanh(a_g)
@@ -18,15 +18,13 @@ Backwards from m = ∂L/∂mean / T, in falling t, starting from d = m and e = 0
 
     ∂W_hh = Σ ∂a h_{t-1}ᵀ        ∂W_ih = Σ ∂a x_tᵀ        ∂b = Σ ∂a        ∂x_t = W_ihᵀ ∂a
 
-How it is fast: questions are sorted by length and packed by time, so step t is one product over
-the questions that still run, n_t rows, and nothing is padded. W_ih meets each distinct word of
-the batch once: P = X W_ihᵀ + b (distinct, 4H) is gathered forwards, and backwards the ∂a of a
-word's tokens are summed before they meet W_ih. ∂W_hh is taken after the loop, over long runs of
-tokens. Products go to oneDNN, which on some CPUs has twice the rate of the BLAS behind
-`torch.mm`; tanh(x) = 2σ(2x) - 1, because torch's vectorised σ is several times faster than its
-tanh, and the 2 of g is folded into the weights, so one σ serves all four gates. Each core takes
-its own questions in a thread with serial operators: at these sizes that beats sharing every
-operator among cores, the more so on a busy machine.
+What makes it fast: questions are sorted by length and packed by time, so step t is one product over the n_t questions
+that still run, and nothing is padded. W_ih meets each distinct word of the batch once: P = X W_ihᵀ + b (distinct, 4H)
+is gathered forwards; backwards, the ∂a of a word's tokens are summed before they meet W_ih. ∂W_hh is computed after the
+loop, over long runs of tokens. Products go to oneDNN, on some CPUs twice as fast as the BLAS behind `torch.mm`. tanh(x)
+= 2σ(2x) - 1, because torch's vectorised σ is several times faster than its tanh; the 2 of g is folded into the weights,
+so that one σ serves all four gates. Each core takes its own questions in a thread with serial operators: at these sizes
+that is faster than sharing every operator among cores, the more so on a busy machine.
 """
 
 import os
@@ -41,19 +39,19 @@ from torch import Tensor
 from torch.nn import functional
 
 ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-ROW_MULTIPLE = 32  # products see n_t rounded up to this: oneDNN compiles a kernel for each new shape
-SPARE = 128  # rows of zeros behind each thread's tokens, for such rounding
+ROW_MULTIPLE = 32  # n_t is rounded up to this in products, since oneDNN compiles a kernel for each new shape
+SPARE = 128  # rows of zeros after each thread's tokens, for such rounding
 RUN = 1024  # tokens in one product of ∂W_hh
-STEP = 25  # what a time step costs beyond its rows, in tokens
+STEP = 25  # cost of a time step besides its rows, in tokens
 ALONE = 1024  # a batch with fewer tokens than this is not worth a second thread
-SUMMED = 64  # time steps that are summed in weight's dtype; a float32 sum of 100,000 would be off by more than 1e-4
+SUMMED = 64  # time steps summed in weight's dtype: the error of a float32 sum of 100,000 would exceed 1e-4
 
 _linear: Any = torch.ops.mkldnn._linear_pointwise.default if ONEDNN else None  # x wᵀ
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input  # (d, y) -> d y(1-y)
 _tanh_backward = torch.ops.aten.tanh_backward.grad_input  # (d, y) -> d (1-y²)
 _teams: dict[int, ThreadPoolExecutor] = {}
 
-Part = tuple[int, slice, list[int]]  # of a thread: its first row, its tokens, n_t of each step
+Part = tuple[int, slice, list[int]]  # the first row of a thread, its tokens, and n_t of each step
 
 
 def lstm_mean(
@@ -66,21 +64,21 @@ def lstm_mean(
     skip: bool = False,
     products: torch.dtype | None = None,
 ) -> Tensor:
-    """The mean LSTM output of each question, differentiable once in the four weights.
+    """Return the mean LSTM output of each question, differentiable once in the four weights.
 
     Args:
-        weight, w_ih, w_hh, bias: (V, E), (4H, E), (4H, H), (4H,), as in nn.Embedding and nn.LSTM
-            (bias is the sum of nn.LSTM's two), on the CPU, one float dtype.
+        weight, w_ih, w_hh, bias: (V, E), (4H, E), (4H, H), (4H,), as in nn.Embedding and nn.LSTM (bias is the sum of
+            nn.LSTM's two), on the CPU, of one float dtype.
         ids: (total,) int64 in [0, V), the words of all questions.
-        lengths: (n,) int64, words a question; an empty one gives zeros.
-        skip: add the mean word vector to the mean output; it needs E = H.
-        products: the dtype of the matrix products, e.g. torch.bfloat16; state and sums keep weight's.
+        lengths: (n,) int64, words per question; the mean of an empty one is 0.
+        skip: add the mean word vector to the mean output; this needs E = H.
+        products: dtype of the matrix products, such as torch.bfloat16; state and sums keep that of `weight`.
 
     Returns:
-        (n, H), in the order of `lengths`. The same input and thread count give the same bits.
+        (n, H), in the order of `lengths`. The same input and number of threads give the same bits.
 
     Raises:
-        ValueError: ids, lengths or sizes that do not fit.
+        ValueError: ids, lengths or sizes do not fit.
     """
     V, E = weight.shape
     if skip and w_hh.shape[1] != E:
@@ -167,7 +165,7 @@ class _LSTMMean(torch.autograd.Function):
         W = w_hh.t().to(products).contiguous()
         d_A = torch.empty_like(A)
 
-        def run(first: int, tokens: slice, counts: list[int]) -> Tensor:  # fills d_A; ∂W_hhᵀ (H, 4H) comes back
+        def run(first: int, tokens: slice, counts: list[int]) -> Tensor:  # fills d_A and returns ∂W_hhᵀ (H, 4H)
             d_w, at = w_hh.new_zeros(H, 4 * H), tokens.stop
             d_A[at : at + SPARE] = 0
             d_i, d_f, d_g, d_o = (_steps(gate, tokens, counts) for gate in d_A.view(-1, 4, H).unbind(1))
@@ -217,9 +215,9 @@ def _pack(
 ) -> tuple[Tensor, Tensor, list[Part], Tensor, Tensor, Tensor]:
     """Sort questions by falling length, deal them to threads, and lay each part out by time.
 
-    Returns order (n,) and the sorted lengths; parts, one (first row, slice of tokens, n_t of each
-    step) a thread; the distinct words; and for each packed token its word's place among them and
-    its row. Spare tokens behind each part have a word of their own, one place after the last.
+    Returns:
+        order (n,) and the sorted lengths; the parts; the distinct words; and for each packed token the place of its
+        word among them and its row. Spare tokens after each part have a word of their own, one place after the last.
     """
     sorted_lengths, order = lengths.sort(descending=True, stable=True)
     starts = (lengths.cumsum(0) - lengths)[order]
@@ -245,20 +243,20 @@ def _pack(
 
 
 def _mean_words(weight: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
-    """The mean word vector of each question; (n, E)."""
+    """Return the mean word vector of each question, (n, E)."""
     starts = lengths.cumsum(0) - lengths
     if lengths.max() <= SUMMED:
         return functional.embedding_bag(ids, weight, starts, mode="mean")
     pieces = (lengths + SUMMED - 1) // SUMMED  # of each question
     row = torch.repeat_interleave(pieces)
-    number = torch.arange(len(row)) - (pieces.cumsum(0) - pieces)[row]  # of a piece in its question
+    number = torch.arange(len(row)) - (pieces.cumsum(0) - pieces)[row]  # of each piece within its question
     sums = functional.embedding_bag(ids, weight, starts[row] + SUMMED * number, mode="sum")
     total = torch.zeros(len(lengths), weight.shape[1], dtype=torch.float64).index_add_(0, row, sums.double())
     return total.div_(lengths.clamp(min=1)[:, None]).to(weight.dtype)
 
 
 def _steps(x: Tensor, tokens: slice, counts: list[int]) -> tuple[Tensor, ...]:
-    """The rows of each time step, n_t of them."""
+    """Return the n_t rows of each time step."""
     return x[tokens].split(counts) if counts else ()
 
 
@@ -271,20 +269,20 @@ def _onednn(dtype: torch.dtype) -> bool:
 
 
 def _times(x: Tensor, w: Tensor, dtype: torch.dtype) -> Tensor:
-    """x wᵀ, computed and returned in `dtype`."""
+    """Return x wᵀ, computed in `dtype`."""
     x, w = x.to(dtype), w.to(dtype)
     return _linear(x, w, None, "none", [], "") if _onednn(dtype) else x @ w.t()
 
 
 def _each(run: Callable[[int, slice, list[int]], Any], parts: list[Part]) -> list[Any]:
-    """run(*part) of every part, in their order, each in its own thread with serial operators."""
+    """Return run(*part) of every part, in order, each in its own thread with serial operators."""
     if len(parts) == 1:
         return [run(*parts[0])]
     if len(parts) not in _teams:
         threads, all_started = torch.get_num_threads(), threading.Barrier(len(parts))
 
         def start() -> None:
-            torch.zeros(1 << 16).add_(1)  # torch sets a thread's number at its first parallel operator
+            torch.zeros(1 << 16).add_(1)  # torch sets the number for a thread at its first parallel operator
             torch.set_num_threads(1)
             all_started.wait()
 

@@ -1,8 +1,7 @@
-"""The tower without training: the same vectors as `siamese.tower`, by numpy alone, or by torch where it is loaded.
+"""Encode questions by an LSTM tower without training it: by numpy alone, or by torch if it is loaded.
 
-Questions are sorted by length and run time-major: at step t only those that
-have a word t take part, so nothing is padding. The call's distinct words meet
-the input weights once.
+Questions are sorted by length and run by time: step t takes only those with a word t, so that nothing is padded. Each
+distinct word meets the input weights once.
 """
 
 import os
@@ -12,16 +11,16 @@ import numpy as np
 
 from siamese.text.tokens import Tokens
 
-QUESTIONS_AT_A_TIME = 512  # questions that run together; their states stay in a core's cache
-QUESTIONS_WITH_TORCH = 2_048  # the same for torch, which shares them among cores
+QUESTIONS_AT_A_TIME = 512  # questions that run together, so that their states fit a core's cache
+QUESTIONS_WITH_TORCH = 2_048  # the same for torch, which spreads them over cores
 ALONE = 2 * QUESTIONS_AT_A_TIME  # fewer questions are not worth a second thread
-SUMMED = 64  # time steps that are summed in float32; a sum of 100,000 would be off by more than 1e-4
+SUMMED = 64  # time steps summed in float32: the error of a sum of 100,000 would exceed 1e-4
 
 Weights = Mapping[str, np.ndarray]
 
 
 def shapes(ids: int, embedding: int, hidden: int) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each weight of a tower for so many token ids, by torch's names."""
+    """Return the shape of each weight of a tower for a number of token ids, by torch's names."""
     return {
         "embedding.weight": (ids, embedding),
         "lstm.weight_ih_l0": (4 * hidden, embedding),
@@ -53,15 +52,14 @@ def encode(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndarray) -
     distinct, ids = _distinct(tokens.ids, len(weights["embedding.weight"]))
     words = np.asarray(weights["embedding.weight"][distinct], np.float32)
     bias = weights["lstm.bias_ih_l0"] + weights["lstm.bias_hh_l0"]
-    # sigmoid(x) = (tanh(x / 2) + 1) / 2, so one tanh serves all four gates
-    # once the three sigmoid gates are halved; torch's order is i, f, g, o.
+    # sigmoid(x) = (tanh(x / 2) + 1) / 2, so one tanh serves all four gates (i, f, g, o) once three of them are halved.
     half = np.repeat(np.array([0.5, 0.5, 1, 0.5], np.float32), hidden)
     projected = (words @ weights["lstm.weight_ih_l0"].T + bias) * half
     recurrent = np.ascontiguousarray(weights["lstm.weight_hh_l0"].T * half)
 
     def run(rows: np.ndarray) -> None:
         starts, lengths = tokens.starts[rows], tokens.lengths[rows]
-        running = np.searchsorted(-lengths, -np.arange(lengths[0]))  # questions with more than t words come first
+        running = np.searchsorted(-lengths, -np.arange(lengths[0]))  # questions with more than t words
         state, cell, recent = (np.zeros((len(rows), hidden), np.float32) for _ in range(3))
         earlier = np.zeros((len(rows) if len(running) > SUMMED else 0, hidden))
         for t, n in enumerate(running):
@@ -71,7 +69,7 @@ def encode(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndarray) -
                 gates += state[:n] @ recurrent
             np.tanh(gates, out=gates)
             i, f, g, o = (gates[:, k * hidden : (k + 1) * hidden] for k in range(4))
-            # c = σ(f) c + σ(i) g and h = σ(o) tanh(c), with the sigmoids' halves taken out of the brackets
+            # c = σ(f) c + σ(i) g and h = σ(o) tanh(c), with the factor ½ of each sigmoid applied last
             f += 1
             i += 1
             o += 1
@@ -93,10 +91,8 @@ def encode(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndarray) -
         total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
         vectors[rows] = total
 
-    order = np.argsort(-tokens.lengths, kind="stable")
-    order = order[known[order]]
-    parts = [order[first : first + QUESTIONS_AT_A_TIME] for first in range(0, len(order), QUESTIONS_AT_A_TIME)]
-    if len(order) < ALONE:
+    parts = _by_length(tokens, known, QUESTIONS_AT_A_TIME)
+    if np.count_nonzero(known) < ALONE:
         for part in parts:
             run(part)
     else:
@@ -104,14 +100,14 @@ def encode(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndarray) -
 
         from threadpoolctl import threadpool_limits
 
-        # A thread a core with its own questions beats sharing each small product among cores.
+        # One thread per core, with its own questions, is faster than sharing each small product among cores.
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as team:
             list(team.map(run, parts))
     return vectors
 
 
 def encode_torch(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndarray) -> np.ndarray:
-    """The same by torch, which is faster and takes 1.5 s to load."""
+    """Do the same by torch, which is faster but takes 1.5 s to load."""
     import torch
 
     from siamese.towers.lstm import lstm_mean
@@ -120,11 +116,8 @@ def encode_torch(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndar
     bias = tensors["lstm.bias_ih_l0"] + tensors["lstm.bias_hh_l0"]
     w_ih, w_hh = tensors["lstm.weight_ih_l0"], tensors["lstm.weight_hh_l0"]
     vectors = np.zeros((len(tokens), dimensions(weights)), np.float32)
-    order = np.argsort(-tokens.lengths, kind="stable")
-    order = order[known[order]]
     with torch.inference_mode():
-        for first in range(0, len(order), QUESTIONS_WITH_TORCH):
-            rows = order[first : first + QUESTIONS_WITH_TORCH]
+        for rows in _by_length(tokens, known, QUESTIONS_WITH_TORCH):
             part = tokens.take(rows)
             ids, lengths = torch.from_numpy(part.ids).long(), torch.from_numpy(part.lengths)
             means = lstm_mean(tensors["embedding.weight"], w_ih, w_hh, bias, ids, lengths, skip)
@@ -133,19 +126,23 @@ def encode_torch(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndar
 
 
 def mean_embeddings(table: np.ndarray, tokens: Tokens, known: np.ndarray) -> np.ndarray:
-    """The mean of each question's word vectors, rows of the table; (n, embedding) float32, 0 where no word is known."""
+    """Return the mean of each question's rows of the table, (n, embedding) float32; 0 if no word is known."""
     means = np.zeros((len(tokens), table.shape[1]), np.float32)
-    rows = np.flatnonzero(known)
-    for first in range(0, len(rows), QUESTIONS_AT_A_TIME):
-        here = rows[first : first + QUESTIONS_AT_A_TIME]
-        part = tokens.take(here)
-        words = table[part.ids]
-        means[here] = np.add.reduceat(words, part.starts[:-1]) / part.lengths[:, None]
+    for rows in _by_length(tokens, known, QUESTIONS_AT_A_TIME):
+        part = tokens.take(rows)
+        means[rows] = np.add.reduceat(table[part.ids], part.starts[:-1]) / part.lengths[:, None]
     return means
 
 
+def _by_length(tokens: Tokens, known: np.ndarray, count: int) -> list[np.ndarray]:
+    """Return the numbers of the known questions, the longest first, in parts of `count`."""
+    order = np.argsort(-tokens.lengths, kind="stable")
+    order = order[known[order]]
+    return [order[first : first + count] for first in range(0, len(order), count)]
+
+
 def _distinct(ids: np.ndarray, vocabulary: int) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct ids in order, and each id's place among them; by a table, faster than sorting."""
+    """Return the distinct ids in order, and each id's place among them, by a table instead of slower sorting."""
     if len(ids) * 8 < vocabulary:
         return np.unique(ids, return_inverse=True)
     place = np.zeros(vocabulary, np.int64)

