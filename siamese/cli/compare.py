@@ -3,8 +3,7 @@
 import argparse
 import dataclasses
 
-from siamese.cli.options import Command, add_data, advising, changed_fields, data_source, report_faults
-from siamese.config import CHOICES
+from siamese.cli.options import Command, add_data, add_recipe, advising, changed_fields, data_source, report_faults
 from siamese.experiment.variants import BASE, ONE_SIDED, against_first, parse_all, read_study
 from siamese.system.program import command_line
 
@@ -25,11 +24,7 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--jobs", type=_count, metavar="N", help="trainings at a time (default: one a core)")
     sub.add_argument("--out", default="models/compare", metavar="DIR", help="folder for the report and the finished "
                      "trainings, which the next run keeps (default %(default)s)")  # fmt: skip
-    group = sub.add_argument_group("recipe", "of all variants")
-    group.add_argument("--epochs", type=int, help=f"passes over the pairs (default {BASE.epochs})")
-    group.add_argument("--batch-size", type=int, help=f"duplicate pairs a step (default {BASE.batch_size})")
-    group.add_argument("--learning-rate", type=float, help=f"highest of the schedule (default {BASE.learning_rate:g})")
-    group.add_argument("--precision", choices=CHOICES["precision"], help="of the matrix products (default float32)")
+    add_recipe(sub, "of all variants", ("epochs", "batch_size", "learning_rate", "precision"), BASE)
 
 
 def _count(text: str) -> int:

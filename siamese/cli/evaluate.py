@@ -4,7 +4,8 @@ import argparse
 import json
 from typing import Any
 
-from siamese.cli.options import ENCODER, FILES, Command, add_columns, add_model, column_names, load_model, report_faults
+from siamese.cli.options import FILES, Command, add_columns, add_model, column_names, load_model, report_faults
+from siamese.config import ENCODER
 from siamese.system.program import command_line
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from siamese import losses as package
 from siamese.cli.options import Command, default_of
+from siamese.config import Config
 from siamese.losses.registry import LOSSES, Loss
 from siamese.system.program import program
 
@@ -38,7 +39,10 @@ def losses(options: argparse.Namespace) -> None:
 
 def explanation(loss: Loss) -> str:
     """Return the purpose, formula, needs, source and settings of a loss, and an example."""
-    settings = [f"--{field.replace('_', '-')}{default_of(field)}" for field in loss.settings.values()]
+    settings = [
+        f"--{field.replace('_', '-')}{default_of(Config.__dataclass_fields__[field])}"
+        for field in loss.settings.values()
+    ]
     return f"""\
 {loss.name}: {loss.slot} loss
 

