@@ -484,7 +484,7 @@ def test_commands(tiny_model: Path, tmp_path: Path, command: Command) -> None:
     assert command(*add) == (
         2,
         "",
-        f"error: {more}, line 2: no id, unlike the first row; give all rows an id, or none\n",
+        f"error: {more}, line 2: no id, unlike other rows; give all questions an id, or none\n",
     )
     more.write_text('{"id": 7, "question": "flight"}\n{"id": "7", "question": "ticket"}\n', encoding="utf-8")
     assert command(*add) == (2, "", f"error: {more}, line 2: the id '7' is there already\n")

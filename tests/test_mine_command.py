@@ -179,7 +179,7 @@ def test_nothing_is_found(command: Command, file: Path, tmp_path: Path) -> None:
         (["q.csv", "--from", "other.csv", "--out", "d.csv"], "other.csv, line 2: id1 '9' is not among the questions"),
         (["q.csv", "--from", "order.csv", "--out", "d.csv"], "order.csv: has no ids, unlike the questions"),
         (["twice.csv", "--out", "d.csv", "--model", "pretrained"], "line 3: the id '1' was another question's"),
-        (["some.csv", "--out", "d.csv", "--model", "pretrained"], "some.csv, line 3: no id, unlike the rows before"),
+        (["some.csv", "--out", "d.csv", "--model", "pretrained"], "some.csv, line 3: no id, unlike other rows"),
     ],
 )  # fmt: skip
 def test_errors_say_what_to_do(

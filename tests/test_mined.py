@@ -141,7 +141,7 @@ def test_metadata_that_is_called_as_a_column_of_ours() -> None:
         (pd.DataFrame({"text": ["a"]}), {}, "no column 'question'; it has 'text'"),
         (pd.DataFrame({"question": ["a", "b"], "id": [1, 1]}), {}, "the questions, row 1: the id 1 was another"),
         (["a", "b"], {"ids": [1]}, "2 questions and 1 ids"),
-        (["a", "b"], {"ids": [1, None]}, "row 1: no id, unlike the rows before"),
+        (["a", "b"], {"ids": [1, None]}, "row 1: no id, unlike other rows"),
         (["a"], {"linkage": "single"}, "linkage 'single': give one of complete, connected"),
         (["a"], {"threshold": 2}, "threshold 2: expected a number from 0 to 1"),
         (["a"], {"memory": 5}, "--memory 5: 1 questions of 128"),

@@ -214,7 +214,7 @@ def test_hardly_any_questions(tmp_path: Path) -> None:
         (["a,x", "a,x"], None),
         (["a,x", "a,y"], "1.csv: the id 'a' was another question's, in .*0.csv"),
         (["a,x", ",y"], "1.csv: no ids, unlike other shards"),
-        (["a,x\n,y", "b,y"], "0.csv, line 3: no id, unlike the rows before"),
+        (["a,x\n,y", "b,y"], "0.csv, line 3: no id, unlike other rows"),
         (["a,x", 'b,"y" z'], "1.csv, line 2: .*every row is needed"),
     ],
 )

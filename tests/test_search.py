@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from siamese import SiameseModel
 from siamese.archive import ranking, words
 from siamese.archive.database import LISTS
-from siamese.archive.nearest import nearest
+from siamese.archive.ranking import nearest
 from siamese.archive.store import Archive
 from siamese.cli import entry
 from siamese.errors import UserError
@@ -51,7 +51,7 @@ def test_nearest_is_brute_force(n: int, k: int, seed: int, share: float) -> None
     blank[n // 2 :] = blank[: n - n // 2]
     queries = np.concatenate((vectors[:3], -vectors[:3], some_vectors(3, seed + 1)[0]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("siamese.archive.nearest.ROWS_AT_A_TIME", 70)
+        patch.setattr("siamese.archive.ranking.ROWS_AT_A_TIME", 70)
         found = nearest(vectors, blank, queries, k)
     assert len(found) == len(queries)
     for query, rows in zip(queries, found):

@@ -1,1 +1,1 @@
-"""An archive of questions on the disk: texts, ids and vectors, searched by meaning and by words."""
+"""Archives of questions on disk: texts, ids and vectors, searched by meaning and by words."""

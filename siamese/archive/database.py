@@ -1,9 +1,9 @@
-"""The archive's two files, and changes of both that a crash leaves whole.
+"""The two files of an archive, and atomic changes of both.
 
-`archive.sqlite` holds texts, ids and the index of words, `vectors.f32` a row of numbers a question. SQLite decides what
-is there: a change is one transaction of it, which other processes see whole or not at all. Row i of the vectors is at
-byte 4 d i, is written and synced before the transaction that says so ends, and never moves; what lies behind the rows
-that the database knows is what a crash left, and is written over.
+`archive.sqlite` holds texts, ids and the index of words, `vectors.f32` one vector for each question. A change is one
+SQLite transaction, so other processes see all of it or nothing. Row i of the vectors starts at byte 4 d i and never
+moves. It is written and synced before the transaction commits. Rows beyond those that the database counts are left over
+from a crash; the next change overwrites them.
 """
 
 import sqlite3
@@ -21,35 +21,35 @@ from siamese.system.program import program
 
 FORMAT = 1
 DATABASE, VECTORS = "archive.sqlite", "vectors.f32"
-LISTS = "lists.npz"  # of version 0.1, which compared a question with a part of a large archive only
+LISTS = "lists.npz"  # from version 0.1, which compared a query with only a part of a large archive
 PATIENCE = 1.0  # seconds that a second writer waits for the first
 
-# `blank` are the rows whose vector is 0: of questions without a known word, and of removed ones,
-# where `wiped` says whether the vector that was there is overwritten yet.
+# `blank` has the rows whose vector is 0: questions without a known word, and removed questions. `wiped` says whether a
+# removed vector has been overwritten.
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE questions(row INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, question TEXT NOT NULL);
 CREATE TABLE blank(row INTEGER PRIMARY KEY, wiped INTEGER NOT NULL);
 """
 
-Meta = dict[str, Any]  # the table: format, model, fingerprint, dimensions, and the counts that a change may change
+Meta = dict[str, Any]  # the table: format, model, fingerprint, dimensions, and counts, which a change may update
 
 
 def create(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Make the files of an archive without questions; `facts` are model, fingerprint and dimensions."""
+    """Create the files of an empty archive; `facts` are model, fingerprint and dimensions."""
     (folder / VECTORS).touch()
     (folder / DATABASE).touch()
     with closing(_connect(folder / DATABASE)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")  # readers and the writer do not wait for each other
+        connection.execute("PRAGMA journal_mode = WAL")  # so that readers and the writer do not block each other
         connection.executescript(_SCHEMA)
         words.create(connection)
-        # Rows that were ever given, questions that are there, the last id that was a number, transactions.
+        # Rows ever used, questions, the last number given as an id, transactions.
         counts = {"rows": 0, "questions": 0, "number": 0, "changes": 0}
         connection.executemany("INSERT INTO meta VALUES (?, ?)", {"format": FORMAT, **facts, **counts}.items())
 
 
 class Database:
-    """An open archive: SQL, transactions, and the vectors as the last look found them."""
+    """An open archive: SQL, transactions, and the vectors as of the last refresh."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -61,11 +61,13 @@ class Database:
             self.facts = self.meta()
             self.words = words.Words(self.connection)
         if self.facts.get("format") != FORMAT:
-            raise ArchiveError(f"{folder}: an archive of format {self.facts.get('format')!r}, expected {FORMAT}")
+            raise ArchiveError(
+                f"{folder}: an archive of format {self.facts.get('format')!r}; expected {FORMAT}"
+            )
         self.dimensions: int = self.facts["dimensions"]
         self.vectors: np.ndarray = np.zeros((0, self.dimensions), np.float32)  # (rows, d), 0 where blank
         self.blank = np.zeros(0, bool)  # (rows,)
-        self._changes = -1  # of the archive, at the last look
+        self._changes = -1  # of the archive, at the last refresh
 
     def close(self) -> None:
         self.connection.close()
@@ -75,7 +77,7 @@ class Database:
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
-        """SQLite's errors as the user's."""
+        """Turn SQLite's errors within the block into ArchiveError."""
         try:
             yield
         except sqlite3.DatabaseError as error:
@@ -86,22 +88,24 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Meta]:
-        """See one state of the archive, the newest, whatever others commit meanwhile."""
+        """Hold a snapshot of the newest state, whatever other processes commit meanwhile."""
         with self.refusing():
             self.execute("BEGIN")
             try:
                 meta = self.meta()
                 if meta["changes"] != self._changes:
-                    self._look(meta)
+                    self._refresh(meta)
                 yield meta
             finally:
                 self.execute("ROLLBACK")
 
     @contextmanager
     def writing(self) -> Iterator[tuple[Meta, IO[bytes]]]:
-        """Change the archive, wholly or not at all.
+        """Change the archive atomically.
 
-        The block may change the counts in the table that it is given, and write rows to the file, from `rows` on.
+        Yields:
+            The table of counts, which the block may change, and the file of vectors, to which it may write from row
+            `rows` on.
         """
         with self.refusing(), open(self.folder / VECTORS, "r+b") as file:
             self.execute("BEGIN IMMEDIATE")
@@ -111,20 +115,19 @@ class Database:
                 file.seek(meta["rows"] * self.dimensions * 4)
                 yield meta, file
                 file.flush()
-                sync_file(self.folder / VECTORS)  # before the transaction says what is there
+                sync_file(self.folder / VECTORS)  # before the transaction commits
                 meta["changes"] += 1
-                self.connection.executemany(
-                    "UPDATE meta SET value = ? WHERE key = ?", [(v, k) for k, v in meta.items()]
-                )
+                changed = [(value, key) for key, value in meta.items()]
+                self.connection.executemany("UPDATE meta SET value = ? WHERE key = ?", changed)
                 self.execute("COMMIT")
             except BaseException as error:
                 if isinstance(error, OSError) and error.filename is None:  # a full disk
                     error.filename = str(self.folder / VECTORS)
-                if self.connection.in_transaction:  # SQLite ends it by itself where the disk is full
+                if self.connection.in_transaction:  # SQLite rolls back by itself if the disk is full
                     self.execute("ROLLBACK")
                 raise
             (self.folder / LISTS).unlink(missing_ok=True)
-            # Else the log keeps what was removed. Where somebody reads, nobody waits: the next change does it.
+            # Otherwise the log keeps what was removed. If somebody is reading, the next change does it.
             self.execute("PRAGMA busy_timeout = 0")
             self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
@@ -136,9 +139,9 @@ class Database:
             file.write(bytes(self.dimensions * 4))
         self.execute("UPDATE blank SET wiped = 1 WHERE NOT wiped")
 
-    def _look(self, meta: Meta) -> None:
+    def _refresh(self, meta: Meta) -> None:
         shape = (meta["rows"], self.dimensions)
-        if meta["rows"]:  # nothing cannot be mapped
+        if meta["rows"]:  # an empty file cannot be mapped
             try:
                 self.vectors = np.memmap(self.folder / VECTORS, "<f4", "r", shape=shape)
             except (OSError, ValueError) as error:
@@ -150,11 +153,11 @@ class Database:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # A service guards it by a lock, and uses it from several threads.
+    # A service uses it from several threads, guarded by a lock.
     connection = sqlite3.connect(
         f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=PATIENCE, check_same_thread=False
     )
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA secure_delete = ON")
-    connection.execute("PRAGMA temp_store = MEMORY")  # what is asked leaves no file
+    connection.execute("PRAGMA temp_store = MEMORY")  # queries leave no files
     return connection

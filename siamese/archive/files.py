@@ -1,4 +1,4 @@
-"""Files of questions on their way into an archive, and files of what it finds."""
+"""Read files of questions into an archive, and write what a search finds."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,8 +6,8 @@ from itertools import islice
 from pathlib import Path
 
 from siamese.archive.store import Archive, Block
-from siamese.errors import ArchiveError, DataError
-from siamese.pairs.reading import QuestionRow, read_records
+from siamese.errors import ArchiveError
+from siamese.pairs.reading import FilledRows, read_records
 from siamese.system.csv_output import writing_csv
 
 QUESTIONS_AT_A_TIME = 16_384
@@ -15,52 +15,39 @@ FOUND = ("question_id", "question", "rank", "id", "found", "similarity", "probab
 
 
 class QuestionFile:
-    """The questions of a file with their ids, block by block. The file is read twice, first to count its rows.
+    """The questions and ids of a file, block by block. The file is read twice, first to count its questions.
 
-    Blank questions are left out, and counted in `blank`.
+    Blank questions are left out and counted in `blank`.
     """
 
     def __init__(
         self, path: str | Path, column: str, id_column: str | None, progress: Callable[[int, int], None]
     ) -> None:
-        """
+        """Remember what to read.
+
         Args:
             path: the file.
-            column, id_column: of the questions and their ids, as in `read_records`.
+            column, id_column: names of the columns, as in `read_records`.
             progress: called with the number of questions done and of all.
         """
         self.path, self.columns, self.progress = path, (column, id_column), progress
         self.blank = 0
-        self.with_ids: bool | None = None
         self.lines: list[int] = []  # of the current block
 
     def __iter__(self) -> Iterator[Block]:
-        total = sum(1 for _ in self._records())
-        records, done = self._records(), 0
-        while block := list(islice(records, QUESTIONS_AT_A_TIME)):
+        total, done, filled = sum(1 for _ in self._rows()), 0, self._rows()
+        rows = iter(filled)
+        while block := [record for _, record in islice(rows, QUESTIONS_AT_A_TIME)]:
             self.lines = [record.line for record in block]
-            yield [record.question for record in block], self._ids(block)
+            ids = [record.id for record in block if record.id is not None]
+            yield [record.question for record in block], ids or None
             done += len(block)
             self.progress(done, total)
+        self.blank = filled.blank
 
-    def _records(self) -> Iterator[QuestionRow]:
-        self.blank = 0
-        for record in read_records(self.path, *self.columns):
-            if record.question.strip():
-                yield record
-            else:
-                self.blank += 1
-
-    def _ids(self, block: list[QuestionRow]) -> list[str] | None:
-        """The ids of a block; None if the file has none."""
-        if self.with_ids is None:  # the first row decides
-            self.with_ids = block[0].id is not None or self.columns[1] is not None
-        ids = [record.id for record in block if record.id is not None]
-        if len(ids) != len(block) * self.with_ids:
-            line = next(record.line for record in block if (record.id is None) == self.with_ids)
-            problem = f"{'no' if self.with_ids else 'an'} id, unlike the first row; give all rows an id, or none"
-            raise DataError(f"{self.path}, line {line}: {problem}")
-        return ids if self.with_ids else None
+    def _rows(self) -> FilledRows:
+        records = read_records(self.path, *self.columns)
+        return FilledRows(records, f"{self.path}, line", None if self.columns[1] is None else True)
 
     @contextmanager
     def naming_lines(self) -> Iterator[None]:
@@ -79,16 +66,16 @@ def at_line(error: ArchiveError, path: str | Path | None, lines: list[int]) -> A
 
 
 def search_file(archive: Archive, file: QuestionFile, out: str | Path | None, k: int, legs: str) -> tuple[int, int]:
-    """Search for all questions of a file and write what is found as CSV, with the columns FOUND.
+    """Search for all questions of a file and write the hits as CSV, with the columns FOUND.
 
     Args:
-        archive: where to search.
+        archive: the archive to search.
         file: the questions.
-        out: the file to write, as a whole or not at all; None prints the rows.
+        out: the file to write, atomically; None prints the rows.
         k, legs: as in `Archive.search`.
 
     Returns:
-        How many questions there were, and how many of them have a duplicate.
+        The number of questions, and how many of them have a duplicate.
     """
     asked = having = 0
     with writing_csv(out, FOUND) as writer:

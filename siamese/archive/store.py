@@ -1,4 +1,4 @@
-"""An archive of questions: adding, removing, and searching by meaning and by words."""
+"""Archives of questions: add and remove questions, and search them by meaning and by words."""
 
 import os
 import shutil
@@ -14,7 +14,6 @@ import numpy as np
 
 from siamese.archive import database, ranking, words
 from siamese.archive.database import DATABASE, LISTS, VECTORS, Database, Meta
-from siamese.archive.nearest import nearest
 from siamese.config import PRETRAINED
 from siamese.errors import ArchiveError, UserError
 from siamese.model.model import SiameseModel, fingerprint
@@ -24,26 +23,28 @@ from siamese.system.files import sync_folder
 from siamese.system.locking import locked
 
 BUILDING = ".building"
-SEARCH = "exact"  # a question is compared with all
+SEARCH = "exact"  # each query is compared with all questions
 LEGS = ("both", "vectors", "words")
-QUESTIONS_AT_A_TIME = 256  # that are searched for
+QUESTIONS_AT_A_TIME = 256  # queries
 
 Block = tuple[Sequence[str], Sequence[str] | None]  # questions and their ids, or None to number them
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A question of the archive that was found, beside the one that was asked."""
+    """A question of the archive that a search found, and how it compares with the query."""
 
     id: str
     question: str
     similarity: float  # cosine, -1 to 1
-    probability: float  # of being duplicates, for the balance of the model's validation pairs
+    probability: float  # of being duplicates, at the share of duplicates in the model's validation pairs
     is_duplicate: bool
 
 
 class Archive:
-    """Questions with ids, found by meaning and by words. One thread at a time; any number of processes, one writing.
+    """Questions with ids, searched by meaning and by words.
+
+    One thread uses it at a time. Any number of processes may read it while one writes.
 
     >>> archive = Archive.build("faq", ["How do I lose weight?"], ids=["a"])
     >>> archive.search(["What is the fastest way to lose weight?"])[0][0].id
@@ -51,7 +52,7 @@ class Archive:
     """
 
     def __init__(self, folder: Path, model: SiameseModel | None) -> None:
-        """Open an archive; see `open`."""
+        """Open an archive, as `open` does."""
         self._database = Database(folder)
         self.name = str(self._database.facts["model"])
         if model is None and not self.name:
@@ -60,7 +61,7 @@ class Archive:
         if fingerprint(self.model) != self._database.facts["fingerprint"]:
             raise ArchiveError(
                 f"{folder}: made with another model ({self.name}), whose vectors mean something else; "
-                "use that one, or build the archive anew"
+                "use that model, or build the archive again"
             )
 
     @classmethod
@@ -68,8 +69,8 @@ class Archive:
         """Open an archive.
 
         Args:
-            folder: where it is.
-            model: the model that it was made with; None: loaded by the name that the archive remembers.
+            folder: the archive.
+            model: the model that it was made with; None loads it by the name that the archive stores.
 
         Raises:
             ArchiveError: there is no archive, it is damaged, or it was made with another model.
@@ -78,26 +79,21 @@ class Archive:
 
     @classmethod
     def build(
-        cls,
-        folder: str | Path,
-        questions: Iterable[str] | Frame = (),
-        model: SiameseModel | str | Path = PRETRAINED,
-        *,
-        ids: Iterable[str] | None = None,
-        name: str | None = None,
-    ) -> "Archive":
-        """Make an archive with questions, as a whole or not at all, and open it.
+        cls, folder: str | Path, questions: Iterable[str] | Frame = (), model: SiameseModel | str | Path = PRETRAINED,
+        *, ids: Iterable[str] | None = None, name: str | None = None,
+    ) -> "Archive":  # fmt: skip
+        """Build an archive of questions, all or none, and open it.
 
         Args:
-            folder: where to make it; created if it is missing.
+            folder: the archive; created if it is missing.
             questions, ids: as in `add`.
-            model: makes the vectors: a model, its folder or "pretrained".
-            name: the folder of the model for `open` to load it from; needed if `model` is a model, unless that is given
-                to `open` too.
+            model: a model, its folder or "pretrained".
+            name: the model's folder, from which `open` loads it; needed if `model` is a `SiameseModel`, unless it is
+                given to `open` too.
 
         Raises:
             ArchiveError: there is an archive already; as in `add`.
-            UserError: the model's vectors depend on what is encoded together, or another process builds there.
+            UserError: the model's vectors depend on their batch, or another process is building there.
         """
         if not isinstance(model, SiameseModel):
             name, model = name or str(model), SiameseModel.load(model)
@@ -105,12 +101,12 @@ class Archive:
 
     @classmethod
     def create(cls, folder: str | Path, model: SiameseModel, name: str = "") -> "Archive":
-        """Make an archive without questions; see `build`."""
+        """Build an archive without questions; see `build`."""
         return cls.build_blocks(folder, [], model, name)
 
     @classmethod
     def build_blocks(cls, folder: str | Path, blocks: Iterable[Block], model: SiameseModel, name: str) -> "Archive":
-        """Make an archive of blocks of questions and ids, as `build` does; one block is held at a time."""
+        """Build an archive as `build` does, from blocks of which one is in memory at a time."""
         if model.config.padding != "none":
             shown = name or "the model"
             raise UserError(f"{shown} averages the padding, so its vectors depend on their batch; use another preset")
@@ -119,7 +115,7 @@ class Archive:
             if (folder / DATABASE).exists():
                 raise ArchiveError(f"{folder}: an archive is there already; `archive add` adds to it")
             building = folder / BUILDING
-            shutil.rmtree(building, ignore_errors=True)  # of a process that was killed
+            shutil.rmtree(building, ignore_errors=True)  # from a process that was killed
             building.mkdir()
             try:
                 name = name if name in ("", PRETRAINED) else str(Path(name).resolve())
@@ -127,10 +123,10 @@ class Archive:
                 database.create(building, facts)
                 with cls(building, model) as archive:
                     archive.add_blocks(blocks)
-                (folder / LISTS).unlink(missing_ok=True)  # of an archive that somebody removed
+                (folder / LISTS).unlink(missing_ok=True)  # from an archive that was removed
                 os.replace(building / VECTORS, folder / VECTORS)
                 sync_folder(folder)
-                os.replace(building / DATABASE, folder / DATABASE)  # from here on it is one
+                os.replace(building / DATABASE, folder / DATABASE)  # from here on the archive exists
                 sync_folder(folder)
             finally:
                 shutil.rmtree(building, ignore_errors=True)
@@ -156,13 +152,13 @@ class Archive:
 
         Args:
             questions: n strings in a list or a Series, or a DataFrame with the columns question and optionally id.
-            ids: n strings that no question of the archive has; None: the next numbers.
+            ids: n strings that no question of the archive has; None uses the next numbers.
 
         Returns:
             The n ids.
 
         Raises:
-            ArchiveError: an id is there already or given twice (`position` says which), or another process is writing.
+            ArchiveError: an id exists or is given twice (`position` is its place), or another process is writing.
         """
         questions, ids = _columns(questions, ids)
         with self._database.writing() as (meta, file):
@@ -172,7 +168,7 @@ class Archive:
         return given
 
     def add_blocks(self, blocks: Iterable[Block]) -> int:
-        """Add blocks of questions and ids, as `add` does, all or none; how many. One block is held at a time."""
+        """Add blocks as `add` does, all or none, with one in memory at a time. Return the number of questions."""
         with self._database.writing() as (meta, file):
             first = meta["rows"]
             for questions, ids in blocks:
@@ -181,19 +177,17 @@ class Archive:
         return int(meta["rows"] - first)
 
     def remove(self, ids: Iterable[str]) -> None:
-        """Remove the questions of these ids, all or none; text, words and vector are overwritten.
+        """Remove the questions with these ids, all or none. Their texts, words and vectors are overwritten.
 
         Raises:
-            ArchiveError: an id that is not there; its `position` says which. Another process is writing.
+            ArchiveError: there is no such id (`position` is its place), or another process is writing.
         """
         connection = self._database.connection
         with self._database.writing() as (meta, _):
             found: dict[str, tuple[int, str]] = {}  # row and text
             for position, one in enumerate(ids):
-                row = connection.execute(
-                    "SELECT row, question FROM questions WHERE id = ?", (_id(one, position),)
-                ).fetchone()
-                if row is None:
+                sql = "SELECT row, question FROM questions WHERE id = ?"
+                if (row := connection.execute(sql, (_id(one, position),)).fetchone()) is None:
                     raise ArchiveError(f"no question has the id {one!r}", position)
                 found[one] = row
             rows = [(row,) for row, _ in found.values()]
@@ -201,14 +195,14 @@ class Archive:
             connection.executemany("DELETE FROM questions WHERE row = ?", rows)
             connection.executemany("INSERT OR REPLACE INTO blank VALUES (?, 0)", rows)
             meta["questions"] -= len(rows)
-        # A writer begins by wiping the vectors; if another one is faster now, it does.
+        # Every change begins by overwriting removed vectors. If another process writes first, it does that.
         with suppress(ArchiveError), self._database.writing():
             pass
 
     def _append(self, questions: Sequence[str], ids: Sequence[str] | None, meta: Meta, file: IO[bytes]) -> list[str]:
         given = list(ids) if ids is not None else self._numbers(len(questions), meta)
         if len(given) != len(questions):
-            raise UserError(f"{len(questions)} questions and {len(given)} ids: expected as many of each")
+            raise UserError(f"{len(questions)} questions and {len(given)} ids; give each question one id")
         vectors = self.model.encode(questions)
         for position, record in enumerate(zip(count(meta["rows"]), given, questions)):
             try:
@@ -226,7 +220,7 @@ class Archive:
         return given
 
     def _numbers(self, n: int, meta: Meta) -> list[str]:
-        """The next n numbers that are nobody's id, and never were one that was given in this way."""
+        """Return the next n numbers that no question has as its id. None is returned twice, even after a removal."""
         numbers: list[str] = []
         while len(numbers) < n:
             meta["number"] += 1
@@ -234,41 +228,36 @@ class Archive:
                 numbers.append(str(meta["number"]))
         return numbers
 
-    # Questions to it
+    # Queries
 
     def get(self, id: str) -> str | None:
-        """The question of an id; None where there is none."""
+        """Return the question with an id, or None."""
         with self._database.refusing():
             row = self._database.execute("SELECT question FROM questions WHERE id = ?", (_id(id),)).fetchone()
         return None if row is None else row[0]
 
     def info(self) -> dict[str, Any]:
-        """What is in the archive."""
-        folder = self._database.folder
+        """Return what the archive holds: counts, model and kind of search by name, and the bytes of its files."""
         with self._database.reading() as meta:
             unknown = self._database.execute("SELECT count(*) FROM blank JOIN questions USING (row)").fetchone()[0]
+        files = filter(Path.is_file, self._database.folder.iterdir())
         return {
-            "questions": meta["questions"],
-            "without_a_known_word": unknown,
-            "rows": meta["rows"],
-            "dimensions": meta["dimensions"],
-            "model": self.name,
-            "fingerprint": meta["fingerprint"],
-            "search": SEARCH,
-            "bytes": sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
-        }
+            "questions": meta["questions"], "without_a_known_word": unknown, "rows": meta["rows"],
+            "dimensions": meta["dimensions"], "model": self.name, "fingerprint": meta["fingerprint"],
+            "search": SEARCH, "bytes": sum(path.stat().st_size for path in files),
+        }  # fmt: skip
 
     def search(self, questions: Iterable[str], k: int = 10, legs: str = "both") -> list[list[Hit]]:
-        """The k best questions of the archive for each question, the best first.
+        """Return the k best questions of the archive for each query, best first.
 
         Args:
-            questions: n strings.
-            k: how many, at most; by words fewer, where fewer share one.
-            legs: "vectors" ranks by similarity, "words" by BM25, "both" by their weighted sum; similarity,
-                probability and verdict always come from the vectors.
+            questions: n queries.
+            k: hits for each query; fewer if the archive is smaller or fewer questions share a word.
+            legs: "vectors" ranks by similarity, "words" by BM25, "both" by their weighted sum. Similarity, probability
+                and verdict always come from the vectors.
 
         Raises:
-            UserError: k below 1, or other legs.
+            UserError: k is below 1, or `legs` is another word.
         """
         if k < 1:
             raise UserError(f"k {k}: expected a whole number of 1 or more")
@@ -286,8 +275,8 @@ class Archive:
         candidates = k if legs == "vectors" else max(k, ranking.CANDIDATES)
         near = [np.zeros(0, np.int64)] * len(questions)
         if legs != "words":
-            known = np.flatnonzero(queries.any(axis=1))  # the others have no direction
-            for i, rows in zip(known, nearest(data.vectors, data.blank, queries[known], candidates)):
+            known = np.flatnonzero(queries.any(axis=1))  # the other vectors have length 0
+            for i, rows in zip(known, ranking.nearest(data.vectors, data.blank, queries[known], candidates)):
                 near[i] = rows
         found = []
         for question, query, rows in zip(questions, queries, near):
@@ -310,7 +299,7 @@ class Archive:
 
 
 def _columns(questions: Iterable[str] | Frame, ids: Iterable[str] | None) -> Block:
-    """Questions and ids in lists; those of a DataFrame's column `id` as text."""
+    """Return questions and ids as lists; the ids of a DataFrame as text."""
     if isinstance(questions, Frame):
         names = names_of(questions)
         if "question" not in names:
@@ -324,7 +313,7 @@ def _columns(questions: Iterable[str] | Frame, ids: Iterable[str] | None) -> Blo
 
 
 def _id(value: str, position: int | None = None) -> str:
-    """The id, or ArchiveError where it is none."""
+    """Return the id. Raise ArchiveError if it is empty or no valid text."""
     try:
         if isinstance(value, str) and value and value.encode():
             return value

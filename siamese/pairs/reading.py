@@ -2,7 +2,7 @@
 
 import dataclasses
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,37 @@ def read_records(path: str | Path, column: str = "question", id_column: str | No
             raise DataError(f"{path}, line {line}: {record}; every row is needed, so mend or remove it")
         id = record.get(id_column or "id")
         yield QuestionRow(line, None if id in (None, "") else str(id), str(record.get(column) or ""))
+
+
+class FilledRows:
+    """The rows of a source that have a question. All have an id, or none has.
+
+    Args:
+        records: the rows.
+        where: what stands before the line in an error, such as "questions.csv, line".
+        with_ids: whether they must have ids; None: as the first row.
+
+    Raises:
+        DataError: only some rows have an id.
+    """
+
+    def __init__(self, records: Iterable[QuestionRow], where: str, with_ids: bool | None = None) -> None:
+        self.records, self.where, self.with_ids = records, where, with_ids
+        self.blank = 0  # rows without a question so far
+
+    def __iter__(self) -> Iterator[tuple[int, QuestionRow]]:
+        """Yield each row with its place among all rows, from 0."""
+        for place, record in enumerate(self.records):
+            if not record.question.strip():
+                self.blank += 1
+                continue
+            has = record.id is not None
+            if self.with_ids is None:
+                self.with_ids = has
+            if has != self.with_ids:
+                problem = f"{'an' if has else 'no'} id, unlike other rows; give all questions an id, or none"
+                raise DataError(f"{self.where} {record.line}: {problem}")
+            yield place, record
 
 
 def _open(path: str | Path) -> File:
