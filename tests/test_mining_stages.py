@@ -15,6 +15,7 @@ from commands import Command
 from files import QUESTIONS, read_csv
 from hypothesis import given
 from hypothesis import strategies as st
+from runners import one_by_one
 
 from siamese import SiameseModel
 from siamese.errors import DataError
@@ -24,7 +25,7 @@ from siamese.mining.found import Wanted, lowest_above
 from siamese.mining.sharded import components, joins, pipeline, store
 from siamese.mining.sharded.pipeline import Found
 from siamese.mining.sharded.shards import Job, Summary
-from siamese.mining.sharded.stages import Runner, Stages, Unit, one_by_one
+from siamese.mining.sharded.stages import Runner, Stages, Unit
 
 THRESHOLD = 0.4
 

@@ -61,9 +61,7 @@ class Database:
             self.facts = self.meta()
             self.words = words.Words(self.connection)
         if self.facts.get("format") != FORMAT:
-            raise ArchiveError(
-                f"{folder}: an archive of format {self.facts.get('format')!r}; expected {FORMAT}"
-            )
+            raise ArchiveError(f"{folder}: an archive of format {self.facts.get('format')!r}; expected {FORMAT}")
         self.dimensions: int = self.facts["dimensions"]
         self.vectors: np.ndarray = np.zeros((0, self.dimensions), np.float32)  # (rows, d), 0 where blank
         self.blank = np.zeros(0, bool)  # (rows,)

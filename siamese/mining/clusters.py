@@ -1,11 +1,11 @@
 """Clusters of duplicates, by connected components or by complete linkage.
 
-Connected: what a chain of pairs joins is one cluster. A chain may lead from a question to one that means something
-else. Complete: in a cluster every two questions are a pair.
+Connected: a cluster is whatever a chain of pairs joins, and may lead from a question to one with another meaning.
+Complete: every two questions of a cluster are a pair.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -14,40 +14,23 @@ from siamese.mining.found import MILLION
 from siamese.pairs.clusters import connected
 
 LINKAGES = ("complete", "connected")  # the first is the default; why: reports/archive/mining.md
-A_LINK = 250  # bytes a pair for complete linkage; of 1 and 2 million pairs, sparse and dense, it took 135 to 235
+A_LINK = 250  # bytes a pair for complete linkage; measured 135 to 235 on 1 and 2 million pairs, sparse and dense
 
 
 class Member(NamedTuple):
-    """A question in a cluster, and what put it there."""
+    """A question of a cluster, and the pair that put it there."""
 
     question: int
     neighbour: int  # the most similar question of the cluster
-    similarity: float  # to that
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Questions that ask the same: the representative first, then the others, nearest neighbours first.
-
-    The representative is the member whose similarities to the other members add
-    up to the most (the medoid), where pairs that are not among the given ones
-    count as 0.
-    """
-
-    members: list[Member]
-
-    @property
-    def representative(self) -> int:
-        return self.members[0].question
+    similarity: float  # to the neighbour
 
 
 def complete(count: int, pairs: np.ndarray) -> np.ndarray:
-    """The complete-linkage cluster of each of `count` questions, (count,).
+    """Return the complete-linkage cluster of each of `count` questions, (count,), as its lowest question.
 
-    The clusters grow as Sørensen (1948) has it, by joining the two whose least
-    similar members are the most similar. Going down the pairs, those are the two
-    between which all pairs have just been met: so counting the pairs between
-    clusters is enough, and no similarity of what is no pair is needed.
+    Clusters merge as in Sørensen (1948): always the two whose least similar members are the most similar. Going down
+    the pairs, those are the first two between which all pairs have been seen. So it is enough to count the pairs
+    between clusters, and the similarity of two questions that are no pair is never needed.
 
     Args:
         count: of questions.
@@ -55,7 +38,7 @@ def complete(count: int, pairs: np.ndarray) -> np.ndarray:
     """
     cluster = np.arange(count)  # of each question, by the number of one of its members
     members: dict[int, list[int]] = {}  # of the clusters of more than one
-    between: dict[int, dict[int, int]] = {}  # pairs met so far between a cluster and its neighbours
+    between: dict[int, dict[int, int]] = {}  # pairs seen so far between a cluster and its neighbours
     for first, second in zip(pairs["first"].tolist(), pairs["second"].tolist()):
         a, b = int(cluster[first]), int(cluster[second])
         met = between.setdefault(a, {}).get(b, 0) + 1
@@ -75,39 +58,67 @@ def complete(count: int, pairs: np.ndarray) -> np.ndarray:
             if other != a:
                 del between[other][b]
                 near[other] = between[other][a] = near.get(other, 0) + number
-    return cluster
+    lowest = np.full(count, count)
+    np.minimum.at(lowest, cluster, np.arange(count))
+    return lowest[cluster]
 
 
-def find_clusters(count: int, pairs: np.ndarray, linkage: str, copies: Iterable[int] = ()) -> list[Cluster]:
-    """The clusters of two or more questions, the largest first, equally large ones in the order of the questions.
+def ends_of(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the distinct questions of pairs, ascending, and what the pairs say of each.
+
+    Args:
+        pairs: found.PAIR or found.LONG_PAIR, most similar first.
+
+    Returns:
+        Four (m,) arrays: the questions; their nearest neighbours; the place of the pair of these two, doubled, plus 1
+        for a second question; the sum of the question's similarities in millionths.
+    """
+    both = np.stack((pairs["first"], pairs["second"]), axis=1).ravel()
+    number, place, which = np.unique(both, return_index=True, return_inverse=True)
+    total = np.bincount(which, np.repeat(pairs["millionths"], 2), len(number)).astype(np.int64)
+    return number, both[place ^ 1], place, total
+
+
+def cluster_order(
+    root: np.ndarray, number: np.ndarray, nearest: np.ndarray, total: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Order questions by cluster: the largest first, equally large ones by their lowest question.
+
+    In a cluster the representative comes first, then the others, nearest neighbours first. The representative is the
+    medoid: the similarities to the other members add up to the most, if those of questions that are no pair count as 0.
+
+    Args:
+        root: (m,) the lowest question of each question's cluster.
+        number: (m,) the questions.
+        nearest: (m,) the similarity of each to its nearest neighbour in the cluster.
+        total: (m,) the sum of its similarities in the cluster.
+
+    Returns:
+        The order, (m,); which questions are representatives, (m,) bool; the size of each question's cluster, (m,).
+    """
+    _, cluster, sizes = np.unique(root, return_inverse=True, return_counts=True)
+    order = np.lexsort((number, -total, root))
+    first = np.zeros(len(root), bool)
+    first[order] = np.append(True, root[order][1:] != root[order][:-1])[: len(root)]
+    return np.lexsort((number, -nearest, ~first, root, -sizes[cluster])), first, sizes[cluster]
+
+
+def find_clusters(count: int, pairs: np.ndarray, linkage: str, copies: Iterable[int] = ()) -> list[list[Member]]:
+    """Return the clusters of two or more questions, in the order of `cluster_order`.
 
     Args:
         count: of questions.
         pairs: found.PAIR, most similar first.
         linkage: "connected" or "complete".
-        copies: questions that have exact copies, which make a cluster of one question worth telling.
+        copies: questions that have exact copies, reported even if alone in their cluster.
     """
-    label = connected(count, pairs["first"], pairs["second"]) if linkage == "connected" else complete(count, pairs)
-    within = pairs[label[pairs["first"]] == label[pairs["second"]]]
-    total = np.zeros(count, np.int64)
-    neighbour, nearest = np.arange(count), np.full(count, MILLION)
-    seen = np.zeros(count, bool)
-    for end in ("first", "second"):
-        total += np.bincount(within[end], within["millionths"], count).astype(np.int64)
-    # Each question's first pair: of all pairs, both ways round, most similar first.
-    both = np.stack((within["first"], within["second"]), axis=1)
-    questions, place = np.unique(both.ravel(), return_index=True)
-    neighbour[questions] = both[:, ::-1].ravel()[place]
-    nearest[questions] = within["millionths"][place // 2]
-    seen[questions] = True
-    seen[list(copies)] = True
-
-    by_label: dict[int, list[int]] = {}
-    for question in np.flatnonzero(seen).tolist():
-        by_label.setdefault(int(label[question]), []).append(question)
-    found = []
-    for members in by_label.values():
-        medoid = max(members, key=lambda question: total[question])
-        members.sort(key=lambda question: (question != medoid, -nearest[question], question))
-        found.append(Cluster([Member(q, int(neighbour[q]), int(nearest[q]) / MILLION) for q in members]))
-    return sorted(found, key=lambda cluster: (-len(cluster.members), min(m.question for m in cluster.members)))
+    root = connected(count, pairs["first"], pairs["second"]) if linkage == "connected" else complete(count, pairs)
+    within = pairs[root[pairs["first"]] == root[pairs["second"]]]
+    number, neighbour, place, total = ends_of(within)
+    alone = np.setdiff1d(np.fromiter(copies, np.int64), number)
+    number, neighbour = np.append(number, alone), np.append(neighbour, alone)
+    nearest = np.append(within["millionths"][place // 2], np.full(len(alone), MILLION))
+    order, first, _ = cluster_order(root[number], number, nearest, np.append(total, np.zeros(len(alone), np.int64)))
+    columns = (column[order].tolist() for column in (number, neighbour, nearest / MILLION))
+    members = [Member(*row) for row in zip(*columns)]
+    return [members[start:stop] for start, stop in pairwise([*np.flatnonzero(first[order]), len(members)])]

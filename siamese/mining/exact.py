@@ -1,19 +1,18 @@
 """The exact join: every pair of vectors above a threshold, by products of blocks over half of the matrix.
 
-A product in bfloat16 takes a quarter of the time of one in float32, and is off by a bound that can be proved. So it
-only says where to look: what it puts above the threshold less that bound is computed again in float64, and nothing is
-lost.
+A product in bfloat16 takes a quarter of the time of one in float32, and its error has a proven bound. So products above
+the threshold minus that bound are the candidates, whose cosines are computed again in float64. No pair is lost.
 
-The bound. Let a, b be rows of the matrix, with lengths between l and L, and a', b' the rows rounded to bfloat16, with
-e ≥ |a' − a|, |b' − b|, the largest of which is measured. Then
+The bound. Let a, b be rows of the matrix, with lengths between l and L, and a', b' the rows rounded to bfloat16. Let
+e ≥ |a' − a|, |b' − b| be the largest rounding error of a row, which is measured. Then
 
     |a'·b' − a·b|  =  |(a' − a)·b' + a·(b' − b)|  ≤  e (L + e) + L e              (Cauchy and Schwarz)
     |sum as computed − a'·b'|  ≤  γ (L + e)²,  γ = 2 d ε                          (Higham 2002, section 3.1)
     |a·b − cos(a, b)|  ≤  max(L² − 1, 1 − l²)                                     (as |cos| ≤ 1)
 
-with d numbers a vector and ε = 2⁻²³, twice float32's unit roundoff, for hardware that rounds otherwise than to nearest.
-The sum of the three is the slack. Rounding the result to bfloat16 loses nothing: it is monotone, so that a sum above
-the level is at or above it when both are rounded. float32 is the same with e = 0.
+with dimension d and ε = 2⁻²³, twice float32's unit roundoff, for hardware that does not round to nearest. The sum of
+the three is the slack. Rounding the result to bfloat16 loses nothing: it is monotone, so a sum above the level is at or
+above it when both are rounded. float32 is the same with e = 0.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,36 +23,36 @@ import numpy as np
 
 try:
     import torch
-except ImportError:  # then numpy multiplies, in float32
+except ImportError:  # numpy multiplies instead, in float32
     torch = None  # type: ignore[assignment]
 
 from siamese.mining.found import MILLION, PAIR, Wanted
 from siamese.model.similarity import cosine
 
-TILE = 1_024  # rows and columns of a product; what it gives, 2 MB in bfloat16, stays in the cache for the scan
-ROWS = 4_096  # rows of a unit of work, which is kept when it is done
-PART = 65_536  # vectors that are looked at together where each is looked at alone
+TILE = 1_024  # rows and columns of a product, whose 2 MB in bfloat16 stay in the cache for the scan
+ROWS = 4_096  # rows of a unit of work
+PART = 65_536  # vectors or candidates that are processed at a time, to bound memory
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """n vectors, made ready for joins."""
+    """n vectors prepared for joins."""
 
     exact: np.ndarray  # (n, d) float32, of length 1 but for rounding, or 0
-    rounded: Any  # (n, d) bfloat16 or float32, a tensor; without torch an array
+    rounded: Any  # (n, d) bfloat16 or float32: a tensor, or an array without torch
     squares: np.ndarray  # (n,) float64, the squared lengths
-    slack: float  # no product of rounded vectors is off their cosine by more
+    slack: float  # the largest error of a product of rounded vectors, against their cosine
 
     def __len__(self) -> int:
         return len(self.exact)
 
     @classmethod
     def of(cls, exact: np.ndarray, dtype: "torch.dtype | None") -> "Vectors":
-        """Round vectors, and measure how far that moves them.
+        """Round vectors and measure the error.
 
         Args:
             exact: (n, d) float32.
-            dtype: torch.bfloat16 or torch.float32; None: an array in float32, without torch.
+            dtype: torch.bfloat16 or torch.float32; None for a float32 array without torch.
         """
         rounded: Any = exact if dtype is None else torch.from_numpy(exact)
         source, error, squares = rounded, 0.0, np.empty(len(exact))
@@ -73,19 +72,19 @@ class Vectors:
         return cls(exact, rounded, squares, slack)
 
     def millionths(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """The cosines of pairs of rows, computed in float64, in millionths; (m,) int64."""
+        """Return the cosines of pairs of rows in millionths, computed in float64; (m,) int64."""
         return np.rint(cosine(self.exact, first, second, self.squares) * MILLION).astype(np.int64)
 
     def level(self, lowest: int) -> float:
-        """What the product of every pair of `lowest` millionths or more reaches."""
+        """Return a value that the rounded product of every pair of `lowest` millionths or more reaches."""
         return (lowest - 0.5) / MILLION - self.slack
 
 
 def made_ready(exact: np.ndarray, lowest: int) -> Vectors:
-    """Vectors for joins at `lowest` millionths or more.
+    """Prepare vectors for joins at `lowest` millionths or more.
 
-    They are rounded to bfloat16, four times as fast, if the processor has instructions for it and the level stays
-    above 0; otherwise they stay in float32.
+    They are rounded to bfloat16 if the processor has instructions for it, which are four times as fast, and the level
+    is above 0. Otherwise they stay in float32.
     """
     if torch is None:
         return Vectors.of(exact, None)
@@ -97,12 +96,12 @@ def made_ready(exact: np.ndarray, lowest: int) -> Vectors:
 
 
 def cells_above(left: Any, right: Any, level: Callable[[], float]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Find where left · rightᵀ reaches a level, tile by tile: the rows and the columns of those cells.
+    """Yield the rows and columns at which left · rightᵀ reaches a level, tile by tile.
 
     Args:
         left: (rows, d), TILE rows at most; a tensor or an array.
         right: (columns, d), of the same type.
-        level: asked for before each tile; above 0 in bfloat16.
+        level: called before each tile; returns a value above 0 in bfloat16.
     """
     if torch is None:
         for start in range(0, len(right), TILE):
@@ -115,15 +114,15 @@ def cells_above(left: Any, right: Any, level: Callable[[], float]) -> Iterator[t
     for start in range(0, len(right), TILE):
         cut = torch.tensor(level(), dtype=left.dtype)
         if left.dtype == torch.bfloat16:
-            # Above 0 such numbers are ordered as the whole numbers with the same bits, which compare faster; negative
-            # ones are negative as whole numbers too.
+            # Positive bfloat16 numbers are ordered as the integers with the same bits, which compare faster. Negative
+            # ones are negative as integers too.
             assert cut > 0
             cut = cut.view(torch.int16)
         columns = right[start : start + TILE]
         product = buffer[: len(left) * len(columns)].view(len(left), len(columns))
         torch.mm(left, columns.T, out=product)
         scan = product.view(cut.dtype)
-        rows = (scan.amax(1) >= cut).nonzero()[:, 0]  # in most rows of a tile nothing is found
+        rows = (scan.amax(1) >= cut).nonzero()[:, 0]  # most rows of a tile have none
         if len(rows):
             i, j = (scan[rows] >= cut).nonzero(as_tuple=True)
             yield rows[i].numpy(), j.numpy() + start
@@ -132,7 +131,7 @@ def cells_above(left: Any, right: Any, level: Callable[[], float]) -> Iterator[t
 def candidates(
     rounded: Any, start: int, stop: int, level: Callable[[], float], others: int = 0
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows of one matrix whose products reach a level: pairs with start ≤ first < stop, first < second ≥ others."""
+    """Yield pairs of rows whose product reaches a level, with start ≤ first < stop, second > first, second ≥ others."""
     for tile in range(start, stop, TILE):
         left, right = rounded[tile : min(tile + TILE, stop)], max(tile, others)
         for i, j in cells_above(left, rounded[right:], level):
@@ -141,7 +140,7 @@ def candidates(
 
 
 def scored(vectors: Vectors, found: Iterator[tuple[np.ndarray, np.ndarray]], wanted: Wanted) -> np.ndarray:
-    """Of candidates those that are wanted; found.PAIR, ordered by first and second."""
+    """Return the candidates that are wanted; found.PAIR, ordered by first and second."""
     kept, count = [np.empty(0, PAIR)], 0
     waiting: list[tuple[np.ndarray, np.ndarray]] = []
 
@@ -158,7 +157,7 @@ def scored(vectors: Vectors, found: Iterator[tuple[np.ndarray, np.ndarray]], wan
     for columns in found:
         waiting.append(columns)
         count += len(columns[0])
-        if count >= PART:  # many at a time, as most tiles have a few
+        if count >= PART:  # many at a time, since most tiles have few
             score()
             waiting, count = [], 0
             wanted.check(sum(map(len, kept)))
@@ -170,9 +169,9 @@ def scored(vectors: Vectors, found: Iterator[tuple[np.ndarray, np.ndarray]], wan
 
 
 def join_rows(vectors: Vectors, start: int, stop: int, wanted: Wanted) -> np.ndarray:
-    """Every pair that is wanted with start ≤ first < stop; found.PAIR, ordered by first and second.
+    """Return every wanted pair with start ≤ first < stop; found.PAIR, ordered by first and second.
 
-    The zero vector has the similarity 0 to all, and joins nothing.
+    A zero vector has the similarity 0 to all others.
     """
     found = candidates(vectors.rounded, start, stop, lambda: vectors.level(wanted.lowest))
     return scored(vectors, found, wanted)

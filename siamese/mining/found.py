@@ -1,4 +1,4 @@
-"""What a pair that was found is, and how pairs are ordered. numpy only."""
+"""Pairs that were found: their record type, order and number. Needs numpy only."""
 
 import numpy as np
 
@@ -6,14 +6,14 @@ from siamese.errors import UserError
 
 MILLION = 1_000_000
 
-# A pair: its similarity in millionths, and the numbers of its questions, first < second.
+# A pair: its similarity in millionths, and its questions' numbers, first < second.
 PAIR = np.dtype([("millionths", "<i4"), ("first", "<i4"), ("second", "<i4")])
-# The same of more questions than one machine holds, whose numbers say where they stand.
+# The same for sharded mining, where a number has the shard and the place in it.
 LONG_PAIR = np.dtype([("millionths", "<i4"), ("first", "<i8"), ("second", "<i8")])
 
 
 def lowest_above(threshold: float) -> int:
-    """The smallest number of millionths that is above the threshold: similarities have six decimals, in files too."""
+    """Return the smallest number of millionths above the threshold; similarities have six decimals, in files too."""
     millionths = int(threshold * MILLION) - 1
     while millionths / MILLION <= threshold:
         millionths += 1
@@ -21,41 +21,42 @@ def lowest_above(threshold: float) -> int:
 
 
 def in_order(pairs: np.ndarray) -> np.ndarray:
-    """The pairs, most similar first, and equally similar ones by the numbers of their questions."""
+    """Sort pairs: most similar first, equally similar ones by their questions' numbers."""
     return pairs[np.lexsort((pairs["second"], pairs["first"], -pairs["millionths"]))]
 
 
 class Wanted:
-    """Which pairs are wanted: the similarity that one needs only rises where the N most similar are."""
+    """The lowest similarity that a pair needs. It rises as pairs are found, if only the N most similar are wanted."""
 
     def __init__(self, lowest: int, count: int | None = None, room: int | None = None) -> None:
-        """
+        """Start without pairs.
+
         Args:
             lowest: millionths that every pair needs.
-            count: N; None: all pairs are wanted.
-            room: pairs of one unit of work that memory has room for.
+            count: N; None if all pairs are wanted.
+            room: pairs of one unit of work that fit in memory.
         """
         self.lowest, self.count, self.room = lowest, count, room
         self._best = np.empty(0, np.int32)  # the similarities of the N most similar pairs so far
 
     def add(self, pairs: np.ndarray) -> None:
-        """Take pairs into account that were found."""
+        """Take found pairs into account."""
         if self.count is None:
             return
         self._best = np.concatenate((self._best, pairs["millionths"]))
         if len(self._best) > self.count:
-            # As similar as the last of the N is not too little: which of those belong, their numbers decide.
+            # Pairs as similar as the last of the N stay in: their numbers decide which of them belong.
             self._best = np.partition(self._best, len(self._best) - self.count)[-self.count :]
             self.lowest = max(self.lowest, int(self._best[0]))
 
     def check(self, pairs: int) -> None:
-        """Raise UserError if a unit has more pairs than memory has room for."""
+        """Raise UserError if a unit of work has more pairs than fit in memory."""
         if self.room is not None:
             check_room(pairs, self.room)
 
 
 def check_room(pairs: int, room: int) -> None:
-    """Raise UserError if there are more pairs than memory has room for."""
+    """Raise UserError if there are more pairs than fit in memory."""
     if pairs > room:
         raise UserError(
             f"more than {room:,} pairs at a time are too many for --memory; give a higher --threshold, or --max-pairs"

@@ -1,10 +1,11 @@
-"""The pairs that were found so far, on the disk: so that a run that was stopped goes on, and memory stays bounded."""
+"""The pairs found so far, on disk, so that a stopped run can continue and memory stays bounded."""
 
 import heapq
 import json
+import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -16,54 +17,49 @@ from siamese.system.resuming import check_same_run
 
 IDENTITY, PAIRS = "identity.json", "pairs.bin"
 HEADER = struct.Struct("<III")  # of a unit: its number, how many pairs, the CRC-32 of their bytes
-CHUNK = 65_536  # pairs that are handed on at a time
+CHUNK = 65_536  # pairs that are yielded at a time
 
 
 class Kept:
     """A folder with the pairs of the finished units of work, one unit after the other.
 
-    What a crash leaves of a unit is known by its length or its checksum, and is done again.
+    A unit that a crash cut short has a wrong length or checksum, and is done again.
     """
 
     def __init__(self, folder: Path, identity: dict[str, object], resume: bool) -> None:
-        """Begin, or go on with, a run.
+        """Start or continue a run.
 
         Args:
-            folder: there is one, and it is this process's.
+            folder: exists, and belongs to this process.
             identity: everything that the pairs depend on.
-            resume: go on where a run was stopped.
+            resume: continue the run that was stopped there.
 
         Raises:
-            UserError: a run was stopped there, and this is not to go on with it, or is another.
+            UserError: another run was stopped there, or one that `resume` does not allow to continue.
         """
         self.folder, self.path = folder, folder / PAIRS
         known = folder / IDENTITY
-        self.units = 0  # that are finished
-        if known.exists():
-            check_same_run(folder, identity, json.loads(known.read_text(encoding="utf-8")), resume)
-            self._cut()
-        else:
+        self.units = 0  # finished ones
+        if not known.exists():
             self.path.write_bytes(b"")
             write_text(known, json.dumps(identity, indent=2) + "\n")
-
-    def _cut(self) -> None:
-        """Count the whole units, and remove what follows the last."""
+            return
+        check_same_run(folder, identity, json.loads(known.read_text(encoding="utf-8")), resume)
         end = 0
         for pairs in self:
             self.units += 1
             end += HEADER.size + pairs.nbytes
-        with open(self.path, "r+b") as file:
-            file.truncate(end)
+        os.truncate(self.path, end)  # after the last whole unit
 
     def append(self, pairs: np.ndarray) -> None:
-        """Keep the pairs of the next unit."""
+        """Append the pairs of the next unit."""
         data = pairs.tobytes()
         with open(self.path, "ab") as file:
             file.write(HEADER.pack(self.units, len(pairs), zlib.crc32(data)) + data)
         self.units += 1
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """The pairs of each finished unit."""
+        """Yield the pairs of each finished unit."""
         with open(self.path, "rb") as file:
             for expected in range(1 << 32):
                 header = file.read(HEADER.size)
@@ -76,10 +72,10 @@ class Kept:
                 yield np.frombuffer(data, PAIR)
 
     def ranked(self, at_once: int) -> Iterator[np.ndarray]:
-        """All pairs, most similar first, equally similar ones by the numbers of their questions; CHUNK at a time.
+        """Yield all pairs, most similar first, equally similar ones by their questions' numbers, CHUNK at a time.
 
         Args:
-            at_once: pairs that are sorted in memory; more are sorted in parts, which are merged from files.
+            at_once: pairs that are sorted in memory; more are sorted in parts and merged from files.
         """
         runs: list[Path] = []
         waiting: list[np.ndarray] = [np.empty(0, PAIR)]
@@ -108,7 +104,7 @@ class Kept:
         return path
 
     def remove(self) -> None:
-        """Remove everything: the pairs have been written where they belong."""
+        """Remove all files."""
         for path in (self.folder / IDENTITY, self.path, *self.folder.glob("sorted-*.bin")):
             path.unlink(missing_ok=True)
 
@@ -117,13 +113,3 @@ def _tuples(path: Path) -> Iterator[tuple[int, int, int]]:
     with open(path, "rb") as file:
         while len(pairs := np.fromfile(file, PAIR, CHUNK)):
             yield from pairs.tolist()
-
-
-def limited(chunks: Iterable[np.ndarray], count: int | None) -> Iterator[np.ndarray]:
-    """The first `count` pairs; None: all."""
-    for chunk in chunks:
-        if count is not None:
-            chunk, count = chunk[:count], count - len(chunk[:count])
-        if not len(chunk):
-            return
-        yield chunk

@@ -1,19 +1,19 @@
-"""From labels by a person to a threshold: which pairs to label, and what the labels say.
+"""From a person's labels to a threshold: which pairs to label, and what the labels show.
 
-Among all pairs of an archive duplicates are rare, so that a threshold chosen on labelled pairs, where they are
-frequent, says little about how many of the pairs above it are right. A sample of the pairs that were found says it.
+Of all pairs of questions few are duplicates. A threshold chosen on labelled pairs, where duplicates are frequent, says
+little about the precision of the pairs above it. A labelled sample of these pairs does.
 
-The sample. The ranked pairs are cut into strata that grow downwards, each GROWTH times the one above, and of each as
-many pairs are drawn. So the labels above the edge of a stratum tell about equally much, be it high or low.
+The sample. The ranked pairs are cut into strata that grow downwards, each GROWTH times the one above, and an equal
+number of pairs is drawn from each. So the labels above any edge of a stratum, high or low, are about equally precise.
 
-The estimate. With N_h pairs in stratum h, n_h of them labelled and a share p_h of these duplicates, the precision above
-an edge is p = Σ N_h p_h / Σ N_h over the strata above it. Its interval is that of Clopper and Pearson for p · n of n
-successes, where n = (Σ N_h)² / Σ N_h² / n_h is the number of labels of a plain sample with the same variance at equal
-p_h (Kish 1965; Korn and Graubard 1998). It is not too short where strata differ, since then the variance is less.
+The estimate. With N_h pairs in stratum h, n_h of them labelled, and a share p_h of these duplicates, the precision
+above an edge is p = Σ N_h p_h / Σ N_h over the strata above it. Its interval is that of Clopper and Pearson for p · n
+of n successes, where n = (Σ N_h)² / Σ N_h² / n_h is the size of a simple sample with the same variance at equal p_h
+(Kish 1965; Korn and Graubard 1998). It is not too short if the strata differ, since then the variance is lower.
 
-The choice. The lowest edge at which the lower end of the 95 % interval reaches the precision that is asked for. One
-end of one interval is wrong in 2.5 of 100 samples; as several edges are tried, the choice is wrong more often, in
-simulations in up to 5 of 100, where the precision lies just below what is asked for at every edge.
+The choice. The lowest edge at which the 95 % interval lies above the target precision. One end of one interval is wrong
+in 2.5 of 100 samples. Since several edges are tried, the choice is wrong more often: in simulations in up to 5 of 100,
+if the precision is just below the target at every edge.
 """
 
 from collections.abc import Sequence
@@ -26,16 +26,16 @@ from siamese.mining.found import MILLION
 
 GROWTH = 2**0.25
 STRATA = 20  # at most; the highest then holds one pair in thirty
-LEAST = 10  # pairs to label a stratum
+LEAST = 10  # pairs to label in a stratum
 LEVEL = 0.95  # of the intervals
 
 
 @dataclass(frozen=True)
 class Stratum:
-    """Pairs next to each other in the ranking."""
+    """Consecutive pairs of the ranking."""
 
     pairs: int
-    above: float  # the pairs of this and the strata before it are those with a similarity above this
+    above: float  # the similarity above which the pairs of this and the earlier strata lie
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,18 @@ def strata(counts: np.ndarray, millionths: np.ndarray, labels: int) -> list[Stra
     Args:
         counts: (k,) pairs of each distinct similarity.
         millionths: (k,) those similarities, descending.
-        labels: how many pairs shall be labelled.
+        labels: number of pairs to label.
     """
     ranks = np.cumsum(counts)
     shares = GROWTH ** -np.arange(min(STRATA, max(1, labels // LEAST)))
-    wanted = np.round(ranks[-1] * shares, 6)  # a half is a half
+    wanted = np.round(ranks[-1] * shares, 6)  # so that a half is not a little less
     ends = np.unique(np.searchsorted(ranks, wanted))  # the last similarity of each stratum
     edges = (np.append(millionths, millionths[-1] - 1)[ends + 1] / MILLION).tolist()
     return [Stratum(size, edge) for size, edge in zip(np.diff(ranks[ends], prepend=0).tolist(), edges)]
 
 
 def allot(cut: Sequence[Stratum], labels: int) -> list[int]:
-    """How many pairs to draw from each stratum: as many of each, but for those that have fewer."""
+    """Return the number of pairs to draw from each stratum: equal, except for strata that have fewer."""
     given = [0] * len(cut)
     order = sorted(range(len(cut)), key=lambda h: cut[h].pairs)
     for done, h in enumerate(order):
@@ -76,7 +76,7 @@ def allot(cut: Sequence[Stratum], labels: int) -> list[int]:
 
 
 def draw(cut: Sequence[Stratum], labels: int, seed: int) -> list[tuple[int, int]]:
-    """The pairs to label, as (rank from 0, stratum from 0), in random order: so nothing tells how sure the model is."""
+    """Draw the pairs to label, as (rank, stratum) from 0, in random order, which hides how sure the model is."""
     random = np.random.default_rng(seed)
     chosen, start = [], 0
     for h, (stratum, count) in enumerate(zip(cut, allot(cut, labels))):
@@ -87,12 +87,12 @@ def draw(cut: Sequence[Stratum], labels: int, seed: int) -> list[tuple[int, int]
 
 
 def estimates(cut: Sequence[Stratum], labelled: Sequence[int], duplicates: Sequence[int]) -> list[Estimate]:
-    """The precision above each edge, from the highest down.
+    """Return the precision above each edge, from the highest edge down.
 
     Args:
         cut: all strata, the highest first.
         labelled: labels of each stratum, 1 or more.
-        duplicates: how many of them say duplicate.
+        duplicates: of each stratum, how many of its labels say duplicate.
     """
     sizes, n = np.array([stratum.pairs for stratum in cut], float), np.array(labelled, float)
     total = np.cumsum(sizes)
@@ -104,7 +104,7 @@ def estimates(cut: Sequence[Stratum], labelled: Sequence[int], duplicates: Seque
 
 
 def interval(share: np.ndarray, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Clopper and Pearson's 95 % interval of a share of `number` labels, which need not be whole."""
+    """Return Clopper and Pearson's 95 % interval of a share of `number` labels, which need not be a whole number."""
     from scipy.stats import beta
 
     hits, tail = share * number, (1 - LEVEL) / 2
@@ -115,13 +115,13 @@ def interval(share: np.ndarray, number: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def choose(found: Sequence[Estimate], precision: float) -> Estimate:
-    """The lowest threshold above which the precision is surely enough: the lower end of its interval is.
+    """Return the lowest threshold whose precision interval lies above the target.
 
     Raises:
-        UserError: there is none; the message says what comes nearest, and how many labels could show it.
+        UserError: there is none. The message has the nearest, and how many labels could be enough.
     """
     if not 0 < precision < 1:
-        raise UserError(f"--precision {precision}: expected a share between 0 and 1, such as 0.95")
+        raise UserError(f"--precision {precision}: give a share between 0 and 1, such as 0.95")
     enough = [estimate for estimate in found if estimate.low >= precision]
     if enough:
         return enough[-1]
@@ -129,7 +129,7 @@ def choose(found: Sequence[Estimate], precision: float) -> Estimate:
     # n labels that are all duplicates have the lower end tail^(1/n).
     least = int(np.ceil(np.log((1 - LEVEL) / 2) / np.log(precision)))
     raise UserError(
-        f"no threshold is sure to reach a precision of {precision:g} by these labels; the best is {best.threshold:g}, "
+        f"no threshold reaches a precision of {precision:g} for sure; the best is {best.threshold:g}, "
         f"with {best.precision:.3f} (95 % interval {best.low:.3f} to {best.high:.3f}). Label more pairs (even if "
         f"all are duplicates, {least} above a threshold are needed), or ask for less"
     )

@@ -1,4 +1,4 @@
-"""Mining: from questions to the ranked pairs above a threshold, unit by unit, each kept when it is done."""
+"""Find all pairs of questions above a threshold, in units of work that are saved when they are done."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +15,7 @@ from siamese.errors import UserError
 from siamese.mining import exact
 from siamese.mining.clusters import LINKAGES
 from siamese.mining.found import PAIR, Wanted, check_room, lowest_above
-from siamese.mining.kept import Kept, limited
+from siamese.mining.kept import Kept
 from siamese.mining.mined import MEMORY, Mined
 from siamese.mining.questions import Questions, QuestionsLike
 from siamese.model.model import SiameseModel
@@ -26,12 +26,12 @@ from siamese.system.optional import needing
 if TYPE_CHECKING:
     from siamese.mining.cells import Recall
 
-QUESTIONS_AT_A_TIME = 65_536  # questions that are encoded at a time
+QUESTIONS_AT_A_TIME = 65_536  # that are encoded
 CELLS_A_UNIT = 32
-PROGRAM = 400  # MB that Python, torch and the work on a tile take, whatever the questions
-A_QUESTION = 300  # bytes of its text, its place and its id, about
-SORTING = 5  # times the bytes of the pairs that are sorted at once
-LEAST_SORTED = 1 << 20  # pairs that there must be room to sort
+PROGRAM = 400  # MB that Python, torch and the products of a tile take, whatever the questions
+A_QUESTION = 300  # bytes of a text, its place and its id, about
+SORTING = 5  # times the size of pairs that it takes to sort them
+LEAST_SORTED = 1 << 20  # pairs; with room for fewer, mining is refused
 
 Progress = Callable[[int, int], None]
 
@@ -42,13 +42,13 @@ def _quiet(done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Settings:
-    """What pairs are wanted, and how they are found."""
+    """Which pairs to find, and how."""
 
     threshold: float  # 0 to 1; a pair's similarity, to six decimals, is above it
-    max_pairs: int | None = None  # only so many, the most similar ones
+    max_pairs: int | None = None  # only the most similar ones
     approximate: bool = False
-    memory: int = MEMORY  # MB that may be used
-    seed: int = 0  # of the approximate way
+    memory: int = MEMORY  # MB to use at most
+    seed: int = 0  # of the cells of an approximate search
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold)
@@ -59,47 +59,45 @@ class Settings:
 
 @dataclass(frozen=True)
 class Joined:
-    """The pairs of a run, on the disk until they are written where they belong."""
+    """The pairs of a run, on disk."""
 
     kept: Kept
     settings: Settings
     at_once: int  # pairs that may be sorted in memory
-    recall: "Recall | None"  # of the approximate way
+    recall: "Recall | None"  # of an approximate search
 
     def ranked(self) -> Iterator[np.ndarray]:
-        """Return the pairs, found.PAIR, most similar first, equally similar ones in the questions' order; in chunks."""
-        return limited(self.kept.ranked(self.at_once), self.settings.max_pairs)
+        """Yield the pairs in chunks, found.PAIR, most similar first, equally similar ones in the questions' order."""
+        left = self.settings.max_pairs
+        for chunk in self.kept.ranked(self.at_once):
+            if not len(chunk := chunk[:left]):
+                return
+            left = None if left is None else left - len(chunk)
+            yield chunk
 
 
 def mine(
-    questions: QuestionsLike,
-    model: SiameseModel | str | Path | None = None,
-    *,
-    threshold: float | None = None,
-    max_pairs: int | None = None,
-    approximate: bool = False,
-    linkage: str = LINKAGES[0],
-    ids: Iterable[Any] | None = None,
-    memory: int = MEMORY,
-    seed: int = 0,
-) -> Mined:
+    questions: QuestionsLike, model: SiameseModel | str | Path | None = None, *, threshold: float | None = None,
+    max_pairs: int | None = None, approximate: bool = False, linkage: str = LINKAGES[0],
+    ids: Iterable[Any] | None = None, memory: int = MEMORY, seed: int = 0,
+) -> Mined:  # fmt: skip
     """Find all pairs of questions whose similarity is above a threshold.
 
     Args:
         questions: n questions in a list or a Series; a DataFrame with the columns question and optionally id, whose
             other columns are kept as metadata; or a file. Blank ones are left out, exact copies collapsed.
-        model: whose vectors are compared: a model, its folder, or None for the pretrained one.
-        threshold: 0 to 1; None: the model's own.
-        max_pairs: find only so many, the most similar ones.
-        approximate: compare only questions of the same cells: faster from about 200,000 questions on, and finds 99 % of
-            the pairs or more; the result's `recall` says how many, measured.
+        model: encodes the questions: a model, its folder, or None for the pretrained one.
+        threshold: 0 to 1; None uses the model's own.
+        max_pairs: find only this many, the most similar ones.
+        approximate: compare only questions that share a cell. Faster from about 200,000 questions on; finds 99 % of the
+            pairs or more, and the result's `recall` says how many, measured.
         linkage: of clusters: "complete" (every two questions are a pair) or "connected" (by chains of pairs).
         ids: an id for each question, instead of the column id.
         memory: MB to use at most.
         seed: of the cells.
 
     Returns:
-        Pairs and clusters; `Mined` has the methods.
+        The pairs and clusters.
 
     Raises:
         UserError: questions or settings that cannot be used, or more pairs than the memory has room for.
@@ -108,7 +106,7 @@ def mine(
     settings = Settings(model.threshold_for(threshold), max_pairs, approximate, memory, seed)
     asked = Questions.of(questions, ids)
     with TemporaryDirectory(prefix="siamese-") as folder:
-        joined = _find(asked, model, settings, Path(folder), False, _quiet, _quiet)
+        joined = _find(asked, model, settings, Path(folder))
         count = sum(map(len, joined.kept))
         check_room(count if max_pairs is None else min(count, max_pairs), joined.at_once)
         chunks = list(joined.ranked())
@@ -117,30 +115,24 @@ def mine(
 
 @contextmanager
 def mined_beside(
-    out: str | Path,
-    questions: Questions,
-    model: SiameseModel,
-    settings: Settings,
-    linkage: str = LINKAGES[0],
-    resume: bool = False,
-    encoded: Progress = _quiet,
-    joined: Progress = _quiet,
-) -> Iterator[Mined]:
-    """Find pairs that are on the disk until the block ends, so that they need not fit in memory.
+    out: str | Path, questions: Questions, model: SiameseModel, settings: Settings, linkage: str = LINKAGES[0],
+    resume: bool = False, encoded: Progress = _quiet, joined: Progress = _quiet,
+) -> Iterator[Mined]:  # fmt: skip
+    """Find pairs that stay on disk until the block ends, so that they need not fit in memory.
 
-    A run that is stopped, in the block too, goes on with `resume`.
+    A run that is stopped, even within the block, can be continued with `resume`.
 
     Args:
         out: the file that the block writes; the pairs are in a folder with this name and ".unfinished".
         questions: to compare.
-        model: whose vectors are compared.
-        settings, linkage: what is wanted.
-        resume: go on with the run that was stopped there, if there is one.
+        model: encodes them.
+        settings, linkage: what to find.
+        resume: continue the run that was stopped there, if there is one.
         encoded: called with the number of encoded questions and of all.
         joined: called with the number of comparisons done and of all.
 
     Raises:
-        UserError: too little memory is allowed, or the run that was stopped was another.
+        UserError: too little memory is allowed, or another run was stopped there.
     """
     unfinished = Path(out).with_name(f"{Path(out).name}.unfinished")
     with locked(unfinished):
@@ -148,17 +140,17 @@ def mined_beside(
         try:
             yield Mined(questions, found.ranked, model.probability, settings.threshold, linkage, settings.memory,
                         found.recall)  # fmt: skip
-        except UserError:  # the pairs are written, or there is nothing to write
+        except UserError:  # to continue would fail again
             found.kept.remove()
             raise
         found.kept.remove()
-    if unfinished.is_dir():  # it was there before this run
+    if unfinished.is_dir():  # it existed before this run
         unfinished.rmdir()
 
 
 def _find(
-    questions: Questions, model: SiameseModel, settings: Settings, folder: Path, resume: bool, encoded: Progress,
-    joined: Progress,
+    questions: Questions, model: SiameseModel, settings: Settings, folder: Path, resume: bool = False,
+    encoded: Progress = _quiet, joined: Progress = _quiet,
 ) -> Joined:  # fmt: skip
     at_once = sortable(len(questions), model.dimensions, settings.memory)
     vectors = vectors_of(questions.texts, model, encoded)
@@ -169,13 +161,13 @@ def join(
     exact_vectors: np.ndarray, settings: Settings, folder: Path, resume: bool, joined: Progress, at_once: int,
     identity: dict[str, object],
 ) -> Joined:  # fmt: skip
-    """Find all pairs of vectors above a threshold, or go on with that.
+    """Find all pairs of vectors above a threshold, or continue that.
 
     Args:
         exact_vectors: (n, d) float32, rows of length 1 or 0.
-        settings: what is wanted.
-        folder: for the pairs on their way; there is one, and it is this process's.
-        resume: go on with the run that was stopped there, if there is one.
+        settings: what to find.
+        folder: for the pairs; exists, and belongs to this process.
+        resume: continue the run that was stopped there, if there is one.
         joined: called with the number of comparisons done and of all.
         at_once: pairs that may be sorted in memory.
         identity: all that the pairs depend on.
@@ -183,13 +175,13 @@ def join(
     kept = Kept(folder, identity, resume)
     try:
         return Joined(kept, settings, at_once, _join(exact_vectors, settings, kept, joined, at_once))
-    except UserError:  # going on would fail again
+    except UserError:  # to continue would fail again
         kept.remove()
         raise
 
 
 def _join(exact_vectors: np.ndarray, settings: Settings, kept: Kept, joined: Progress, at_once: int) -> "Recall | None":
-    """Do the units of work that are not kept yet. Return the recall of the approximate way."""
+    """Do the units of work that are not saved yet. Return the recall of an approximate search."""
     wanted = Wanted(lowest_above(settings.threshold), settings.max_pairs, at_once)
     vectors = exact.made_ready(exact_vectors, wanted.lowest)
     recall, shared = None, None
@@ -217,8 +209,8 @@ def _join(exact_vectors: np.ndarray, settings: Settings, kept: Kept, joined: Pro
     return recall
 
 
-def vectors_of(questions: list[str], model: SiameseModel, progress: Progress = lambda done, total: None) -> np.ndarray:
-    """The vectors of questions, (n, d) float32."""
+def vectors_of(questions: list[str], model: SiameseModel, progress: Progress = _quiet) -> np.ndarray:
+    """Encode questions; return (n, d) float32."""
     vectors = np.empty((len(questions), model.dimensions), np.float32)
     for start in range(0, len(questions), QUESTIONS_AT_A_TIME):
         part = questions[start : start + QUESTIONS_AT_A_TIME]
@@ -227,36 +219,32 @@ def vectors_of(questions: list[str], model: SiameseModel, progress: Progress = l
     return vectors
 
 
-def sortable(count: int, numbers: int, memory: int) -> int:
-    """How many pairs may be sorted at once.
+def sortable(count: int, dimensions: int, memory: int) -> int:
+    """Return the number of pairs that may be sorted at once.
 
     Args:
         count: questions.
-        numbers: of a vector; each is held in float32 and in bfloat16.
+        dimensions: of a vector, which is held in float32 and in bfloat16.
         memory: MB allowed.
 
     Raises:
-        UserError: the vectors alone take more.
+        UserError: the vectors leave too little.
     """
-    fixed = (PROGRAM << 20) + count * (numbers * 6 + A_QUESTION)
+    fixed = (PROGRAM << 20) + count * (dimensions * 6 + A_QUESTION)
     a_pair = SORTING * PAIR.itemsize
     if (left := (memory << 20) - fixed) < LEAST_SORTED * a_pair:
         least = (fixed + LEAST_SORTED * a_pair >> 20) + 1
-        raise UserError(f"--memory {memory}: {count:,} questions of {numbers} numbers need {least} (MB) or more")
+        raise UserError(f"--memory {memory}: {count:,} questions of {dimensions} dimensions need {least} (MB) or more")
     return left // a_pair
 
 
 def identity(questions: Questions, vectors: np.ndarray, settings: Settings) -> dict[str, object]:
-    """All that the pairs of a run depend on; the vectors stand for the model."""
+    """Return all that the pairs of a run depend on. The vectors represent the model."""
     texts = hashlib.sha256()
     for text in questions.texts:
         texts.update(text.encode("utf-8", "surrogatepass") + b"\0")
     return {
-        "questions": texts.hexdigest(),
-        "model": hashlib.sha256(vectors.data if vectors.size else b"").hexdigest(),
-        "threshold": settings.threshold,
-        "max-pairs": settings.max_pairs,
-        "approximate": settings.approximate,
-        "seed": settings.seed,
-        "rows": exact.ROWS,
-    }
+        "questions": texts.hexdigest(), "model": hashlib.sha256(vectors.data if vectors.size else b"").hexdigest(),
+        "threshold": settings.threshold, "max-pairs": settings.max_pairs, "approximate": settings.approximate,
+        "seed": settings.seed, "rows": exact.ROWS,
+    }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What mining finds: pairs and clusters, as Python objects, as DataFrames and as files. Needs numpy, not torch."""
+"""The result of mining: pairs and clusters, as Python objects, DataFrames and files. Needs numpy, not torch."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ import numpy as np
 
 from siamese.errors import UserError
 from siamese.mining import labels, report, tables
-from siamese.mining.clusters import A_LINK, LINKAGES, Cluster, find_clusters
+from siamese.mining.clusters import A_LINK, LINKAGES, Member, find_clusters
 from siamese.mining.found import MILLION, PAIR, lowest_above
 from siamese.mining.questions import Questions
 from siamese.mining.tables import ClusterRow, Probability
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MEMORY = 2_048  # MB
 
-Ranking = Callable[[], Iterator[np.ndarray]]  # the pairs, found.PAIR, most similar first, in chunks
+Ranking = Callable[[], Iterator[np.ndarray]]  # yields the pairs, found.PAIR, most similar first, in chunks
 
 
 class Pair(NamedTuple):
@@ -33,13 +33,13 @@ class Pair(NamedTuple):
     question1: str
     question2: str
     similarity: float  # cosine, to six decimals
-    probability: float  # of being duplicates, as the model is calibrated
+    probability: float  # of being duplicates, by the model's calibration
     id1: Any = None  # if the questions have ids
     id2: Any = None
 
 
 class Mined:
-    """The pairs of questions above a threshold, and the clusters that they make; what `siamese.mine` returns.
+    """The pairs of questions above a threshold, and their clusters: the result of `siamese.mine`.
 
     >>> found = siamese.mine(questions)
     >>> found.pairs[0].question1, found.clusters[0]
@@ -50,15 +50,16 @@ class Mined:
         self, questions: Questions, ranked: Ranking, probability: Probability, threshold: float,
         linkage: str = LINKAGES[0], memory: int = MEMORY, recall: "Recall | None" = None,
     ) -> None:  # fmt: skip
-        """
+        """Hold a result.
+
         Args:
             questions: the distinct questions.
-            ranked: gives the pairs, as often as it is called.
+            ranked: yields the pairs, each time it is called.
             probability: from similarities to probabilities, both (n,).
             threshold: 0 to 1; the similarity of each pair is above it.
             linkage: of the clusters: "complete" (every two questions are a pair) or "connected" (by chains of pairs).
             memory: MB that clusters may take.
-            recall: the share of the pairs that were found, of the approximate way.
+            recall: of an approximate search, the share of the pairs that it found.
         """
         if linkage not in LINKAGES:
             raise UserError(f"linkage {linkage!r}: give one of {', '.join(LINKAGES)}")
@@ -74,9 +75,9 @@ class Mined:
 
         Args:
             path: the file.
-            questions: those that were mined, for their exact copies; None: those that the file names.
-            threshold: 0 to 1, for the pairs above it; None: all pairs.
-            max_pairs: read only so many, the most similar ones.
+            questions: those that were mined, for their exact copies; None takes those that the file names.
+            threshold: 0 to 1, keeps the pairs above it; None keeps all.
+            max_pairs: keep only this many, the most similar ones.
             linkage, memory: as in `Mined`.
 
         Raises:
@@ -90,8 +91,7 @@ class Mined:
         if threshold is None:
             threshold = max(least - 1, 0) / MILLION
         elif (lowest := lowest_above(check_threshold(threshold))) < least and len(pairs):
-            warnings.warn(f"{path} has no pair below {least / MILLION}; mine the questions again for those",
-                          stacklevel=2)  # fmt: skip
+            warnings.warn(f"{path} has no pair below {least / MILLION}; mine the questions again", stacklevel=2)
         else:
             pairs = pairs[pairs["millionths"] >= lowest]
         pairs = pairs[:max_pairs]
@@ -118,15 +118,14 @@ class Mined:
         return np.concatenate([np.empty(0, PAIR), *self._ranked()])
 
     @cached_property
-    def _clusters(self) -> list[Cluster]:
+    def _clusters(self) -> list[list[Member]]:
         if self.linkage == "complete" and (need := len(self) * A_LINK) > self._memory << 20:
             raise UserError(
                 f"--memory {self._memory}: clusters of {len(self):,} pairs by complete linkage need {need >> 20} (MB); "
                 "give more, --linkage connected, or a higher threshold"
             )
-        return find_clusters(
-            len(self.questions), self._array, self.linkage, (copy.question for copy in self.questions.copies)
-        )
+        copied = (copy.question for copy in self.questions.copies)
+        return find_clusters(len(self.questions), self._array, self.linkage, copied)
 
     @cached_property
     def pairs(self) -> list[Pair]:
@@ -137,12 +136,12 @@ class Mined:
 
     @cached_property
     def clusters(self) -> list[list[ClusterRow]]:
-        """The clusters, the largest first; of each its questions, the one that stands for it first.
+        """The clusters, largest first, each as the rows of its questions, the representative first.
 
-        Exact copies of a question are in its cluster, even if they are alone there.
+        Exact copies are in the cluster of their question, and make one even if it has no other.
 
         Raises:
-            UserError: complete linkage of so many pairs takes more than the memory allowed.
+            UserError: complete linkage of so many pairs takes more memory than allowed.
         """
         return list(tables.cluster_rows(self.questions, self._clusters))
 
@@ -150,7 +149,7 @@ class Mined:
         """Return the pairs above a higher threshold, 0 to 1, without comparing the questions again.
 
         Raises:
-            UserError: the threshold is lower than the one of these pairs.
+            UserError: the threshold is lower than that of these pairs.
         """
         if check_threshold(threshold) < self.threshold:
             raise UserError(f"threshold {threshold}: these pairs are those above {self.threshold:g}; mine again")
@@ -158,10 +157,7 @@ class Mined:
 
         def above() -> Iterator[np.ndarray]:
             for chunk in self._ranked():
-                if chunk["millionths"][-1] < lowest:
-                    chunk = chunk[chunk["millionths"] >= lowest]
-                    if len(chunk):
-                        yield chunk
+                if not len(chunk := chunk[chunk["millionths"] >= lowest]):
                     return
                 yield chunk
 
@@ -171,8 +167,8 @@ class Mined:
         """Return the pairs as a DataFrame, most similar first.
 
         Returns:
-            Columns question1, question2, similarity, probability; id1 and id2 if there are ids; and each column c of
-            the DataFrame that was mined as c1 and c2.
+            Columns question1, question2, similarity, probability; id1 and id2 if there are ids; and c1 and c2 for each
+            further column c of the DataFrame that was mined.
         """
         first, second, similarity, probability = self._columns()
         texts, ids = np.array(self.questions.texts, object), np.array(self.questions.ids, object)
@@ -191,7 +187,7 @@ class Mined:
 
         Returns:
             The columns of `tables.ClusterRow` (without ids if there are none), and each further column of the
-            DataFrame that was mined; with the prefix "question_" if it is called as one of the former.
+            DataFrame that was mined, prefixed with "question_" if one of the former has its name.
         """
         found = [row for rows in self.clusters for row in rows]
         frame = optional("pandas", "clusters_frame").DataFrame(found, columns=ClusterRow._fields)
@@ -203,17 +199,17 @@ class Mined:
                                for name, values in taken.items()})  # fmt: skip
 
     def write_pairs(self, path: str | Path) -> float | None:
-        """Write the pairs as CSV, most similar first. Return the similarity of the last; None without pairs."""
+        """Write the pairs as CSV, most similar first. Return the similarity of the last, or None without pairs."""
         self._count, last = tables.write_pairs(path, self.questions, self._ranked(), self._probability)
         return last
 
     def write_clusters(self, path: str | Path) -> tuple[int, int]:
-        """Write the clusters as CSV, a row for each question. Return how many clusters and different questions."""
+        """Write the clusters as CSV, a row for each question. Return the numbers of clusters and distinct questions."""
         tables.write_clusters(path, self.questions, self._clusters)
-        return len(self._clusters), sum(len(cluster.members) for cluster in self._clusters)
+        return len(self._clusters), sum(map(len, self._clusters))
 
     def write_report(self, path: str | Path) -> tuple[int, int]:
-        """Write a page with the clusters, the first ones if they are many. Return how many it shows, and of all."""
+        """Write a page with the first clusters. Return how many it shows, and how many there are."""
         lowest = int(self._array["millionths"][-1]) / MILLION if len(self) else None
         shown = report.write(path, self.questions, self._clusters, self.linkage, lowest)
         return shown, len(self._clusters)
@@ -223,11 +219,11 @@ class Mined:
 
         Args:
             path: the CSV to write.
-            size: how many pairs to draw; if there are fewer, all are written.
+            size: pairs to draw; if there are fewer, all are written.
             seed: of the draw.
 
         Returns:
-            How many pairs were written.
+            The number of pairs written.
 
         Raises:
             UserError: there are no pairs.
@@ -250,11 +246,11 @@ class Mined:
         return len(pairs)
 
     def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """First and second question, similarity and probability of each pair."""
+        """Return the first and second question, similarity and probability of each pair, (n,) each."""
         similarity = self._array["millionths"] / MILLION
         return self._array["first"], self._array["second"], similarity, self._probability(similarity)
 
     def _metadata(self) -> list[Any]:
-        """The further columns of the DataFrame that was mined."""
+        """Return the further columns of the DataFrame that was mined."""
         names = [] if self.questions.frame is None else list(self.questions.frame.columns)
         return [name for name in names if name not in ("question", "id")]

@@ -1,4 +1,4 @@
-"""The questions that are compared with each other, exact copies collapsed."""
+"""The questions that mining compares, with exact copies collapsed."""
 
 import itertools
 from array import array
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from siamese.errors import DataError
 from siamese.pairs.frames import Frame, is_missing, names_of
-from siamese.pairs.reading import QuestionRow, read_records
+from siamese.pairs.reading import FilledRows, QuestionRow, read_records
 
 QuestionsLike = Iterable[str] | Frame | str | Path
 
@@ -26,15 +26,15 @@ class Copy(NamedTuple):
 class Questions:
     """The distinct questions of an input, in its order.
 
-    Two questions are the same if their texts are, apart from white space at both ends. Blank questions are left out.
+    Two questions are copies if their texts are the same apart from white space at both ends. Blank ones are left out.
     """
 
-    texts: list[str] = field(default_factory=list)  # as the first of the copies is written
-    ids: list[Any] = field(default_factory=list)  # of the first of the copies; empty if the input has no ids
+    texts: list[str] = field(default_factory=list)  # as the first copy is written
+    ids: list[Any] = field(default_factory=list)  # of the first copies; empty if the input has no ids
     copies: list[Copy] = field(default_factory=list)
     blank: int = 0
-    rows: "array[int]" = field(default_factory=lambda: array("q"))  # of the input, from 0; of the first of the copies
-    frame: Any = None  # the DataFrame that the questions came in, if it has more columns than question and id
+    rows: "array[int]" = field(default_factory=lambda: array("q"))  # of the input, from 0; of the first copies
+    frame: Any = None  # the DataFrame of the questions, if it has more columns than question and id
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -45,6 +45,10 @@ class Questions:
         for copy in self.copies:
             copies.setdefault(copy.question, []).append(copy)
         return copies
+
+    def ids_of(self, *numbers: int) -> list[Any]:
+        """Return the ids of some questions; an empty list without ids."""
+        return [self.ids[number] for number in numbers] if self.ids else []
 
     @classmethod
     def read(cls, path: str | Path, column: str = "question", id_column: str | None = None) -> "Questions":
@@ -65,7 +69,7 @@ class Questions:
         """Return the questions of a list, a Series, a DataFrame with a column `question`, or a file.
 
         Args:
-            data: the questions. In a DataFrame a column `id` has their ids; all others are kept as metadata.
+            data: the questions. The column `id` of a DataFrame has their ids; all others are kept as metadata.
             ids: an id for each question, any hashable value.
 
         Raises:
@@ -85,17 +89,12 @@ class Questions:
         return questions._add(_records(column, ids), "the questions, row")
 
     def _add(self, records: Iterable[QuestionRow], where: str) -> "Questions":
-        """Add records. An id may occur again with the same text, as in a file of pairs: that is not a copy."""
+        """Add records. A row with the id and the text of an earlier one, as in a file of pairs, is not a copy."""
         number: dict[str, int] = {}  # of each text
         by_id: dict[Any, int] = {}
-        for row, record in enumerate(records):
+        filled = FilledRows(records, where)
+        for row, record in filled:
             text, id = record.question.strip(), record.id
-            if not text:
-                self.blank += 1
-                continue
-            if number and (id is not None) != bool(by_id):
-                problem = f"{'no' if by_id else 'an'} id, unlike the rows before; give all questions an id, or none"
-                raise DataError(f"{where} {record.line}: {problem}")
             if id in by_id and by_id[id] != number.get(text):
                 raise DataError(f"{where} {record.line}: the id {id!r} was another question's; give each its own")
             if text not in number:
@@ -107,12 +106,13 @@ class Questions:
                 self.copies.append(Copy(number[text], id, row))
             if id is not None:
                 by_id[id] = number[text]
+        self.blank += filled.blank
         return self
 
 
 def _records(data: Any, ids: Iterable[Any] | None) -> Iterator[QuestionRow]:
-    """The rows of a column of questions; a missing question is blank."""
-    labels = data.index if hasattr(data, "iloc") else itertools.count()  # of a Series, its own
+    """Yield the rows of a column of questions; a missing question is blank."""
+    labels = data.index if hasattr(data, "iloc") else itertools.count()  # a Series has its own
     questions = list(data)
     known = [None] * len(questions) if ids is None else [None if is_missing(id) or id == "" else id for id in ids]
     if len(known) != len(questions):

@@ -1,4 +1,4 @@
-"""A page that lists the clusters: one HTML file that loads nothing, runs without a network, and shows text as text."""
+"""The page of clusters: one HTML file that needs no network and shows questions as plain text."""
 
 import base64
 import hashlib
@@ -6,90 +6,68 @@ import html
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
+from string import Template
 
-from siamese.mining.clusters import Cluster
+from siamese.mining.clusters import Member
 from siamese.mining.questions import Copy, Questions
 from siamese.system.files import write_text
 from siamese.text.keys import words_of
 
 MOST = 20_000  # questions on the page; more make a browser slow
 
+Copies = dict[int, list[Copy]]  # of each question that has any
+
 
 def write(
-    path: str | Path, questions: Questions, clusters: Sequence[Cluster], linkage: str, lowest: float | None
+    path: str | Path, questions: Questions, clusters: Sequence[list[Member]], linkage: str, lowest: float | None
 ) -> int:
-    """Write the page; the number of clusters on it: the first ones, with MOST questions at most.
+    """Write the page, and return the number of clusters on it: the first ones, with about MOST questions at most.
 
     Args:
         path: the file.
-        questions: of the archive.
+        questions: all questions.
         clusters: in the order of the page.
-        linkage: that the clusters were made by.
+        linkage: of the clusters.
         lowest: the similarity of the least similar pair; None without pairs.
     """
-    style, script = (files("siamese.mining").joinpath(f"report.{kind}").read_text("utf-8") for kind in ("css", "js"))
+    page, style, script = (
+        files("siamese.mining").joinpath(f"report.{kind}").read_text("utf-8") for kind in ("html", "css", "js")
+    )
     copies = questions.copies_of()
     shown: list[str] = []
     rows = 0
     for number, cluster in enumerate(clusters, 1):
-        count = len(cluster.members) + sum(len(copies.get(member.question, ())) for member in cluster.members)
+        count = len(cluster) + sum(len(copies.get(member.question, ())) for member in cluster)
         if shown and rows + count > MOST:
             break
         shown.append(_section(number, count, cluster, questions, copies))
         rows += count
-    members = sum(len(cluster.members) for cluster in clusters)
     since = "" if lowest is None else f", of pairs with a similarity of {lowest:.3f} or more"
-    cap = ""
+    members = sum(map(len, clusters))
+    summary = f"{len(clusters):,} clusters of {members:,} different questions, {linkage} linkage{since}."
     if len(shown) < len(clusters):
-        cap = f" The page shows the first {len(shown):,} of them; the file of clusters has all."
-    # Only this style and this script may act, whatever a question holds.
+        summary += f" The page shows the first {len(shown):,} of them; the file of clusters has all."
+    # Only this style and this script may run, whatever a question contains.
     allowed = f"style-src '{_hash(style)}'; script-src '{_hash(script)}'"
     policy = f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
-    page = f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Duplicate questions</title>
-<style>{style}</style>
-</head>
-<body>
-<header>
-<h1>Duplicate questions</h1>
-<p>{len(clusters):,} clusters of {members:,} different questions, {linkage} linkage{since}.{cap}</p>
-<p>The first question of a cluster stands for it. In the others <mark>words</mark> are marked that it does not have,
-and <del>struck out</del> those that only it has. The number is the cosine with the most similar question of the
-cluster; point at it, tap it or go there with the Tab key to see which that is.</p>
-</header>
-<div class="filters" role="search">
-<label>Text <input id="text" type="search" autocomplete="off" placeholder="words, in any order"></label>
-<label>Similarity from <input id="least" type="number" min="0" max="1" step="0.01" value="0"></label>
-<output id="count" aria-live="polite"></output>
-</div>
-<main>
-{"".join(shown) or "<p>No clusters.</p>"}
-</main>
-<script>{script}</script>
-</body>
-</html>
-"""
+    sections = "".join(shown) or "<p>No clusters.</p>"
+    page = Template(page).substitute(policy=policy, style=style, script=script, summary=summary, clusters=sections)
     write_text(path, page)
     return len(shown)
 
 
-def _section(number: int, count: int, cluster: Cluster, questions: Questions, copies: dict[int, list[Copy]]) -> str:
-    first = words_of(questions.texts[cluster.representative])
+def _section(number: int, count: int, cluster: list[Member], questions: Questions, copies: Copies) -> str:
+    first = words_of(questions.texts[cluster[0].question])
     rows = "".join(_rows(cluster, questions, copies, first))
     return f'<section><h2 id="c{number}">Cluster {number} · {count:,} questions</h2>\n<ol>\n{rows}</ol></section>\n'
 
 
-def _rows(cluster: Cluster, questions: Questions, copies: dict[int, list[Copy]], first: list[str]) -> Iterator[str]:
+def _rows(cluster: list[Member], questions: Questions, copies: Copies, first: list[str]) -> Iterator[str]:
     texts, ids = questions.texts, questions.ids
-    for place, (question, neighbour, similarity) in enumerate(cluster.members):
+    for place, (question, neighbour, similarity) in enumerate(cluster):
         text = _marked(texts[question], first) if place else f"<strong>{html.escape(texts[question])}</strong>"
         id = f' <span class="id">{html.escape(str(ids[question]))}</span>' if ids else ""
-        if neighbour == question:  # all the others are copies
+        if neighbour == question:  # all others are copies
             score = ""
         else:
             near = html.escape(f"most similar: {texts[neighbour]}")
@@ -103,7 +81,7 @@ def _rows(cluster: Cluster, questions: Questions, copies: dict[int, list[Copy]],
 
 
 def _marked(text: str, first: list[str]) -> str:
-    """A question as HTML: words that are not among `first` marked, and those of `first` that it lacks struck out."""
+    """Return a question as HTML, with words that are not in `first` marked, and those that it lacks struck out."""
     own = set(words_of(text))
     pieces = [
         f"<mark>{html.escape(piece)}</mark>" if set(words_of(piece)) - set(first) else html.escape(piece)

@@ -1,13 +1,14 @@
-"""The CSV files of mining: pairs, clusters, and pairs to label; written, and read back."""
+"""Write and read the CSV files of mining: pairs, clusters, and pairs to label."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from siamese.errors import DataError
-from siamese.mining.clusters import Cluster
+from siamese.mining.clusters import Member
 from siamese.mining.found import MILLION, PAIR
 from siamese.mining.labels import Stratum
 from siamese.mining.questions import Questions
@@ -17,65 +18,61 @@ from siamese.system.csv_output import writing_csv
 
 PAIRS = ["question1", "question2", "similarity", "probability"]
 LABELS = ["question1", "question2", "is_duplicate", "similarity", "stratum", "stratum_pairs", "stratum_above"]
+IDS = ["id1", "id2"]
 
 OF_THESE = "the pairs that were mined from these questions"
 
 Probability = Callable[[np.ndarray], np.ndarray]  # of similarities
+Rows = Iterator[tuple[str, Mapping[str, Any]]]  # rows of a file, each after its place for an error
 
 
-def header(ids: bool) -> bytes:
-    """The first line of a file of pairs."""
-    return (",".join(f'"{name}"' for name in [*PAIRS, *(["id1", "id2"] if ids else [])]) + "\n").encode()
+def pair_names(ids: bool) -> list[str]:
+    """Return the columns of a file of pairs, with or without ids."""
+    return PAIRS + (IDS if ids else [])
 
 
 def write_pairs(
     path: str | Path, questions: Questions, ranked: Iterable[np.ndarray], probability: Probability
 ) -> tuple[int, float | None]:
-    """Write pairs (chunks of found.PAIR) as CSV; how many, and the similarity of the last."""
+    """Write pairs, chunks of found.PAIR, as CSV. Return their number and the similarity of the last."""
     count, last = 0, None
-    texts, ids = questions.texts, questions.ids
-    with writing_csv(path, [*PAIRS, *(["id1", "id2"] if ids else [])]) as writer:
+    texts = questions.texts
+    with writing_csv(path, pair_names(bool(questions.ids))) as writer:
         for chunk in ranked:
             similarity = chunk["millionths"] / MILLION
             columns = (chunk["first"], chunk["second"], similarity, np.round(probability(similarity), 6))
             for first, second, s, p in zip(*(column.tolist() for column in columns)):
-                writer.writerow([texts[first], texts[second], s, p, *([ids[first], ids[second]] if ids else [])])
+                writer.writerow([texts[first], texts[second], s, p, *questions.ids_of(first, second)])
             count, last = count + len(chunk), float(similarity[-1])
     return count, last
 
 
 def read_pairs(path: str | Path, known: Questions | None) -> tuple[Questions, np.ndarray, dict[int, float]]:
-    """Read what `write_pairs` wrote.
+    """Read a file that `write_pairs` wrote.
 
     Args:
         path: the file.
-        known: the questions that it was made of; None: those that it names.
+        known: the questions that were mined; None takes those that the file names.
 
     Returns:
-        The questions, the pairs as found.PAIR in the file's order, and the
-        probability of each similarity, by its millionths.
+        The questions, the pairs as found.PAIR in the file's order, and the probability of each similarity, by its
+        millionths.
 
     Raises:
-        DataError: a file of another kind, or one that names a question that is not among the known ones.
+        DataError: the file is of another kind, or names a question that is not among the known ones.
     """
-    file = open_file(path)
-    if missing := [name for name in PAIRS if name not in file.names]:
-        raise DataError(f"{path}, line 1: no column {missing[0]!r}; expected a file that `mine` wrote")
-    by_id = "id1" in file.names and "id2" in file.names
+    names, rows = _open(path, PAIRS, "mine")
+    by_id = set(IDS) <= set(names)
     if known is not None and bool(known.ids) != by_id:
         raise DataError(f"{path}: {'has' if by_id else 'has no'} ids, unlike the questions; expected {OF_THESE}")
-    names = ("id1", "id2") if by_id else ("question1", "question2")
     questions = Questions() if known is None else known
     keys = questions.ids if by_id else [text.strip() for text in questions.texts]
     number = {key: i for i, key in enumerate(keys)}
     pairs: list[tuple[int, ...]] = []
     probabilities = {}
-    for line, row in file.records:
-        where = f"{path}, line {line}"
-        if isinstance(row, str):
-            raise DataError(f"{where}: {row}; expected a row that `mine` wrote")
+    for where, row in rows:
         ends = []
-        for name, text in zip(names, ("question1", "question2")):
+        for name, text in zip(IDS if by_id else PAIRS, PAIRS[:2]):
             key = str(row[name]) if by_id else str(row[name]).strip()
             if key not in number:
                 if known is not None:
@@ -94,6 +91,21 @@ def read_pairs(path: str | Path, known: Questions | None) -> tuple[Questions, np
     return questions, np.array(pairs, PAIR), probabilities
 
 
+def _open(path: str | Path, names: list[str], command: str) -> tuple[list[str], Rows]:
+    """Open a file that a command wrote, check its columns, and return all of them and its rows."""
+    file = open_file(path)
+    if missing := [name for name in names if name not in file.names]:
+        raise DataError(f"{path}, line 1: no column {missing[0]!r}; expected a file that `{command}` wrote")
+
+    def rows() -> Rows:
+        for line, row in file.records:
+            if isinstance(row, str):
+                raise DataError(f"{path}, line {line}: {row}; expected a row that `{command}` wrote")
+            yield f"{path}, line {line}", row
+
+    return file.names, rows()
+
+
 def _number(row: Mapping[str, Any], name: str, where: str, high: float = 1) -> float:
     try:
         value = float(row[name])
@@ -107,8 +119,8 @@ def _number(row: Mapping[str, Any], name: str, where: str, high: float = 1) -> f
 class ClusterRow(NamedTuple):
     """A question of a cluster, and the question of the cluster that is most similar to it."""
 
-    cluster: int  # its number, from 1
-    representative: int  # 1 for the question that stands for the cluster, else 0
+    cluster: int  # from 1
+    representative: int  # 1 for the representative of the cluster, else 0
     question: str
     id: Any  # None without ids
     neighbour: str
@@ -117,13 +129,18 @@ class ClusterRow(NamedTuple):
     row: int  # of the input, from 0
 
 
-def cluster_rows(questions: Questions, clusters: Iterable[Cluster]) -> Iterator[list[ClusterRow]]:
-    """Return the rows of each cluster; an exact copy follows the question that it is a copy of, its neighbour."""
+def cluster_names(ids: bool) -> list[str]:
+    """Return the columns of a file of clusters, with or without ids."""
+    return [name for name in ClusterRow._fields if name != "row" and (ids or not name.endswith("id"))]
+
+
+def cluster_rows(questions: Questions, clusters: Iterable[list[Member]]) -> Iterator[list[ClusterRow]]:
+    """Yield the rows of each cluster. An exact copy follows its question, which is its neighbour."""
     texts, copies = questions.texts, questions.copies_of()
     ids, rows = questions.ids or [None] * len(texts), questions.rows or [-1] * len(texts)
     for number, cluster in enumerate(clusters, 1):
         found = []
-        for place, (q, near, similarity) in enumerate(cluster.members):
+        for place, (q, near, similarity) in enumerate(cluster):
             first = int(place == 0)
             found.append(ClusterRow(number, first, texts[q], ids[q], texts[near], ids[near], similarity, rows[q]))
             for copy in copies.get(q, ()):
@@ -131,51 +148,37 @@ def cluster_rows(questions: Questions, clusters: Iterable[Cluster]) -> Iterator[
         yield found
 
 
-def write_clusters(path: str | Path, questions: Questions, clusters: Iterable[Cluster]) -> None:
+def write_clusters(path: str | Path, questions: Questions, clusters: Iterable[list[Member]]) -> None:
     """Write clusters as CSV, a row for each question, with its ids if there are any."""
-    columns = [ClusterRow._fields.index(name) for name in _cluster_columns(bool(questions.ids))]
-    found = cluster_rows(questions, clusters)
-    write_cluster_rows(path, ([row[i] for i in columns] for rows in found for row in rows), bool(questions.ids))
-
-
-def write_cluster_rows(path: str | Path, rows: Iterable[Sequence[Any]], ids: bool) -> None:
-    """Write the cells of the rows of clusters as CSV, with the names of the columns before them."""
-    with writing_csv(path, _cluster_columns(ids)) as writer:
-        writer.writerows(rows)
-
-
-def _cluster_columns(ids: bool) -> list[str]:
-    return [name for name in ClusterRow._fields if name != "row" and (ids or not name.endswith("id"))]
+    names = cluster_names(bool(questions.ids))
+    cells_of = attrgetter(*names)
+    with writing_csv(path, names) as writer:
+        writer.writerows(cells_of(row) for rows in cluster_rows(questions, clusters) for row in rows)
 
 
 def write_sample(
     path: str | Path, questions: Questions, pairs: np.ndarray, strata: Sequence[int], cut: Sequence[Stratum]
 ) -> None:
     """Write pairs for a person to label; `strata` is the stratum of each, from 0."""
-    texts, ids = questions.texts, questions.ids
-    with writing_csv(path, [*LABELS, *(["id1", "id2"] if ids else [])]) as writer:
+    texts = questions.texts
+    with writing_csv(path, LABELS + (IDS if questions.ids else [])) as writer:
         for (millionths, first, second), h in zip(pairs.tolist(), strata):
             row = [texts[first], texts[second], "", millionths / MILLION, h + 1, cut[h].pairs, cut[h].above]
-            writer.writerow([*row, *([ids[first], ids[second]] if ids else [])])
+            writer.writerow([*row, *questions.ids_of(first, second)])
 
 
 def read_labels(path: str | Path) -> tuple[list[Stratum], list[int], list[int]]:
-    """Read a file of pairs that a person has labelled: the strata, and of each the labels and the duplicates.
+    """Read a labelled sample. Return its strata, and the labels and the duplicates of each.
 
-    Pairs without a label do not count: the file's order is random, so that one may stop anywhere.
+    Pairs without a label do not count. The file is in random order, so labelling may stop anywhere.
 
     Raises:
-        DataError: a file of another kind, a label that is none, or a stratum without a label.
+        DataError: the file is of another kind, a label is not 0 or 1, or a stratum has no label.
     """
-    file = open_file(path)
-    if missing := [name for name in LABELS if name not in file.names]:
-        raise DataError(f"{path}, line 1: no column {missing[0]!r}; expected a file that `mine --label-sample` wrote")
+    _, rows = _open(path, LABELS, "mine --label-sample")
     cut: dict[int, Stratum] = {}
     counts: dict[int, list[int]] = {}
-    for line, row in file.records:
-        where = f"{path}, line {line}"
-        if isinstance(row, str):
-            raise DataError(f"{where}: {row}; expected a row that `mine --label-sample` wrote")
+    for where, row in rows:
         h = int(_number(row, "stratum", where, 1e9))
         stratum = Stratum(int(_number(row, "stratum_pairs", where, 1e18)), _number(row, "stratum_above", where))
         if cut.setdefault(h, stratum) != stratum:

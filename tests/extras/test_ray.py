@@ -13,6 +13,7 @@ import pytest
 from commands import python
 from encoders import make_transformer
 from files import QUESTIONS, read_csv, write_csv
+from runners import one_by_one
 
 pytest.importorskip("ray", reason="needs ray: pip install -r tests/extras/requirements.txt")
 
@@ -21,7 +22,7 @@ from siamese.errors import DataError, UserError
 from siamese.mining.found import lowest_above
 from siamese.mining.sharded import on_ray, pipeline, store
 from siamese.mining.sharded.shards import Job, Summary
-from siamese.mining.sharded.stages import Runner, Stages, Unit, one_by_one
+from siamese.mining.sharded.stages import Runner, Stages, Unit
 
 ROOT = Path(__file__).parents[2]
 MEMORY = 512  # MB a worker
@@ -114,7 +115,7 @@ def test_an_error_of_a_worker_is_told_as_ours(tmp_path: Path, runner: Runner) ->
 
 
 def test_more_memory_than_any_machine_has(runner: Runner) -> None:
-    with pytest.raises(UserError, match="no machine has more than"):
+    with pytest.raises(UserError, match="more than any machine has for a worker; give"):
         on_ray.check_memory(1 << 30)
 
 

@@ -1,94 +1,88 @@
-"""Vectors in pieces, as many workers join them: samples, cells, and the pairs of the cells.
+"""Join vectors in pieces, by many workers: samples, cells, and the pairs of the cells.
 
-The units of work are like those of siamese.mining.shards; the rules are those of siamese.mining.cells, and the cell
-join is its `Cells.join`, which gets the cells of one group in place of all.
+The units of work are like those of siamese.mining.sharded.shards. The rules are those of siamese.mining.cells, whose
+`Cells.join` gets the cells of one group instead of all.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import torch
 
 from siamese.mining import cells
-from siamese.mining.exact import TILE, cells_above, made_ready
+from siamese.mining.exact import TILE, made_ready
 from siamese.mining.found import LONG_PAIR, Wanted, in_order
 from siamese.mining.sharded import store
 from siamese.mining.sharded.shards import Job, Summary
 
-A_PAIR = 1_000  # bytes that a pair takes with its texts while it is on its way
+A_PAIR = 1_000  # bytes of a pair with its texts, in memory and files together
 A_FOUND = 60  # without them
-EVERY = 1_024  # pairs, of which one is remembered to cut the order of all into parts
+EVERY = 1_024  # pairs, of which one is sampled to cut the order of all into ranges
 
 
 def pairs_at_once(job: Job) -> int:
-    """How many pairs, with their texts, a worker holds."""
+    """Return the number of pairs, with their texts, that a worker holds."""
     return max(EVERY, (job.memory << 20) // 4 // A_PAIR)
 
 
-@dataclass(frozen=True)
-class Sample:
-    """Questions whose pairs are all found."""
-
-    vectors: np.ndarray  # (m, d) float32
-    numbers: np.ndarray  # (m,) which of all vectors they are
-    centres: np.ndarray  # (k, d) float32, of the cells
+def vectors_in(address: str) -> np.ndarray:
+    """Read the column `vector` of a table, (n, d) float32."""
+    return store.matrix(store.read_table(address)["vector"])
 
 
 def take(job: Job, shared: None, name: str, to: str, places: Sequence[int]) -> Summary:
     """Copy some of the vectors of a piece."""
-    vectors = store.matrix(store.read_table(job.at("vectors", name))["vector"])
-    store.write_table(job.at(to, name), pa.table({"vector": store.lists(vectors[np.array(places, int)])}))
+    vectors = vectors_in(job.at("vectors", name))[np.array(places, int)]
+    store.write_table(job.at(to, name), pa.table({"vector": store.lists(vectors)}))
     return {}
 
 
-def sampled_pairs(job: Job, shared: Sample, name: str, start: int, to: str) -> Summary:
-    """All pairs of sampled vectors with those of a piece, with the nearest cells of the latter.
+def sampled_pairs(
+    job: Job, shared: tuple[np.ndarray, np.ndarray, np.ndarray], name: str, start: int, to: str
+) -> Summary:
+    """Find all pairs of sampled vectors with those of a piece, and the nearest cells of the latter.
 
     Args:
-        job, shared: what is wanted of which sample.
+        job: the settings.
+        shared: m sampled vectors, (m, d) float32; which of all vectors they are, (m,); the centres of the cells,
+            (k, d) float32.
         name: of the piece.
         start: the number of its first vector.
-        to: the folder of what is found.
+        to: the folder to write to.
     """
-    m = len(shared.vectors)
-    exact = store.matrix(store.read_table(job.at("vectors", name))["vector"])
-    vectors = made_ready(np.concatenate((shared.vectors, exact)), job.lowest)
-    found, right = [(np.empty(0, np.int64),) * 2], vectors.rounded[m:]
+    sample, numbers, centres = shared
+    m = len(sample)
+    vectors = made_ready(np.concatenate((sample, vectors_in(job.at("vectors", name)))), job.lowest)
+    found = [(np.empty(0, np.int64),) * 2]
     for tile in range(0, m, TILE):
-        left = vectors.rounded[tile : min(tile + TILE, m)]
-        for i, j in cells_above(left, right, lambda: vectors.level(job.lowest)):
-            i += tile
-            enough = (vectors.millionths(i, j + m) >= job.lowest) & (shared.numbers[i] != j + start)
-            found.append((i[enough], j[enough]))
+        for i, j in cells.pairs_above(vectors, np.arange(tile, min(tile + TILE, m)), job.lowest, m):
+            other = numbers[i] != j - m + start
+            found.append((i[other], j[other]))
     i, j = (np.concatenate(column) for column in zip(*found))
     distinct, which = np.unique(j, return_inverse=True)
-    most = min(cells.MOST_CELLS, len(shared.centres))
-    near = cells.nearest(right[torch.from_numpy(distinct)], torch.tensor(shared.centres), most)
+    most = min(cells.MOST_CELLS, len(centres))
+    near = cells.nearest(vectors.rounded[torch.from_numpy(distinct)], torch.tensor(centres), most)
     store.write_table(job.at(to, name), pa.table({"sampled": i, "near": store.lists(near[which])}))
     return {}
 
 
 def put_into_cells(job: Job, centres: np.ndarray, name: str, p: int, bounds: Sequence[int]) -> Summary:
-    """Find the p cells of each vector of a piece, and send it to each group of cells that it lies in.
+    """Find the p cells of each vector of a piece, and send it to each group of cells that it is in.
 
     Args:
-        job: what is wanted.
+        job: the settings.
         centres: of the cells, (k, d) float32.
         name: of the piece.
-        p: cells a vector.
+        p: cells of a vector.
         bounds: group g has the cells from bounds[g] up to bounds[g + 1].
     """
-    table = pa.Table.from_batches([store.read_table(job.at("vectors", name))])
+    table = store.read_table(job.at("vectors", name))
     of = cells.nearest(made_ready(store.matrix(table["vector"]), job.lowest).rounded, torch.tensor(centres), p)
     group = np.searchsorted(np.asarray(bounds), of, side="right") - 1
     group.sort(axis=1)
-    once = np.ones(group.shape, bool)
-    once[:, 1:] = group[:, 1:] > group[:, :-1]
-    rows, column = once.nonzero()
-    groups = len(bounds) - 1
-    to = group[rows, column]
+    rows, column = (np.diff(group, axis=1, prepend=-1) > 0).nonzero()  # each group once
+    groups, to = len(bounds) - 1, group[rows, column]
     store.write_groups(job.at("cells", name), table.append_column("cells", store.lists(of)), to, groups, rows)
     return {"name": name, "groups": np.bincount(to, minlength=groups).tolist()}
 
@@ -96,14 +90,14 @@ def put_into_cells(job: Job, centres: np.ndarray, name: str, p: int, bounds: Seq
 def join(
     job: Job, names: Sequence[str], group: int, block: int, blocks: Sequence[tuple[int, int]], first: int, stop: int
 ) -> Summary:
-    """The pairs of the cells of a group of which the first question is in one block.
+    """Find the pairs of the cells of a group whose first question is in one block.
 
-    Mostly a group has one block. Where it has more, those that follow are joined to this one after the other.
+    Most groups have one block. If there are more, those that follow are joined to this one, one after the other.
 
     Args:
-        job: what is wanted.
+        job: the settings.
         names: of all pieces.
-        group, block: which.
+        group, block: of the group and the block.
         blocks: of each the pieces whose vectors it has, from and up to which.
         first, stop: the cells of the group.
     """
@@ -123,9 +117,12 @@ def join(
             store.write_table(job.at("pairs", files[-1]), table)
             samples.extend(pairs_of(table)[EVERY - 1 :: EVERY].tolist())
 
-    own, count = _block(job, group, names, *blocks[block]), 0
+    def read(start: int, stop: int) -> pa.Table:
+        return store.read_groups([job.at("cells", name) for name in names[start:stop]], group)
+
+    own, count = read(*blocks[block]), 0
     for other in range(block, len(blocks)):
-        table = own if other == block else pa.concat_tables((own, _block(job, group, names, *blocks[other])))
+        table = own if other == block else pa.concat_tables((own, read(*blocks[other])))
         vectors = made_ready(store.matrix(table["vector"]), job.lowest)
         these = cells.Cells.between(store.matrix(table["cells"]), first, stop)
         texts = table.drop_columns(["vector", "cells"]).combine_chunks()
@@ -140,12 +137,8 @@ def join(
     return {"files": files, "pairs": count, "samples": samples}
 
 
-def _block(job: Job, group: int, names: Sequence[str], start: int, stop: int) -> pa.Table:
-    return store.read_groups([job.at("cells", name) for name in names[start:stop]], group)
-
-
 def _with_texts(table: pa.Table, pairs: np.ndarray) -> pa.Table:
-    """Pairs of rows of a table of questions, with the questions' numbers, texts and ids."""
+    """Return pairs of rows of a table of questions, with the questions' numbers, texts and ids."""
     columns = {"millionths": pa.array(pairs["millionths"])}
     for end, name in ((1, "first"), (2, "second")):
         side = table.take(pa.array(pairs[name]))
@@ -153,8 +146,8 @@ def _with_texts(table: pa.Table, pairs: np.ndarray) -> pa.Table:
     return pa.table(columns)
 
 
-def pairs_of(table: pa.Table | pa.RecordBatch) -> np.ndarray:
-    """The pairs of a table as found.LONG_PAIR, without their texts."""
+def pairs_of(table: pa.Table) -> np.ndarray:
+    """Return the pairs of a table without their texts; found.LONG_PAIR."""
     pairs = np.empty(len(table), LONG_PAIR)
     for name in LONG_PAIR.names or ():
         pairs[name] = table[name].to_numpy()

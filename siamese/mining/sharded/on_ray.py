@@ -1,7 +1,7 @@
-"""Units of work on Ray: a laptop's cores or a cluster's, by Ray Data.
+"""Run units of work on Ray, on the cores of this machine or of a cluster.
 
-Ray Data hands the units out, one at a time to each worker, and begins one again whose worker died. Ray sends functions
-and what they share from process to process in a form of its own; nothing of that is written to a file.
+Ray Data gives each worker one unit at a time, and repeats a unit whose worker died. Ray sends functions and what they
+share from process to process in its own format; nothing of that is written to a file.
 """
 
 import json
@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,17 +22,19 @@ from siamese.mining.mine import Settings
 from siamese.mining.sharded import pipeline, store
 from siamese.mining.sharded.pipeline import Found
 from siamese.mining.sharded.shards import Job, Summary
-from siamese.mining.sharded.stages import Runner, Stages, Unit, begin
+from siamese.mining.sharded.stages import Runner, Stages, Unit
 from siamese.model.model import SiameseModel, fingerprint
 from siamese.system.optional import optional
+from siamese.system.resuming import check_same_run
 
-DEATHS = 20  # of workers one after the other before they were ready, after which something else is wrong
+IDENTITY = "identity.json"  # in the work folder: everything that the pairs depend on
+DEATHS = 20  # of consecutive workers before they are ready, after which something else is wrong
 ANSWER = 10  # seconds that a cluster has to answer
-STORE = 512 << 20  # bytes that a local Ray's processes share: a model, centres of cells, a sample
+STORE = 512 << 20  # bytes that the processes of a local Ray share: a model, the centres of cells, a sample
 
 
 class Lost(UserError):
-    """More than a worker died, such as the cluster; what was done is still there."""
+    """More than a worker died, such as the cluster. Finished work is still there."""
 
 
 def mine_shards(
@@ -41,21 +42,21 @@ def mine_shards(
     column: str, id_column: str | None, linkage: str, address: str | None, resume: bool,
     progress: Callable[[str, int, int], None],
 ) -> Found:  # fmt: skip
-    """Find all pairs of the questions in many files, by cells, and write them and their clusters as CSV.
+    """Find the pairs of the questions in many files, by cells, and write them and their clusters as CSV.
 
     Args:
-        shards: the files, as `pipeline.list_shards` gives them.
-        model: whose vectors are compared.
-        settings: what is wanted; the memory is a worker's.
-        out, clusters_out: the files to write, any address; beside the first is a folder that ends in .unfinished.
+        shards: the files, as `pipeline.list_shards` returns them.
+        model: encodes the questions.
+        settings: what to find; the memory is that of one worker.
+        out, clusters_out: the files to write, at any address; the work folder is `out` with ".unfinished".
         column, id_column: of the questions and their ids, as in `read_records`.
         linkage: of the clusters.
-        address: of the Ray cluster; None: this machine alone.
-        resume: go on with the run that was stopped there.
-        progress: called with a stage, how many of its units are done, and of how many.
+        address: of the Ray cluster; None uses this machine alone.
+        resume: continue the run that was stopped there.
+        progress: called with the name of a stage, and the number of its units that are done and of all.
 
     Raises:
-        UserError: Ray is missing or does not answer, the questions cannot be used, or the run was another.
+        UserError: Ray is missing or does not answer, the questions cannot be used, or another run was stopped there.
     """
     out, clusters_out = store.absolute(out), clusters_out and store.absolute(clusters_out)
     job = Job(f"{out}.unfinished", column, id_column, lowest_above(settings.threshold), settings.max_pairs,
@@ -63,14 +64,17 @@ def mine_shards(
     identity = {"questions": shards, "model": fingerprint(model), "seed": settings.seed, **vars(job)}
     with store.held(job.work), started(address, job.memory) as runner:
         check_reachable(job.work)
-        begin(job, identity, resume)
+        if store.exists(known := f"{job.work}/{IDENTITY}"):
+            check_same_run(job.work, identity, store.read_json(known), resume)
+        else:
+            store.write_json(known, identity)
         try:
             stages = Stages(job, runner, progress)
             encoded, copies, blank = pipeline.encode(stages, [shard for shard, _ in shards], model)
             found = pipeline.find(stages, encoded, model, settings.seed, out, clusters_out)
         except Lost:
             raise
-        except UserError:  # going on would fail again
+        except UserError:  # to continue would fail again
             store.clear(job.work)
             raise
         store.clear(job.work)
@@ -79,18 +83,18 @@ def mine_shards(
 
 @contextmanager
 def started(address: str | None, memory: int, workers: int | None = None) -> Iterator[Runner]:
-    """Ray for the length of the block.
+    """Start Ray for the block.
 
     Args:
-        address: of a cluster; None: this machine alone.
-        memory: MB of a worker, which the machine that it runs on must have free.
-        workers: of this machine; None: one a core.
+        address: of a cluster; None uses this machine alone.
+        memory: MB of a worker, which its machine must have free.
+        workers: of this machine; None starts one per core.
 
     Raises:
-        UserError: Ray is not installed, the cluster does not answer, or no machine of it has so much memory.
+        UserError: Ray is not installed, the cluster does not answer, or none of its machines has so much memory.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # a person can do nothing about what it says
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # a user can do nothing about its messages
     logging.getLogger("ray").setLevel(logging.ERROR)
     optional("ray.data", "--engine ray")
     import ray
@@ -98,7 +102,7 @@ def started(address: str | None, memory: int, workers: int | None = None) -> Ite
     if address and address != "auto":
         _check_answers(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address:  # the package goes to the machines of the cluster, with this run only
+    if address:  # this run sends the package to the machines of the cluster
         options |= {"address": address, "runtime_env": {"py_modules": [str(Path(__file__).parents[2])]}}
     else:
         options |= {"num_cpus": workers or os.cpu_count(), "object_store_memory": STORE, "include_dashboard": False}
@@ -115,7 +119,7 @@ def started(address: str | None, memory: int, workers: int | None = None) -> Ite
 
 
 def _check_answers(address: str) -> None:
-    """UserError where nobody listens at an address; Ray would wait for minutes."""
+    """Raise UserError if no server listens at an address; Ray would wait for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         socket.create_connection((host, int(port)), ANSWER).close()
@@ -125,7 +129,7 @@ def _check_answers(address: str) -> None:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep from the terminal what Ray tells it while it starts, and SIGTERM from Ray; errors come as exceptions."""
+    """Hide what Ray prints while it starts, and keep our SIGTERM handler. Errors still come as exceptions."""
     sys.stderr.flush()
     before, handler = os.dup(2), signal.getsignal(signal.SIGTERM)
     try:
@@ -135,7 +139,7 @@ def _silent() -> Iterator[None]:
     finally:
         os.dup2(before, 2)
         os.close(before)
-        with suppress(ValueError):  # in another thread than the first nobody handles signals
+        with suppress(ValueError):  # only the main thread can set handlers
             signal.signal(signal.SIGTERM, handler)
 
 
@@ -158,13 +162,14 @@ def _runner(memory: int) -> Runner:
             pool = ray.data.ActorPoolStrategy(min_size=1, max_size=min(cores, len(units)))
             done = source.map_batches(Worker, fn_constructor_args=(held,), compute=pool, **how)
         else:
-            done = source.map_batches(partial(work, held), compute=ray.data.TaskPoolStrategy(), **how)
+            tasks = ray.data.TaskPoolStrategy()
+            done = source.map_batches(lambda batch: Worker(held)(batch), compute=tasks, **how)
         try:
             for row in done.iter_rows():
                 if row["error"]:
                     _raise(*json.loads(row["error"]))
                 yield int(row["unit"]), json.loads(row["summary"])
-        except ray.exceptions.RayTaskError:  # a fault of ours
+        except ray.exceptions.RayTaskError:  # a bug of ours
             raise
         except ray.exceptions.RayError as error:
             raise Lost(f"Ray: {str(error).splitlines()[0]}; the same command with --resume goes on") from error
@@ -173,16 +178,16 @@ def _runner(memory: int) -> Runner:
 
 
 def check_memory(memory: int) -> None:
-    """UserError where no machine of the cluster has so many MB for a worker."""
+    """Raise UserError if no machine of the cluster has so many MB for a worker."""
     import ray
 
     largest = int(max(node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]))
     if memory << 20 > largest:
-        raise UserError(f"--memory {memory}: what a worker has; no machine has more than {largest >> 20} (MB)")
+        raise UserError(f"--memory {memory}: more than any machine has for a worker; give {largest >> 20} (MB) or less")
 
 
 def check_reachable(folder: str) -> None:
-    """UserError where a machine of the cluster does not see what this one writes into a folder."""
+    """Raise UserError if a machine of the cluster does not see a file that this one writes into a folder."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -199,13 +204,8 @@ def check_reachable(folder: str) -> None:
         )
 
 
-def work(held: Any, batch: Any) -> Any:
-    """Do a unit of work in any process of Ray's."""
-    return Worker(held)(batch)
-
-
 class Worker:
-    """Does units of work in a process of Ray's that stays for all of them."""
+    """Does units of work in a process of Ray."""
 
     def __init__(self, held: Any) -> None:
         import ray
@@ -217,7 +217,7 @@ class Worker:
         summary, error = {}, ""
         try:
             summary = self.function(self.shared, self.units[unit])
-        except UserError as fault:  # told as a result: of exceptions Ray keeps the text only, and a traceback
+        except UserError as fault:  # a result, since Ray keeps only the text of exceptions, with a traceback
             error = json.dumps([type(fault).__name__, str(fault)])
         except OSError as fault:
             error = json.dumps(["OSError", fault.errno, fault.strerror or str(fault), fault.filename])
@@ -225,5 +225,5 @@ class Worker:
 
 
 def _raise(name: str, *arguments: Any) -> NoReturn:
-    """Raise an error of a worker's here."""
+    """Raise the error of a worker."""
     raise {"OSError": OSError, "DataError": DataError}.get(name, UserError)(*arguments)

@@ -1,9 +1,11 @@
-"""Mining by many workers: from shards of questions to ranked pairs and clusters, stage by stage."""
+"""Mine shards of questions by many workers, stage by stage: to ranked pairs and clusters."""
 
-import heapq
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -19,35 +21,36 @@ from siamese.mining.sharded import components, joins, ranks, shards, store
 from siamese.mining.sharded.shards import Job, Summary
 from siamese.mining.sharded.stages import Stages, Unit
 from siamese.model.model import SiameseModel
+from siamese.system.csv_output import csv_writer, writing_csv
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".txt")
-A_TEXT = 16  # bytes of a file, at least, that a question takes, to guess how many there are
-A_DIGEST = 400  # bytes that a text takes while copies are looked for
-LEAST_GROUPS = 16  # of cells, so that a few workers have all something to do, and little is lost with one
-A_PAIRS_TEXTS = 300  # bytes a pair for its two questions and ids during complete linkage, beside A_LINK
-A_MEMBER = 600  # bytes that a question of a cluster takes while its row is made
-CHUNK = 4_096  # rows of clusters that are held of each group
+A_TEXT = 16  # least bytes of a question in a file, to estimate how many there are
+A_DIGEST = 400  # bytes of a text while copies are looked for
+LEAST_GROUPS = 16  # of cells, so that a few workers are all busy; with one worker it costs little
+A_PAIRS_TEXTS = 300  # bytes of a pair's questions and ids during complete linkage, in addition to A_LINK
+A_MEMBER = 600  # bytes of a question of a cluster while its row is made
+CHUNK = 4_096  # rows of clusters of each group that are in memory
 
 
 @dataclass(frozen=True)
 class Found:
-    """What was found."""
+    """The result of a run."""
 
     questions: int
     pairs: int
     last: float | None  # the similarity of the last pair
     recall: cells.Recall | None
-    cells: int  # how many there are
-    p: int  # cells a question
+    cells: int  # number of cells
+    p: int  # cells of a question
     clusters: int = 0
-    members: int = 0  # different questions in clusters
+    members: int = 0  # distinct questions in clusters
     copies: int = 0
     blank: int = 0
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """The pieces of work, their questions with vectors in the work folder."""
+    """The pieces of questions whose vectors are in the work folder."""
 
     names: list[str]
     rows: list[int]
@@ -55,15 +58,18 @@ class Encoded:
 
     @property
     def starts(self) -> np.ndarray:
-        """The number of the first question of each piece, and how many there are in all; (pieces + 1,)."""
+        """The number of the first question of each piece, then the number of all questions; (pieces + 1,)."""
         return np.cumsum([0, *self.rows])
 
 
 def list_shards(address: str) -> list[tuple[str, str]]:
-    """The files of questions at an address, a file, a folder or a glob, in order; and what tells whether one changed.
+    """Return the files of questions at an address, which is a file, a folder or a glob, in order.
+
+    Returns:
+        The address of each file, and a text that changes with the file: its size and date or tag.
 
     Raises:
-        DataError: there is none.
+        DataError: there is no file.
     """
     files, path = store.connect(address)
     found = [path] if files.exists(path) else files.glob(path)
@@ -80,47 +86,47 @@ def list_shards(address: str) -> list[tuple[str, str]]:
 
 
 def encode(stages: Stages, addresses: Sequence[str], model: SiameseModel) -> tuple[Encoded, int, int]:
-    """Read shards, drop copies and encode the others; then how many copies and blank questions there were.
+    """Read shards, drop copies and encode the other questions. Return also the numbers of copies and blank questions.
 
     Raises:
-        DataError: a shard that cannot be used.
+        DataError: a shard cannot be used.
     """
     job = stages.job
     sizes = [files.size(path) for files, path in map(store.connect, addresses)]
     groups = 1 + sum(sizes) // A_TEXT * A_DIGEST // (job.memory << 20)
-    read = stages("read", shards.read_shard, [
-        {"shard": i, "address": address, "groups": groups} for i, address in enumerate(addresses)
-    ])  # fmt: skip
+    units: list[Unit] = [{"shard": i, "address": address, "groups": groups} for i, address in enumerate(addresses)]
+    read = stages("read", shards.read_shard, units)
+    blank = sum(shard["blank"] for shard in read)
     ids = {shard["ids"] for shard in read if shard["rows"]}
     if len(ids) > 1:
         without = next(shard["address"] for shard in read if shard["rows"] and not shard["ids"])
         raise DataError(f"{without}: no ids, unlike other shards; expected all or none")
-    if not any(shard["rows"] for shard in read):
-        return Encoded([], [], False), 0, sum(shard["blank"] for shard in read)
+    if not ids:
+        return Encoded([], [], False), 0, blank
     copies = stages("copies", shards.find_copies, [{"group": group} for group in range(groups)], read)
     pieces = [(shard["shard"], piece) for shard in read for piece in range(shard["pieces"])]
-    encoded = stages("encode", shards.encode, [
-        {"shard": shard, "piece": piece, "place": i, "groups": groups} for i, (shard, piece) in enumerate(pieces)
-    ], model, loads=True)  # fmt: skip
+    units = [{"shard": n, "piece": piece, "place": i, "groups": groups} for i, (n, piece) in enumerate(pieces)]
+    encoded = stages("encode", shards.encode, units, model, loads=True)
     for folder in ("questions", "texts", "ids", "leaving", "copies"):
         store.remove(f"{job.work}/{folder}")
     result = Encoded([one["name"] for one in encoded], [one["rows"] for one in encoded], True in ids)
-    return result, sum(one["copies"] for one in copies), sum(shard["blank"] for shard in read)
+    return result, sum(one["copies"] for one in copies), blank
 
 
 def choose_cells(stages: Stages, encoded: Encoded, seed: int) -> tuple[np.ndarray, int, cells.Recall]:
-    """The centres of cells, (k, d) float32, how many a vector belongs to, and the recall; as `cells.make_cells` does.
+    """Choose cells as `cells.make_cells` does.
+
+    Returns:
+        The centres of the cells, (k, d) float32; how many cells a vector belongs to; the recall.
 
     Raises:
-        UserError: cells.MOST_CELLS cells a vector are not enough.
+        UserError: cells.MOST_CELLS cells of a vector are not enough.
     """
     job, n = stages.job, int(encoded.starts[-1])
-    chosen = f"{job.work}/chosen.npy", f"{job.work}/chosen.json"
-    if store.exists(chosen[1]):
-        with store.local_copy(chosen[0]) as path:
-            centres = np.load(path, allow_pickle=False)
-        known = store.read_json(chosen[1])
-        return centres, known["p"], cells.Recall(**known["recall"])
+    chosen = f"{job.work}/chosen.json"
+    if store.exists(chosen):
+        known = store.read_json(chosen)
+        return joins.vectors_in(job.at("centres")), known["p"], cells.Recall(**known["recall"])
     count = cells.cells_for(n)
     x = made_ready(_take(stages, encoded, cells.learned_on(n, count, seed), "learned-on"), job.lowest).rounded.float()
     centres = cells.learn(x, count).numpy()
@@ -129,12 +135,13 @@ def choose_cells(stages: Stages, encoded: Encoded, seed: int) -> tuple[np.ndarra
     stop = min(cells.SAMPLE, n)
     while True:
         name = f"sample-{start}"
-        sample = joins.Sample(_take(stages, encoded, order[start:stop], name), order[start:stop], centres)
-        stages(f"near-{start}", joins.sampled_pairs, [
+        sample = _take(stages, encoded, order[start:stop], name)
+        units = [
             {"name": piece, "start": int(first), "to": f"near-{start}"}
             for piece, first in zip(encoded.names, encoded.starts)
-        ], sample)  # fmt: skip
-        near1 = cells.nearest(made_ready(sample.vectors, job.lowest).rounded, torch.from_numpy(centres), most)
+        ]
+        stages(f"near-{start}", joins.sampled_pairs, units, (sample, order[start:stop], centres))
+        near1 = cells.nearest(made_ready(sample, job.lowest).rounded, torch.from_numpy(centres), most)
         for piece in encoded.names:
             table = store.read_table(job.at(f"near-{start}", piece))
             place = table["sampled"].to_numpy()
@@ -150,14 +157,13 @@ def choose_cells(stages: Stages, encoded: Encoded, seed: int) -> tuple[np.ndarra
             break
         start, stop = stop, min(2 * stop, n)
     p, recall = cells.choose(order[places], needed, n, most, seed)
-    with store.writing(chosen[0]) as path, open(path, "wb") as file:
-        np.save(file, centres, allow_pickle=False)
-    store.write_json(chosen[1], {"p": p, "recall": vars(recall)})
+    store.write_table(job.at("centres"), pa.table({"vector": store.lists(centres)}))
+    store.write_json(chosen, {"p": p, "recall": vars(recall)})
     return centres, p, recall
 
 
 def _take(stages: Stages, encoded: Encoded, numbers: np.ndarray, name: str) -> np.ndarray:
-    """Some of all vectors, in the order in which they are asked for; (m, d) float32."""
+    """Return some of all vectors, in the order of `numbers`; (m, d) float32."""
     order = np.argsort(numbers, kind="stable")
     bounds = np.searchsorted(numbers[order], encoded.starts)
     units = [
@@ -165,20 +171,19 @@ def _take(stages: Stages, encoded: Encoded, numbers: np.ndarray, name: str) -> n
         for piece, start, low, high in zip(encoded.names, encoded.starts, bounds, bounds[1:])
     ]
     stages(f"take-{name}", joins.take, units)
-    parts = [store.matrix(store.read_table(stages.job.at(name, piece))["vector"]) for piece in encoded.names]
-    vectors = np.empty((len(numbers), parts[0].shape[1]), np.float32)
-    vectors[order] = np.concatenate(parts)
+    parts = np.concatenate([joins.vectors_in(stages.job.at(name, piece)) for piece in encoded.names])
+    vectors = np.empty_like(parts)
+    vectors[order] = parts
     return vectors
 
 
 def join(stages: Stages, encoded: Encoded, centres: np.ndarray, p: int) -> list[Summary]:
-    """Put all vectors into their p nearest cells and join these; the summaries of the joins."""
+    """Put all vectors into their p nearest cells and join these. Return the summaries of the joins."""
     job, n = stages.job, int(encoded.starts[-1])
     groups = min(len(centres), max(LEAST_GROUPS, -(-n * p * 2 // job.block)))
     bounds = (np.arange(groups + 1) * len(centres) // groups).tolist()
-    put = stages(
-        "cells", joins.put_into_cells, [{"name": name, "p": p, "bounds": bounds} for name in encoded.names], centres
-    )
+    units: list[Unit] = [{"name": name, "p": p, "bounds": bounds} for name in encoded.names]
+    put = stages("cells", joins.put_into_cells, units, centres)
     units = []
     for group in range(groups):
         blocks, rows = [[0, 0]], 0
@@ -199,7 +204,7 @@ def join(stages: Stages, encoded: Encoded, centres: np.ndarray, p: int) -> list[
 def write_pairs(
     stages: Stages, joined: Sequence[Summary], model: SiameseModel, ids: bool, out: str
 ) -> tuple[int, float | None, int]:
-    """Write all pairs as CSV, most similar first; how many, the similarity of the last, and of how many parts."""
+    """Write all pairs as CSV, most similar first. Return their number, the similarity of the last, and the ranges."""
     job = stages.job
     files = [name for one in joined for name in one["files"]]
     samples = [tuple(pair) for one in joined for pair in one["samples"]]
@@ -215,64 +220,58 @@ def write_pairs(
             break
         units.append({"part": part, "limit": limit, "ids": ids})
     written = stages("write", ranks.write_range, units, (model.calibration, files))
-    with store.writing(out) as path, open(path, "wb") as target:
-        target.write(tables.header(ids))
+    with store.writing(out) as path, open(path, "w", encoding="utf-8", newline="") as target:
+        csv_writer(target, tables.pair_names(ids))
+        target.flush()
         for unit in units:
-            files_there, source = store.connect(f"{job.work}/written/{unit['part']:06}.csv")
-            with files_there.open(source, "rb") as opened:
-                shutil.copyfileobj(opened, target)
+            with store.local_copy(f"{job.work}/written/{unit['part']:06}.csv") as copy, open(copy, "rb") as source:
+                shutil.copyfileobj(source, target.buffer)
     last = [one["last"] for one in written if one["pairs"]]
     return sum(one["pairs"] for one in written), last[-1] if last else None, len(units)
 
 
 def write_clusters(stages: Stages, encoded: Encoded, parts: int, out: str) -> tuple[int, int]:
-    """Write the clusters of all pairs as CSV; how many, and of how many questions.
+    """Write the clusters of all pairs as CSV. Return the numbers of clusters and of their questions.
 
     Raises:
         UserError: a component is too large for a worker's memory.
     """
     job, names = stages.job, [f"{part:06}" for part in range(parts)]
-    if not names:  # no questions
-        with store.writing(out) as path:
-            tables.write_cluster_rows(path, (), encoded.ids)
-        return 0, 0
     stages("forest", components.forest, [{"file": name} for name in names])
     forests = [store.read_table(job.at("forest", name)) for name in names]
     edges = [
         np.concatenate([np.empty(0, np.int64), *(f[end].to_numpy() for f in forests)]) for end in ("number", "root")
     ]
     number, root = components.components(*edges)
-    if job.linkage == "complete":
-        a_row, rows = A_LINK + A_PAIRS_TEXTS, parts * joins.pairs_at_once(job)
-    else:
-        a_row, rows = A_MEMBER, len(number)
-    room = (job.memory << 20) // a_row
-    groups = -(-2 * max(rows, 1) // room)
-    # Components that lie one after the other, of about as many questions in each group.
+    complete = job.linkage == "complete"
+    a_row = A_LINK + A_PAIRS_TEXTS if complete else A_MEMBER
+    rows = parts * joins.pairs_at_once(job) if complete else len(number)
+    groups = -(-2 * max(rows, 1) // ((job.memory << 20) // a_row)) if names else 0
+    # Each group has consecutive components with about equally many questions.
     order = np.argsort(root, kind="stable")
     group = np.empty(len(root), np.int64)
     group[order] = np.searchsorted(root[order], root[order]) * groups // max(len(root), 1)
     shared = components.Components(number, root, group)
-    stages("gather-copies", components.gather, [
-        {"source": "copied", "file": name, "groups": groups} for name in encoded.names
-    ], shared)  # fmt: skip
-    if job.linkage == "complete":
-        sent = stages("gather", components.gather, [
-            {"source": "final", "file": name, "groups": groups} for name in names
-        ], shared)  # fmt: skip
-        _check_room(job, sent, a_row, "pairs")
+
+    def gather(stage: str, source: str, files: Sequence[str]) -> list[Summary]:
+        units = [{"source": source, "file": name, "groups": groups} for name in files]
+        return stages(stage, components.gather, units, shared)
+
+    gather("gather-copies", "copied", encoded.names)
+    if complete:
+        _check_room(job, gather("gather", "final", names), a_row, "pairs")
         stages("link", components.complete_linkage, [{"group": i} for i in range(groups)], names)
     else:
         stages("sides", components.sides, [{"file": name, "groups": parts} for name in names], shared)
-        sent = stages("members", components.members, [
-            {"side": i, "groups": groups} for i in range(parts)
-        ], (shared, names))  # fmt: skip
-        _check_room(job, sent, a_row, "questions")
-    made = stages("cluster", components.cluster, [{"group": i, "ids": encoded.ids} for i in range(groups)],
-                  (encoded.names, names if job.linkage == "connected" else []))  # fmt: skip
-    ordered = heapq.merge(*(_rows(job.at("clusters", f"{i:06}")) for i in range(len(made))), key=lambda row: row[:2])
-    with store.writing(out) as path:
-        tables.write_cluster_rows(path, _numbered(ordered), encoded.ids)
+        units = [{"side": i, "groups": groups} for i in range(parts)]
+        _check_room(job, stages("members", components.members, units, (shared, names)), a_row, "questions")
+    units = [{"group": i, "ids": encoded.ids} for i in range(groups)]
+    made = stages("cluster", components.cluster, units, (encoded.names, [] if complete else names))
+    cluster_of = itemgetter(0, 1)
+    ordered = merge(*(_rows(job.at("clusters", f"{i:06}")) for i in range(groups)), key=cluster_of)
+    with store.writing(out) as path, writing_csv(path, tables.cluster_names(encoded.ids)) as writer:
+        for i, (_, same) in enumerate(groupby(ordered, cluster_of), 1):
+            writer.writerows([i, *row[2:]] for row in same)
     return sum(one["clusters"] for one in made), sum(one["members"] for one in made)
 
 
@@ -287,23 +286,15 @@ def _check_room(job: Job, sent: Sequence[Summary], a_row: int, rows: str) -> Non
 
 
 def _rows(address: str) -> Iterator[list[Any]]:
-    """The rows of the clusters of a group: what orders the clusters, then what is written."""
+    """Yield the rows of the clusters of a group: first the two values that order clusters, then those to write."""
     with store.local_copy(address) as path, pa.memory_map(str(path)) as source:
         table = pa.ipc.open_file(source).get_batch(0)
         for start in range(0, len(table), CHUNK):
             yield from map(list, zip(*(column.to_pylist() for column in table.slice(start, CHUNK).columns)))
 
 
-def _numbered(rows: Iterator[list[Any]]) -> Iterator[list[Any]]:
-    number, last = 0, None
-    for size, lowest, *row in rows:
-        number += (size, lowest) != last
-        last = size, lowest
-        yield [number, *row]
-
-
 def find(stages: Stages, encoded: Encoded, model: SiameseModel, seed: int, out: str, clusters_out: str | None) -> Found:
-    """Find all pairs of questions whose vectors are in the work folder, but for the few that the cells lose."""
+    """Find and write all pairs of the encoded questions, except for the few that the cells lose."""
     n, recall, count, p = int(encoded.starts[-1]), None, 0, 0
     joined: list[Summary] = []
     if n:

@@ -1,6 +1,6 @@
-"""Pairs in parts, as many workers rank and write them.
+"""Rank pairs in parts, by many workers, and write them.
 
-The order of all pairs is cut into ranges by a regular sample of each part (Shi and Schaeffer 1992), so that a worker
+The order of all pairs is cut into ranges by a regular sample of each part (Shi and Schaeffer 1992), so that each worker
 sorts one range.
 """
 
@@ -18,7 +18,7 @@ from siamese.system.csv_output import csv_writer
 
 
 def cuts(samples: np.ndarray, ranges: int) -> np.ndarray:
-    """Where to cut the order of all pairs into ranges: up to ranges − 1 of the sampled ones; found.LONG_PAIR."""
+    """Return where to cut the order of all pairs into ranges: at up to ranges − 1 of the samples; found.LONG_PAIR."""
     if ranges <= 1 or not len(samples):
         return samples[:0]
     return in_order(samples)[np.unique(np.arange(1, ranges) * len(samples) // ranges)]
@@ -29,8 +29,8 @@ def _order(pairs: np.ndarray) -> np.ndarray:
 
 
 def range_of(pairs: np.ndarray, cut: np.ndarray) -> np.ndarray:
-    """Which range each pair is in: the number of cuts up to it; (n,) int."""
-    order = _order(np.concatenate((cut, pairs)))  # stable, so a cut comes before the pair that it was made of
+    """Return the range of each pair, which is the number of cuts up to it; (n,) int."""
+    order = _order(np.concatenate((cut, pairs)))  # stable, so a cut comes before the pair that it was sampled from
     place = np.empty(len(order), np.int64)
     place[order] = np.cumsum(order < len(cut))
     return place[len(cut) :]
@@ -38,21 +38,21 @@ def range_of(pairs: np.ndarray, cut: np.ndarray) -> np.ndarray:
 
 def rank(job: Job, cut: np.ndarray, file: str) -> Summary:
     """Send the pairs of a file to their ranges."""
-    table = pa.Table.from_batches([store.read_table(job.at("pairs", file))])
+    table = store.read_table(job.at("pairs", file))
     to = range_of(pairs_of(table), cut)
     store.write_groups(job.at("ranges", file), table, to, len(cut) + 1)
     return {"ranges": np.bincount(to, minlength=len(cut) + 1).tolist()}
 
 
 def write_range(job: Job, shared: tuple[Calibration, Sequence[str]], part: int, limit: int, ids: bool) -> Summary:
-    """Write the pairs of a range as rows of CSV, most similar first, and where clusters are wanted as a table.
+    """Write the pairs of a range as rows of CSV, most similar first, and, if clusters are wanted, as a table.
 
     Args:
-        job: what is wanted.
-        shared: from similarity to probability; the files of pairs that were ranked.
-        part: which range.
-        limit: how many pairs of it are wanted.
-        ids: whether the questions have any.
+        job: the settings.
+        shared: from similarity to probability; the files of ranked pairs.
+        part: the range.
+        limit: number of its pairs to write.
+        ids: whether the questions have ids.
     """
     calibration, files = shared
     table = store.read_groups([job.at("ranges", file) for file in files], part)
@@ -60,14 +60,12 @@ def write_range(job: Job, shared: tuple[Calibration, Sequence[str]], part: int, 
     order = _order(pairs)[:limit]
     table, pairs = table.take(pa.array(order)).combine_chunks(), pairs[order]
     similarity = pairs["millionths"] / MILLION
-    columns = [table["question1"].to_pylist(), table["question2"].to_pylist(), similarity.tolist()]
-    columns.append(np.round(calibration.probability(similarity), 6).tolist())
-    columns += [table["id1"].to_pylist(), table["id2"].to_pylist()] if ids else []
-    with (
-        store.writing(f"{job.work}/written/{part:06}.csv") as path,
-        open(path, "w", encoding="utf-8", newline="") as file,
-    ):
-        csv_writer(file).writerows(zip(*columns))
+    probability = np.round(calibration.probability(similarity), 6)
+    names = ["question1", "question2", "id1", "id2"][: 4 if ids else 2]
+    first, second, *known = (table[name].to_pylist() for name in names)
+    with store.writing(f"{job.work}/written/{part:06}.csv") as path:
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            csv_writer(file).writerows(zip(first, second, similarity.tolist(), probability.tolist(), *known))
     if job.linkage:
         store.write_table(job.at("final", f"{part:06}"), table)
     return {"pairs": len(pairs), "last": float(similarity[-1]) if len(pairs) else None}

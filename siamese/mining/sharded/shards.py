@@ -1,15 +1,16 @@
-"""Questions in shards, as many workers read them: from files to the vectors of the distinct questions.
+"""Read questions in shards, by many workers: from files to the vectors of the distinct questions.
 
-A question's number says where it stands: the shard, and the place among the questions of that shard that are not blank.
-So numbers are in the order of the files, and no worker has to know how many questions the others have.
+A question's number is its shard and its place among the questions of that shard that are not blank. So numbers are in
+the order of the files, and no worker needs to know how many questions the others have.
 
-Every function here is a unit of work: it reads files, writes files, and returns a small summary. What it writes depends
-on nothing but what it is given, so a unit whose worker died is simply done again.
+Every function here is a unit of work: it reads files, writes files, and returns a small summary. Its output depends
+only on its arguments, so a unit whose worker died is simply done again.
 """
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,86 +20,70 @@ from siamese.errors import DataError
 from siamese.mining.mine import PROGRAM, vectors_of
 from siamese.mining.sharded import store
 from siamese.model.model import SiameseModel
-from siamese.pairs.reading import QuestionRow, read_records
+from siamese.pairs.reading import FilledRows, read_records
 
 PLACE = 40  # bits of a question's number that are its place in the shard
-A_ROW = 1_600  # bytes that a question takes while its cells are joined: its vector thrice, its text, its cells
-A_PIECE = 24_576  # bytes of memory that are allowed for each question of a piece of work
+A_ROW = 1_600  # bytes of a question while its cells are joined: its vector three times, its text, its cells
+A_PIECE = 24_576  # bytes of memory for each question of a piece
 
 Summary = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What every unit of work has to know."""
+    """The settings that all units of work share."""
 
-    work: str  # the folder for what is on its way
+    work: str  # the folder of intermediate files
     column: str  # of the questions
     id_column: str | None
     lowest: int  # millionths that a pair needs
     max_pairs: int | None
     memory: int  # MB a worker
-    linkage: str = ""  # of the clusters; empty: none are wanted
+    linkage: str = ""  # of the clusters; empty if none are wanted
 
     def at(self, *parts: str) -> str:
-        """The address of a file in the work folder."""
+        """Return the address of a file in the work folder."""
         return "/".join((self.work, *parts)) + ".arrow"
 
     @property
     def piece(self) -> int:
-        """Questions that are read, encoded and put into cells at a time."""
+        """The number of questions that are read, encoded and put into cells at a time."""
         return max(1_024, (self.memory << 20) // A_PIECE)
 
     @property
     def block(self) -> int:
-        """Questions of which a worker holds two such blocks while it joins cells."""
+        """The number of questions of a block, of which a worker holds two while it joins cells."""
         return max(1_024, ((self.memory - PROGRAM) << 20) // A_ROW // 2)
 
 
 def name_of(shard: int, piece: int) -> str:
-    """Of the files of a piece."""
+    """Return the name of the files of a piece."""
     return f"{shard:06}-{piece:06}"
 
 
 def read_shard(job: Job, shared: None, shard: int, address: str, groups: int) -> Summary:
-    """Read one shard, piece by piece, and send the digest of each text to one of the groups, to find copies.
+    """Read a shard piece by piece, and send the digest of each text to one of the groups, to find copies.
 
     Raises:
-        DataError: a shard that cannot be read, or with ids in some rows only.
+        DataError: the shard cannot be read, or only some of its rows have ids.
     """
-    rows: list[tuple[str, str | None]] = []
-    count = pieces = blank = 0
-    ids: bool | None = None
+    count = pieces = 0
     try:
         with store.local_copy(address) as path:
+            filled = FilledRows(read_records(path, job.column, job.id_column), f"{path}, line")
+            questions = ((record.question, record.id) for _, record in filled)
             try:
-                for record in read_records(path, job.column, job.id_column):
-                    if not record.question.strip():
-                        blank += 1
-                        continue
-                    ids = _with_id(record, ids, path)
-                    rows.append((record.question, record.id))
-                    count += 1
-                    if len(rows) == job.piece:
-                        _write_piece(job, shard, pieces, rows, groups)
-                        rows, pieces = [], pieces + 1
+                while rows := list(islice(questions, job.piece)):
+                    _write_piece(job, shard, pieces, rows, groups)
+                    count, pieces = count + len(rows), pieces + 1
             except DataError as error:
                 raise DataError(str(error).replace(str(path), address)) from None
     except FileNotFoundError:
         raise DataError(f"{address}: no such file") from None
-    if rows:
-        _write_piece(job, shard, pieces, rows, groups)
-        pieces += 1
-    return {"shard": shard, "address": address, "pieces": pieces, "rows": count, "blank": blank, "ids": ids}
-
-
-def _with_id(record: QuestionRow, before: bool | None, path: Any) -> bool:
-    has = record.id is not None
-    if before is not None and has != before:
-        raise DataError(
-            f"{path}, line {record.line}: {'an' if has else 'no'} id, unlike the rows before; expected all or none"
-        )
-    return has
+    return {
+        "shard": shard, "address": address, "pieces": pieces, "rows": count, "blank": filled.blank,
+        "ids": filled.with_ids,
+    }  # fmt: skip
 
 
 def _write_piece(job: Job, shard: int, piece: int, rows: Sequence[tuple[str, str | None]], groups: int) -> None:
@@ -116,16 +101,16 @@ def _write_piece(job: Job, shard: int, piece: int, rows: Sequence[tuple[str, str
 
 
 def _digests(texts: Any) -> np.ndarray:
-    """128 bits of each text, (n, 2) uint64: among a billion texts no two are likely to share them."""
+    """Hash each text to 128 bits, (n, 2) uint64; among a billion texts a collision is unlikely."""
     digests = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
     return np.frombuffer(b"".join(digests), "<u8").reshape(-1, 2)
 
 
 def find_copies(job: Job, shards: Sequence[Summary], group: int) -> Summary:
-    """Among the texts of one group, find those that stand earlier too, and tell the pieces of both.
+    """Find copies of earlier texts in one group, and report each to its own piece and to that of the earlier text.
 
     Raises:
-        DataError: an id that two texts have.
+        DataError: two texts have the same id.
     """
     names = [name_of(shard["shard"], piece) for shard in shards for piece in range(shard["pieces"])]
     if any(shard["ids"] for shard in shards):
@@ -141,7 +126,7 @@ def find_copies(job: Job, shards: Sequence[Summary], group: int) -> Summary:
     seen: dict[int, set[str]] = {}
     is_copy = np.ones(len(again), bool)
     for i, (row, id, of_first) in enumerate(zip(again.tolist(), ids, firsts)):
-        if id is not None:  # an id may occur again with its text, as in a file of pairs: that is no copy
+        if id is not None:  # the same id and text again, as in a file of pairs, is no copy
             known = seen.setdefault(int(which[row]), {of_first})
             is_copy[i] = id not in known
             known.add(id)
@@ -173,32 +158,27 @@ def _check_ids(table: pa.Table, shards: Sequence[Summary]) -> None:
 
 
 def encode(job: Job, model: SiameseModel, shard: int, piece: int, place: int, groups: int) -> Summary:
-    """The distinct questions of a piece and their vectors.
+    """Write the distinct questions of a piece and their vectors.
 
     Args:
-        job, model: what is wanted of which model.
-        shard, piece: which.
+        job: the settings.
+        model: encodes the questions.
+        shard, piece: of the questions.
         place: of the piece among all.
-        groups: that copies were looked for in.
+        groups: of texts, in which copies were looked for.
     """
     name = name_of(shard, piece)
+    leaving, copies = (
+        store.read_groups([job.at(folder, f"{group:06}") for group in range(groups)], place)
+        for folder in ("leaving", "copies")
+    )
     table = store.read_table(job.at("questions", name))
-    leaving = store.read_groups([job.at("leaving", f"{group:06}") for group in range(groups)], place)[
-        "number"
-    ].to_numpy()
-    if len(leaving):
-        table = table.take(pa.array(np.flatnonzero(~np.isin(table["number"].to_numpy(), leaving))))
-    texts = table["question"].to_pylist()
-    vectors = vectors_of(texts, model)
-    store.write_table(job.at("vectors", name), _with_vectors(table, vectors))
+    table = table.filter(~np.isin(table["number"].to_numpy(), leaving["number"].to_numpy()))
+    vectors = store.lists(vectors_of(table["question"].to_pylist(), model))
+    store.write_table(job.at("vectors", name), table.append_column("vector", vectors))
     if job.linkage:
-        copies = store.read_groups([job.at("copies", f"{group:06}") for group in range(groups)], place)
         copies = copies.sort_by([("first", "ascending"), ("number", "ascending")])
         known = table.take(pa.array(np.searchsorted(table["number"].to_numpy(), copies["first"].to_numpy())))
         columns = {"first": copies["first"], "question": known["question"], "id": known["id"], "copy": copies["id"]}
         store.write_table(job.at("copied", name), pa.table(columns))
-    return {"name": name, "rows": len(texts)}
-
-
-def _with_vectors(table: pa.RecordBatch, vectors: np.ndarray) -> pa.Table:
-    return pa.Table.from_batches([table]).append_column("vector", store.lists(vectors))
+    return {"name": name, "rows": len(table)}

@@ -1,8 +1,8 @@
-"""Files in a folder that all workers reach, by any fsspec address; tables as Arrow files, cut into groups.
+"""Files in a folder that all workers reach, at any fsspec address; tables as Arrow files, cut into groups.
 
-A table that is cut into groups is how rows move between stages: each piece of the work writes one file, with one record
-batch for each group, and whoever works on a group reads that batch of every file and nothing else. So neither side
-holds more than its own part, and what is written stays when a worker dies.
+Groups move rows between stages: each unit of work writes one file with a record batch for each group, and whoever works
+on a group reads that batch of every file. So neither side holds more than its own part in memory, and the files survive
+if a worker dies.
 """
 
 import json
@@ -24,10 +24,10 @@ from siamese.system.locking import LOCK, locked
 
 
 def connect(address: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The file system of an address, and the path there.
+    """Return the file system of an address, and the path there.
 
     Raises:
-        UserError: an address that fsspec does not know, or whose package is not installed.
+        UserError: fsspec does not know the address, or its package is not installed.
     """
     try:
         return fsspec.url_to_fs(address)
@@ -36,17 +36,14 @@ def connect(address: str) -> tuple[fsspec.AbstractFileSystem, str]:
 
 
 def absolute(address: str) -> str:
-    """The same address from any folder of any machine."""
+    """Return an address that is the same from any folder of any machine."""
     files, path = connect(address)
     return path if isinstance(files, LocalFileSystem) else str(files.unstrip_protocol(path))
 
 
 @contextmanager
 def held(folder: str) -> Iterator[None]:
-    """Hold a folder for the length of the block, where it is this machine's: other file systems know no locks.
-
-    An empty one is removed in the end, who ever made it.
-    """
+    """Lock a folder for the block, and remove it afterwards if it is empty. Only a local file system has locks."""
     files, path = connect(folder)
     if not isinstance(files, LocalFileSystem):
         yield
@@ -58,20 +55,20 @@ def held(folder: str) -> Iterator[None]:
 
 
 def clear(folder: str) -> None:
-    """Remove all that is in a folder, but for its lock."""
+    """Remove all that is in a folder, except for its lock."""
     for name in names(folder):
         if name != LOCK:
             remove(f"{folder}/{name}")
 
 
 def exists(address: str) -> bool:
-    """Whether there is a file."""
+    """Return whether a file exists."""
     files, path = connect(address)
     return bool(files.exists(path))
 
 
 def names(folder: str) -> list[str]:
-    """The names of the files in a folder, sorted; none where there is no folder."""
+    """Return the sorted names of the files in a folder; none if it does not exist."""
     files, path = connect(folder)
     if not files.exists(path):
         return []
@@ -87,7 +84,7 @@ def remove(address: str) -> None:
 
 @contextmanager
 def local_copy(address: str) -> Iterator[Path]:
-    """A file under a path of this machine: itself, or a copy for the length of the block, with the same ending."""
+    """Yield a local path of a file: its own, or that of a copy for the block, with the same name."""
     files, path = connect(address)
     if isinstance(files, LocalFileSystem):
         yield Path(path)
@@ -100,7 +97,7 @@ def local_copy(address: str) -> Iterator[Path]:
 
 @contextmanager
 def writing(address: str) -> Iterator[Path]:
-    """A path of this machine; on leaving without an error the file there is put under the address, whole."""
+    """Yield a local path. If the block ends without an error, the file there is moved to the address, atomically."""
     files, path = connect(address)
     if isinstance(files, LocalFileSystem):
         with replacing(path) as temporary:
@@ -121,13 +118,13 @@ def write_json(address: str, value: Any) -> None:
 
 
 def read_json(address: str) -> Any:
-    """What `write_json` wrote."""
+    """Read a value that `write_json` wrote."""
     files, path = connect(address)
     return json.loads(files.cat_file(path))
 
 
 def write_table(address: str, table: pa.Table) -> None:
-    """Write a table whole."""
+    """Write a table as one group."""
     write_groups(address, table, np.zeros(len(table), np.int64), 1)
 
 
@@ -138,24 +135,19 @@ def write_groups(address: str, table: pa.Table, group: np.ndarray, groups: int, 
         address: of the file.
         table: n rows.
         group: (m,) from 0 to groups − 1.
-        groups: how many there are.
-        rows: (m,) the rows that go there, in the order that they shall have within their group; None: all, one each.
+        groups: number of groups.
+        rows: (m,) the row that goes to each, in the order within its group; None if each row goes to one group.
     """
     order = np.argsort(group, kind="stable")
     ends = np.searchsorted(group[order], np.arange(groups + 1))
     taken = order if rows is None else rows[order]
     with writing(address) as path, pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        for start, stop in pairwise(ends):  # one at a time, as a row may go to many
+        for start, stop in pairwise(ends):  # one at a time, since a row may go to many
             part = table.take(pa.array(taken[start:stop])).combine_chunks()
-            writer.write_batch(part.to_batches()[0] if stop > start else _nothing(table.schema))
+            writer.write_batch(part.to_batches()[0] if stop > start else pa.RecordBatch.from_pylist([], table.schema))
 
 
-def _nothing(schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
-
-
-def read_group(address: str, group: int) -> pa.RecordBatch:
-    """One group of a file that `write_groups` wrote."""
+def _read_group(address: str, group: int) -> pa.RecordBatch:
     files, path = connect(address)
     if isinstance(files, LocalFileSystem):
         with pa.memory_map(path) as source:
@@ -165,26 +157,22 @@ def read_group(address: str, group: int) -> pa.RecordBatch:
 
 
 def read_groups(addresses: Sequence[str], group: int) -> pa.Table:
-    """One group of several files, one after the other."""
-    return pa.Table.from_batches([read_group(address, group) for address in addresses])
+    """Read one group of files that `write_groups` wrote, one file after the other."""
+    return pa.Table.from_batches([_read_group(address, group) for address in addresses])
 
 
-def read_table(address: str) -> pa.RecordBatch:
-    """What `write_table` wrote."""
-    return read_group(address, 0)
+def read_table(address: str) -> pa.Table:
+    """Read a table that `write_table` wrote."""
+    return read_groups([address], 0)
 
 
-def matrix(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """A column of lists of equal length as an array of its own, (n, length)."""
-    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    rows = np.empty((len(column), column.type.list_size), column.type.value_type.to_pandas_dtype())
-    start = 0
-    for chunk in chunks:
-        rows[start : start + len(chunk)] = chunk.flatten().to_numpy().reshape(len(chunk), -1) if len(chunk) else 0
-        start += len(chunk)
-    return rows
+def matrix(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column of n lists of equal length as a new array, (n, length)."""
+    width = column.type.list_size
+    rows = np.empty((0, width), column.type.value_type.to_pandas_dtype())
+    return np.concatenate([rows, *(chunk.flatten().to_numpy().reshape(-1, width) for chunk in column.chunks)])
 
 
 def lists(rows: np.ndarray) -> pa.FixedSizeListArray:
-    """The same the other way: (n, length) to a column of lists."""
+    """Return an array, (n, length), as a column of lists."""
     return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
