@@ -267,7 +267,7 @@ def test_forests_of_parts_give_the_components_of_all(edges: list[tuple[int, int]
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--address", "auto"], "--address is a Ray cluster's; it needs --engine ray"),
+        (["--address", "auto"], "--address is that of a Ray cluster; add --engine ray"),
         (["--engine", "ray", "--report", "r.html"], "--report needs no Ray"),
         (["--engine", "ray", "--label-sample", "5"], "--label-sample needs no Ray"),
         (["--engine", "ray", "--memory", "0"], "--memory 0: expected"),

@@ -14,7 +14,7 @@ from siamese.mining.sharded import store
 from siamese.mining.sharded.joins import pairs_of
 from siamese.mining.sharded.shards import Job, Summary
 from siamese.model.calibration import Calibration
-from siamese.system.csv_output import csv_writer
+from siamese.system.csv_output import writing_csv
 
 
 def cuts(samples: np.ndarray, ranges: int) -> np.ndarray:
@@ -63,9 +63,8 @@ def write_range(job: Job, shared: tuple[Calibration, Sequence[str]], part: int, 
     probability = np.round(calibration.probability(similarity), 6)
     names = ["question1", "question2", "id1", "id2"][: 4 if ids else 2]
     first, second, *known = (table[name].to_pylist() for name in names)
-    with store.writing(f"{job.work}/written/{part:06}.csv") as path:
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            csv_writer(file).writerows(zip(first, second, similarity.tolist(), probability.tolist(), *known))
+    with store.writing(f"{job.work}/written/{part:06}.csv") as path, writing_csv(path, ()) as writer:
+        writer.writerows(zip(first, second, similarity.tolist(), probability.tolist(), *known))
     if job.linkage:
         store.write_table(job.at("final", f"{part:06}"), table)
     return {"pairs": len(pairs), "last": float(similarity[-1]) if len(pairs) else None}
