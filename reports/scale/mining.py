@@ -266,14 +266,27 @@ def projected(figures: Figures, n: int) -> Figures:
 
 
 def draw(rows: Sequence[Figures], path: Path) -> None:
-    """Draw core seconds and memory by the number of vectors."""
-    from siamese.report import plots
+    """Draw core seconds and memory by the number of vectors, on logarithmic axes."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    from siamese.report.plots import LINE, figure
 
     work = [{name: one for name, one in row["stages"].items() if name != "generate"} for row in rows]
     seconds = [sum(one["core seconds"] + one["driver's core seconds"] for one in stages.values()) for stages in work]
     memory = [max(one["megabytes"] for one in stages.values()) for stages in work]
-    names = ("vectors", "core seconds of all stages", "MB of a worker at most")
-    plots.growth(np.array([row["vectors"] for row in rows]), np.array(seconds), np.array(memory), names, path)
+    x = np.array([row["vectors"] for row in rows])
+    panels = {"core seconds of all stages": np.array(seconds), "MB of a worker at most": np.array(memory)}
+    with figure(path, 9, 3.6, 1, 2) as (panes,):
+        for axes, (name, y) in zip(panes, panels.items()):
+            axes.loglog(x, y, color=LINE, marker="o")
+            axes.loglog(x, y[-1] * x / x[-1], color="grey", linestyle=":", label="in proportion")
+            axes.set(title=name, xlabel="vectors")
+            axes.set_xticks(x, [f"{size:,}" for size in x])
+            axes.minorticks_off()
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.grid(alpha=0.3)
+            axes.legend()
 
 
 def main() -> None:
