@@ -152,6 +152,11 @@ class Config:
         if self.loss == self.labelled == "none":
             raise UserError("--loss and --labelled are both none, so there is nothing to learn from; choose one")
 
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Dimensions of the LSTM tower: of a word's embedding and of a question vector."""
+        return self.embedding, self.hidden
+
     def replace(self, **changes: Any) -> "Config":
         """Return a copy with some fields changed, checked again."""
         return dataclasses.replace(self, **changes)

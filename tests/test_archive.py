@@ -50,7 +50,7 @@ def held(archive: Archive) -> dict[str, str]:
 
 def vectors(archive: Archive) -> dict[str, bytes]:
     """What `vectors.f32` has for each id."""
-    size = 4 * archive.model.config.hidden
+    size = 4 * archive.model.dimensions
     content = (archive._database.folder / VECTORS).read_bytes()
     rows = archive._database.execute("SELECT id, row FROM questions")
     return {id: content[row * size : (row + 1) * size] for id, row in rows}

@@ -154,7 +154,7 @@ class Trainer:
         clock.append(time.perf_counter())
         sides = (batch.b1, batch.b2, batch.n1, batch.n2)
         tokens, distinct = sum(len(s.ids) for s in sides), len(np.unique(np.concatenate([s.ids for s in sides])))
-        operations = flop(tokens, distinct, self.config.embedding, self.config.hidden)
+        operations = flop(tokens, distinct, self.tower.lstm.input_size, self.tower.lstm.hidden_size)
         return Step(clock[-1] - clock[0], len(batch.b1) + len(batch.n1), operations, tuple(np.diff(clock).tolist()))
 
     def _encode(self, batch: Batch) -> Tensor:

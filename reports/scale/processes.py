@@ -67,7 +67,7 @@ def work(data: str, config: Config, group: "Processes") -> Figures:
         step(batch)
         seconds.append(time.perf_counter() - began)
     gradients = torch.zeros(sum(weight.numel() for weight in (*tower.parameters(), *objective.parameters())))
-    vectors = torch.zeros(2 * sum(batch.sizes), config.hidden)
+    vectors = torch.zeros(2 * sum(batch.sizes), tower.state_dict()["lstm.weight_hh_l0"].shape[1])
 
     def alone(values: torch.Tensor) -> float:
         return median_seconds(lambda: torch.distributed.all_reduce(values)) if group.count > 1 else 0.0

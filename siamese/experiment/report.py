@@ -165,7 +165,7 @@ def _base(base: Config) -> str:
     """Return in words the recipe that the variants change."""
     epochs = f"{base.epochs} epochs" if base.epochs else "4 epochs or more, until 500 steps are done,"
     parts = [
-        f"Embedding {base.embedding} → LSTM {base.hidden} → mean → normalize{' with skip' if base.skip else ''}",
+        "Embedding {} → LSTM {} → mean → normalize".format(*base.sizes) + (" with skip" if base.skip else ""),
         f"batch {base.batch_size}",
         f"margin {base.margin:g}",
         f"{epochs} of which the best on the validation pairs is kept",

@@ -248,7 +248,7 @@ class SiameseModel:
         if architecture is None:
             # Counted to check the weights first: splitting the words takes thirty times their size.
             ids = first_word(config) + words.count("\n")
-            shapes = lstm_numpy.shapes(ids, config.embedding, config.hidden)
+            shapes = lstm_numpy.shapes(ids, *config.sizes)
         else:
             from siamese.towers import transformer
 

@@ -1,4 +1,4 @@
-"""The report on a trained model, with its figures, and its model card."""
+"""The report on a trained model with its figures, and the model card."""
 
 from pathlib import Path
 from typing import Any
@@ -24,33 +24,37 @@ def write_report(model: SiameseModel, data: Datasets, result: Evaluation | None,
     """Write report.md and its figures.
 
     Args:
-        model: the trained model; its facts hold the history.
-        data: its training, validation and test pairs; the figures show the validation pairs.
+        model: the trained model, with the history in its facts.
+        data: its training, validation and test pairs. The figures show the validation pairs.
         result: the evaluation of the test pairs, if there are any.
         folder: where to write.
     """
     from siamese.report import plots
 
-    validation = data.validation
-    similarity = model.similarity(validation.question1, validation.question2)
-    scores = model.facts["validation"]
-    if model.facts["history"]:
-        plots.training_curve(model.facts["history"], folder / "training.png")
-    plots.similarity_histogram(validation.labels, similarity, model.threshold, folder / "similarity.png")
-    curves = metrics.curves(validation.labels, similarity)
-    bins = reliability(validation.labels, model.probability(similarity))
-    plots.reliability(bins, folder / "reliability.png")
-    _prior_figure(model, validation.labels, similarity, folder / "prior.png")
-    plots.ranking_curves(curves, scores["average_precision"], scores["roc_auc"], folder / "curves.png")
-    pairs = validation.take(np.flatnonzero(validation.labels == 1)[:HEAT_MAP_PAIRS])
+    validation, scores, history = data.validation, model.facts["validation"], model.facts["history"]
+    labels, similarity = validation.labels, model.similarity(validation.question1, validation.question2)
+    if history:
+        plots.training_curve(history, folder / "training.png")
+    plots.similarity_histogram(labels, similarity, model.threshold, folder / "similarity.png")
+    plots.reliability(reliability(labels, model.probability(similarity)), folder / "reliability.png")
+    curves, ap, auc = metrics.curves(labels, similarity), scores["average_precision"], scores["roc_auc"]
+    plots.ranking_curves(curves, ap, auc, folder / "curves.png")
+    priors = np.geomspace(0.001, 0.5, 40)
+    thresholds = {
+        "the model's threshold": np.full(len(priors), model.threshold),
+        "moved by --prior": np.array([model.threshold_for(prior=float(prior)) for prior in priors]),
+    }
+    by_prior = {name: metrics.precision_by_prior(labels, similarity, t, priors) for name, t in thresholds.items()}
+    plots.by_prior(priors, by_prior, model.calibration.prior, folder / "prior.png")
+    pairs = validation.take(np.flatnonzero(labels == 1)[:HEAT_MAP_PAIRS])
     vectors = model.encode([*pairs.question1, *pairs.question2])
     plots.heat_map(vectors[: len(pairs)] @ vectors[len(pairs) :].T, folder / "heat-map.png")
 
-    about, test = card(model, data), _test_section(result)
     head = f"{answer(result)}\n" if result else ""
+    training = f"## Training\n\n![loss and validation scores](training.png)\n\n{_epochs(history)}\n" if history else ""
     write_text(
         folder / "report.md",
-        f"# How good is this model?\n\n{head}{about}\n{test}\n{_training_section(model.facts['history'])}"
+        f"# How good is this model?\n\n{head}{card(model, data)}\n{_test_section(result)}\n{training}"
         "## Validation pairs\n\n"
         "![similarities of duplicates and non-duplicates](similarity.png)\n\n"
         "The further apart the two hills, the fewer verdicts are wrong.\n\n"
@@ -74,28 +78,11 @@ def _test_section(result: Evaluation | None) -> str:
     return f"## Test pairs\n\n{markdown_table(result)}\n{recall_table(result)}\n" if result else ""
 
 
-def _training_section(history: list[dict[str, Any]]) -> str:
-    return f"## Training\n\n![loss and validation scores](training.png)\n\n{_epochs(history)}\n" if history else ""
-
-
-def _prior_figure(model: SiameseModel, labels: np.ndarray, similarity: np.ndarray, path: Path) -> None:
-    """Draw precision and recall by the share of duplicates, at the model's threshold and at one moved by the prior."""
-    from siamese.report import plots
-
-    priors = np.geomspace(0.001, 0.5, 40)
-    thresholds = {
-        "the model's threshold": np.full(len(priors), model.threshold),
-        "moved by --prior": np.array([model.threshold_for(prior=float(prior)) for prior in priors]),
-    }
-    found = {name: metrics.precision_by_prior(labels, similarity, t, priors) for name, t in thresholds.items()}
-    plots.by_prior(priors, found, model.calibration.prior, path)
-
-
 def card(model: SiameseModel, data: Datasets) -> str:
     """Return the facts of a model as a list: recipe, tower, losses, data, threshold, probability, scores."""
-    c, scores = model.config, model.facts["validation"]
+    c, scores, fitted, training = model.config, model.facts["validation"], model.calibration, data.training
     if isinstance(model.tokenizer, Tokenizer):
-        tower = f"Embedding {c.embedding} → LSTM {c.hidden} → mean → normalize"
+        tower = f"Embedding {c.embedding} → LSTM {model.dimensions} → mean → normalize"
         tower += f"{', plus the embedding of each word' if c.skip else ''}; "
         tower += f"{len(model.tokenizer.words):,} words ({c.tokens})"
         tower += f", and {c.buckets:,} rows shared by all other words" if c.buckets else ""
@@ -109,34 +96,28 @@ def card(model: SiameseModel, data: Datasets) -> str:
     losses += [f"{c.teacher_weight:g} × distance from the vectors of {Path(c.teacher).name}"] if c.teacher else []
     drawn = f"; {c.training_pairs:,} of these, drawn by the seed" if c.training_pairs else ""
     terms = ", so for non-commercial use" if c.start_from == PRETRAINED else ""
-    start = [f"- started from {Path(c.start_from).name}{terms}"] if c.start_from else []
-    start += [f"- word vectors at the start: {Path(c.word_vectors).name}"] if c.word_vectors else []
-    fitted = model.calibration
-    training = data.training
-    return "\n".join(
-        (
-            f"- recipe: preset `{c.preset}`, seed {c.seed}",
-            f"- tower: {tower}{'; weights of int8 and float16' if c.compact else ''}",
-            *start,
-            f"- losses: {' + '.join(losses)}",
-            f"- trained on {len(training):,} pairs, {training.duplicates:,} of them duplicates ({data.how}){drawn}",
-            f"- threshold {model.threshold:.3f}, "
-            + (
-                f"as published; chosen on the validation pairs it would be {model.facts['chosen_threshold']:.3f}"
-                if c.threshold is not None
-                else "where the probability crosses one half"
-                if c.goal == "probability" and fitted.slope > 0
-                else f"chosen for {'accuracy' if c.goal == 'probability' else c.goal} on the validation pairs"
-            ),
-            f"- probability = sigmoid({fitted.slope:.2f} · similarity {fitted.intercept:+.2f}), fitted on the "
-            f"validation pairs: it holds if about {fitted.prior:.0%} of the pairs are duplicates, as among these; "
-            "`--prior` converts it to another share",
-            f"- validation pairs: {scores['pairs']:,}, accuracy {scores['accuracy']:.3f}, F1 {scores['f1']:.3f}, "
-            f"average precision {scores['average_precision']:.3f}, ROC AUC {scores['roc_auc']:.3f} "
-            "(epoch and threshold were chosen on these: the scores on the test pairs are the fair ones)",
-            "",
-        )
-    )
+    if c.threshold is not None:
+        why = f"as published; chosen on the validation pairs it would be {model.facts['chosen_threshold']:.3f}"
+    elif c.goal == "probability" and fitted.slope > 0:
+        why = "where the probability crosses one half"
+    else:
+        why = f"chosen for {'accuracy' if c.goal == 'probability' else c.goal} on the validation pairs"
+    lines = [
+        f"recipe: preset `{c.preset}`, seed {c.seed}",
+        f"tower: {tower}{'; weights of int8 and float16' if c.compact else ''}",
+        f"started from {Path(c.start_from).name}{terms}" if c.start_from else "",
+        f"word vectors at the start: {Path(c.word_vectors).name}" if c.word_vectors else "",
+        f"losses: {' + '.join(losses)}",
+        f"trained on {len(training):,} pairs, {training.duplicates:,} of them duplicates ({data.how}){drawn}",
+        f"threshold {model.threshold:.3f}, {why}",
+        f"probability = sigmoid({fitted.slope:.2f} · similarity {fitted.intercept:+.2f}), fitted on the validation "
+        f"pairs: it holds if about {fitted.prior:.0%} of the pairs are duplicates, as among these; `--prior` converts "
+        "it to another share",
+        f"validation pairs: {scores['pairs']:,}, accuracy {scores['accuracy']:.3f}, F1 {scores['f1']:.3f}, average "
+        f"precision {scores['average_precision']:.3f}, ROC AUC {scores['roc_auc']:.3f} (epoch and threshold were "
+        "chosen on these: the scores on the test pairs are the fair ones)",
+    ]
+    return "".join(f"- {line}\n" for line in lines if line)
 
 
 def _loss(config: Config, name: str) -> str:
@@ -154,22 +135,16 @@ def _epochs(history: list[dict[str, Any]]) -> str:
 
 
 def summary(model: SiameseModel, result: Evaluation | None, folder: str) -> str:
-    """Return what training prints at its end: the scores, the model folder, and a command to try."""
-    scores = model.facts["validation"]
-    history = model.facts["history"]
+    """Return the text that training prints at its end: scores, model folder, and a command to try."""
+    scores, history = model.facts["validation"], model.facts["history"]
     best = max(history, key=lambda record: record["average_precision"])["epoch"] if history else None
-    lines = [
+    tests = f"\ntest pairs:\n{result}\n" if result else ""
+    quoted = f'"{folder}"' if " " in folder else folder
+    option = "" if folder == "models/latest" else f" --model {quoted}"
+    return (
         f"{f'epoch {best} kept' if best else 'not trained'}; "
         f"validation pairs: average precision {scores['average_precision']:.3f}, "
-        f"accuracy {scores['accuracy']:.3f} at threshold {model.threshold:.3f}"
-    ]
-    if result:
-        lines += ["", "test pairs:", str(result)]
-    quoted = f'"{folder}"' if " " in folder else folder
-    model_option = "" if folder == "models/latest" else f" --model {quoted}"
-    lines += [
-        "",
-        f"model: {folder}, with report.md and its figures",
-        f'try:   {program()} predict "How old are you?" "What is your age?"{model_option}',
-    ]
-    return "\n".join(lines)
+        f"accuracy {scores['accuracy']:.3f} at threshold {model.threshold:.3f}\n{tests}\n"
+        f"model: {folder}, with report.md and its figures\n"
+        f'try:   {program()} predict "How old are you?" "What is your age?"{option}'
+    )

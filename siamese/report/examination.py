@@ -12,8 +12,7 @@ from siamese.report.tables import answer, markdown, markdown_table
 from siamese.system.files import write_text
 
 CALLED = {"duplicate": "called duplicates", "different": "called different"}
-STRIKING = 1.5  # the summary names a feature with this ratio of shares or more
-LEAST = 5  # and with this many pairs
+STRIKING, LEAST = 1.5, 5  # the summary names features with this ratio of shares and this many pairs, or more
 
 
 def write(found: Examination, folder: Path, model: str, data: str, command: str) -> None:
@@ -45,20 +44,18 @@ def write(found: Examination, folder: Path, model: str, data: str, command: str)
 
 
 def summary(found: Examination, folder: Path) -> str:
-    """Return what the command prints."""
+    """Return the text that the command prints."""
     name, part = next(iter(found.scores.slices().items()))
-    lines = [
-        f"{name} pairs: average precision {_number(part.average_precision)}, "
-        f"ROC AUC {_number(part.roc_auc)}, accuracy {part.accuracy:.3f} ({part.pairs:,} pairs)"
-    ]
+    lines = [f"{name} pairs: {_ranking(part)}, accuracy {part.accuracy:.3f} ({part.pairs:,} pairs)"]
     if encoder := found.encoder:
-        row = part.baselines[encoder.name]
-        lines.append(
-            f"{encoder.name}: average precision {_number(row.average_precision)}, "
-            f"ROC AUC {_number(row.roc_auc)}; the model is {encoder.ratio:.0f} times as fast"
-        )
+        ranking = _ranking(part.baselines[encoder.name])
+        lines.append(f"{encoder.name}: {ranking}; the model is {encoder.ratio:.0f} times as fast")
     lines += [_sentence(said, common) for said, common in found.in_common.items()]
     return "\n".join((*lines, "", f"{folder / 'examination.md'} written"))
+
+
+def _ranking(scores: Scores) -> str:
+    return f"average precision {_number(scores.average_precision)}, ROC AUC {_number(scores.roc_auc)}"
 
 
 def _number(value: float | None, digits: int = 3) -> str:
@@ -86,10 +83,8 @@ def _encoder(found: Examination) -> str:
     if not encoder:
         return ""
     rows = [["", "questions/s", "MB on disk", "average precision, unseen", "average precision, all", "ROC AUC, all"]]
-    for name, speed, size in (
-        (OURS, encoder.ours, encoder.our_bytes),
-        (encoder.name, encoder.theirs, encoder.their_bytes),
-    ):
+    ours, theirs = (encoder.ours, encoder.our_bytes), (encoder.theirs, encoder.their_bytes)
+    for name, (speed, size) in {OURS: ours, encoder.name: theirs}.items():
         found_of = {what: part.rows()[name] for what, part in scores.slices().items()}
         precision = [_number(found_of.get(what, {}).get("average_precision")) for what in ("unseen", "all")]
         on_disk = "–" if size is None else f"{size / 1e6:.1f}"
@@ -128,24 +123,17 @@ def _mistakes(found: Examination) -> str:
     title = f"## The {SHOWN} most confident mistakes\n\n"
     if not found.mistakes:
         return title + "There is no mistake.\n"
-    rows = [
-        ["id", "what they look like", "label", "unseen", "similarity", "probability", "overlap", "words", "unknown"]
-    ]
+    names = ["similarity", "probability", "overlap"]
+    rows = [["id", "what they look like", "label", "unseen", *names, "words", "unknown"]]
     texts = [["id", "question 1", "question 2"]]
     for row in found.mistakes:
-        rows.append(
-            [
-                _text(row.id),
-                ", ".join(row.features) or "–",
-                str(row.label),
-                {None: "–", True: "yes", False: "no"}[row.unseen],
-                *map(_number, (row.similarity, row.probability, row.overlap)),
-                "/".join(map(str, row.words)),
-                str(row.unknown),
-            ]
-        )
+        id, unseen = _text(row.id), {None: "–", True: "yes", False: "no"}[row.unseen]
+        numbers = (_number(getattr(row, name)) for name in names)
+        words = "/".join(map(str, row.words))
+        about = ", ".join(row.features) or "–"
+        rows.append([id, about, str(row.label), unseen, *numbers, words, str(row.unknown)])
         if row.question1 is not None and row.question2 is not None:
-            texts.append([_text(row.id), _text(row.question1), _text(row.question2)])
+            texts.append([id, _text(row.question1), _text(row.question2)])
     shown = f"\n{markdown(texts, text=3)}" if len(texts) > 1 else ""
     missed = sum(row.label for row in found.mistakes)
     counts = Counter(name for row in found.mistakes for name in row.features).most_common()

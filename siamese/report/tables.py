@@ -5,19 +5,19 @@ from siamese.evaluation.results import OURS, Evaluation
 
 
 def markdown(rows: list[list[str]], text: int) -> str:
-    """Return a Markdown table, heading first; its first `text` columns hold words, the others numbers."""
+    """Return a Markdown table, heading first. The first `text` columns hold words, the others numbers."""
     head, *rest = rows
     lines = [head, ["---"] * text + ["--:"] * (len(head) - text), *rest]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def markdown_table(result: Evaluation) -> str:
-    """Return an evaluation as a Markdown table, with the notes below it."""
+    """Return an evaluation as a Markdown table with notes."""
     return f"{markdown(result.table(), text=2)}\n{result.note()}\n"
 
 
 def answer(result: Evaluation) -> str:
-    """Return in a sentence how good the model is on the pairs that are newest to it, beside the baselines."""
+    """Return a sentence on the model's scores and the baselines', on unseen pairs if there are any, else on all."""
     name, part = next(iter(result.slices().items()))
     pairs = f"all {part.pairs:,}" if name == "all" else f"{part.pairs:,} {name}"
     ranked = {scorer: row.average_precision for scorer, row in [(OURS, part), *part.baselines.items()]}
