@@ -117,7 +117,7 @@ def test_losses_loads_nothing_heavy() -> None:
         (["--losses", "rows", "bth"], ["--losses bth: 'bth' is not one of rows, columns, both, pooled"]),
         (["--losses", "rows", "both,size=3"], ["--losses both,size=3: 'size' is not a field of a recipe"]),
         (["--losses", "rows", "rows"], ["are the same"]),
-        (["--losses", "rows"], ["--losses: one variant; give two or more, the reference first"]),
+        (["--losses", "rows"], ["--losses: only one variant; give two or more, the reference first"]),
         (["--seeds", "0"], ["--seeds: 0 is not a whole number from 1 to 1,000"]),
         (["--jobs", "0"], ["--jobs: 0 is not a whole number from 1 to 1,000"]),
         (["--epochs", "0"], ["--epochs: 0 is not a whole number of 1 or more"]),
@@ -145,7 +145,7 @@ def test_pairs_to_score_are_needed(command: Command, small_file: Path, tmp_path:
     out, both = tmp_path / "out", ("--losses", "rows", "both")
     without = some(small_file, lambda row: row["split"] != "test", tmp_path / "no test.csv")
     result = command("compare", "--data", without, "--out", out, *both)
-    fails(result, "no test pairs to score: give them by --test PATH, or in a column 'split'")
+    fails(result, "no test pairs to score: give them with --test PATH, or in a column 'split'")
     # As test pairs those that were trained on: none is unseen.
     seen = some(small_file, lambda row: row["split"] == "train", tmp_path / "seen.csv", column="was")
     result = command("compare", "--data", small_file, "--out", out, *both, "--test", seen)

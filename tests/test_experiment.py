@@ -504,7 +504,7 @@ def test_the_checkpoint_of_a_finished_training_goes(data: Datasets, tmp_path: Pa
 
 
 def test_without_test_pairs_nothing_begins(data: Datasets, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no test pairs to score: give them by --test PATH"):
+    with pytest.raises(UserError, match="no test pairs to score: give them with --test PATH"):
         compare(STUDY, dataclasses.replace(data, test=None), 1, tmp_path / "out", jobs=1)
     with pytest.raises(UserError, match="0 of the 50 test pairs have two questions that were not trained on"):
         seen = dataclasses.replace(data, test=data.training.take(np.arange(50)))

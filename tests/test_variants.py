@@ -251,7 +251,7 @@ def test_every_choice_of_a_loss_can_be_written() -> None:
     [
         ("losses = [", "not a study"),
         ('losses = ["rows", "both"]', "not a study: 'questions'"),
-        ('losses = ["rows"]\nseeds = 3\nquestions = []', "seeds is not known"),
+        ('losses = ["rows"]\nseeds = 3\nquestions = []', "seeds is unknown"),
         ('losses = ["rows"]\nquestions = []\n[base]\nepoch = 3', "epoch"),
         (
             'losses = ["rows", "pooled"]\nquestions = [{text = "?", contrasts = [["both", "rows"]]}]',

@@ -1,22 +1,21 @@
 """Train every variant with every seed, as many at a time as there are cores, each on one thread.
 
-Small trainings gain little from a second thread: two at a time on one thread each finish 1.5 times as many. And on one
-thread, a training gives the same bits on any number of cores.
+Small trainings gain little from a second thread: two at a time, on one thread each, finish 1.5 times as many. And on
+one thread, a training gives the same bits on any number of cores.
 """
 
 import hashlib
 import json
 import multiprocessing
 import os
-import queue
 import shutil
 import signal
 import threading
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ class Comparison:
     variants: Sequence[Variant]
     records: dict[str, list[Record]]  # by name of a variant, one per seed
     failed: list[Record]  # with an "error" instead of scores
-    tried: list[Record]  # one per setting that was to choose from
+    tried: list[Record]  # one per setting to choose from
 
 
 def cores() -> int:
@@ -61,7 +60,7 @@ def cores() -> int:
 
 
 def compare(study: Study, data: Datasets, seeds: int, out: Path, jobs: int) -> Comparison:
-    """Run the trainings of a study that the folder has no records of.
+    """Run the trainings of a study of which the folder has no record.
 
     If a variant has several settings, each is trained with the first seed, and the one with the highest average
     precision on the validation pairs is compared.
@@ -74,12 +73,12 @@ def compare(study: Study, data: Datasets, seeds: int, out: Path, jobs: int) -> C
         jobs: number of trainings at a time.
 
     Raises:
-        UserError: no test pairs, or none that are unseen; records of other data in the folder, or another process
-            that writes them; every training failed.
+        UserError: no test pairs, or none that are unseen; the folder has records of other data, or another process
+            writes them; every training failed.
     """
-    unseen, variants = _unseen(data), parse_all(study.losses, study.base)
-    assert data.test is not None
-    parts = {"training": data.training, "validation": data.validation, "test": data.test}
+    test, unseen = _test_pairs(data)
+    variants = parse_all(study.losses, study.base)
+    parts = {"training": data.training, "validation": data.validation, "test": test}
     first = [(v.name, setting.replace(seed=1)) for v in variants for setting in v.settings if len(v.settings) > 1]
     with locked(out):
         records = Records(out, {name: checksum(pairs) for name, pairs in parts.items()})
@@ -90,7 +89,7 @@ def compare(study: Study, data: Datasets, seeds: int, out: Path, jobs: int) -> C
                 (name, config.replace(seed=seed)) for seed in range(1, seeds + 1) for name, config in chosen.items()
             ]
             pool.run(rest, records)
-        records.write_table()  # a crash between the two files leaves it without the last training
+        records.write_table()  # if a crash came between the two files, it lacks the last training
     found: dict[str, list[Record]] = {name: [] for name in chosen}
     failed: list[Record] = []
     for name, config in rest:
@@ -101,27 +100,16 @@ def compare(study: Study, data: Datasets, seeds: int, out: Path, jobs: int) -> C
     return Comparison(study, variants, found, failed, [records.get(config) for _, config in first])
 
 
-def _encode_once(teacher_name: str, training_pairs: Pairs) -> None:
-    """Fill the cache with the teacher's vectors, which otherwise each training would compute."""
-    from siamese.training import teacher
-
-    distinct = sorted({*training_pairs.question1, *training_pairs.question2})
-    with CountBar("questions") as bar:
-        teacher.vectors(teacher_name, distinct, bar)
-
-
-def _unseen(data: Datasets) -> np.ndarray:
-    """Return which test pairs are unseen, (n,) bool."""
+def _test_pairs(data: Datasets) -> tuple[Pairs, np.ndarray]:
+    """Return the test pairs and whether each is unseen, (n,) bool."""
     if data.test is None:
-        raise UserError("no test pairs to score: give them by --test PATH, or in a column 'split'")
+        raise UserError("no test pairs to score: give them with --test PATH, or in a column 'split'")
     unseen, _ = unseen_pairs(data.test, Clusters(data.training))
     assert unseen is not None
     if len(np.unique(data.test.labels[unseen])) < 2:
-        raise UserError(
-            f"{int(unseen.sum())} of the {len(data.test)} test pairs have two questions that were not trained on; "
-            "a comparison needs duplicates and non-duplicates among these"
-        )
-    return unseen
+        raise UserError(f"{int(unseen.sum())} of the {len(data.test)} test pairs have two questions that were not "
+                        "trained on; a comparison needs duplicates and non-duplicates among these")  # fmt: skip
+    return data.test, unseen
 
 
 def _best(variant: Variant, records: Records) -> Config:
@@ -143,16 +131,15 @@ class _Pool:
     """The training processes, with one progress bar for all of them."""
 
     def __init__(self, data: Datasets, unseen: np.ndarray, out: Path, jobs: int) -> None:
-        # To fork a process with threads can hang; a server without threads, with torch loaded, forks at once.
+        # Forking a process with threads can hang. A server without threads, with torch loaded, forks at once.
         forks = "forkserver" in multiprocessing.get_all_start_methods()
         context = multiprocessing.get_context("forkserver" if forks else "spawn")
         if forks:
             context.set_forkserver_preload([__name__])
-        self.stop, self.epochs = context.Event(), context.Queue()
-        self.unfinished = out / UNFINISHED
-        self.training = data.training
-        start = (data, unseen, self.unfinished, self.epochs, self.stop)
-        self.executor = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=start)
+        self.stop, self.epochs = context.Event(), context.SimpleQueue()
+        self.unfinished, self.training = out / UNFINISHED, data.training
+        worker = _Worker(data, unseen, self.unfinished, self.epochs, self.stop)
+        self.executor = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=(worker,))
 
     def __enter__(self) -> "_Pool":
         return self
@@ -164,23 +151,27 @@ class _Pool:
             self.unfinished.rmdir()
 
     def run(self, tasks: Iterable[tuple[str, Config]], records: Records) -> None:
-        """Run the trainings without a record, in this order."""
+        """Run the trainings that have no record, in this order."""
         missing = {}
         for name, config in tasks:
             key = _key(config, records.data)
             if records.find(config) is None:
                 missing[key] = (name, config)
-            else:  # perhaps it was killed before its checkpoint was removed
+            else:  # it may have been killed before its checkpoint was removed
                 shutil.rmtree(self.unfinished / key, ignore_errors=True)
-        for teacher_name in {config.teacher for _, config in missing.values() if config.teacher}:
-            _encode_once(teacher_name, self.training)
+        for name in {config.teacher for _, config in missing.values() if config.teacher}:  # once for all trainings
+            from siamese.training import teacher
+
+            with CountBar("questions") as bar:
+                teacher.vectors(name, sorted({*self.training.question1, *self.training.question2}), bar)
         epochs = {key: self._epochs(config) for key, (_, config) in missing.items()}
         futures = {self.executor.submit(_train, name, config, key): key for key, (name, config) in missing.items()}
         done = dict.fromkeys(missing, 0)
         with CountBar("epochs") as bar:
             while futures:
                 ready, _ = wait(futures, timeout=1, return_when=FIRST_COMPLETED)
-                done.update(Counter(self._finished_epochs()) + Counter(done))
+                while not self.epochs.empty():
+                    done[self.epochs.get()] += 1
                 for future in [f for f in futures if f in ready]:  # in order
                     key = futures.pop(future)
                     records.add(_result(future))
@@ -189,25 +180,17 @@ class _Pool:
                 bar(sum(done.values()), sum(epochs.values()))
 
     def _epochs(self, config: Config) -> int:
-        """Return the number of epochs of a training, an estimate if it draws a part of the pairs."""
+        """Return the number of epochs of a training; an estimate if it draws a part of the pairs."""
         part = min(1.0, (config.training_pairs or len(self.training)) / len(self.training))
         duplicates = round(part * self.training.duplicates)
         return planned_epochs(config, number_of_batches(duplicates, config.batch_size, config.drop_last))
-
-    def _finished_epochs(self) -> Iterator[str]:
-        """Yield the key of a training for each epoch finished since the last call."""
-        while True:
-            try:
-                yield self.epochs.get_nowait()
-            except queue.Empty:
-                return
 
 
 def _result(future: "Future[Record]") -> Record:
     try:
         return future.result()
     except BrokenProcessPool as error:
-        raise UserError("a training process died, perhaps for lack of memory; go on with fewer --jobs") from error
+        raise UserError("a training process died, perhaps for lack of memory; continue with fewer --jobs") from error
 
 
 @dataclass
@@ -217,15 +200,15 @@ class _Worker:
     data: Datasets
     unseen: np.ndarray
     folder: Path
-    epochs: "multiprocessing.Queue[str]"  # gets the key of a training for each epoch
+    epochs: "SimpleQueue[str]"  # gets the key of a training after each of its epochs
     stop: Event
-    prepared: dict[tuple[object, ...], Prepared]
+    prepared: dict[tuple[object, ...], Prepared] = field(default_factory=dict)  # of the last training
 
 
 _worker: _Worker
 
 
-def _start(data: Datasets, unseen: np.ndarray, folder: Path, epochs: "multiprocessing.Queue[str]", stop: Event) -> None:
+def _start(worker: _Worker) -> None:
     """Initialize a training process."""
     import torch
 
@@ -233,11 +216,11 @@ def _start(data: Datasets, unseen: np.ndarray, folder: Path, epochs: "multiproce
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    _worker = _Worker(data, unseen, folder, epochs, stop, {})
+    _worker = worker
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent is killed."""
+    """End this process if its parent is killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -256,7 +239,7 @@ class _Watch(Progress):
 
 def _train(name: str, config: Config, key: str) -> Record:
     """Run one training, in a process of its own. Return its record."""
-    if _worker.stop.is_set():  # the task had been queued already
+    if _worker.stop.is_set():  # the task was already queued
         raise Stopped
     start = SiameseModel.load(config.start_from) if config.start_from else None
     recipe = config.replace(**bound(start.config)) if start else config

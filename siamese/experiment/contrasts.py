@@ -22,7 +22,7 @@ class Contrast:
 
     one: str
     other: str
-    primary: bool  # the one contrast that was named before the trainings
+    primary: bool  # the contrast that was named before the trainings
     by: dict[str, Difference]  # by MEASURES, in scores
 
     @property
@@ -53,10 +53,7 @@ def shared(c: Comparison, *names: str) -> list[list[Record]]:
 
 
 def contrasts(c: Comparison) -> dict[str, list[Contrast]]:
-    """Return the contrasts of each question, without those that lack trainings.
-
-    Holm's correction is over all but the primary one.
-    """
+    """Return the contrasts of each question that have trainings. Holm's correction is over all but the primary one."""
     found = {
         q.text: [contrast(c, *pair) for pair in q.contrasts if all(c.records[name] for name in pair)]
         for q in c.study.questions

@@ -1,6 +1,5 @@
 """Draw the figures of a comparison's report."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,32 +14,24 @@ from siamese.report import plots
 
 def draw(c: Comparison, names: list[str], found: dict[str, list[Contrast]], out: Path) -> None:
     """Draw scores, differences, learning curves, similarities and times of the variants `names` into a folder."""
-
-    def spread(values: Sequence[float]) -> tuple[float, float, float]:
-        i = interval(values)
-        return i.mean, i.low, i.high
-
-    def scores(part: str, metric: str) -> np.ndarray:
-        return np.array([spread([r[part][metric] for r in c.records[name]]) for name in names])
-
     panels = {
-        title: {f"{part} test pairs": scores(part, metric) for part in ("unseen", "all")}
+        title: {
+            f"{part} test pairs": np.array([interval([r[part][metric] for r in c.records[name]]) for name in names])
+            for part in ("unseen", "all")
+        }
         for metric, title in TITLES.items()
     }
     plots.intervals(names, panels, out / "scores.png")
     if every := [x for several in found.values() for x in several]:
-        spans = np.array([[d.mean, d.low, d.high] for d in (x.main.interval for x in every)]) * POINTS
+        spans = {"difference, 95 % interval": np.array([x.main.interval for x in every]) * POINTS}
         labels = [f"{x.one}\n– {x.other}" for x in every]
         title = "Difference of unseen average precision, points"
-        plots.intervals(labels, {title: {"difference, 95 % interval": spans}}, out / "differences.png", BAND * POINTS)
-    curves = {
-        question: {
-            name: _by_epoch(c.records[name]) for name in dict.fromkeys(n for x in several for n in (x.other, x.one))
+        plots.intervals(labels, {title: spans}, out / "differences.png", BAND * POINTS)
+        curves = {
+            question: {name: _by_epoch(c.records[name]) for x in several for name in (x.other, x.one)}
+            for question, several in found.items()
+            if several
         }
-        for question, several in found.items()
-        if several
-    }
-    if curves:
         plots.bands(curves, "average precision", out / "curves.png")
     counts = np.array([np.sum([r["histogram"] for r in c.records[name]], axis=0) for name in names])
     plots.histograms(names, counts, BINS, out / "histograms.png")
@@ -60,8 +51,8 @@ def draw_sizes(c: Comparison, names: list[str], every: int, out: Path) -> bool:
         return False
 
     def curve(by_size: dict[int, list[Record]], measure: Measure) -> np.ndarray:
-        spans = [interval([measure(r) for r in by_size[size]]) if size in by_size else None for size in sizes]
-        return np.array([(i.mean, i.low, i.high) if i else (np.nan,) * 3 for i in spans]).T
+        nothing = (np.nan,) * 3
+        return np.array([interval([*map(measure, by_size[n])]) if n in by_size else nothing for n in sizes]).T
 
     panels = {
         title: {name: curve(by_size, MEASURES[title]) for name, by_size in found.items()}
@@ -73,6 +64,5 @@ def draw_sizes(c: Comparison, names: list[str], every: int, out: Path) -> bool:
 
 def _by_epoch(records: list[Record]) -> np.ndarray:
     """Return mean, low and high of the validation average precision, (3, epochs), of the epochs that all seeds have."""
-    epochs = min(len(r["history"]) for r in records)
-    by_epoch = [interval([r["history"][e]["average_precision"] for r in records]) for e in range(epochs)]
-    return np.array([[i.mean for i in by_epoch], [i.low for i in by_epoch], [i.high for i in by_epoch]])
+    epochs = zip(*(r["history"] for r in records))
+    return np.array([interval([record["average_precision"] for record in seeds]) for seeds in epochs]).T

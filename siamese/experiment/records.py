@@ -1,4 +1,4 @@
-"""Records of the finished trainings of a comparison, on the disk."""
+"""Records of the finished trainings of a comparison, in files."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ FIELDS = (  # of the recipe, in results.csv
     "loss", "anchors", "closest", "combine", "margin", "temperature", "squared",
     "labelled", "labelled_weight", "labelled_margin", "swap", "batch_size", "leave_out_known", "learning_rate",
 )  # fmt: skip
-ONCE = {"buckets": 0}  # values of recipes from before these fields existed
+ONCE = {"buckets": 0}  # values in recipes from before these fields existed
 Record = dict[str, Any]
 
 
@@ -25,14 +25,11 @@ class Records:
     """The finished trainings of a folder: trainings.jsonl, and results.csv made from it."""
 
     def __init__(self, out: Path, data: dict[str, str]) -> None:
-        """Read the records of a folder.
+        """Read the records of a folder; UserError if one is damaged or belongs to other data.
 
         Args:
             out: the folder.
             data: checksums of the training, validation and test pairs.
-
-        Raises:
-            UserError: a record cannot be read, or belongs to other data.
         """
         self.out, self.data = out, data
         self.all: list[Record] = []
@@ -43,7 +40,7 @@ class Records:
             try:
                 record = json.loads(line)
                 other = [name for name in data if record["data"][name] != data[name]]
-                # Fields that a record lacks had the value of their default, except these.
+                # Fields that a record lacks had their default value, except those of ONCE.
                 config = {**asdict(Config()), **ONCE, **record["config"]}
                 record |= {"config": config, "variant": str(record["variant"])}
             except (ValueError, KeyError, TypeError) as error:
@@ -64,7 +61,7 @@ class Records:
         return next((record for record in self.all if record["config"] == wanted), None)
 
     def add(self, record: Record) -> None:
-        """Add a record, and write it to the disk."""
+        """Add a record, and write the files."""
         self.all.append(record | {"data": self.data})
         write_text(self.out / TRAININGS, "".join(json.dumps(r) + "\n" for r in self.all))
         self.write_table()

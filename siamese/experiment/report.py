@@ -30,10 +30,9 @@ def write(comparison: Comparison, data: Datasets, out: Path, command: str) -> No
 
     Args:
         comparison: the records.
-        data: the pairs that the trainings learned from and were scored on.
-        out: the folder. If its report.md has the line COMPUTED, what stands above it is kept: a title and an
-            answer in a person's words.
-        command: the line that writes this report.
+        data: the pairs that the variants were trained and scored on.
+        out: the folder. If its report.md has the line COMPUTED, the text above it is kept: a person's title and answer.
+        command: the command line that writes this report.
     """
     c = comparison
     names = [v.name for v in c.variants if c.records[v.name]]
@@ -67,7 +66,7 @@ def write(comparison: Comparison, data: Datasets, out: Path, command: str) -> No
 
 
 def _by_hand(report: Path) -> str:
-    """Return what a person wrote above the computed part of an earlier report."""
+    """Return the text that a person wrote above the computed part of an earlier report."""
     text = report.read_text("utf-8") if report.exists() else ""
     return text.partition(COMPUTED)[0].strip() if COMPUTED in text else ""
 
@@ -98,7 +97,7 @@ def _sentence(c: Contrast) -> str:
     d = c.main
     return (
         f"{c}: **{d.verdict}** ({_points(d.interval, '+')} points of unseen average precision, "
-        f"{'p' if np.isnan(d.holm) else 'corrected p'} {_p(d.p if np.isnan(d.holm) else d.holm)}; "
+        f"{'p' if np.isnan(d.holm) else 'corrected p'} {_p(d.shown_p)}; "
         f"accuracy {_points(c.by['accuracy'].interval, '+')}, mining {_points(c.by['mining'].interval, '+')})"
     )
 
@@ -120,7 +119,7 @@ def conclusion(c: Comparison) -> str:
 
 
 def _purposes(c: Comparison, names: list[str]) -> str:
-    """Say which variant is best for each purpose, and which ones are not shown to be worse."""
+    """Return the best variant for each purpose, and those not shown to be worse."""
     if len(names) < 3:
         return ""
     lines = ["Which serves what:", ""]
@@ -181,29 +180,27 @@ def _base(base: Config) -> str:
 
 
 def _majority(c: Comparison, data: Datasets) -> str:
-    """Return how often the more frequent answer is right, which an accuracy is to be compared with."""
+    """Return the accuracy of always giving the more frequent answer, to compare accuracies with."""
     assert data.test is not None
     unseen = np.sum(next(r for records in c.records.values() for r in records)["histogram"], axis=1)
     every = np.bincount(data.test.labels, minlength=2)
     shares = [counts.max() / counts.sum() * POINTS for counts in (unseen, every)]
-    return (
-        f"Always giving the more frequent answer has an accuracy of {shares[0]:.2f} (unseen) and {shares[1]:.2f} (all)."
-    )
+    return "Always giving the more frequent answer has an accuracy of {:.2f} (unseen) and {:.2f} (all).".format(*shares)
 
 
 def _scores(c: Comparison, names: list[str], part: str) -> str:
-    """Return the table of the unseen test pairs, or of all."""
-    head = [f"{part} test pairs", "seeds", *TITLES.values()]
-    rows = [[*head, "mining"] if part == "unseen" else head]
+    """Return the table of the scores on the unseen test pairs, or on all."""
+    mining = ["mining"] if part == "unseen" else []
+    rows = [[f"{part} test pairs", "seeds", *TITLES.values(), *mining]]
     for name in names:
-        cells = [_points(interval([r[part][metric] for r in c.records[name]])) for metric in METRICS]
-        mining = [_points(interval(values(c, name, "mining")))] if part == "unseen" else []
-        rows.append([f"`{name}`", str(len(c.records[name])), *cells, *mining])
+        scores = [[r[part][metric] for r in c.records[name]] for metric in METRICS]
+        scores += [values(c, name, measure) for measure in mining]
+        rows.append([f"`{name}`", str(len(c.records[name])), *(_points(interval(x)) for x in scores)])
     return markdown(rows, text=1)
 
 
 def _resampled(c: Comparison, primary: Contrast) -> str:
-    """Say how the primary difference varies with the test pairs; the intervals over the seeds take them as given."""
+    """Return how the primary difference varies with the test pairs, which the intervals over seeds take as given."""
     pairs = zip(*(shared(c, primary.one, primary.other)))
     differences = np.mean([np.subtract(*(np.array(r["resamples"], float) for r in pair)) for pair in pairs], axis=0)
     low, high = np.nanpercentile(differences, (2.5, 97.5)) * POINTS
@@ -218,43 +215,38 @@ def _differences(found: dict[str, list[Contrast]]) -> str:
     rows = [["contrast", "unseen AP", "d", "p", "verdict", "accuracy", "", "mining", ""]]
     for several in found.values():
         for c in several:
-            d = c.main
-            p = _p(d.p if np.isnan(d.holm) else d.holm)
-            pair = (c.by["accuracy"], c.by["mining"])
-            others = [cell for x in pair for cell in (_points(x.interval, "+"), x.verdict)]
+            d, name = c.main, f"{c}{' (primary)' if c.primary else ''}"
+            others = [
+                cell for x in (c.by["accuracy"], c.by["mining"]) for cell in (_points(x.interval, "+"), x.verdict)
+            ]
             effect = "–" if np.isnan(d.effect) else f"{d.effect:+.2f}"
-            rows.append(
-                [f"{c}{' (primary)' if c.primary else ''}", _points(d.interval, "+"), effect, p, d.verdict, *others]
-            )
+            rows.append([name, _points(d.interval, "+"), effect, _p(d.shown_p), d.verdict, *others])
     return markdown(rows, text=1)
 
 
 def _cost(c: Comparison, names: list[str]) -> str:
     """Return the table of seconds per epoch, and of their ratio to the first variant's with the same seed."""
-    first = {r["config"]["seed"]: r["seconds_an_epoch"] for r in c.records[names[0]]}
     rows = [["variant", "seconds an epoch", f"times `{names[0]}`"]]
-    for name in names:
-        seconds = {r["config"]["seed"]: r["seconds_an_epoch"] for r in c.records[name]}
+    by_name = {name: {r["config"]["seed"]: r["seconds_an_epoch"] for r in c.records[name]} for name in names}
+    first = by_name[names[0]]
+    for name, seconds in by_name.items():
         ratios = [seconds[seed] / first[seed] for seed in seconds if seed in first]
         rows.append([f"`{name}`", f"{np.median(list(seconds.values())):.1f}", f"{np.median(ratios):.2f}"])
     return markdown(rows, text=1)
 
 
 def _chosen(c: Comparison) -> str:
-    """Return the table of settings that were tried, with those that were taken."""
+    """Return the table of the settings that were tried, with the chosen ones."""
     if not c.tried:
         return ""
     rows = [["variant", "setting", "validation average precision", ""]]
-    for variant in c.variants:
-        if len(variant.settings) == 1:
+    varied = {v.name: differing(v.settings[0], v.settings[-1]) for v in c.variants}
+    for record in c.tried:
+        if (variant := record["variant"]) not in varied:  # a record that an earlier run wrote under another name
             continue
-        varied = differing(variant.settings[0], variant.settings[-1])
-        for record in c.tried:
-            if record["variant"] == variant.name and record["config"]["seed"] == 1:
-                setting = ", ".join(f"{name} {record['config'][name]}" for name in varied)
-                score = "failed" if "error" in record else f"{record['validation'] * POINTS:.2f}"
-                taken = record in c.records[variant.name]
-                rows.append([f"`{variant.name}`", setting, score, "taken" if taken else ""])
+        setting = ", ".join(f"{name} {record['config'][name]}" for name in varied[variant])
+        score = "failed" if "error" in record else f"{record['validation'] * POINTS:.2f}"
+        rows.append([f"`{variant}`", setting, score, "taken" if record in c.records[variant] else ""])
     return (
         "## Settings\n\nEach was trained with the first seed; the one with the highest average precision on the "
         f"validation pairs is compared.\n\n{markdown(rows, text=2)}"

@@ -1,4 +1,4 @@
-"""Measure a trained model: scores of verdict, ranking and mining, and the data of the figures."""
+"""Measure a trained model: scores of verdicts, ranking and mining, and the data of the figures."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ METRICS = ("average_precision", "roc_auc", "accuracy", "f1")
 TITLES = dict(zip(METRICS, ("average precision", "ROC AUC", "accuracy", "F1")))
 RESAMPLES = 200
 BINS = np.linspace(-1, 1, 81)
-LEVELS = 32_768  # cosines are rounded to 1/32,768, to count the pairs of an archive
+LEVELS = 32_768  # to count the pairs of an archive, cosines are rounded to 1/32,768
 QUESTIONS_AT_A_TIME = 1_024  # rows of cosines in memory
 
 

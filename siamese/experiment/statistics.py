@@ -1,12 +1,12 @@
 """Statistics of scores over seeds: intervals, paired differences, Holm's correction, equivalence.
 
-Two variants trained with the same seed see the same pairs in the same order and
-start from the same weights, so their scores are compared seed by seed.
+Two variants trained with the same seed see the same pairs in the same order and start from the same weights, so their
+scores are compared seed by seed.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -15,8 +15,7 @@ LEVEL = 0.05  # of the tests; intervals are of 95 %
 BAND = 0.005  # scores that differ by less than half a point count as equal
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """A mean over seeds with its 95 % t interval, which is nan for fewer than two seeds."""
 
     mean: float
@@ -31,7 +30,7 @@ class Difference:
     effect: Cohen's d of paired differences, mean / standard deviation.
     p: of no difference, two-sided paired t test.
     p_equal: of a difference of BAND or more, the larger of two one-sided tests.
-    holm: `p` after Holm's correction over the contrasts it was made with.
+    holm: `p` after Holm's correction over the contrasts it was made with; nan: not corrected.
     """
 
     n: int
@@ -42,51 +41,52 @@ class Difference:
     holm: float = float("nan")
 
     @property
+    def shown_p(self) -> float:
+        """`holm` if there is a correction, else `p`."""
+        return self.p if np.isnan(self.holm) else self.holm
+
+    @property
     def verdict(self) -> str:
         """The result in words: "higher" or "lower", perhaps "by less than half a point", or "equal …" or "no …"."""
-        p = self.p if np.isnan(self.holm) else self.holm
-        if p < LEVEL:
+        if self.shown_p < LEVEL:
             way = "higher" if self.interval.mean > 0 else "lower"
             return f"{way}, by less than half a point" if self.p_equal < LEVEL else way
         return "equal within half a point" if self.p_equal < LEVEL else "no difference shown"
 
 
-def interval(values: Sequence[float]) -> Interval:
+def interval(values: Sequence[float] | np.ndarray) -> Interval:
     """Return the mean and the 95 % t interval of the scores of several seeds; (n,)."""
     x = np.asarray(values, float)
+    mean = low = high = float(x.mean())
     if len(x) < 2:
-        return Interval(float(x.mean()), float("nan"), float("nan"))
-    if _is_constant(x):
-        return Interval(float(x.mean()), float(x.mean()), float(x.mean()))
-    return _interval(x, stats.ttest_1samp(x, 0.0))
+        low = high = float("nan")
+    elif not _is_constant(x):
+        low, high = stats.ttest_1samp(x, 0.0).confidence_interval(1 - LEVEL)
+    return Interval(mean, float(low), float(high))
 
 
 def difference(values: Sequence[float], reference: Sequence[float]) -> Difference:
     """Compare values with a reference, seed by seed, by paired t tests; both (n,).
 
-    With fewer than two seeds nothing can be shown: p and p_equal are 1. Differences
-    that are all the same have no spread: p is 0 unless they are 0.
+    With fewer than two seeds nothing can be shown: p and p_equal are 1. Differences that are all the same have no
+    spread: p is 0 unless they are 0.
     """
     x = np.asarray(values, float) - np.asarray(reference, float)
+    mean, effect = float(x.mean()), float("nan")
     if len(x) < 2:
-        return Difference(len(x), interval(x), float("nan"), 1.0, 1.0)
-    mean = float(x.mean())
-    if _is_constant(x):
-        return Difference(len(x), interval(x), float("nan"), float(mean == 0), float(abs(mean) >= BAND))
-    test = stats.ttest_rel(values, reference)
-    below = stats.ttest_1samp(x, -BAND, alternative="greater").pvalue  # against a difference of -BAND or less
-    above = stats.ttest_1samp(x, BAND, alternative="less").pvalue  # against one of BAND or more
-    effect, p_equal = mean / float(x.std(ddof=1)), float(max(below, above))
-    return Difference(len(x), _interval(x, test), effect, float(test.pvalue), p_equal)
-
-
-def _interval(x: np.ndarray, test: Any) -> Interval:
-    low, high = test.confidence_interval(1 - LEVEL)
-    return Interval(float(x.mean()), float(low), float(high))
+        p = p_equal = 1.0
+    elif _is_constant(x):
+        p, p_equal = float(mean == 0), float(abs(mean) >= BAND)
+    else:
+        effect, p = mean / float(x.std(ddof=1)), float(stats.ttest_1samp(x, 0.0).pvalue)
+        below = stats.ttest_1samp(x, -BAND, alternative="greater").pvalue  # against a difference of -BAND or less
+        above = stats.ttest_1samp(x, BAND, alternative="less").pvalue  # against one of BAND or more
+        p_equal = float(max(below, above))
+    return Difference(len(x), interval(x), effect, p, p_equal)
 
 
 def _is_constant(x: np.ndarray) -> bool:
-    """Return whether values vary by rounding alone; a t test of these divides by nothing."""
+    """Return whether values differ by rounding only; a t test of them divides by zero."""
     return bool(x.std(ddof=1) <= 1e-15 * max(1.0, abs(x.mean())))
 
 
@@ -95,5 +95,5 @@ def holm(p_values: Sequence[float]) -> list[float]:
     order = np.argsort(p_values, kind="stable")
     steps = np.asarray(p_values, float)[order] * np.arange(len(order), 0, -1)
     corrected = np.empty(len(order))
-    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1) if len(order) else steps
-    return [float(p) for p in corrected]
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return corrected.tolist()

@@ -4,19 +4,20 @@ import dataclasses
 import itertools
 import tomllib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from siamese.config import CHOICES, Config
 from siamese.errors import UserError
 
-# The course's tower and loss; the rest is as in `best`.
+# The course's tower and loss. The rest is as in `best`.
 BASE = Config(
     min_count=1, buckets=0, skip=False, swap=False, anchors="rows", labelled="none", labelled_weight=2.0,
     learning_rate=0.002, epochs=5, goal="accuracy",
 )  # fmt: skip
 
-ONE_SIDED = Path(__file__).with_name("one-sided-vs-symmetric.toml")  # the study that `compare` runs by itself
+ONE_SIDED = Path(__file__).with_name("one-sided-vs-symmetric.toml")  # the study that `compare` runs by default
 
 SIDES = {
     "rows": {"anchors": "rows"},
@@ -28,7 +29,7 @@ SIDES = {
 
 @dataclass(frozen=True)
 class Question:
-    """A question, and the pairs of variants that answer it, the first one compared with the second."""
+    """A question, and the pairs of variants that answer it; the first of a pair is compared with the second."""
 
     text: str
     contrasts: tuple[tuple[str, str], ...]
@@ -44,7 +45,7 @@ class Study:
 
 
 def against_first(losses: Sequence[str], base: Config = BASE) -> Study:
-    """Return the study that compares every other variant with the first."""
+    """Return the study that compares the other variants with the first."""
     first, *others = (parse(text, base).name for text in losses)
     question = Question(f"Is another better than {first}?", tuple((other, first) for other in others))
     return Study(tuple(losses), (question,), base)
@@ -55,26 +56,26 @@ def read_study(path: str | Path) -> Study:
 
     Args:
         path: a file with `losses`, the variants as `parse` takes them, the reference first; optionally `[base]`, the
-            fields of the recipe that differ from the preset `best` (without it: BASE); and `[[questions]]`, each with
-            its `text` and its `contrasts`, pairs of variants' names. ONE_SIDED is one.
+            fields of the recipe that differ from the preset `best` (default: BASE); and `[[questions]]`, each with its
+            `text` and its `contrasts`, pairs of variants' names. ONE_SIDED is an example.
 
     Raises:
-        UserError: the file cannot be read, or is no study.
+        UserError: the file cannot be read, or is not a study.
     """
     try:
         with open(path, "rb") as file:
             found = tomllib.load(file)
         if unknown := found.keys() - {"losses", "base", "questions"}:
-            raise UserError(f"{path}: {', '.join(sorted(unknown))} is not known; expected losses, base and questions")
+            raise UserError(f"{path}: {', '.join(sorted(unknown))} is unknown; expected losses, base and questions")
         questions = tuple(
             Question(str(question["text"]), tuple((str(one), str(other)) for one, other in question["contrasts"]))
             for question in found["questions"]
         )
         study = Study(tuple(map(str, found["losses"])), questions, Config(**found["base"]) if "base" in found else BASE)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"--study {path}: not a study: {error}; {ONE_SIDED.name} in the package is one") from error
+        raise UserError(f"--study {path}: not a study: {error}; for an example see {ONE_SIDED}") from error
     names = {variant.name for variant in parse_all(study.losses, study.base)}
-    for name in itertools.chain.from_iterable(pair for question in questions for pair in question.contrasts):
+    for name in (name for question in questions for pair in question.contrasts for name in pair):
         if name not in names:
             raise UserError(f"{path}: the contrasts name {name!r}, which is not among the losses: {', '.join(names)}")
     return study
@@ -82,16 +83,16 @@ def read_study(path: str | Path) -> Study:
 
 @dataclass(frozen=True)
 class Variant:
-    """A named recipe. Of several settings, the best one on the validation pairs is compared."""
+    """A named recipe. If it has several settings, the best one on the validation pairs is compared."""
 
     name: str  # as written, without the fields that have several values
     settings: tuple[Config, ...]
 
 
 def parse_all(texts: Sequence[str], base: Config) -> list[Variant]:
-    """Return the variants that some texts describe; UserError if there is only one, or two mean the same."""
+    """Return the variants that texts describe; UserError if there is only one, or two mean the same."""
     if len(texts) < 2:
-        raise UserError("--losses: one variant; give two or more, the reference first")
+        raise UserError("--losses: only one variant; give two or more, the reference first")
     variants = [parse(text, base) for text in texts]
     for i, variant in enumerate(variants):
         for other in variants[:i]:
@@ -106,10 +107,10 @@ def parse(text: str, base: Config) -> Variant:
     Args:
         text: `LOSS[+LABELLED][,field=value[/value...]]...`. LOSS is the name of an in-batch loss, or rows, columns,
             both or pooled for the triplet loss, or a labelled loss alone. Several values are settings to choose from.
-        base: the recipe that it changes.
+        base: the recipe to change.
 
     Raises:
-        UserError: no such loss, field or value.
+        UserError: the text names an unknown loss, field or value.
     """
     names, *assignments = text.split(",")
     fields: dict[str, list[object]] = {}
@@ -118,20 +119,19 @@ def parse(text: str, base: Config) -> Variant:
         fields[name] = [_value(name, value, text) for value in values.split("/")]
     changes = _losses(names, text)
     try:
-        settings = tuple(
-            base.replace(**(changes | dict(zip(fields, values)))) for values in itertools.product(*fields.values())
-        )
+        every = itertools.product(*fields.values())
+        settings = tuple(base.replace(**(changes | dict(zip(fields, values)))) for values in every)
     except UserError as error:
         raise UserError(f"--losses {text}: {error}") from error
     for side in set(names.split("+")) & set(SIDES):
         if twice := set(SIDES[side]) & set(fields):
-            raise UserError(f"--losses {text}: {side!r} says {', '.join(twice)} already")
+            raise UserError(f"--losses {text}: {side!r} already sets {', '.join(twice)}")
     fixed = [assignment for assignment in assignments if "/" not in assignment]
     return Variant(",".join([names, *fixed]), settings)
 
 
 def _losses(names: str, text: str) -> dict[str, str]:
-    """Return the fields that the part before the first comma sets."""
+    """Return the fields that the names before the first comma set."""
     changes = {"loss": "none", "labelled": "none"}
     for name in names.split("+"):
         if name in SIDES:
@@ -151,9 +151,8 @@ def _losses(names: str, text: str) -> dict[str, str]:
 
 
 def _value(name: str, text: str, variant: str) -> object:
-    defaults = {field.name: field.default for field in dataclasses.fields(Config)}
-    for slot in ("preset", "seed", "loss", "labelled"):
-        defaults.pop(slot)
+    others = ("preset", "seed", "loss", "labelled")
+    defaults = {field.name: field.default for field in dataclasses.fields(Config) if field.name not in others}
     if name not in defaults:
         raise UserError(f"--losses {variant}: {name!r} is not a field of a recipe: {', '.join(defaults)}")
     if isinstance(defaults[name], bool):
@@ -163,17 +162,12 @@ def _value(name: str, text: str, variant: str) -> object:
     if text == "none" and defaults[name] is None:
         return None
     for kind in (int, float):
-        try:
+        with suppress(ValueError):
             return kind(text)
-        except ValueError:
-            continue
     return text
 
 
 def differing(one: Config, other: Config) -> tuple[str, ...]:
     """Return the names of the fields in which two recipes differ, except the seed."""
-    return tuple(
-        field.name
-        for field in dataclasses.fields(Config)
-        if field.name != "seed" and getattr(one, field.name) != getattr(other, field.name)
-    )
+    ours, theirs = vars(one), vars(other)
+    return tuple(name for name in ours if name != "seed" and ours[name] != theirs[name])
