@@ -26,7 +26,7 @@ from siamese.pairs.pairs import Columns
 from siamese.pairs.splits import Datasets, Source
 from siamese.system.progress import Listeners, Progress
 from siamese.text.tokenizer import Tokenizer
-from siamese.training import finish
+from siamese.training import train
 from siamese.training.checkpoints import CHECKPOINT
 from siamese.training.start import LEAST_EPOCHS, LEAST_STEPS, fit_to_labels
 from siamese.training.train import train_model
@@ -147,7 +147,7 @@ def test_the_best_epoch_is_kept(parts: Datasets, monkeypatch: pytest.MonkeyPatch
         towers.append({name: weight.copy() for name, weight in model.weights.items()})
         return {"average_precision": given[len(towers) - 1], "roc_auc": 0.5, "accuracy": 0.5, "threshold": 0.5}
 
-    monkeypatch.setattr(finish, "validation_scores", scores)
+    monkeypatch.setattr(train, "validation_scores", scores)
     model = fit(TINY.replace(epochs=5), parts, tmp_path)
     assert [record["average_precision"] for record in model.facts["history"]] == given
     for name, weight in model.weights.items():
@@ -172,7 +172,7 @@ def test_patience(
 ) -> None:
     seen = iter(scores)
     monkeypatch.setattr(
-        finish,
+        train,
         "validation_scores",
         lambda model, validation: {"average_precision": next(seen), "roc_auc": 0.5, "accuracy": 0.5, "threshold": 0.5},
     )

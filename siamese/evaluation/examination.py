@@ -249,7 +249,9 @@ def examine(
     probability = verdicts.probability
     described = describe(pairs.question1, pairs.question2, setting.model.tokenizer)
     unseen, _ = unseen_pairs(pairs, setting.clusters)
-    parts = {"unseen": unseen, "all": np.ones(len(pairs), bool)}
+    parts = {"all": np.ones(len(pairs), bool)}
+    if unseen is not None and unseen.any():
+        parts = {"unseen": unseen, **parts}
     values = {
         "length": (described.lengths.max(axis=1), LENGTHS),
         "unknown words": (described.unknown, UNKNOWN),
@@ -259,11 +261,7 @@ def examine(
     return Examination(
         scores=evaluate_in(setting, {encoder.name: encoder.similarity} if encoder else {}),
         slices={
-            what: {
-                part: slices(verdicts.take(which), value[which], bins)
-                for part, which in parts.items()
-                if which is not None and which.any()
-            }
+            what: {part: slices(verdicts.take(which), value[which], bins) for part, which in parts.items()}
             for what, (value, bins) in values.items()
         },
         wrong=len(wrong),

@@ -1,7 +1,6 @@
 """Turn training pairs into token ids and learn their vocabulary, before the first step."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 
@@ -97,11 +96,3 @@ class Prepared:
                 tokenizer = start_from.tokenizer.extended(tokenizer.words)
         pairs, which = prepare(training, tokenizer, share)
         return cls(training.take(which), tokenizer, pairs)
-
-    def targets(self, config: Config, progress: Callable[[int, int], None]) -> np.ndarray | None:
-        """Return the teacher's target vectors, (n, 2, config.hidden); None without a teacher."""
-        if config.teacher is None:
-            return None
-        from siamese.training import teacher
-
-        return teacher.targets(config, self.training, self.pairs, progress)

@@ -81,7 +81,9 @@ def start(
         progress.say("nothing to resume: training starts")
     processes.check_same(json.dumps([identity, run.step]))
     if config.teacher and len(run.history) < epochs:
-        targets = processes.first_of_all(lambda: prepared.targets(config, progress.encoded))
+        from siamese.training import teacher
+
+        targets = processes.first_of_all(lambda: teacher.targets(config, prepared, progress.encoded))
         pairs = dataclasses.replace(pairs, targets=targets)
     progress.start(epochs * batches, run.step)
     step = Step(config, run, tokenizer.pad, epochs * batches, processes)

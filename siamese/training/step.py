@@ -1,7 +1,9 @@
 """One step of training: the loss of a batch, its gradients, and the update of the weights."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +15,8 @@ from siamese.training.batches import Batch
 from siamese.training.checkpoints import Run, diverged
 from siamese.training.optimizers import learning_rate
 from siamese.training.processes import Processes
+
+Part = TypeVar("Part")
 
 
 class Step:
@@ -64,17 +68,53 @@ class Step:
 
     def _backward_in_parts(self, batch: Batch, loss_of: Callable[[Tensor], Tensor]) -> None:
         from siamese.towers.transformer import padded_parts
-        from siamese.training import gradient_caching
 
         tokens, device = questions(batch, self.config, self.pad_id), self.processes.device
         parts = padded_parts(tokens.lengths) or [np.zeros(0, np.int64)]  # a share can be empty
         place = torch.from_numpy(np.concatenate(parts).argsort()).to(device)
-        gradient_caching.backward(
+        backward_in_parts(
             lambda rows: self.tower(*tensors(tokens.take(rows), device)),
             parts,
             lambda vectors: loss_of(vectors[place]),
             partly=lambda: self.processes.not_yet(self.tower),
         )
+
+
+def backward_in_parts(
+    encode: Callable[[Part], Tensor], parts: Sequence[Part], loss_of: Callable[[Tensor], Tensor],
+    partly: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Tensor:  # fmt: skip
+    """Add gradients to those of the weights, as `loss_of(cat([encode(p) for p in parts])).backward()` does.
+
+    An in-batch loss needs the vectors of the whole batch, but the graph of a whole batch of a transformer does not fit
+    into memory. So compute the vectors of all parts without a graph, then the loss and its gradient dL/dv for each
+    vector v. Then compute the vectors again part by part, with a graph that carries their rows of dL/dv back to the
+    weights. By the chain rule dL/dw = Σ over the vectors v of dL/dv · dv/dw, these are the gradients of the whole
+    batch, at the cost of one more forward pass.
+
+    Args:
+        encode: returns the vectors of a part, (n, d), the same at each call, so the tower must have no dropout.
+        parts: of a batch, at least one.
+        loss_of: returns the loss of all vectors, in the order of the parts. Its own weights get gradients too.
+        partly: context for all parts but the last, in which processes do not exchange gradients yet.
+
+    Returns:
+        The loss, without a graph.
+
+    Source: Gao, Zhang, Han, Callan 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup".
+    """
+    with torch.no_grad():
+        cached = [encode(part) for part in parts]
+    vectors = torch.cat(cached).requires_grad_()
+    loss = loss_of(vectors)
+    loss.backward()
+    assert vectors.grad is not None
+    gradients = vectors.grad.split([len(rows) for rows in cached])
+    with partly():
+        for part, gradient in zip(parts[:-1], gradients):
+            encode(part).backward(gradient)
+    encode(parts[-1]).backward(gradients[-1])
+    return loss.detach()
 
 
 def encode_batch(tower: nn.Module, config: Config, batch: Batch, pad_id: int) -> Tensor:

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from siamese.config import Config
-from siamese.pairs.pairs import Pairs
 from siamese.system.files import replacing
 from siamese.text.tokens import Tokens
 from siamese.towers.encoders import load_encoder
 from siamese.training.batches import PairTokens, data_generator
 from siamese.training.objective import Objective
+from siamese.training.preparation import Prepared
 
 CACHE = Path("models/teachers")  # of vectors, which take minutes to compute
 QUESTIONS_PER_FILE = 16_384  # in the cache; after a stop, encoding continues after the last file
@@ -67,16 +67,6 @@ def _hash(question: str) -> int:
     return int.from_bytes(hashlib.blake2b(question.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
-class _Projection(nn.Module):
-    def __init__(self, encoded: Tensor, size: int) -> None:
-        super().__init__()
-        self.encoded = encoded
-        self.linear = nn.Linear(encoded.shape[1], size, bias=False)
-
-    def forward(self, numbers: Tensor) -> Tensor:
-        return nn.functional.normalize(self.linear(self.encoded[numbers]), dim=1)
-
-
 def project(encoded: np.ndarray, numbers: np.ndarray, pairs: PairTokens, config: Config) -> np.ndarray:
     """Project an encoder's vectors to the tower's dimension with a linear map trained on the labelled pairs.
 
@@ -90,12 +80,16 @@ def project(encoded: np.ndarray, numbers: np.ndarray, pairs: PairTokens, config:
         (q, config.hidden) float32, rows of length 1.
     """
     torch.manual_seed(config.seed)
-    projection = _Projection(torch.from_numpy(encoded).float(), config.hidden)
+    table, linear = torch.from_numpy(encoded).float(), nn.Linear(encoded.shape[1], config.hidden, bias=False)
     objective = Objective(config)
+
+    def projected(numbers: Tensor) -> Tensor:
+        return nn.functional.normalize(linear(table[numbers]), dim=1)
+
     # A question is one token, its number, so that the pairs form batches as those of words do.
     first, second = (Tokens(column.astype(np.int32), np.arange(len(column) + 1)) for column in numbers.T)
     numbered = PairTokens(first, second, pairs.labels, pairs.clusters)
-    optimizer = torch.optim.Adam([*projection.parameters(), *objective.parameters()], lr=LEARNING_RATE, fused=True)
+    optimizer = torch.optim.Adam([*linear.parameters(), *objective.parameters()], lr=LEARNING_RATE, fused=True)
     batches = [
         batch
         for epoch in range(EPOCHS)
@@ -105,24 +99,22 @@ def project(encoded: np.ndarray, numbers: np.ndarray, pairs: PairTokens, config:
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / len(batches))
         optimizer.zero_grad()
         ids = np.concatenate([side.ids for side in (batch.b1, batch.b2, batch.n1, batch.n2)])
-        objective(batch, projection(torch.from_numpy(ids).long())).backward()
+        objective(batch, projected(torch.from_numpy(ids).long())).backward()
         optimizer.step()
     with torch.inference_mode():
-        return torch.cat([projection(part) for part in torch.arange(len(encoded)).split(8_192)]).numpy()
+        return torch.cat([projected(part) for part in torch.arange(len(encoded)).split(8_192)]).numpy()
 
 
-def targets(config: Config, training: Pairs, tokens: PairTokens, progress: Callable[[int, int], None]) -> np.ndarray:
-    """Return the target vectors that the recipe's teacher gives n pairs, (n, 2, config.hidden) float16.
+def targets(config: Config, prepared: Prepared, progress: Callable[[int, int], None]) -> np.ndarray:
+    """Return the teacher's target vectors of the n training pairs, (n, 2, config.hidden) float16.
 
-    Args:
-        config: the recipe.
-        training: n pairs.
-        tokens: the same pairs as token ids.
-        progress: called with the number of encoded questions and the number to encode.
+    `progress` is called with the number of encoded questions and the number to encode.
     """
     assert config.teacher is not None
-    distinct = sorted({*training.question1, *training.question2})
+    distinct = sorted({*prepared.training.question1, *prepared.training.question2})
     number = {question: i for i, question in enumerate(distinct)}
-    numbers = np.array([[number[q1], number[q2]] for q1, q2 in zip(training.question1, training.question2)])
-    projected = project(vectors(config.teacher, distinct, progress), numbers, tokens, config)
+    numbers = np.array(
+        [[number[q1], number[q2]] for q1, q2 in zip(prepared.training.question1, prepared.training.question2)]
+    )
+    projected = project(vectors(config.teacher, distinct, progress), numbers, prepared.pairs, config)
     return projected.astype(np.float16)[numbers]

@@ -1,17 +1,25 @@
 """Train a model by a recipe: start, loop, finish."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from siamese.config import Config
+from siamese.errors import UserError
+from siamese.evaluation.metrics import all_scores
+from siamese.evaluation.thresholds import choose_threshold
+from siamese.model.calibration import HIGHEST, Calibration, calibrate
+from siamese.model.compact import rounded
 from siamese.model.model import SiameseModel
 from siamese.pairs.pairs import Pairs
 from siamese.system.progress import Progress
-from siamese.training import finish
+from siamese.training.logs import VALIDATION
 from siamese.training.loop import denormals_flushed, train_epochs
 from siamese.training.preparation import Prepared
 from siamese.training.processes import Processes
-from siamese.training.start import start
+from siamese.training.start import Started, arrays, start
 
 
 @denormals_flushed()
@@ -51,10 +59,48 @@ def train_model(
     run = started.step.run
 
     def validate() -> dict[str, float]:
-        return finish.validation_scores(finish.model_of(config, started, run.tower.state_dict()), validation)
+        return validation_scores(_model_of(config, started, run.tower.state_dict()), validation)
 
     train_epochs(config, started.step, started.pairs, started.epochs, validate, started.checkpoint, progress, stop)
-    model = finish.model_of(config, started, run.best or run.tower.state_dict())
+    model = _model_of(config, started, run.best or run.tower.state_dict())
     if processes.first:
-        finish.finish(model, validation, run.history, progress)
+        _finish(model, validation, run.history, progress)
     return model
+
+
+def _model_of(config: Config, started: Started, weights: Mapping[str, Tensor]) -> SiameseModel:
+    """Return a model with these weights of the run's tower, not calibrated yet."""
+    architecture = getattr(started.step.run.tower, "architecture", None)  # of a transformer
+    calibration, threshold = Calibration(1.0, 0.0, 0.5), config.threshold or 0.5
+    return SiameseModel(config, started.tokenizer, arrays(weights), threshold, calibration, architecture=architecture)
+
+
+def validation_scores(model: SiameseModel, validation: Pairs) -> dict[str, float]:
+    """Return the scores of an epoch, VALIDATION. The accuracy is at the most accurate threshold for these pairs."""
+    similarity = model.similarity(validation.question1, validation.question2)
+    scores = all_scores(validation.labels, similarity, choose_threshold(validation.labels, similarity))
+    return {name: getattr(scores, name) for name in VALIDATION}
+
+
+def _finish(model: SiameseModel, validation: Pairs, history: list[dict[str, Any]], progress: Progress) -> None:
+    """Round the weights of a compact model, and choose calibration and threshold on the validation pairs.
+
+    `facts` get the history, the chosen threshold (the one in use unless the recipe fixes one) and the scores.
+    """
+    config = model.config
+    if config.compact:  # threshold and calibration must fit the model as it will be loaded
+        model.weights = rounded(model.weights)
+    similarity = model.similarity(validation.question1, validation.question2)
+    model.calibration = calibrate(validation.labels, similarity)
+    try:
+        chosen = choose_threshold(validation.labels, similarity, config.goal)
+    except UserError as error:  # if the precision is out of reach, keep the model nevertheless
+        progress.say(f"{error}; the threshold is chosen for accuracy instead")
+        chosen = choose_threshold(validation.labels, similarity)
+    chosen = min(chosen, HIGHEST)
+    model.threshold = chosen if config.threshold is None else config.threshold
+    model.facts = {
+        "history": history,
+        "chosen_threshold": chosen,
+        "validation": all_scores(validation.labels, similarity, model.threshold).to_dict(),
+    }

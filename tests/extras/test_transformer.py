@@ -25,7 +25,7 @@ from siamese.pairs import splits
 from siamese.system.stopping import Stopped
 from siamese.towers.encoders import load_parts
 from siamese.towers.transformer import encode, padded_parts, shapes
-from siamese.training import gradient_caching
+from siamese.training import step
 from siamese.training.checkpoints import CHECKPOINT
 from siamese.training.train import train_model
 
@@ -191,7 +191,7 @@ def test_the_graph_of_one_part_at_a_time_is_kept() -> None:
     def tower(part: torch.Tensor) -> torch.Tensor:
         return Kept.apply(part * weight) if torch.is_grad_enabled() else part * weight
 
-    loss = gradient_caching.backward(tower, parts, lambda vectors: vectors.prod(1).sum())
+    loss = step.backward_in_parts(tower, parts, lambda vectors: vectors.prod(1).sum())
     assert loss == sum(part.prod() for part in parts) and max(most) == 1 and len(most) == 4
     torch.testing.assert_close(weight.grad, torch.full((3,), float(loss)))
 
@@ -486,7 +486,7 @@ ENCODER = ["--tower", "transformer", "--encoder", "ENCODER"]
         ),
         ([*ENCODER, "--compact"], "--compact: goes with the LSTM tower"),
         ([*ENCODER, "--start-from", "pretrained"], "--start-from: goes with the LSTM tower"),
-        ([*ENCODER, "--out", "ENCODER"], "is the encoder's folder, which stays as it is"),
+        ([*ENCODER, "--out", "ENCODER"], "is the encoder's folder, which training must not change"),
         (["--start-from", "TRAINED"], "--start-from: the model has tower 'transformer', the recipe 'lstm'"),
         (["--epochs", "0"], "--epochs: 0 is not a whole number of 1 or more"),
         (["--tower", "transformer", "--encoder", "no/such"], "no/such: no sentence encoder"),
