@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from siamese.text.tokens import Tokens, pad
+from siamese.text.ragged import Tokens, pad
 from siamese.training.batches import Batch, PairTokens, data_generator, number_of_batches
 
 

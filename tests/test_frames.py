@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from siamese.errors import DataError
-from siamese.pairs.frames import pairs_of
 from siamese.pairs.pairs import Columns, Pairs
+from siamese.pairs.reading import pairs_of
 
 
 def rows_of(pairs: Pairs) -> list[tuple[str, str, int]]:

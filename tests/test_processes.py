@@ -14,7 +14,7 @@ from siamese import SiameseModel
 from siamese.config import Config, preset
 from siamese.errors import UserError
 from siamese.losses import MatrixSoftmaxLoss, TripletLoss
-from siamese.text.tokens import Tokens
+from siamese.text.ragged import Tokens
 from siamese.training.batches import Batch, Share
 from siamese.training.processes import Processes
 from siamese.training.start import make_tower

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from siamese.text.ragged import ROWS_AT_A_TIME, Ragged, Texts
-from siamese.text.tokens import Tokens
+from siamese.text.ragged import ROWS_AT_A_TIME, Ragged, Texts, Tokens
 
 ids = st.lists(st.lists(st.integers(0, 2**31 - 1), max_size=6), max_size=12)
 # Any text, and text of surrogates, which look like a character of UTF-16 when two of them meet.

@@ -27,8 +27,8 @@ from siamese.model.calibration import HIGHEST
 from siamese.model.files import write_predictions
 from siamese.pairs import splits
 from siamese.pairs.reading import read_pairs
+from siamese.text.ragged import Tokens
 from siamese.text.tokenizer import first_word
-from siamese.text.tokens import Tokens
 from siamese.towers import lstm_numpy
 from siamese.training.start import make_tower
 from siamese.training.train import train_model

@@ -20,7 +20,7 @@ from siamese.experiment.variants import Study
 from siamese.model.model import SiameseModel
 from siamese.pairs.pairs import Pairs
 from siamese.pairs.splits import Datasets
-from siamese.text.tokens import Tokens
+from siamese.text.ragged import Tokens
 from siamese.towers import encoders
 from siamese.training import teacher
 from siamese.training.batches import Batch, PairTokens, data_generator

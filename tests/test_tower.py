@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from siamese.config import PRESETS
-from siamese.text.tokens import Tokens, pad
+from siamese.text.ragged import Tokens, pad
 from siamese.towers import lstm_numpy
 from siamese.towers.lstm_tower import QUESTIONS_AT_A_TIME, Tower
 from siamese.training.batches import Batch

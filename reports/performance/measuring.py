@@ -16,7 +16,7 @@ from tqdm import tqdm
 from reports.measured import Spread
 from reports.performance.rivals import Step
 from siamese.config import Config
-from siamese.text.tokens import Tokens, pad
+from siamese.text.ragged import Tokens, pad
 from siamese.training.batches import Batch, PairTokens, data_generator
 from siamese.training.loop import denormals_flushed
 from siamese.training.objective import Objective

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from reports.performance.corpus import BATCH, Corpus
-from siamese.text.tokens import pad
+from siamese.text.ragged import pad
 from siamese.training.batches import data_generator
 
 SIZE, MARGIN, RATE = 128, 0.25, 0.002

@@ -18,7 +18,7 @@ from siamese.config import PRETRAINED
 from siamese.errors import ArchiveError, UserError
 from siamese.model.model import SiameseModel, fingerprint
 from siamese.model.similarity import cosine
-from siamese.pairs.frames import Frame, names_of
+from siamese.pairs.reading import Frame, names_of
 from siamese.system.files import sync_folder
 from siamese.system.locking import locked
 

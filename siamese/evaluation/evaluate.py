@@ -17,9 +17,8 @@ from siamese.model.model import SiameseModel
 from siamese.model.similarity import check_threshold
 from siamese.pairs import splits
 from siamese.pairs.clusters import Clusters, shared_pairs
-from siamese.pairs.frames import PairsLike, name_of
 from siamese.pairs.pairs import Columns, Pairs
-from siamese.pairs.reading import QUORA
+from siamese.pairs.reading import QUORA, PairsLike, name_of
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,11 @@ def TripletLossFn(
     v1, v2 = widened(v1), widened(v2)  # 8 or 11 bits are too few for sums over a batch
     a1, a2, first = (v1, v2, 0) if own is None else (v1[own], v2[own], own.start)  # A anchors a side
     d = (a1 * a2).sum(1)  # (A,), the diagonal of S
-    known = None if same is None else _cells(same, first)
+    known = None
+    if same is not None:
+        i, j = same.nonzero(as_tuple=True)
+        off = i + first != j  # the diagonal, since row 0 of `same` is row `first` of S
+        known = i[off], j[off]
     scores = (v1 @ v2.T).detach() if own is None and len(v1) <= ANCHORS_AT_A_TIME else None
     sides = []
     if anchors != "columns":
@@ -81,13 +85,6 @@ def TripletLossFn(
 
 
 Cells = tuple[Tensor, Tensor]  # the rows and the columns of some cells of S
-
-
-def _cells(same: Tensor, first: int) -> Cells:
-    """Return the true cells off the diagonal; row 0 of `same` is row `first` of S."""
-    i, j = same.nonzero(as_tuple=True)
-    off = i + first != j
-    return i[off], j[off]
 
 
 def _negatives(
@@ -113,33 +110,26 @@ def _negatives(
         i, j = known
         total = total.index_add(0, i, -(a[i] * b[j]).sum(1))
         count = count.index_add(0, i, -torch.ones_like(i, dtype=d.dtype))
-    where, above = _closest(a, b, first, known, closest, scores)
+    with torch.no_grad():
+        columns, moved_down = [], []  # of the closest negatives, and whether the semi-hard rule moved them by −2
+        for start in range(0, max(1, len(a)), ANCHORS_AT_A_TIME):
+            s = a[start : start + ANCHORS_AT_A_TIME] @ b.T if scores is None else scores  # (anchors, B)
+            if closest == "semi-hard":
+                moved = s > s.diagonal(first + start)[:, None]
+                s = torch.where(moved, s - 2, s)
+            if known is not None:
+                here = (known[0] >= start) & (known[0] < start + ANCHORS_AT_A_TIME)
+                s[known[0][here] - start, known[1][here]] = -torch.inf
+            s.diagonal(first + start).fill_(-2.0 if closest == "semi-hard" else -torch.inf)
+            columns.append(s.argmax(1))
+            if closest == "semi-hard":
+                moved_down.append(moved.gather(1, columns[-1][:, None])[:, 0])
+        where = torch.cat(columns)
     nearest = (a * b[where]).sum(1)
     if closest == "semi-hard":
         diagonal = where == torch.arange(first, first + len(a), device=a.device)  # takes part with −2
-        nearest = torch.where(diagonal, -2.0, nearest - 2 * above)
+        nearest = torch.where(diagonal, -2.0, nearest - 2 * torch.cat(moved_down))
     return total, count, nearest.masked_fill(count == 0, -torch.inf)
-
-
-@torch.no_grad()
-def _closest(
-    a: Tensor, b: Tensor, first: int, known: Cells | None, closest: str, scores: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Return the column of each anchor's closest negative, and whether the semi-hard rule moved it by −2; (A,)."""
-    where, above = [], []
-    for start in range(0, max(1, len(a)), ANCHORS_AT_A_TIME):
-        s = a[start : start + ANCHORS_AT_A_TIME] @ b.T if scores is None else scores  # (anchors, B)
-        if closest == "semi-hard":
-            moved = s > s.diagonal(first + start)[:, None]
-            s = torch.where(moved, s - 2, s)
-        if known is not None:
-            here = (known[0] >= start) & (known[0] < start + ANCHORS_AT_A_TIME)
-            s[known[0][here] - start, known[1][here]] = -torch.inf
-        s.diagonal(first + start).fill_(-2.0 if closest == "semi-hard" else -torch.inf)
-        where.append(s.argmax(1))
-        if closest == "semi-hard":
-            above.append(moved.gather(1, where[-1][:, None])[:, 0])
-    return torch.cat(where), torch.cat(above) if above else torch.zeros(len(a), dtype=torch.bool, device=a.device)
 
 
 def _hinges(total: Tensor, count: Tensor, nearest: Tensor, d: Tensor, margin: float) -> Tensor:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from siamese.errors import DataError
-from siamese.pairs.frames import Frame, is_missing, names_of
-from siamese.pairs.reading import FilledRows, QuestionRow, read_records
+from siamese.pairs.reading import FilledRows, Frame, QuestionRow, is_missing, names_of, read_records
 
 QuestionsLike = Iterable[str] | Frame | str | Path
 

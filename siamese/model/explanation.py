@@ -41,20 +41,22 @@ def explain(
         question1, question2, threshold, prior: as in `SiameseModel.predict`.
     """
     prediction = model.predict(question1, question2, threshold, prior)
-    words1, words2 = model.tokenizer.split(question1), model.tokenizer.split(question2)
-    shorter1, shorter2 = _without_each(words1), _without_each(words2)
+    questions = question1, question2
+    words = [model.tokenizer.split(question) for question in questions]
+    shorter1, shorter2 = map(_without_each, words)
     firsts = [*shorter1, *[question1] * len(shorter2)]
     seconds = [*[question2] * len(shorter1), *shorter2]
     if model.config.padding == "none":
         without = model.similarity(firsts, seconds).tolist()
     else:  # a vector of a course preset depends on its batch, so score pair by pair, as `predict` does
         without = [float(model.similarity([q1], [q2])[0]) for q1, q2 in zip(firsts, seconds)]
-    shares = [prediction.similarity - s for s in without]
-    return Explanation(
-        prediction,
-        _with_shares(model, question1, words1, shares[: len(shorter1)]),
-        _with_shares(model, question2, words2, shares[len(shorter1) :]),
+    shares = iter([prediction.similarity - s for s in without])
+    known = map(model.tokenizer.known_words, questions)
+    words1, words2 = (
+        [Word(word, is_known, next(shares) if shorter else None) for word, is_known in zip(split, known_words)]
+        for split, known_words, shorter in zip(words, known, (shorter1, shorter2))
     )
+    return Explanation(prediction, words1, words2)
 
 
 def _without_each(words: Sequence[str]) -> list[str]:
@@ -62,10 +64,3 @@ def _without_each(words: Sequence[str]) -> list[str]:
     if len(words) > EXPLAINED_WORDS:
         return []
     return [" ".join([*words[:i], *words[i + 1 :]]) for i in range(len(words))]
-
-
-def _with_shares(
-    model: SiameseModel, question: str, words: Sequence[str], shares: Sequence[float | None]
-) -> list[Word]:
-    known = model.tokenizer.known_words(question)
-    return [Word(word, is_known, share) for word, is_known, share in zip(words, known, shares or [None] * len(words))]

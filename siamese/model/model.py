@@ -21,9 +21,9 @@ from siamese.model.compact import TABLE, pack, packed_layout, unpack
 from siamese.model.folder import ARCHITECTURE, CONFIG, MOST_BYTES, WEIGHTS, refusing, words_file
 from siamese.model.similarity import check_threshold, cosine
 from siamese.system.program import program
+from siamese.text.ragged import Tokens, pad
 from siamese.text.subwords import AnyTokenizer, SubwordTokenizer
 from siamese.text.tokenizer import Tokenizer, first_word
-from siamese.text.tokens import Tokens, pad
 from siamese.towers import lstm_numpy
 
 if TYPE_CHECKING:
@@ -94,10 +94,13 @@ class SiameseModel:
         tokens = self.tokenizer.encode(_checked(questions))
         if self.config.padding == "none":
             return self._encode(tokens)
-        empty = Tokens.of([])
-        parts = [np.arange(i, min(i + COURSE_BATCH, len(tokens))) for i in range(0, len(tokens), COURSE_BATCH)]
-        padded = (pad(tokens.take(part), empty, self.config.padding, self.tokenizer.pad)[0] for part in parts)
-        return np.concatenate([np.zeros((0, self.dimensions), np.float32), *map(self._encode, padded)])
+        vectors = [self._encode(padded) for padded, _ in self._course_batches(tokens, tokens)]
+        return np.concatenate([np.zeros((0, self.dimensions), np.float32), *vectors])
+
+    def _course_batches(self, first: Tokens, second: Tokens) -> Iterator[tuple[Tokens, Tokens]]:
+        for start in range(0, len(first), COURSE_BATCH):
+            part = np.arange(start, min(start + COURSE_BATCH, len(first)))
+            yield pad(first.take(part), second.take(part), self.config.padding, self.tokenizer.pad)
 
     @cached_property
     def _transformer(self) -> "TransformerTower":
@@ -147,13 +150,10 @@ class SiameseModel:
         return cosine(vectors, [number[question] for question in first], [number[question] for question in second])
 
     def _course_similarity(self, questions1: list[str], questions2: list[str]) -> np.ndarray:
-        first, second = self.tokenizer.encode(questions1), self.tokenizer.encode(questions2)
         similarities = [np.zeros(0)]
-        for start in range(0, len(first), COURSE_BATCH):
-            part = np.arange(start, min(start + COURSE_BATCH, len(first)))
-            b1, b2 = pad(first.take(part), second.take(part), self.config.padding, self.tokenizer.pad)
-            vectors = self._encode(b1.join(b2))
-            similarities.append(cosine(vectors, np.arange(len(part)), len(part) + np.arange(len(part))))
+        for b1, b2 in self._course_batches(self.tokenizer.encode(questions1), self.tokenizer.encode(questions2)):
+            row = np.arange(len(b1))
+            similarities.append(cosine(self._encode(b1.join(b2)), row, len(b1) + row))
         return np.concatenate(similarities)
 
     def embedding_similarity(self, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:

@@ -1,18 +1,12 @@
 """Cosines of vectors, and thresholds to compare them with."""
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from siamese.errors import UserError
 
 
-def cosine(
-    vectors: np.ndarray,
-    first: Sequence[int] | np.ndarray,
-    second: Sequence[int] | np.ndarray,
-    squares: np.ndarray | None = None,
-) -> np.ndarray:
+def cosine(vectors: np.ndarray, first: ArrayLike, second: ArrayLike, squares: np.ndarray | None = None) -> np.ndarray:
     """Return the cosines of vectors[first[i]] and vectors[second[i]], (n,) float64.
 
     A vector and itself have exactly 1, the zero vector has 0.

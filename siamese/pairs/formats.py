@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from siamese.errors import DataError
+from siamese.errors import DataError, UserError
 from siamese.system.optional import optional
 
 SUFFIXES = ".csv, .tsv, .jsonl or .parquet"
 FAULTS_SHOWN = 5  # faulty rows that a message describes
 ROWS_AT_A_TIME = 8_192  # rows of a Parquet file in memory as objects
 MOST_LINES = 100  # lines of one row of a CSV or TSV file
+MOST_CHARACTERS = 300  # of a reason that a library gives
 
 Row = Mapping[str, Any]  # column to value
 Check = Callable[[Row], str | None]  # from a record to its fault, or None
@@ -188,21 +189,26 @@ def _json_lines(path: Path) -> File:
 
 def _parquet(path: Path) -> File:
     parquet = optional("pyarrow.parquet", f"{path}: a Parquet file")
-    from pyarrow import ArrowException
-
-    @contextmanager
-    def refusing() -> Iterator[None]:
-        try:
-            yield
-        except (ArrowException, ValueError, OSError, ArithmeticError) as error:
-            raise DataError(f"{path}: not a Parquet file: {error}") from None
 
     def records() -> Records:
-        with refusing():  # pages are read when their rows are
+        with refusing(str(path), "not a Parquet file"):  # pages are read when their rows are
             rows = itertools.chain.from_iterable(batch.to_pylist() for batch in file.iter_batches(ROWS_AT_A_TIME))
             yield from enumerate(rows, 1)
 
-    with refusing():
+    with refusing(str(path), "not a Parquet file"):
         file = parquet.ParquetFile(path)
         names = list(file.schema_arrow.names)
     return File(names, records())
+
+
+@contextmanager
+def refusing(name: str, fault: str = "cannot be read") -> Iterator[None]:
+    """Turn any error into a DataError of one line: libraries raise those of many others."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = error.__cause__ if type(error).__name__ == "DatasetGenerationError" and error.__cause__ else error
+        text = " ".join(str(reason).split()) or type(reason).__name__
+        raise DataError(f"{name}: {fault}: {text[:MOST_CHARACTERS]}") from error

@@ -20,8 +20,8 @@ from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from siamese.errors import DataError, UserError
-from siamese.pairs.formats import ROWS_AT_A_TIME, File, Row
+from siamese.errors import DataError
+from siamese.pairs.formats import ROWS_AT_A_TIME, File, Row, refusing
 from siamese.pairs.pairs import PARTS
 from siamese.system.optional import optional
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 PREFIX = "hf:"
 FORM = "hf:NAME, hf:NAME:CONFIG or hf:NAME:CONFIG:SPLIT (CONFIG may be empty)"
 NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
-MOST_CHARACTERS = 300  # of a reason
 DUPLICATE = {"1", "duplicate", "duplicates", "equivalent", "paraphrase", "same", "true", "yes"}  # names of label 1
 
 _cache_only = ContextVar("cache_only", default=False)
@@ -87,7 +86,7 @@ def open_data_set(name: str) -> File:
         UserError: the library `datasets` is not installed.
         DataError: there is no such data set, configuration or split, or it cannot be downloaded or read.
     """
-    with _refusing(name):
+    with refusing(name):
         splits = _chosen(name, _load(name))
         # A stream of CSV knows its columns from its first row.
         columns: list[Any] = [rows.column_names or next(iter(rows), {}) for rows in splits.values()]
@@ -174,25 +173,12 @@ def _is_unlabelled(rows: Rows) -> bool:
 
 def _records(name: str, rows: Rows) -> Iterator[dict[str, Any]]:
     turned = [column for column, names in _classes(rows).items() if len(names) == 2 and names[0].lower() in DUPLICATE]
-    with _refusing(name):
+    with refusing(name):
         for table in rows.with_format("arrow").iter(ROWS_AT_A_TIME):
             for record in table.to_pylist():
                 for column in turned:  # class 0 is the duplicates
                     record[column] = {0: 1, 1: 0}.get(record[column], record[column])
                 yield record
-
-
-@contextmanager
-def _refusing(name: str) -> Iterator[None]:
-    """Turn any error into a DataError of one line: the library raises those of many others."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        reason = error.__cause__ if type(error).__name__ == "DatasetGenerationError" and error.__cause__ else error
-        text = " ".join(str(reason).split()) or type(reason).__name__
-        raise DataError(f"{name}: cannot be read: {text[:MOST_CHARACTERS]}") from error
 
 
 @contextmanager

@@ -1,11 +1,11 @@
-"""Read files of labelled pairs, of questions in groups, or of questions alone."""
+"""Read labelled pairs, questions in groups, or questions alone: from files, data sets or DataFrames, without pandas."""
 
 import dataclasses
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,6 +17,19 @@ from siamese.pairs.pairs import PARTS, Columns, Pairs
 from siamese.text.ragged import Texts
 
 QUORA = Columns()
+
+
+@runtime_checkable
+class Frame(Protocol):
+    """A pandas DataFrame, or another table of named columns."""
+
+    @property
+    def columns(self) -> Iterable[Any]: ...
+
+    def __getitem__(self, name: str, /) -> Iterable[Any]: ...
+
+
+PairsLike = Pairs | Frame | str | Path
 
 
 def read_pairs(
@@ -37,7 +50,7 @@ def read_pairs(
         DataError: there is no such file, its format or encoding is another, a column is missing, more than 1 % of the
             rows (and more than two) are faulty, or a needed label does not occur.
     """
-    return pairs_of_rows(_open(path), Faults(str(path)), columns, labelled=labelled, need=need)
+    return _pairs_of_rows(_open(path), Faults(str(path)), columns, labelled=labelled, need=need)
 
 
 @dataclass(frozen=True)
@@ -114,7 +127,56 @@ def _open(path: str | Path) -> File:
     return open_data_set(str(path)) if names_data_set(path) else open_file(path)
 
 
-def pairs_of_rows(
+def pairs_of(data: PairsLike, columns: Columns = QUORA, *, need: tuple[int, ...] = (0, 1)) -> Pairs:
+    """Return labelled pairs from a DataFrame, a file or `Pairs`.
+
+    Args:
+        data: `Pairs`, returned as they are; a DataFrame with the columns question1, question2, is_duplicate and
+            optionally unseen, split and id (or question and group); the path of a file, or hf:NAME.
+        columns: the names of the columns.
+        need: labels that must occur at least once, in a DataFrame or a file.
+
+    Raises:
+        DataError: a column is missing; a DataFrame has a question that is missing, NaN, empty or not text, or a label
+            that is not 0 or 1; a file cannot be used, as in `read_pairs`.
+    """
+    if isinstance(data, Pairs):
+        return data
+    if isinstance(data, str | Path):
+        return read_pairs(data, columns, need=need)
+    if not hasattr(data, "columns"):
+        raise DataError(f"pairs: {type(data).__name__} cannot be read; give Pairs, a DataFrame or the path of a file")
+    file, faults = File(names_of(data), _rows(data, columns.label)), Faults("the DataFrame", "row", True)
+    return _pairs_of_rows(file, faults, columns, need=need)
+
+
+def name_of(data: PairsLike) -> str:
+    """Return the name of pairs for a message: the path of their file, or "the pairs"."""
+    return str(data) if isinstance(data, str | Path) else "the pairs"
+
+
+def names_of(data: Frame) -> list[str]:
+    """Return the names of the columns as text. Raise DataError if two columns have the same."""
+    names = [str(name) for name in data.columns]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise DataError(f"the DataFrame: two columns are called {twice[0]!r}; rename one")
+    return names
+
+
+def _rows(data: Frame, label: str) -> Iterator[tuple[Any, Row]]:
+    """Yield each row with its index; NaN becomes None, except in labels, where a message shows the value."""
+    names = [str(name) for name in data.columns]
+    values = zip(*(data[name] for name in data.columns))
+    for index, row in zip(getattr(data, "index", range(2**63)), values):
+        yield index, {n: None if n != label and is_missing(value) else value for n, value in zip(names, row)}
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a value is None, NaN or pandas's NA, which do not equal themselves."""
+    return value is None or str(value == value) in ("False", "<NA>")
+
+
+def _pairs_of_rows(
     file: File, faults: Faults, columns: Columns, *, labelled: bool = True, need: tuple[int, ...] = (0, 1)
 ) -> Pairs:
     """Make pairs of the rows of any source; see `read_pairs`."""

@@ -10,9 +10,8 @@ import numpy as np
 from siamese.errors import DataError, UserError
 from siamese.pairs import huggingface
 from siamese.pairs.clusters import pair_keys
-from siamese.pairs.frames import PairsLike, name_of, pairs_of
 from siamese.pairs.pairs import Columns, Pairs
-from siamese.pairs.reading import read_pairs
+from siamese.pairs.reading import PairsLike, name_of, pairs_of, read_pairs
 from siamese.system.files import sha256
 from siamese.text.ragged import Texts
 

@@ -14,8 +14,8 @@ import numpy as np
 from siamese.errors import ModelError
 from siamese.system.optional import optional
 from siamese.system.strict_json import strict_json
+from siamese.text.ragged import Tokens
 from siamese.text.tokenizer import Tokenizer
-from siamese.text.tokens import Tokens
 
 ACCEPTED: dict[str, tuple[str | None, ...]] = {
     "normalizer": (None, "BertNormalizer"),

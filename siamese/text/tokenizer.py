@@ -13,7 +13,7 @@ import numpy as np
 from siamese.config import Config
 from siamese.errors import UserError
 from siamese.system.optional import optional
-from siamese.text.tokens import Tokens
+from siamese.text.ragged import Tokens
 
 MOST_WORDS = 100_000  # of a question; each costs the LSTM a step of 25 microseconds
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from siamese.text.tokens import Tokens
+from siamese.text.ragged import Tokens
 
 QUESTIONS_AT_A_TIME = 512  # questions that run together, so that their states fit a core's cache
 QUESTIONS_WITH_TORCH = 2_048  # the same for torch, which spreads them over cores
@@ -49,8 +49,16 @@ def encode(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndarray) -
     """
     hidden = dimensions(weights)
     vectors = np.zeros((len(tokens), hidden), np.float32)
-    distinct, ids = _distinct(tokens.ids, len(weights["embedding.weight"]))
-    words = np.asarray(weights["embedding.weight"][distinct], np.float32)
+    table = weights["embedding.weight"]
+    if len(tokens.ids) * 8 < len(table):
+        distinct, ids = np.unique(tokens.ids, return_inverse=True)
+    else:  # by a table, which is faster than sorting
+        place = np.zeros(len(table), np.int64)
+        place[tokens.ids] = 1
+        distinct = np.flatnonzero(place)
+        place[distinct] = np.arange(len(distinct))
+        ids = place[tokens.ids]
+    words = np.asarray(table[distinct], np.float32)
     bias = weights["lstm.bias_ih_l0"] + weights["lstm.bias_hh_l0"]
     # sigmoid(x) = (tanh(x / 2) + 1) / 2, so one tanh serves all four gates (i, f, g, o) once three of them are halved.
     half = np.repeat(np.array([0.5, 0.5, 1, 0.5], np.float32), hidden)
@@ -139,14 +147,3 @@ def _by_length(tokens: Tokens, known: np.ndarray, count: int) -> list[np.ndarray
     order = np.argsort(-tokens.lengths, kind="stable")
     order = order[known[order]]
     return [order[first : first + count] for first in range(0, len(order), count)]
-
-
-def _distinct(ids: np.ndarray, vocabulary: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct ids in order, and each id's place among them, by a table instead of slower sorting."""
-    if len(ids) * 8 < vocabulary:
-        return np.unique(ids, return_inverse=True)
-    place = np.zeros(vocabulary, np.int64)
-    place[ids] = 1
-    distinct = np.flatnonzero(place)
-    place[distinct] = np.arange(len(distinct))
-    return distinct, place[ids]

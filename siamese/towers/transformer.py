@@ -15,8 +15,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from siamese.errors import ModelError
 from siamese.system.optional import optional
+from siamese.text.ragged import Tokens
 from siamese.text.subwords import SubwordTokenizer
-from siamese.text.tokens import Tokens
 
 TOKENS_AT_A_TIME = 1_024  # padded tokens that run together, so that they fit a core's cache
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from siamese.text.tokens import Tokens
+from siamese.text.ragged import Tokens
 
 
 @dataclass(frozen=True)

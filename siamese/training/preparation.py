@@ -11,9 +11,9 @@ from siamese.model.model import SiameseModel
 from siamese.pairs.clusters import Clusters
 from siamese.pairs.pairs import Pairs
 from siamese.text.keys import keys
+from siamese.text.ragged import Tokens
 from siamese.text.subwords import AnyTokenizer
 from siamese.text.tokenizer import RULES, Tokenizer, count_words
-from siamese.text.tokens import Tokens
 from siamese.training.batches import PairTokens, Share
 
 ALONE = Share()

@@ -13,8 +13,8 @@ from siamese.errors import DivergedError, UserError
 from siamese.evaluation.evaluate import Setting, evaluate_in
 from siamese.model.model import SiameseModel
 from siamese.pairs import splits
-from siamese.pairs.frames import PairsLike, pairs_of
 from siamese.pairs.pairs import Pairs, checksum
+from siamese.pairs.reading import PairsLike, pairs_of
 from siamese.pairs.splits import Datasets, Source
 from siamese.report import card
 from siamese.system.locking import locked

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from siamese.config import Config
-from siamese.text.tokens import Tokens, pad
+from siamese.text.ragged import Tokens, pad
 from siamese.training.batches import Batch
 from siamese.training.checkpoints import Run, diverged
 from siamese.training.optimizers import learning_rate

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from siamese.config import Config
 from siamese.system.files import replacing
-from siamese.text.tokens import Tokens
+from siamese.text.ragged import Tokens
 from siamese.towers.encoders import load_encoder
 from siamese.training.batches import PairTokens, data_generator
 from siamese.training.objective import Objective

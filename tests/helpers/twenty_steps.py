@@ -20,7 +20,7 @@ from siamese.errors import UserError
 from siamese.pairs import splits
 from siamese.system.progress import Progress
 from siamese.system.stopping import Stopped
-from siamese.text.tokens import Tokens
+from siamese.text.ragged import Tokens
 from siamese.training.batches import PairTokens, data_generator
 from siamese.training.checkpoints import Run
 from siamese.training.loop import denormals_flushed
