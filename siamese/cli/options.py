@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 MODEL = "models/latest"
 DATA = "data/questions.csv"  # comes with the source
+DEFAULTS = Config()
 SHOWN = 400  # characters of a message that may quote an argument
 PAIR_COLUMNS = ("question1", "question2", "label", "question", "group")
 FILES = ".csv, .tsv, .jsonl or .parquet, with Quora's columns; hf:NAME[:CONFIG[:SPLIT]] of Hugging Face"
-DEFAULTS = Config()
 QUESTIONS = ".txt with a question a line, or .csv, .tsv, .jsonl, .parquet"
 
 # Adds a command, given its name, its function (None if it has actions), its help, and for an action its command.

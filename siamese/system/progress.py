@@ -53,25 +53,46 @@ def _call(callbacks: list[Callable[..., None]], *arguments: Any) -> None:
         callback(*arguments)
 
 
+class CountBar:
+    """Show the progress of a count: call it with the number done, the total, and perhaps a note."""
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        self.bar: tqdm | None = None
+        self.last = time.monotonic()
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        if self.bar is None:
+            terminal = sys.stderr.isatty()
+            self.bar = tqdm(total=total, initial=done, unit=self.unit, unit_scale=total > 9_999, disable=not terminal)
+        self.bar.set_postfix_str(note, refresh=False)
+        self.bar.n = done  # falls if a download starts over
+        self.bar.refresh()
+        if self.bar.disable and time.monotonic() - self.last > EVERY:
+            self.last = time.monotonic()
+            print(f"{done:,} of {total:,} {self.unit}{note and f', {note}'}", file=sys.stderr)
+
+    def __enter__(self) -> "CountBar":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
 class TrainingBar(Progress):
     """Show the steps and the loss of a training run, and a line of validation scores for each epoch."""
 
     def __init__(self) -> None:
-        self.terminal = sys.stderr.isatty()
-        self.last = time.monotonic()
-        self.bar: tqdm | None = None
+        self.bar = CountBar("steps")
 
     def start(self, steps: int, done: int) -> None:
-        self.bar = tqdm(total=steps, initial=done, unit="step", disable=not self.terminal, file=sys.stderr)
         self.done, self.steps = done, steps
+        self.bar(done, steps)
 
     def step(self, loss: float) -> None:
         self.done += 1
-        if self.bar is not None:
-            self.bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
-            self.bar.update()
-        if not self.terminal and time.monotonic() - self.last > EVERY:
-            self.say(f"step {self.done:,} of {self.steps:,}, loss {loss:.3f}")
+        self.bar(self.done, self.steps, f"loss {loss:.3f}")
 
     def epoch(self, record: dict[str, Any]) -> None:
         self.say(
@@ -84,38 +105,10 @@ class TrainingBar(Progress):
         self.say(f"the teacher has encoded {done:,} of {total:,} questions")
 
     def say(self, message: str) -> None:
-        self.last = time.monotonic()
         tqdm.write(message, file=sys.stderr)
 
     def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-
-class CountBar:
-    """Show the progress of a count: call it with the number done and the total."""
-
-    def __init__(self, unit: str) -> None:
-        self.unit = unit
-        self.bar: tqdm | None = None
-        self.last = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        if self.bar is None:
-            terminal = sys.stderr.isatty()
-            self.bar = tqdm(total=total, initial=done, unit=self.unit, unit_scale=True, disable=not terminal)
-        self.bar.n = done  # falls if a download starts over
-        self.bar.refresh()
-        if self.bar.disable and time.monotonic() - self.last > EVERY:
-            self.last = time.monotonic()
-            print(f"{done:,} of {total:,} {self.unit}", file=sys.stderr)
-
-    def __enter__(self) -> "CountBar":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        self.bar.__exit__()
 
 
 class StageBar:
