@@ -35,7 +35,7 @@ def model(tiny_model: Path) -> SiameseModel:
 
 @pytest.fixture
 def archive(model: SiameseModel, tiny_model: Path, tmp_path: Path) -> Iterator[Archive]:
-    with Archive.create(tmp_path / "archive", model, str(tiny_model)) as archive:
+    with Archive.build(tmp_path / "archive", model=model, name=str(tiny_model)) as archive:
         yield archive
 
 
@@ -94,7 +94,7 @@ class AgainstADictionary(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        self.archive = Archive.create(next(self.folders), self.model, self.name)
+        self.archive = Archive.build(next(self.folders), model=self.model, name=self.name)
         self.texts: dict[str, str] = {}
 
     def teardown(self) -> None:
@@ -239,7 +239,7 @@ def batch(i, half):
     names = [f"{i} {half} {j}" for j in range(5)]
     return [f"how do I take luggage {WORDS[k % 7]} {name}" for k, name in enumerate(names)], names
 
-Archive.create("a", model, sys.argv[1]).close()
+Archive.build("a", model=model, name=sys.argv[1]).close()
 start = 0
 for k in range(20):
     fatal, events = (chance.randint(1, 200), itertools.count(1)) if k % 2 else (0, events)
@@ -417,7 +417,7 @@ def test_a_model_that_averages_the_padding_is_refused(archive: Archive, tmp_path
 
     config = archive.model.config.replace(padding="longest")
     with pytest.raises(UserError, match="averages the padding"):
-        Archive.create(tmp_path / "new", dataclasses.replace(archive.model, config=config), "course")
+        Archive.build(tmp_path / "new", model=dataclasses.replace(archive.model, config=config), name="course")
 
 
 def test_ids_and_questions_that_are_none(archive: Archive) -> None:

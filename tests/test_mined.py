@@ -12,6 +12,8 @@ from files import QUESTIONS
 import siamese
 from siamese import SiameseModel
 from siamese.errors import DataError, UserError
+from siamese.mining.mine import mined_beside
+from siamese.mining.mined import Settings
 from siamese.mining.questions import Questions
 
 MODEL = SiameseModel.pretrained()
@@ -182,3 +184,13 @@ def test_numpy_finds_what_torch_finds(found: siamese.Mined, frame: pd.DataFrame,
 def test_rows_of_one_id_are_one_question() -> None:
     questions = Questions.of(["a", "b", "a", "a", "a"], ["1", "2", "1", "3", "1"])
     assert (questions.texts, questions.ids, questions.copies) == (["a", "b"], ["1", "2"], [(0, "3", 3)])
+
+
+def test_a_run_that_memory_has_no_room_for_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("siamese.mining.mine.sortable", lambda *sizes: 2)
+    monkeypatch.setattr("siamese.mining.exact.PART", 1)
+    questions = Questions.of([f"{i} How are you?" for i in range(9)])
+    mined = mined_beside(tmp_path / "out.csv", questions, MODEL, Settings(0.1))
+    with pytest.raises(UserError, match="more than 2 pairs at a time are too many for --memory"), mined:
+        pass
+    assert not list(tmp_path.iterdir())

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -17,7 +16,9 @@ from siamese.mining import cells, exact, kept
 from siamese.mining.clusters import complete, find_clusters
 from siamese.mining.exact import Vectors, join_rows
 from siamese.mining.found import PAIR, Wanted, in_order, lowest_above
-from siamese.mining.mine import Joined, Settings, join, sortable
+from siamese.mining.kept import Kept
+from siamese.mining.mine import join, sortable
+from siamese.mining.mined import Settings
 from siamese.model.similarity import cosine
 from siamese.pairs.clusters import connected
 
@@ -60,18 +61,16 @@ def naive(vectors: np.ndarray, threshold: float) -> list[tuple[int, int, int]]:
     return sorted(found, key=lambda pair: (-pair[0], *pair[1:]))
 
 
-def quiet(done: int, total: int) -> None:
-    pass
-
-
 def run(
     vectors: np.ndarray, settings: Settings, folder: Path, resume: bool = False, at_once: int = 1 << 20, **more: object
-) -> Joined:
+) -> Kept:
     folder.mkdir(exist_ok=True)
-    return join(vectors, settings, folder, resume, quiet, at_once, {"threshold": settings.threshold, **more})
+    found = Kept(folder, {"threshold": settings.threshold, **more}, resume, at_once, settings.max_pairs)
+    join(vectors, settings, found)
+    return found
 
 
-def ranked(mined: Joined) -> list[tuple[int, int, int]]:
+def ranked(mined: Kept) -> list[tuple[int, int, int]]:
     return [tuple(pair) for chunk in mined.ranked() for pair in chunk.tolist()]
 
 
@@ -168,8 +167,8 @@ def test_the_n_most_similar_are_the_first_n_of_all(tmp_path: Path, count: int, a
 
 def test_the_level_rises_so_that_less_is_kept(tmp_path: Path) -> None:
     vectors = groups(400)[::-1].copy()
-    all_ = sum(map(len, run(vectors, Settings(0.3), tmp_path / "all").kept))
-    best = sum(map(len, run(vectors, Settings(0.3, max_pairs=10), tmp_path / "best").kept))
+    all_ = sum(map(len, run(vectors, Settings(0.3), tmp_path / "all")))
+    best = sum(map(len, run(vectors, Settings(0.3, max_pairs=10), tmp_path / "best")))
     assert best < all_ / 2
 
 
@@ -179,7 +178,8 @@ def test_pairs_that_do_not_fit_into_memory_are_merged_from_files(
 ) -> None:
     monkeypatch.setattr(kept, "CHUNK", 5)
     vectors = groups(80)
-    mined = replace(run(vectors, Settings(0.7), tmp_path), at_once=at_once)
+    mined = run(vectors, Settings(0.7), tmp_path)
+    mined.at_once = at_once
     assert ranked(mined) == naive(vectors, 0.7)
     assert not list(tmp_path.glob("sorted-*"))
 
@@ -193,7 +193,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_pairs(
     monkeypatch.setattr("siamese.mining.mine.CELLS_A_UNIT", 5)
     vectors, settings = groups(300), Settings(0.7, max_pairs, approximate)
     whole = run(vectors, settings, tmp_path / "whole")
-    units = whole.kept.units
+    units = whole.units
     assert units > 4
     data = (tmp_path / "whole" / kept.PAIRS).read_bytes()
     for cut in np.linspace(0, len(data) - 1, 3 if approximate else 9).astype(int):  # what a crash leaves, at any byte
@@ -202,7 +202,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_pairs(
         (folder / kept.PAIRS).write_bytes(data[:cut])
         again = run(vectors, settings, folder, resume=True)
         assert (folder / kept.PAIRS).read_bytes() == data
-        assert again.kept.units == units
+        assert again.units == units
         assert ranked(again) == ranked(whole)
 
 
@@ -235,7 +235,6 @@ def test_pairs_that_memory_has_no_room_for(tmp_path: Path) -> None:
     vectors = unit(np.abs(np.random.default_rng(0).normal(size=(300, 8))))  # nearly all pairs are above 0.2
     with pytest.raises(UserError, match="more than 2,000 pairs at a time are too many for --memory"):
         run(vectors, Settings(0.2), tmp_path / "all", at_once=2_000)
-    assert not list((tmp_path / "all").iterdir())
     best = run(vectors, Settings(0.2, max_pairs=50), tmp_path / "best", at_once=2_000)
     assert ranked(best) == naive(vectors, 0.2)[:50]
 

@@ -135,13 +135,13 @@ def test_labels_are_counted_by_stratum_in_any_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([*ROWS, "i,j,yes,0.9,1,10,0.85"], "line 6: is_duplicate 'yes'; expected 1, 0 or nothing"),
-        ([*ROWS, "i,j,1,0.9,1,11,0.85"], "line 6: stratum 1 is not as in the rows before"),
+        ([*ROWS, "i,j,yes,0.9,1,10,0.85"], "line 6: is_duplicate is 'yes'; use 1, 0 or nothing"),
+        ([*ROWS, "i,j,1,0.9,1,11,0.85"], "line 6: stratum 1 differs from the rows before"),
         ([*ROWS, "i,j,1,0.9,x,10,0.85"], "line 6: stratum 'x'"),
         ([*ROWS, "i,j,1"], "line 6: 3 fields"),
         (["e,f,,0.8,1,20,0.7"], "no pair has a label"),
         ([ROWS[0], ROWS[2]], "no pair of stratum 2 has a label"),
-        (ROWS[1:], r"strata \[2\]; expected all from 1 on"),
+        (ROWS[1:], r"strata \[2\], expected all from 1 on"),
     ],
 )
 def test_faulty_labels_are_named(tmp_path: Path, rows: list[str], message: str) -> None:

@@ -32,7 +32,7 @@ STORED = {"1": "How do I reset my password?", "2": "Where is my invoice?", HTML:
 def addresses() -> Iterator[dict[str, str]]:
     """The addresses of a service with an archive and of one without."""
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
-        with Archive.create(Path(folder) / "archive", MODEL, "pretrained") as archive:
+        with Archive.build(Path(folder) / "archive", model=MODEL, name="pretrained") as archive:
             archive.add(list(STORED.values()), list(STORED))
         with running(make_app(MODEL, Path(folder) / "archive")) as server, running(make_app(MODEL)) as without:
             yield {"archive": f"http://127.0.0.1:{server.port}/", "plain": f"http://127.0.0.1:{without.port}/"}

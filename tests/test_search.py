@@ -77,7 +77,7 @@ def test_the_lists_of_version_0_1_are_ignored_and_then_removed(archive: Archive,
 @pytest.fixture(scope="module")
 def archive(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Archive:
     model = SiameseModel.load(tiny_model)
-    archive = Archive.create(tmp_path_factory.mktemp("archive") / "a", model, str(tiny_model))
+    archive = Archive.build(tmp_path_factory.mktemp("archive") / "a", model=model, name=str(tiny_model))
     archive.add(
         ["Can I take luggage on the flight?", "Error 0x80070057 on the flight", "zzqx 3.11 released",
          "CAFÉS à la carte", "中国的首都", "a_b c-d e.f", *["the flight"] * 50],
@@ -229,6 +229,6 @@ def test_a_terminal_gets_no_control_characters(
     tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = SiameseModel.load(tiny_model)
-    Archive.create(tmp_path / "a", model, str(tiny_model)).add(["flight \x1b[2J\nagain"], ["\x07id"])
+    Archive.build(tmp_path / "a", model=model, name=str(tiny_model)).add(["flight \x1b[2J\nagain"], ["\x07id"])
     entry.main(["search", "flight", "--archive", str(tmp_path / "a")])
     assert capsys.readouterr().out.splitlines()[-1].endswith(" id: flight  [2J again")

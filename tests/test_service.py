@@ -36,7 +36,7 @@ def client(archive: Path | None = None, token: str | None = TOKEN, **limits: Any
 
 
 def new_archive(folder: Path) -> Path:
-    Archive.create(folder, MODEL, "pretrained").close()
+    Archive.build(folder, model=MODEL, name="pretrained").close()
     return folder
 
 

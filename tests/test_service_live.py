@@ -344,7 +344,7 @@ while True:  # each server is a fork of a process that has done the slow imports
 @posix
 def test_a_kill_while_two_clients_add_loses_and_doubles_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "archive"
-    Archive.create(folder, MODEL, "pretrained").close()
+    Archive.build(folder, model=MODEL, name="pretrained").close()
     chance = random.Random(1)
     answered: dict[str, str] = {}
     asked: set[str] = set()

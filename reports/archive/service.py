@@ -62,7 +62,7 @@ def main() -> None:
 def build(folder: Path) -> str:
     """Make an archive of the questions in data/questions.csv and return its folder."""
     pairs, model = read_pairs("data/questions.csv"), SiameseModel.pretrained()
-    with Archive.create(folder, model, "pretrained") as archive:
+    with Archive.build(folder, model=model, name="pretrained") as archive:
         archive.add(sorted({*pairs.question1, *pairs.question2}))
     return str(folder)
 

@@ -100,11 +100,6 @@ class Archive:
         return cls.build_blocks(folder, [_columns(questions, ids)], model, name or "")
 
     @classmethod
-    def create(cls, folder: str | Path, model: SiameseModel, name: str = "") -> "Archive":
-        """Build an archive without questions; see `build`."""
-        return cls.build_blocks(folder, [], model, name)
-
-    @classmethod
     def build_blocks(cls, folder: str | Path, blocks: Iterable[Block], model: SiameseModel, name: str) -> "Archive":
         """Build an archive as `build` does, from blocks of which one is in memory at a time."""
         if model.config.padding != "none":

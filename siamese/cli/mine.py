@@ -10,8 +10,7 @@ from siamese.errors import UserError
 from siamese.system.program import program
 
 if TYPE_CHECKING:
-    from siamese.mining.mine import Settings
-    from siamese.mining.mined import Mined
+    from siamese.mining.mined import Mined, Settings
     from siamese.mining.questions import Questions
     from siamese.model.model import SiameseModel
 
@@ -82,8 +81,8 @@ def _from_questions(options: argparse.Namespace) -> None:
 
     settings, questions = _settings(options, model), _read(options)
     with advising(RESUME), CountBar("questions") as encoded, CountBar("comparisons") as joined:
-        given = (options.linkage, options.resume, encoded, joined)
-        with mined_beside(options.out, questions, model, settings, *given) as found:
+        progress = (encoded, joined)
+        with mined_beside(options.out, questions, model, settings, options.resume, *progress) as found:
             if found.recall:
                 print(f"approximate: recall {found.recall}")
             _write(options, found)
@@ -103,8 +102,7 @@ def _on_ray(options: argparse.Namespace) -> None:
     with advising(RESUME), StageBar() as bar:
         found = mine_shards(
             shards, model, _settings(options, model), options.out, options.clusters, column=options.question_column,
-            id_column=options.id_column, linkage=options.linkage, address=options.address, resume=options.resume,
-            progress=bar,
+            id_column=options.id_column, address=options.address, resume=options.resume, progress=bar,
         )  # fmt: skip
     _say_questions(found.questions, found.copies, found.blank)
     if found.recall:
@@ -117,10 +115,10 @@ def _on_ray(options: argparse.Namespace) -> None:
 
 
 def _settings(options: argparse.Namespace, model: "SiameseModel") -> "Settings":
-    from siamese.mining.mine import Settings
+    from siamese.mining.mined import Settings
 
     threshold, approximate = model.threshold_for(options.threshold), options.approximate or options.engine == "ray"
-    return Settings(threshold, options.max_pairs, approximate, options.memory, options.seed)
+    return Settings(threshold, options.max_pairs, approximate, options.memory, options.seed, options.linkage)
 
 
 def _read(options: argparse.Namespace) -> "Questions":

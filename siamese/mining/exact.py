@@ -26,7 +26,7 @@ try:
 except ImportError:  # numpy multiplies instead, in float32
     torch = None  # type: ignore[assignment]
 
-from siamese.mining.found import MILLION, PAIR, Wanted
+from siamese.mining.found import MILLION, PAIR, Wanted, check_room
 from siamese.model.similarity import cosine
 
 TILE = 1_024  # rows and columns of a product, whose 2 MB in bfloat16 stay in the cache for the scan
@@ -148,9 +148,7 @@ def scored(vectors: Vectors, found: Iterator[tuple[np.ndarray, np.ndarray]], wan
         first, second = (np.concatenate(column) for column in zip(*waiting))
         millionths = vectors.millionths(first, second)
         enough = millionths >= wanted.lowest
-        pairs = np.empty(int(enough.sum()), PAIR)
-        for name, column in (("millionths", millionths), ("first", first), ("second", second)):
-            pairs[name] = column[enough]
+        pairs = np.rec.fromarrays([column[enough] for column in (millionths, first, second)], dtype=PAIR)
         kept.append(pairs)
         wanted.add(pairs)
 
@@ -160,7 +158,7 @@ def scored(vectors: Vectors, found: Iterator[tuple[np.ndarray, np.ndarray]], wan
         if count >= PART:  # many at a time, since most tiles have few
             score()
             waiting, count = [], 0
-            wanted.check(sum(map(len, kept)))
+            check_room(sum(map(len, kept)), wanted.room)
     if waiting:
         score()
     pairs = np.concatenate(kept)

@@ -20,9 +20,14 @@ def lowest_above(threshold: float) -> int:
     return millionths
 
 
+def order_of(pairs: np.ndarray) -> np.ndarray:
+    """Return the order of pairs: most similar first, equally similar ones by their questions' numbers; stable."""
+    return np.lexsort((pairs["second"], pairs["first"], -pairs["millionths"]))
+
+
 def in_order(pairs: np.ndarray) -> np.ndarray:
-    """Sort pairs: most similar first, equally similar ones by their questions' numbers."""
-    return pairs[np.lexsort((pairs["second"], pairs["first"], -pairs["millionths"]))]
+    """Sort pairs as `order_of` does."""
+    return pairs[order_of(pairs)]
 
 
 class Wanted:
@@ -49,15 +54,10 @@ class Wanted:
             self._best = np.partition(self._best, len(self._best) - self.count)[-self.count :]
             self.lowest = max(self.lowest, int(self._best[0]))
 
-    def check(self, pairs: int) -> None:
-        """Raise UserError if a unit of work has more pairs than fit in memory."""
-        if self.room is not None:
-            check_room(pairs, self.room)
 
-
-def check_room(pairs: int, room: int) -> None:
+def check_room(pairs: int, room: int | None) -> None:
     """Raise UserError if there are more pairs than fit in memory."""
-    if pairs > room:
+    if room is not None and pairs > room:
         raise UserError(
             f"more than {room:,} pairs at a time are too many for --memory; give a higher --threshold, or --max-pairs"
         )

@@ -8,12 +8,16 @@ import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from siamese.mining.found import PAIR, in_order
 from siamese.system.files import write_text
 from siamese.system.resuming import check_same_run
+
+if TYPE_CHECKING:
+    from siamese.mining.cells import Recall
 
 IDENTITY, PAIRS = "identity.json", "pairs.bin"
 HEADER = struct.Struct("<III")  # of a unit: its number, how many pairs, the CRC-32 of their bytes
@@ -26,18 +30,24 @@ class Kept:
     A unit that a crash cut short has a wrong length or checksum, and is done again.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, object], resume: bool) -> None:
+    recall: "Recall | None" = None  # of an approximate search
+
+    def __init__(
+        self, folder: Path, identity: dict[str, object], resume: bool, at_once: int, max_pairs: int | None = None
+    ) -> None:
         """Start or continue a run.
 
         Args:
             folder: exists, and belongs to this process.
             identity: everything that the pairs depend on.
             resume: continue the run that was stopped there.
+            at_once: pairs that are sorted in memory; more are sorted in parts and merged from files.
+            max_pairs: pairs that `ranked` yields.
 
         Raises:
             UserError: another run was stopped there, or one that `resume` does not allow to continue.
         """
-        self.folder, self.path = folder, folder / PAIRS
+        self.folder, self.path, self.at_once, self.max_pairs = folder, folder / PAIRS, at_once, max_pairs
         known = folder / IDENTITY
         self.units = 0  # finished ones
         if not known.exists():
@@ -71,18 +81,22 @@ class Kept:
                     return
                 yield np.frombuffer(data, PAIR)
 
-    def ranked(self, at_once: int) -> Iterator[np.ndarray]:
-        """Yield all pairs, most similar first, equally similar ones by their questions' numbers, CHUNK at a time.
+    def ranked(self) -> Iterator[np.ndarray]:
+        """Yield the pairs in chunks, most similar first, equally similar ones by their questions' numbers."""
+        left = self.max_pairs
+        for chunk in self._sorted():
+            if not len(chunk := chunk[:left]):
+                return
+            left = None if left is None else left - len(chunk)
+            yield chunk
 
-        Args:
-            at_once: pairs that are sorted in memory; more are sorted in parts and merged from files.
-        """
+    def _sorted(self) -> Iterator[np.ndarray]:
         runs: list[Path] = []
         waiting: list[np.ndarray] = [np.empty(0, PAIR)]
         for pairs in self:
-            for start in range(0, len(pairs), at_once):
-                part = pairs[start : start + at_once]
-                if sum(map(len, waiting)) + len(part) > at_once:
+            for start in range(0, len(pairs), self.at_once):
+                part = pairs[start : start + self.at_once]
+                if sum(map(len, waiting)) + len(part) > self.at_once:
                     runs.append(self._sorted_run(len(runs), waiting))
                     waiting = []
                 waiting.append(part)

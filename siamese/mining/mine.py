@@ -3,10 +3,9 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,15 +15,11 @@ from siamese.mining import exact
 from siamese.mining.clusters import LINKAGES
 from siamese.mining.found import PAIR, Wanted, check_room, lowest_above
 from siamese.mining.kept import Kept
-from siamese.mining.mined import MEMORY, Mined
+from siamese.mining.mined import MEMORY, Mined, Settings
 from siamese.mining.questions import Questions, QuestionsLike
 from siamese.model.model import SiameseModel
-from siamese.model.similarity import check_threshold
 from siamese.system.locking import locked
 from siamese.system.optional import needing
-
-if TYPE_CHECKING:
-    from siamese.mining.cells import Recall
 
 QUESTIONS_AT_A_TIME = 65_536  # that are encoded
 CELLS_A_UNIT = 32
@@ -38,42 +33,6 @@ Progress = Callable[[int, int], None]
 
 def _quiet(done: int, total: int) -> None:
     """Show nothing."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Which pairs to find, and how."""
-
-    threshold: float  # 0 to 1; a pair's similarity, to six decimals, is above it
-    max_pairs: int | None = None  # only the most similar ones
-    approximate: bool = False
-    memory: int = MEMORY  # MB to use at most
-    seed: int = 0  # of the cells of an approximate search
-
-    def __post_init__(self) -> None:
-        check_threshold(self.threshold)
-        for name, value in (("max-pairs", self.max_pairs), ("memory", self.memory)):
-            if value is not None and value < 1:
-                raise UserError(f"--{name} {value}: expected a whole number of 1 or more")
-
-
-@dataclass(frozen=True)
-class Joined:
-    """The pairs of a run, on disk."""
-
-    kept: Kept
-    settings: Settings
-    at_once: int  # pairs that may be sorted in memory
-    recall: "Recall | None"  # of an approximate search
-
-    def ranked(self) -> Iterator[np.ndarray]:
-        """Yield the pairs in chunks, found.PAIR, most similar first, equally similar ones in the questions' order."""
-        left = self.settings.max_pairs
-        for chunk in self.kept.ranked(self.at_once):
-            if not len(chunk := chunk[:left]):
-                return
-            left = None if left is None else left - len(chunk)
-            yield chunk
 
 
 def mine(
@@ -103,20 +62,21 @@ def mine(
         UserError: questions or settings that cannot be used, or more pairs than the memory has room for.
     """
     model = model if isinstance(model, SiameseModel) else SiameseModel.load(model or PRETRAINED)
-    settings = Settings(model.threshold_for(threshold), max_pairs, approximate, memory, seed)
+    settings = Settings(model.threshold_for(threshold), max_pairs, approximate, memory, seed, linkage)
     asked = Questions.of(questions, ids)
     with TemporaryDirectory(prefix="siamese-") as folder:
-        joined = _find(asked, model, settings, Path(folder))
-        count = sum(map(len, joined.kept))
-        check_room(count if max_pairs is None else min(count, max_pairs), joined.at_once)
-        chunks = list(joined.ranked())
-    return Mined(asked, lambda: iter(chunks), model.probability, settings.threshold, linkage, memory, joined.recall)
+        vectors, kept = _start(asked, model, settings, Path(folder))
+        join(vectors, settings, kept)
+        count = sum(map(len, kept))
+        check_room(count if max_pairs is None else min(count, max_pairs), kept.at_once)
+        chunks = list(kept.ranked())
+    return Mined(asked, lambda: iter(chunks), model.probability, settings, kept.recall)
 
 
 @contextmanager
 def mined_beside(
-    out: str | Path, questions: Questions, model: SiameseModel, settings: Settings, linkage: str = LINKAGES[0],
-    resume: bool = False, encoded: Progress = _quiet, joined: Progress = _quiet,
+    out: str | Path, questions: Questions, model: SiameseModel, settings: Settings, resume: bool = False,
+    encoded: Progress = _quiet, joined: Progress = _quiet,
 ) -> Iterator[Mined]:  # fmt: skip
     """Find pairs that stay on disk until the block ends, so that they need not fit in memory.
 
@@ -126,7 +86,7 @@ def mined_beside(
         out: the file that the block writes; the pairs are in a folder with this name and ".unfinished".
         questions: to compare.
         model: encodes them.
-        settings, linkage: what to find.
+        settings: what to find.
         resume: continue the run that was stopped there, if there is one.
         encoded: called with the number of encoded questions and of all.
         joined: called with the number of comparisons done and of all.
@@ -136,59 +96,46 @@ def mined_beside(
     """
     unfinished = Path(out).with_name(f"{Path(out).name}.unfinished")
     with locked(unfinished):
-        found = _find(questions, model, settings, unfinished, resume, encoded, joined)
+        vectors, kept = _start(questions, model, settings, unfinished, resume, encoded)
         try:
-            yield Mined(questions, found.ranked, model.probability, settings.threshold, linkage, settings.memory,
-                        found.recall)  # fmt: skip
+            join(vectors, settings, kept, joined)
+            yield Mined(questions, kept.ranked, model.probability, settings, kept.recall)
         except UserError:  # to continue would fail again
-            found.kept.remove()
+            kept.remove()
             raise
-        found.kept.remove()
+        kept.remove()
     if unfinished.is_dir():  # it existed before this run
         unfinished.rmdir()
 
 
-def _find(
+def _start(
     questions: Questions, model: SiameseModel, settings: Settings, folder: Path, resume: bool = False,
-    encoded: Progress = _quiet, joined: Progress = _quiet,
-) -> Joined:  # fmt: skip
+    encoded: Progress = _quiet,
+) -> tuple[np.ndarray, Kept]:  # fmt: skip
     at_once = sortable(len(questions), model.dimensions, settings.memory)
     vectors = vectors_of(questions.texts, model, encoded)
-    return join(vectors, settings, folder, resume, joined, at_once, identity(questions, vectors, settings))
+    return vectors, Kept(folder, identity(questions, vectors, settings), resume, at_once, settings.max_pairs)
 
 
-def join(
-    exact_vectors: np.ndarray, settings: Settings, folder: Path, resume: bool, joined: Progress, at_once: int,
-    identity: dict[str, object],
-) -> Joined:  # fmt: skip
-    """Find all pairs of vectors above a threshold, or continue that.
+def join(exact_vectors: np.ndarray, settings: Settings, kept: Kept, joined: Progress = _quiet) -> None:
+    """Find all pairs of vectors above a threshold, except for the units of work that are saved already.
 
     Args:
         exact_vectors: (n, d) float32, rows of length 1 or 0.
         settings: what to find.
-        folder: for the pairs; exists, and belongs to this process.
-        resume: continue the run that was stopped there, if there is one.
+        kept: takes the pairs.
         joined: called with the number of comparisons done and of all.
-        at_once: pairs that may be sorted in memory.
-        identity: all that the pairs depend on.
+
+    Raises:
+        UserError: a unit has more pairs than fit in memory, or no cells are good enough.
     """
-    kept = Kept(folder, identity, resume)
-    try:
-        return Joined(kept, settings, at_once, _join(exact_vectors, settings, kept, joined, at_once))
-    except UserError:  # to continue would fail again
-        kept.remove()
-        raise
-
-
-def _join(exact_vectors: np.ndarray, settings: Settings, kept: Kept, joined: Progress, at_once: int) -> "Recall | None":
-    """Do the units of work that are not saved yet. Return the recall of an approximate search."""
-    wanted = Wanted(lowest_above(settings.threshold), settings.max_pairs, at_once)
+    wanted = Wanted(lowest_above(settings.threshold), settings.max_pairs, kept.at_once)
     vectors = exact.made_ready(exact_vectors, wanted.lowest)
-    recall, shared = None, None
+    shared = None
     if settings.approximate and len(vectors):
         with needing("--approximate"):
             from siamese.mining import cells
-        shared, recall = cells.make_cells(vectors, wanted.lowest, settings.seed)
+        shared, kept.recall = cells.make_cells(vectors, wanted.lowest, settings.seed)
         count, step = len(shared), CELLS_A_UNIT
         squares = np.diff(shared.starts).astype(float) ** 2
         costs = [squares[start : start + step].sum() / 2 for start in range(0, count, step)]
@@ -206,7 +153,6 @@ def _join(exact_vectors: np.ndarray, settings: Settings, kept: Kept, joined: Pro
             pairs = np.concatenate([shared.join(vectors, cell, wanted) for cell in range(start, stop)])
         kept.append(pairs)
     joined(int(sum(costs)), int(sum(costs)))
-    return recall
 
 
 def vectors_of(questions: list[str], model: SiameseModel, progress: Progress = _quiet) -> np.ndarray:

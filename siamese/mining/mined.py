@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,6 +28,26 @@ MEMORY = 2_048  # MB
 Ranking = Callable[[], Iterator[np.ndarray]]  # yields the pairs, found.PAIR, most similar first, in chunks
 
 
+@dataclass(frozen=True)
+class Settings:
+    """Which pairs and clusters to find, and how."""
+
+    threshold: float  # 0 to 1; a pair's similarity, to six decimals, is above it
+    max_pairs: int | None = None  # only the most similar ones
+    approximate: bool = False
+    memory: int = MEMORY  # MB to use at most
+    seed: int = 0  # of the cells of an approximate search
+    linkage: str = LINKAGES[0]  # "complete" (every two questions are a pair) or "connected" (by chains of pairs)
+
+    def __post_init__(self) -> None:
+        check_threshold(self.threshold)
+        for name, value in (("max-pairs", self.max_pairs), ("memory", self.memory)):
+            if value is not None and value < 1:
+                raise UserError(f"--{name} {value}: expected a whole number of 1 or more")
+        if self.linkage not in LINKAGES:
+            raise UserError(f"linkage {self.linkage!r}: give one of {', '.join(LINKAGES)}")
+
+
 class Pair(NamedTuple):
     """Two questions whose similarity is above the threshold."""
 
@@ -47,8 +68,8 @@ class Mined:
     """
 
     def __init__(
-        self, questions: Questions, ranked: Ranking, probability: Probability, threshold: float,
-        linkage: str = LINKAGES[0], memory: int = MEMORY, recall: "Recall | None" = None,
+        self, questions: Questions, ranked: Ranking, probability: Probability, settings: Settings,
+        recall: "Recall | None" = None,
     ) -> None:  # fmt: skip
         """Hold a result.
 
@@ -56,15 +77,12 @@ class Mined:
             questions: the distinct questions.
             ranked: yields the pairs, each time it is called.
             probability: from similarities to probabilities, both (n,).
-            threshold: 0 to 1; the similarity of each pair is above it.
-            linkage: of the clusters: "complete" (every two questions are a pair) or "connected" (by chains of pairs).
-            memory: MB that clusters may take.
+            settings: the threshold of the pairs, the linkage of the clusters, and the memory for them.
             recall: of an approximate search, the share of the pairs that it found.
         """
-        if linkage not in LINKAGES:
-            raise UserError(f"linkage {linkage!r}: give one of {', '.join(LINKAGES)}")
-        self.questions, self.threshold, self.linkage, self.recall = questions, threshold, linkage, recall
-        self._ranked, self._probability, self._memory = ranked, probability, memory
+        self.questions, self.settings, self.recall = questions, settings, recall
+        self.threshold, self.linkage = settings.threshold, settings.linkage
+        self._ranked, self._probability = ranked, probability
 
     @classmethod
     def read(
@@ -78,7 +96,7 @@ class Mined:
             questions: those that were mined, for their exact copies; None takes those that the file names.
             threshold: 0 to 1, keeps the pairs above it; None keeps all.
             max_pairs: keep only this many, the most similar ones.
-            linkage, memory: as in `Mined`.
+            linkage, memory: of the clusters, as in `Settings`.
 
         Raises:
             DataError: the file is of another kind, or names a question that is not among `questions`.
@@ -99,7 +117,8 @@ class Mined:
         def probability(similarities: np.ndarray) -> np.ndarray:
             return np.array([probabilities[round(s * MILLION)] for s in similarities.tolist()])
 
-        return cls(questions, lambda: iter([pairs] if len(pairs) else []), probability, threshold, linkage, memory)
+        settings = Settings(threshold, memory=memory, linkage=linkage)
+        return cls(questions, lambda: iter([pairs] if len(pairs) else []), probability, settings)
 
     def __len__(self) -> int:
         """The number of pairs."""
@@ -119,10 +138,10 @@ class Mined:
 
     @cached_property
     def _clusters(self) -> list[list[Member]]:
-        if self.linkage == "complete" and (need := len(self) * A_LINK) > self._memory << 20:
+        if self.linkage == "complete" and (need := len(self) * A_LINK) > self.settings.memory << 20:
             raise UserError(
-                f"--memory {self._memory}: clusters of {len(self):,} pairs by complete linkage need {need >> 20} (MB); "
-                "give more, --linkage connected, or a higher threshold"
+                f"--memory {self.settings.memory}: clusters of {len(self):,} pairs by complete linkage need "
+                f"{need >> 20} (MB); give more, --linkage connected, or a higher threshold"
             )
         copied = (copy.question for copy in self.questions.copies)
         return find_clusters(len(self.questions), self._array, self.linkage, copied)
@@ -161,7 +180,7 @@ class Mined:
                     return
                 yield chunk
 
-        return Mined(self.questions, above, self._probability, threshold, self.linkage, self._memory, self.recall)
+        return Mined(self.questions, above, self._probability, replace(self.settings, threshold=threshold), self.recall)
 
     def to_frame(self) -> "pandas.DataFrame":
         """Return the pairs as a DataFrame, most similar first.

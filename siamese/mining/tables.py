@@ -177,26 +177,23 @@ def read_labels(path: str | Path) -> tuple[list[Stratum], list[int], list[int]]:
     """
     _, rows = _open(path, LABELS, "mine --label-sample")
     cut: dict[int, Stratum] = {}
-    counts: dict[int, list[int]] = {}
+    labels: dict[int, list[int]] = {}
     for where, row in rows:
         h = int(_number(row, "stratum", where, 1e9))
         stratum = Stratum(int(_number(row, "stratum_pairs", where, 1e18)), _number(row, "stratum_above", where))
         if cut.setdefault(h, stratum) != stratum:
-            raise DataError(f"{where}: stratum {h} is not as in the rows before; expected the file as it was written")
+            raise DataError(f"{where}: stratum {h} differs from the rows before; give the file as it was written")
         given = str(row["is_duplicate"] if row["is_duplicate"] is not None else "").strip()
-        label = label_of(given) if given else None
-        if given and label is None:
-            raise DataError(f"{where}: is_duplicate {given!r}; expected 1, 0 or nothing")
-        labelled = counts.setdefault(h, [0, 0])
-        if label is not None:
-            labelled[0] += 1
-            labelled[1] += label
+        known = labels.setdefault(h, [])
+        if given:
+            if (label := label_of(given)) is None:
+                raise DataError(f"{where}: is_duplicate is {given!r}; use 1, 0 or nothing")
+            known.append(label)
     strata = sorted(cut)
-    if not any(counts[h][0] for h in strata):
-        raise DataError(f"{path}: no pair has a label; expected 1 or 0 in the column is_duplicate")
+    if not any(labels.values()):
+        raise DataError(f"{path}: no pair has a label; write 1 or 0 into the column is_duplicate")
     if strata != list(range(1, len(strata) + 1)):
-        raise DataError(f"{path}: strata {strata}; expected all from 1 on, so give the whole file")
-    for h in strata:
-        if counts[h][0] == 0:
-            raise DataError(f"{path}: no pair of stratum {h} has a label; label one of them at least")
-    return [cut[h] for h in strata], [counts[h][0] for h in strata], [counts[h][1] for h in strata]
+        raise DataError(f"{path}: strata {strata}, expected all from 1 on; give the whole file")
+    if empty := [h for h in strata if not labels[h]]:
+        raise DataError(f"{path}: no pair of stratum {empty[0]} has a label; label at least one of them")
+    return [cut[h] for h in strata], [len(labels[h]) for h in strata], [sum(labels[h]) for h in strata]

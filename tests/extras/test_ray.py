@@ -69,7 +69,7 @@ def killed(shards: str, tmp_path_factory: pytest.TempPathFactory, runner: Runner
     def deadly(
         function: Callable[[Any, Unit], Summary], shared: Any, units: Sequence[Unit], loads: bool
     ) -> Iterator[tuple[int, Summary]]:
-        name, marks = function.function.__name__, str(folder)  # type: ignore[attr-defined]
+        name, marks = function.args[1].__name__, str(folder)  # type: ignore[attr-defined]
 
         def dying(shared: Any, unit: Unit) -> Summary:
             mark = Path(marks, name)

@@ -68,8 +68,7 @@ def complete_linkage(job: Job, ranges: Sequence[str], group: int) -> Summary:
     table = store.read_groups([job.at("final-gathered", name) for name in ranges], group)  # most similar first
     pairs = pairs_of(table)
     number, ends = np.unique(np.concatenate((pairs["first"], pairs["second"])), return_inverse=True)
-    dense = np.zeros(len(pairs), PAIR)
-    dense["first"], dense["second"] = ends[: len(pairs)], ends[len(pairs) :]
+    dense = np.rec.fromarrays([pairs["millionths"], *np.split(ends, 2)], dtype=PAIR)
     lowest = complete(len(number), dense)
     within = np.flatnonzero(lowest[dense["first"]] == lowest[dense["second"]])
     cluster = number[lowest[dense["first"][within]]]
@@ -114,7 +113,6 @@ def cluster(job: Job, shared: tuple[Sequence[str], Sequence[str]], group: int, i
     """Write the clusters of a group of components, as rows in the order of the file of all clusters.
 
     Args:
-        job: the settings.
         shared: the files of copies; those of `members`, or none, in which case `complete_linkage` wrote one.
         group: of components.
         ids: whether the questions have ids.

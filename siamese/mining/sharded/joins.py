@@ -44,7 +44,6 @@ def sampled_pairs(
     """Find all pairs of sampled vectors with those of a piece, and the nearest cells of the latter.
 
     Args:
-        job: the settings.
         shared: m sampled vectors, (m, d) float32; which of all vectors they are, (m,); the centres of the cells,
             (k, d) float32.
         name: of the piece.
@@ -71,7 +70,6 @@ def put_into_cells(job: Job, centres: np.ndarray, name: str, p: int, bounds: Seq
     """Find the p cells of each vector of a piece, and send it to each group of cells that it is in.
 
     Args:
-        job: the settings.
         centres: of the cells, (k, d) float32.
         name: of the piece.
         p: cells of a vector.
@@ -95,7 +93,6 @@ def join(
     Most groups have one block. If there are more, those that follow are joined to this one, one after the other.
 
     Args:
-        job: the settings.
         names: of all pieces.
         group, block: of the group and the block.
         blocks: of each the pieces whose vectors it has, from and up to which.
@@ -148,7 +145,4 @@ def _with_texts(table: pa.Table, pairs: np.ndarray) -> pa.Table:
 
 def pairs_of(table: pa.Table) -> np.ndarray:
     """Return the pairs of a table without their texts; found.LONG_PAIR."""
-    pairs = np.empty(len(table), LONG_PAIR)
-    for name in LONG_PAIR.names or ():
-        pairs[name] = table[name].to_numpy()
-    return pairs
+    return np.rec.fromarrays([table[name].to_numpy() for name in LONG_PAIR.names or ()], dtype=LONG_PAIR)

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from siamese.errors import DataError, UserError
 from siamese.mining.found import lowest_above
-from siamese.mining.mine import Settings
+from siamese.mining.mined import Settings
 from siamese.mining.sharded import pipeline, store
 from siamese.mining.sharded.pipeline import Found
 from siamese.mining.sharded.shards import Job, Summary
@@ -39,7 +39,7 @@ class Lost(UserError):
 
 def mine_shards(
     shards: Sequence[tuple[str, str]], model: SiameseModel, settings: Settings, out: str, clusters_out: str | None, *,
-    column: str, id_column: str | None, linkage: str, address: str | None, resume: bool,
+    column: str, id_column: str | None, address: str | None, resume: bool,
     progress: Callable[[str, int, int], None],
 ) -> Found:  # fmt: skip
     """Find the pairs of the questions in many files, by cells, and write them and their clusters as CSV.
@@ -50,7 +50,6 @@ def mine_shards(
         settings: what to find; the memory is that of one worker.
         out, clusters_out: the files to write, at any address; the work folder is `out` with ".unfinished".
         column, id_column: of the questions and their ids, as in `read_records`.
-        linkage: of the clusters.
         address: of the Ray cluster; None uses this machine alone.
         resume: continue the run that was stopped there.
         progress: called with the name of a stage, and the number of its units that are done and of all.
@@ -60,7 +59,7 @@ def mine_shards(
     """
     out, clusters_out = store.absolute(out), clusters_out and store.absolute(clusters_out)
     job = Job(f"{out}.unfinished", column, id_column, lowest_above(settings.threshold), settings.max_pairs,
-              settings.memory, linkage if clusters_out else "")  # fmt: skip
+              settings.memory, settings.linkage if clusters_out else "")  # fmt: skip
     identity = {"questions": shards, "model": fingerprint(model), "seed": settings.seed, **vars(job)}
     with store.held(job.work), started(address, job.memory) as runner:
         check_reachable(job.work)

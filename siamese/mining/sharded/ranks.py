@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from siamese.mining.found import MILLION, in_order
+from siamese.mining.found import MILLION, in_order, order_of
 from siamese.mining.sharded import store
 from siamese.mining.sharded.joins import pairs_of
 from siamese.mining.sharded.shards import Job, Summary
@@ -24,13 +24,9 @@ def cuts(samples: np.ndarray, ranges: int) -> np.ndarray:
     return in_order(samples)[np.unique(np.arange(1, ranges) * len(samples) // ranges)]
 
 
-def _order(pairs: np.ndarray) -> np.ndarray:
-    return np.lexsort((pairs["second"], pairs["first"], -pairs["millionths"]))
-
-
 def range_of(pairs: np.ndarray, cut: np.ndarray) -> np.ndarray:
     """Return the range of each pair, which is the number of cuts up to it; (n,) int."""
-    order = _order(np.concatenate((cut, pairs)))  # stable, so a cut comes before the pair that it was sampled from
+    order = order_of(np.concatenate((cut, pairs)))  # stable, so a cut comes before the pair that it was sampled from
     place = np.empty(len(order), np.int64)
     place[order] = np.cumsum(order < len(cut))
     return place[len(cut) :]
@@ -48,7 +44,6 @@ def write_range(job: Job, shared: tuple[Calibration, Sequence[str]], part: int, 
     """Write the pairs of a range as rows of CSV, most similar first, and, if clusters are wanted, as a table.
 
     Args:
-        job: the settings.
         shared: from similarity to probability; the files of ranked pairs.
         part: the range.
         limit: number of its pairs to write.
@@ -57,7 +52,7 @@ def write_range(job: Job, shared: tuple[Calibration, Sequence[str]], part: int, 
     calibration, files = shared
     table = store.read_groups([job.at("ranges", file) for file in files], part)
     pairs = pairs_of(table)
-    order = _order(pairs)[:limit]
+    order = order_of(pairs)[:limit]
     table, pairs = table.take(pa.array(order)).combine_chunks(), pairs[order]
     similarity = pairs["millionths"] / MILLION
     probability = np.round(calibration.probability(similarity), 6)

@@ -3,8 +3,9 @@
 A question's number is its shard and its place among the questions of that shard that are not blank. So numbers are in
 the order of the files, and no worker needs to know how many questions the others have.
 
-Every function here is a unit of work: it reads files, writes files, and returns a small summary. Its output depends
-only on its arguments, so a unit whose worker died is simply done again.
+Every function here does a unit of work: it reads files, writes files, and returns a small summary. Its output depends
+only on its arguments, so a unit whose worker died is simply done again. The first two arguments, the job and `shared`,
+are the same for all units of a stage.
 """
 
 import hashlib
@@ -118,9 +119,9 @@ def find_copies(job: Job, shards: Sequence[Summary], group: int) -> Summary:
     table = store.read_groups([job.at("texts", name) for name in names], group)  # in the order of the numbers
     number = table["number"].to_numpy()
     text = np.stack((table["low"].to_numpy(), table["high"].to_numpy()), axis=1)
-    _, first, which, counts = np.unique(text, axis=0, return_index=True, return_inverse=True, return_counts=True)
+    _, first, which = np.unique(text, axis=0, return_index=True, return_inverse=True)
     which = which.ravel()  # numpy 2.0 has a column here
-    again = np.flatnonzero((counts[which] > 1) & (first[which] != np.arange(len(number))))
+    again = np.flatnonzero(first[which] != np.arange(len(number)))
     ids = table["id"].take(pa.array(again)).to_pylist()
     firsts = table["id"].take(pa.array(first[which[again]])).to_pylist()
     seen: dict[int, set[str]] = {}
@@ -161,7 +162,6 @@ def encode(job: Job, model: SiameseModel, shard: int, piece: int, place: int, gr
     """Write the distinct questions of a piece and their vectors.
 
     Args:
-        job: the settings.
         model: encodes the questions.
         shard, piece: of the questions.
         place: of the piece among all.
