@@ -71,14 +71,10 @@ def graph(model: SiameseModel) -> Any:
     outputs = "Add (h, x)" if model.config.skip else "Identity (h)"
     text = GRAPH.replace("DIMENSION", str(model.dimensions)).replace("OUTPUTS", outputs)
     built = parser.parse_model(text.replace("FIRST_WORD", str(model.tokenizer.first_word)))
-    w = model.weights
-    biases = [_onnx_order(w["lstm.bias_ih_l0"]), _onnx_order(w["lstm.bias_hh_l0"])]  # both are added, as in torch
-    constants = {
-        "table": w["embedding.weight"],
-        "W": _onnx_order(w["lstm.weight_ih_l0"])[None],
-        "R": _onnx_order(w["lstm.weight_hh_l0"])[None],
-        "B": np.concatenate(biases)[None],
-    }
+    w, kinds = model.weights, ("ih", "hh")
+    W, R = (_onnx_order(w[f"lstm.weight_{kind}_l0"])[None] for kind in kinds)
+    B = np.concatenate([_onnx_order(w[f"lstm.bias_{kind}_l0"]) for kind in kinds])[None]  # both are added, as in torch
+    constants = {"table": w["embedding.weight"], "W": W, "R": R, "B": B}
     tensors = [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in constants.items()]
     built.graph.initializer.extend(tensors)
     return built

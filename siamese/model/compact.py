@@ -57,7 +57,7 @@ def unpack(stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         raise ModelError(f"compact weights {found}, expected {expected}")
     table, scale = stored[TABLE], stored[SCALE]
     if table.ndim != 2 or scale.shape != table.shape[:1]:
-        raise ModelError(f"compact weights: {SCALE} {scale.shape} beside {TABLE} {table.shape}, expected one a row")
+        raise ModelError(f"compact weights: {SCALE} {scale.shape} for {TABLE} {table.shape}, expected one for each row")
     for name, tensor in stored.items():
         if name != TABLE and not np.isfinite(tensor).all():
             raise ModelError(f"compact weights: {name} holds a number that is not finite")

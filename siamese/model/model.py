@@ -207,12 +207,8 @@ class SiameseModel:
         Raises:
             ModelError: `load` would not accept the vocabulary or a weight.
         """
-        settings: dict[str, Any] = {
-            "config": dataclasses.asdict(self.config),
-            "threshold": self.threshold,
-            "calibration": dataclasses.asdict(self.calibration),
-            "facts": self.facts,
-        }
+        settings: dict[str, Any] = {"config": dataclasses.asdict(self.config), "threshold": self.threshold}
+        settings |= {"calibration": dataclasses.asdict(self.calibration), "facts": self.facts}
         if isinstance(self.tokenizer, SubwordTokenizer):
             settings[ARCHITECTURE], words = self.architecture, self.tokenizer.text()
         else:

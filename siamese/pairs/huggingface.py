@@ -43,7 +43,7 @@ def names_data_set(path: object) -> bool:
 
 @contextmanager
 def from_cache() -> Iterator[None]:
-    """Within the block, read data sets from folders and the download cache only, never from the network."""
+    """Read data sets within the block from folders and the download cache only, never from the network."""
     token = _cache_only.set(True)
     try:
         yield
@@ -183,7 +183,7 @@ def _records(name: str, rows: Rows) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def _offline(wanted: bool) -> Iterator[None]:
-    """If wanted, keep the library and its hub client off the network within the block."""
+    """Keep the library and its hub client off the network within the block, if wanted."""
     import huggingface_hub.constants
     from datasets import config
 

@@ -97,8 +97,8 @@ class FilledRows:
 
     Args:
         records: the rows.
-        where: what stands before the line in an error, such as "questions.csv, line".
-        with_ids: whether they must have ids; None: as the first row.
+        where: prefix of the line number in an error, such as "questions.csv, line".
+        with_ids: whether they must have ids; None: if the first row has one.
 
     Raises:
         DataError: only some rows have an id.
@@ -190,9 +190,8 @@ def _pairs_of_rows(
         pairs = _from_pairs(file, faults, columns, labelled, expected)
     for label, meaning in ((1, "duplicate pairs (label 1)"), (0, "non-duplicate pairs (label 0)")):
         if labelled and label in need and not (pairs.labels == label).any():
-            raise DataError(
-                f"{faults.path}: {faults.rows} rows and no usable {meaning}; at least one is needed{faults}"
-            )
+            lack = f"{faults.rows} rows and no usable {meaning}; at least one is needed"
+            raise DataError(f"{faults.path}: {lack}{faults}")
     return dataclasses.replace(pairs, rows=faults.rows, faults=faults.shown, skipped=faults.count)
 
 
@@ -200,10 +199,9 @@ def _from_pairs(file: File, faults: Faults, columns: Columns, labelled: bool, ex
     wanted = [columns.question1, columns.question2, *([columns.label] if labelled else [])]
     if missing := [name for name in wanted if name not in file.names]:
         has = ", ".join(repr(name[:40]) for name in file.names[:20])
-        raise DataError(
-            f"{faults.path}{'' if faults.strict else ', line 1'}: no column {', '.join(map(repr, missing))}; it has "
-            f"{has}. Expected {expected}; other names are given by --question1, --question2, --label, or by Columns"
-        )
+        lack = f"{'' if faults.strict else ', line 1'}: no column {', '.join(map(repr, missing))}; it has {has}"
+        other = "other names are given by --question1, --question2, --label, or by Columns"
+        raise DataError(f"{faults.path}{lack}. Expected {expected}; {other}")
 
     def check(record: Row) -> str | None:
         reason = _question_fault(record, columns.question1) or _question_fault(record, columns.question2)

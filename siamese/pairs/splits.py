@@ -94,16 +94,12 @@ def part(pairs: Pairs, validation: Pairs | None = None, name: str = "pairs", val
 
 def _checked(parts: Datasets, name: str, validation_name: str) -> Datasets:
     if parts.training.duplicates < 2:
-        raise DataError(
-            f"{name}: {parts.training.duplicates} duplicate pair(s) to train on ({parts.how}); "
-            "give two or more, which serve as each other's negatives"
-        )
+        found = f"{parts.training.duplicates} duplicate pair(s) to train on ({parts.how})"
+        raise DataError(f"{name}: {found}; give two or more, which serve as each other's negatives")
     for label, meaning in ((1, "duplicates"), (0, "non-duplicates")):
         if not (parts.validation.labels == label).any():
-            raise DataError(
-                f"{validation_name}: no {meaning} among the {len(parts.validation)} validation pairs "
-                f"({parts.how}); the threshold is chosen on both: give pairs by --validation PATH"
-            )
+            lack = f"no {meaning} among the {len(parts.validation)} validation pairs ({parts.how})"
+            raise DataError(f"{validation_name}: {lack}; the threshold needs both: give pairs by --validation PATH")
     return parts
 
 
@@ -183,10 +179,8 @@ def course_split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     rest validate, as published. The non-duplicates, which the course left out, are split in the same way.
     """
     if len(labels) < COURSE_TRAINING + COURSE_TEST:
-        raise DataError(
-            f"--split course needs {COURSE_TRAINING + COURSE_TEST:,} rows, the file has {len(labels):,}; "
-            "it is meant for Quora's whole file (--data quora)"
-        )
+        lack = f"--split course needs {COURSE_TRAINING + COURSE_TEST:,} rows, the file has {len(labels):,}"
+        raise DataError(f"{lack}; it is meant for Quora's whole file (--data quora)")
     by_label = [np.flatnonzero(labels[:COURSE_TRAINING] == label) for label in (0, 1)]
     training = np.concatenate([rows[: int(len(rows) * 0.8)] for rows in by_label])
     validation = np.concatenate([rows[int(len(rows) * 0.8) :] for rows in by_label])

@@ -25,6 +25,7 @@ ACCEPTED: dict[str, tuple[str | None, ...]] = {
 }
 FIELDS = {*ACCEPTED, "version", "added_tokens", "truncation", "padding", "decoder"}
 MOST_TOKENS = 8_192  # of a question
+TRUNCATION = {"direction": "Right", "max_length": MOST_TOKENS, "strategy": "LongestFirst", "stride": 0}  # or less
 MOST_CHARACTERS = 1_000  # of a word that WordPiece splits, in quadratic time
 QUESTIONS_AT_A_TIME = 4_096  # questions that the library encodes together
 
@@ -70,8 +71,7 @@ class SubwordTokenizer:
     def of(cls, tokenizer: Any, longest: int) -> "SubwordTokenizer":
         """Return a tokenizer of the library `tokenizers` as one of ours; a question has at most `longest` tokens."""
         settings = json.loads(tokenizer.to_str())
-        truncation = {"direction": "Right", "max_length": longest, "strategy": "LongestFirst", "stride": 0}
-        settings |= {"truncation": truncation, "padding": None, "decoder": None}
+        settings |= {"truncation": TRUNCATION | {"max_length": longest}, "padding": None, "decoder": None}
         return cls(json.dumps(settings, ensure_ascii=False))
 
     def __len__(self) -> int:
@@ -138,13 +138,11 @@ def _check(settings: Any) -> None:
         raise ModelError("a tokenizer with padding or a decoder; expected null")
     truncation = settings["truncation"]
     longest = truncation["max_length"]
-    if type(longest) is not int or truncation != {
-        "direction": "Right", "max_length": longest, "strategy": "LongestFirst", "stride": 0
-    }:  # fmt: skip
-        raise ModelError(f"a tokenizer with the truncation {truncation!r}; expected the first so many tokens")
+    if type(longest) is not int or truncation != TRUNCATION | {"max_length": longest}:
+        raise ModelError(f"a tokenizer with the truncation {truncation!r}; expected such as {TRUNCATION}")
     model = settings["model"]
     if model["type"] == "BPE" and model.get("dropout") is not None:
-        raise ModelError("a tokenizer with dropout, which cuts a question by chance; expected none")
-    letters = model.get("max_input_chars_per_word", 0)
-    if type(letters) is not int or not 0 <= letters <= MOST_CHARACTERS:
-        raise ModelError(f"max_input_chars_per_word {letters!r}: expected a whole number up to {MOST_CHARACTERS:,}")
+        raise ModelError("a tokenizer with dropout, which splits words at random; expected none")
+    limit = model.get("max_input_chars_per_word", 0)
+    if type(limit) is not int or not 0 <= limit <= MOST_CHARACTERS:
+        raise ModelError(f"max_input_chars_per_word {limit!r}: expected an integer up to {MOST_CHARACTERS:,}")

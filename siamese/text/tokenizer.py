@@ -55,7 +55,7 @@ def _spaces(question: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Rule:
-    """How a question is split and how its words are numbered."""
+    """A way to split questions and to number their words."""
 
     split: Callable[[], Callable[[str], list[str]]]  # called once, so that NLTK is loaded only if needed
     pad: int

@@ -66,10 +66,7 @@ def carried(name: str) -> str | None:
         return None
 
 
-PROBE = (
-    "How old are you?",
-    "What's a naïve 16-bit parser, and why would one use it?",
-)  # to compare vectors on
+PROBE = ("How old are you?", "What's a naïve 16-bit parser, and why would one use it?")  # whose vectors are compared
 
 
 @dataclass(frozen=True)

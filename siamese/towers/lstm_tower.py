@@ -55,9 +55,8 @@ class Tower(nn.Module):
         if not len(lengths):  # other processes wait for the gradients, which are 0 here
             return self(ids, lengths.new_zeros(1))[:0]
         means = self._means_padded(ids, lengths) if ids.is_cuda else self._means(ids, lengths)
-        known = torch.zeros_like(lengths).index_add_(
-            0, torch.repeat_interleave(lengths), (ids >= self.first_word).to(lengths.dtype)
-        )
+        row, in_vocabulary = torch.repeat_interleave(lengths), (ids >= self.first_word).to(lengths.dtype)
+        known = torch.zeros_like(lengths).index_add_(0, row, in_vocabulary)
         return nn.functional.normalize(means * (known > 0)[:, None], dim=1)
 
     def _means(self, ids: Tensor, lengths: Tensor) -> Tensor:

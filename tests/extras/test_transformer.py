@@ -322,7 +322,7 @@ ATTACKS = {
     "no truncation": (tokenizer("truncation", None), "not a model file"),
     "a long truncation": (tokenizer("truncation.max_length", 10**9), "8,192 at most"),
     "a short truncation": (tokenizer("truncation.max_length", 2), "more than the 2 special ones"),
-    "another truncation": (tokenizer("truncation.direction", "Left"), "expected the first so many tokens"),
+    "another truncation": (tokenizer("truncation.direction", "Left"), "expected such as"),
     "a regular expression": (
         tokenizer("pre_tokenizer", {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated",
                                     "invert": False}), "pre_tokenizer 'Split'; accepted are"),
