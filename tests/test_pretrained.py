@@ -103,7 +103,7 @@ def test_it_does_not_know_where_its_training_pairs_are(
     bare.save(tmp_path / "bare")
     monkeypatch.setattr(model, "SHIPPED", tmp_path / "bare")
     out, _ = command("evaluate", "--data", small_file)
-    assert "the training pairs are not at hand; give them with --trained-on PATH" in out
+    assert "the training pairs are unknown; give them with --trained-on PATH" in out
     out, _ = command("evaluate", "--data", small_file, "--trained-on", small_file)
     assert out.splitlines()[1].startswith("unseen (")
 

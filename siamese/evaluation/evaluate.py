@@ -135,17 +135,12 @@ def evaluate_in(setting: Setting, others: Mapping[str, Scorer] | None = None) ->
 
 
 def unseen_pairs(pairs: Pairs, clusters: Clusters | None) -> tuple[np.ndarray | None, str]:
-    """Find the pairs that share no question with the training pairs.
+    """Find the pairs that share no question with the training pairs, whose clusters are given if they are known.
 
-    Args:
-        pairs: n pairs.
-        clusters: of the training pairs; None: unknown.
-
-    Returns:
-        (n,) bool or None, and how unseen pairs were found, or why they were not.
+    Return (n,) bool or None, and how unseen pairs were found, or why they were not.
     """
     if pairs.unseen is not None:
         return pairs.unseen, "the file's column 'unseen'"
     if clusters is not None:
         return clusters.unseen(pairs), "the training pairs"
-    return None, "unknown: no column 'unseen', and the training pairs are not at hand; give them with --trained-on PATH"
+    return None, "unknown: no column 'unseen', and the training pairs are unknown; give them with --trained-on PATH"

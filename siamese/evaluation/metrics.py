@@ -20,11 +20,11 @@ class Scores:
 
     pairs: int
     duplicates: int
-    accuracy: float | None
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    confusion: list[list[int]] | None  # [[true negatives, false positives], [false negatives, true positives]]
+    accuracy: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+    f1: float | None = None
+    confusion: list[list[int]] | None = None  # [[true negatives, false positives], [false negatives, true positives]]
     average_precision: float | None
     roc_auc: float | None
     threshold: float | None  # above it a score means duplicate
@@ -124,13 +124,10 @@ def all_scores(
         threshold: above it a score means duplicate; None: no verdicts.
         probability: (n,) 0 to 1, of being duplicates, for the calibration error.
     """
-    verdicts: dict[str, Any] = dict.fromkeys(("accuracy", "precision", "recall", "f1", "confusion"))
-    if threshold is not None:
-        verdicts = verdict_scores(labels, scores > threshold)
     return Scores(
         pairs=len(labels),
         duplicates=int((labels == 1).sum()),
-        **verdicts,
+        **({} if threshold is None else verdict_scores(labels, scores > threshold)),
         average_precision=_or_none(average_precision(labels, scores)),
         roc_auc=_or_none(roc_auc(labels, scores)),
         threshold=threshold,

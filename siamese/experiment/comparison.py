@@ -85,9 +85,7 @@ def compare(study: Study, data: Datasets, seeds: int, out: Path, jobs: int) -> C
         with _Pool(data, unseen, out, jobs) as pool:
             pool.run(first, records)
             chosen = {variant.name: _best(variant, records) for variant in variants}
-            rest = [
-                (name, config.replace(seed=seed)) for seed in range(1, seeds + 1) for name, config in chosen.items()
-            ]
+            rest = [(name, c.replace(seed=seed)) for seed in range(1, seeds + 1) for name, c in chosen.items()]
             pool.run(rest, records)
         records.write_table()  # if a crash came between the two files, it lacks the last training
     found: dict[str, list[Record]] = {name: [] for name in chosen}
@@ -114,12 +112,9 @@ def _test_pairs(data: Datasets) -> tuple[Pairs, np.ndarray]:
 
 def _best(variant: Variant, records: Records) -> Config:
     """Return the setting with the highest average precision on the validation pairs."""
-
-    def score(setting: Config) -> float:
-        record = records.get(setting.replace(seed=1))
-        return -1.0 if "error" in record else float(record["validation"])
-
-    return max(variant.settings, key=score) if len(variant.settings) > 1 else variant.settings[0]
+    if len(variant.settings) == 1:
+        return variant.settings[0]
+    return max(variant.settings, key=lambda setting: records.get(setting.replace(seed=1)).get("validation", -1.0))
 
 
 def _key(config: Config, data: dict[str, str]) -> str:

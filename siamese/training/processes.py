@@ -33,7 +33,7 @@ class Processes(Share):
 
     @property
     def first(self) -> bool:
-        """Whether this process reports and writes."""
+        """True if this process reports and writes."""
         return self.rank == 0
 
     @property

@@ -111,10 +111,9 @@ def targets(config: Config, prepared: Prepared, progress: Callable[[int, int], N
     `progress` is called with the number of encoded questions and the number to encode.
     """
     assert config.teacher is not None
-    distinct = sorted({*prepared.training.question1, *prepared.training.question2})
+    pairs = prepared.training
+    distinct = sorted({*pairs.question1, *pairs.question2})
     number = {question: i for i, question in enumerate(distinct)}
-    numbers = np.array(
-        [[number[q1], number[q2]] for q1, q2 in zip(prepared.training.question1, prepared.training.question2)]
-    )
+    numbers = np.array([[number[q1], number[q2]] for q1, q2 in zip(pairs.question1, pairs.question2)])
     projected = project(vectors(config.teacher, distinct, progress), numbers, prepared.pairs, config)
     return projected.astype(np.float16)[numbers]
