@@ -82,17 +82,10 @@ class Trained:
 
 
 def train_recipe(
-    config: Config,
-    data: Source | Datasets,
-    out: str | Path | None,
-    *,
-    start: SiameseModel | None = None,
-    resume: bool = False,
-    progress: Progress | None = None,
-    warn: Callable[[Pairs, str], None] | None = None,
-    log: str | None = None,
-    again: str = "train(..., resume=True)",
-) -> Trained:
+    config: Config, data: Source | Datasets, out: str | Path | None, *, start: SiameseModel | None = None,
+    resume: bool = False, progress: Progress | None = None, warn: Callable[[Pairs, str], None] | None = None,
+    log: str | None = None, again: str = "train(..., resume=True)",
+) -> Trained:  # fmt: skip
     """Train, score and save, or continue a stopped run, alone or with the other processes that torchrun started.
 
     Args:
@@ -118,17 +111,17 @@ def train_recipe(
         raise UserError(f"--out: {out} is the encoder's folder, which training must not change; choose another")
 
     with connected() as processes:
-        told = progress if progress and processes.first else Progress()
+        listener = progress if progress and processes.first else Progress()
 
         def tell(pairs: Pairs, name: str) -> None:
             if pairs.skipped:
-                told.say(f"{name}: {pairs.skipped} of {pairs.rows} rows skipped, such as {pairs.faults[0]}")
+                listener.say(f"{name}: {pairs.skipped} of {pairs.rows} rows skipped, such as {pairs.faults[0]}")
 
         parts, about = _read(data, warn if warn and processes.first else tell, processes)
-        config = fit_to_labels(config, parts.training, told.say)
+        config = fit_to_labels(config, parts.training, listener.say)
         run = partial(train_model, config, parts.training, parts.validation, start_from=start, processes=processes)
         if out is None:
-            model = run(progress=told)
+            model = run(progress=listener)
             model.facts["data"] = about
             return Trained(model, "")
         folder = Path(out)
@@ -140,7 +133,7 @@ def train_recipe(
             if processes.largest(resume and _is_finished(folder, config, about)):
                 summary = f"{folder}: this run is finished and its model saved; without --resume it is trained again"
                 return Trained(SiameseModel.load(folder), summary)
-            listeners = [MetricsFile(folder), *([TensorBoard(folder, config)] if log else []), told]
+            listeners = [MetricsFile(folder), *([TensorBoard(folder, config)] if log else []), listener]
             return _in_folder(run, parts, about, folder, listeners, again)
 
 
