@@ -472,7 +472,7 @@ def test_commands(tiny_model: Path, tmp_path: Path, command: Command) -> None:
     )
     assert not folder.exists()
     first.write_text('key,text\na,How do I take luggage?\n"b ""x""",\nc,"Two\nlines"\n', encoding="utf-8")
-    assert command(*build)[:2] == (0, f"{folder}: 2 questions, search exact; 1 empty rows left out\n")
+    assert command(*build)[:2] == (0, f"{folder}: 2 questions, search exact; 1 blank rows left out\n")
     code, _, err = command(*build)
     assert (code, err) == (2, f"error: {folder}: an archive is there already; `archive add` adds to it\n")
 
@@ -496,7 +496,7 @@ def test_commands(tiny_model: Path, tmp_path: Path, command: Command) -> None:
     assert command(*add) == (0, f"{folder}: 2 added, 4 questions\n", "")
     lines = tmp_path / "lines.txt"
     lines.write_text("seat\n\npassport\n", encoding="utf-8")
-    assert command(*add[:2], lines, *add[3:]) == (0, f"{folder}: 2 added, 6 questions; 1 empty rows left out\n", "")
+    assert command(*add[:2], lines, *add[3:]) == (0, f"{folder}: 2 added, 6 questions; 1 blank rows left out\n", "")
 
     remove = ("archive", "remove", "--archive", folder)
     assert command(*remove, "7", "none")[2] == "error: no question has the id 'none'\n"

@@ -268,8 +268,8 @@ def test_forests_of_parts_give_the_components_of_all(edges: list[tuple[int, int]
     ("words", "message"),
     [
         (["--address", "auto"], "--address is that of a Ray cluster; add --engine ray"),
-        (["--engine", "ray", "--report", "r.html"], "--report needs no Ray"),
-        (["--engine", "ray", "--label-sample", "5"], "--label-sample needs no Ray"),
+        (["--engine", "ray", "--report", "r.html"], "--report does not go with --engine ray"),
+        (["--engine", "ray", "--label-sample", "5"], "--label-sample does not go with --engine ray"),
         (["--engine", "ray", "--memory", "0"], "--memory 0: expected"),
         (["--engine", "ray"], "--engine ray needs ray.*pip install 'ray\\[data\\]'"),
     ],

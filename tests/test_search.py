@@ -217,7 +217,7 @@ def test_the_command(archive: Archive, tmp_path: Path, capsys: pytest.CaptureFix
         ([], "search takes a question, or --file PATH"),
         (["a", "--file", "b"], "search takes a question, or --file PATH"),
         (["--file", "b.csv", "--json"], "--json is for one question; --file writes CSV"),
-        (["a", "--out", "b"], "--out goes with --file; one question is answered on the screen"),
+        (["a", "--out", "b"], "--out goes with --file; the answer for one question is printed"),
         (["a", "-k", "0"], "k 0: expected a whole number of 1 or more"),
     ):
         with pytest.raises(SystemExit):

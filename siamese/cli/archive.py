@@ -106,7 +106,7 @@ def search(options: argparse.Namespace) -> None:
     if options.file and options.json:
         raise UserError("--json is for one question; --file writes CSV")
     if options.out and not options.file:
-        raise UserError("--out goes with --file; one question is answered on the screen")
+        raise UserError("--out goes with --file; the answer for one question is printed")
     from siamese.archive.store import SEARCH
 
     archive = _open(options)
@@ -152,4 +152,4 @@ def _questions(options: argparse.Namespace) -> Iterator["QuestionFile"]:
 
 
 def _left_out(file: "QuestionFile") -> str:
-    return f"; {file.blank:,} empty rows left out" if file.blank else ""
+    return f"; {file.blank:,} blank rows left out" if file.blank else ""

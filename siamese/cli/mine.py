@@ -93,7 +93,7 @@ def _from_questions(options: argparse.Namespace) -> None:
 def _on_ray(options: argparse.Namespace) -> None:
     for name, value in (("from", options.mined), ("report", options.report), ("label-sample", options.label_sample)):
         if value:
-            raise UserError(f"--{name} needs no Ray: leave --engine ray out, and give the pairs by --from PATH")
+            raise UserError(f"--{name} does not go with --engine ray; run it on the mined pairs, with --from PATH")
     from siamese.mining.sharded.on_ray import mine_shards
     from siamese.mining.sharded.pipeline import list_shards
     from siamese.system.progress import StageBar
@@ -135,7 +135,7 @@ def _write(options: argparse.Namespace, found: "Mined") -> None:
         count = found.write_sample(options.out, options.label_sample, options.seed)
         print(
             f"{count:,} of {len(found):,} pairs, in random order: {options.out}\n"
-            "Fill its column is_duplicate with 1 or 0, all of it or from the top as far as you like; then\n"
+            "Fill its column is_duplicate with 1 or 0, from the top, as many rows as you like. Then run\n"
             f"  {program()} mine --labels {shlex.quote(options.out)} --precision 0.95"
         )
         return
@@ -166,7 +166,7 @@ def _threshold(options: argparse.Namespace) -> None:
 
 def _say_questions(count: int, copies: int, blank: int) -> None:
     collapsed = f", {copies:,} exact copies collapsed" if copies else ""
-    left_out = f", {blank:,} blank ones left out" if blank else ""
+    left_out = f", {blank:,} blank rows left out" if blank else ""
     print(f"{count:,} different questions{collapsed}{left_out}")
 
 
