@@ -488,7 +488,7 @@ ENCODER = ["--tower", "transformer", "--encoder", "ENCODER"]
         ([*ENCODER, "--start-from", "pretrained"], "--start-from: goes with the LSTM tower"),
         ([*ENCODER, "--out", "ENCODER"], "is the encoder's folder, which training must not change"),
         (["--start-from", "TRAINED"], "--start-from: the model has tower 'transformer', the recipe 'lstm'"),
-        (["--epochs", "0"], "--epochs: 0 is not a integer of 1 or more"),
+        (["--epochs", "0"], "--epochs: 0 is not a whole number of 1 or more"),
         (["--tower", "transformer", "--encoder", "no/such"], "no/such: no sentence encoder"),
         (["--tower", "transformer", "--encoder", "DATA"], "no sentence encoder"),
     ],
