@@ -38,8 +38,7 @@ Scored = tuple[np.ndarray, np.ndarray]  # labels, scores
 JUST_ABOVE = math.nextafter(0.5, 1)
 NEXT = math.nextafter(JUST_ABOVE, 1)
 score = st.one_of(
-    st.sampled_from([0.0, 0.25, 0.5, JUST_ABOVE, NEXT, 0.75, 1.0, -0.0, -0.5, -1.0]),
-    st.floats(-1, 1, width=32),
+    st.sampled_from([0.0, 0.25, 0.5, JUST_ABOVE, NEXT, 0.75, 1.0, -0.0, -0.5, -1.0]), st.floats(-1, 1, width=32)
 )
 rows_of_scores = st.lists(st.tuples(st.integers(0, 1), score), min_size=1, max_size=30)
 scored = rows_of_scores.map(lambda rows: columns(rows))

@@ -191,11 +191,7 @@ GOES_WELL: dict[str, tuple[dict[str, bytes], list[Answer], list[str | None]]] = 
     "more bytes without end": ({}, [serves(end=pours)], [None]),
     "a range refused": ({PART: REST}, [says(416, Content_Range=f"bytes */{HALF}"), serves()], [FROM_HALF, None]),
     "a range of which nothing is said": ({PART: REST}, [says(206, REST), serves()], [FROM_HALF, None]),
-    "a range of another": (
-        {PART: REST},
-        [says(206, REST, Content_Range=WHERE + "0"), serves()],
-        [FROM_HALF, None],
-    ),
+    "a range of another": ({PART: REST}, [says(206, REST, Content_Range=WHERE + "0"), serves()], [FROM_HALF, None]),
     "a range in gzip": (
         {PART: REST},
         [says(206, gzip.compress(REST), Content_Encoding="gzip", Content_Range=WHERE), serves()],

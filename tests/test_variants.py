@@ -10,16 +10,7 @@ from hypothesis import strategies as st
 
 from siamese.config import CHOICES, Config
 from siamese.errors import UserError
-from siamese.experiment.variants import (
-    BASE,
-    SIDES,
-    Study,
-    against_first,
-    differing,
-    parse,
-    parse_all,
-    read_study,
-)
+from siamese.experiment.variants import BASE, SIDES, Study, against_first, differing, parse, parse_all, read_study
 from siamese.losses.registry import LOSSES, names
 
 ROOT = Path(__file__).parents[1]

@@ -480,10 +480,7 @@ ENCODER = ["--tower", "transformer", "--encoder", "ENCODER"]
         (["--tower", "transformer"], "--tower transformer needs --encoder"),
         (["--encoder", "ENCODER"], "--encoder: goes with --tower transformer"),
         (["--tower", "gru"], "invalid choice: 'gru'"),
-        (
-            [*ENCODER, "--preset", "course-trax-2020"],
-            "--tokens: goes with the LSTM tower, not with",
-        ),
+        ([*ENCODER, "--preset", "course-trax-2020"], "--tokens: goes with the LSTM tower, not with"),
         ([*ENCODER, "--compact"], "--compact: goes with the LSTM tower"),
         ([*ENCODER, "--start-from", "pretrained"], "--start-from: goes with the LSTM tower"),
         ([*ENCODER, "--out", "ENCODER"], "is the encoder's folder, which training must not change"),
