@@ -242,6 +242,7 @@ def test_sizes(tmp_path: Path, tiny_model: Path) -> None:
 # The command
 
 
+@pytest.mark.slow
 def test_examine(
     command: Command, monkeypatch: pytest.MonkeyPatch, tiny_model: Path, small_file: Path, tmp_path: Path
 ) -> None:

@@ -216,6 +216,7 @@ def by_name(records: Sequence[Record]) -> dict[tuple[str, int], Record]:
     return found
 
 
+@pytest.mark.slow
 def test_every_training_has_a_record_and_a_row(finished: tuple[Path, Comparison], data: Datasets) -> None:
     out, comparison = finished
     assert {path.name for path in out.iterdir()} == {TRAININGS, RESULTS}  # no checkpoint is left
@@ -240,6 +241,7 @@ def test_every_training_has_a_record_and_a_row(finished: tuple[Path, Comparison]
     assert {name: len(found) for name, found in comparison.records.items()} == {"rows": 2, "both": 2, DIVERGES: 0}
 
 
+@pytest.mark.slow
 def test_a_record_says_what_the_training_gave(
     finished: tuple[Path, Comparison], data: Datasets, one_thread: None
 ) -> None:
@@ -258,6 +260,7 @@ def test_a_record_says_what_the_training_gave(
     assert record["seconds_an_epoch"] == pytest.approx(np.median([epoch["seconds"] for epoch in record["history"]]))
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges_is_a_result(finished: tuple[Path, Comparison]) -> None:
     _, comparison = finished
     assert [r["variant"] for r in comparison.failed] == [DIVERGES, DIVERGES]
@@ -276,6 +279,7 @@ def test_vectors_that_are_no_numbers_are_a_divergence_too(model: SiameseModel, d
         measure(wild, scored(data), np.ones(89, bool))
 
 
+@pytest.mark.slow
 def test_done_is_done(finished: tuple[Path, Comparison], data: Datasets) -> None:
     out, comparison = finished
     before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.iterdir()}
@@ -288,6 +292,7 @@ def test_done_is_done(finished: tuple[Path, Comparison], data: Datasets) -> None
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_how_many_at_a_time_changes_nothing(finished: tuple[Path, Comparison], data: Datasets, tmp_path: Path) -> None:
     """One at a time in one process, where they were two at a time in two: the same bits."""
     alone = by_name(run_lines(data, ("both", "rows"), 2, tmp_path, jobs=1))
@@ -671,6 +676,7 @@ def test_every_question_of_a_study_is_answered() -> None:
     assert said[3].startswith("  - `columns` against `both`: **lower** (-3.00")
 
 
+@pytest.mark.slow
 def test_which_serves_what(written: tuple[Path, str]) -> None:
     text = written[1]
     for purpose in ("a verdict on a pair", "ranking pairs", "mining an archive"):
@@ -680,6 +686,7 @@ def test_which_serves_what(written: tuple[Path, str]) -> None:
         assert line.endswith("not shown to be worse: `rows,batch_size=64`")
 
 
+@pytest.mark.slow
 def test_the_tables_have_every_variant(written: tuple[Path, str]) -> None:
     text = written[1]
     # 0.70 · 3 + 0.71 · 3 + 0.72 · 2 = 5.67, by 8: 70.875; squares about it: 3 · 0.875² + 3 · 0.125² + 2 · 1.125²
@@ -749,10 +756,12 @@ def test_the_report_states_the_base_and_not_a_variant(data: Datasets, tmp_path: 
         assert said in equal
 
 
+@pytest.mark.slow
 def test_failures_are_listed(written: tuple[Path, str]) -> None:
     assert "## Trainings that failed\n\n- `pooled`, seed 9: step 3: the loss is inf; try a lower" in written[1]
 
 
+@pytest.mark.slow
 def test_the_report_stands_by_itself(written: tuple[Path, str]) -> None:
     out, text = written
     assert "```bash\npython run.py compare --losses rows both\n```" in text
@@ -789,6 +798,7 @@ def test_the_report_of_real_trainings(finished: tuple[Path, Comparison], data: D
     assert "2 epochs of which the best" in text
 
 
+@pytest.mark.slow
 def test_a_report_without_the_reference(data: Datasets, tmp_path: Path) -> None:
     """Where every training of the reference failed there is nothing to compare, and that is what it says."""
     made = comparison({"rows": [], "both": [0.6, 0.7]}, failed=[failed_record("rows", TINY)])
@@ -797,6 +807,7 @@ def test_a_report_without_the_reference(data: Datasets, tmp_path: Path) -> None:
     assert set(re.findall(r"\]\(([^)]+\.png)\)", text)) == {path.name for path in tmp_path.glob("*.png")}
 
 
+@pytest.mark.slow
 def test_failures_alone_are_an_error(data: Datasets, tmp_path: Path) -> None:
     losses = (DIVERGES, "rows,learning_rate=1e40")
     with pytest.raises(UserError, match="every training failed, such as columns,learning_rate=1e40: step 2: the loss"):

@@ -81,6 +81,7 @@ def test_a_folder_that_is_named_must_be_there(stand_in: Path) -> None:
             entry.main(["predict", *PAIR, "--model", name, "--debug"])
 
 
+@pytest.mark.slow
 def test_json_and_vectors_stay_clean(command: Command, stand_in: Path, small_file: Path, tmp_path: Path) -> None:
     out, err = command("predict", *PAIR, "--json")
     assert set(json.loads(out)) == {"is_duplicate", "similarity", "threshold", "probability"}

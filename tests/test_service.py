@@ -120,6 +120,7 @@ def test_an_existing_id_is_a_conflict_and_nothing_is_added(writing: TestClient) 
     assert (answer.status_code, answer.json()["detail"]) == (422, "ids: 1 for 2 questions; give one for each")
 
 
+@pytest.mark.slow
 def test_while_another_process_writes_the_client_gets_503(writing: TestClient, memory: Path) -> None:
     with Archive.open(memory / "archive", MODEL) as other, other._database.writing():
         answer = writing.post("/questions", json={"questions": ["one"]})
@@ -281,6 +282,7 @@ def test_a_full_queue_answers_503(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {answer.headers["retry-after"] for answer in answers if answer.status_code == 503} == {"1"}
 
 
+@pytest.mark.slow
 def test_work_over_its_time_stays_pending_until_it_ends_and_queued_work_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

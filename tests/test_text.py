@@ -85,6 +85,7 @@ def test_awkward_questions(splitters: dict, rule: str, row: tuple[str, str, str,
     assert splitters[rule](row[0]) == (expected.split("|") if expected else [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ALL)
 def test_a_question_of_100_000_words(rule: str) -> None:
     tokenizer = Tokenizer.learn(["a b"], rule)

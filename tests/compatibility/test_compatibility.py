@@ -58,6 +58,7 @@ print(json.dumps([classifier.model_.threshold, classifier.predict_proba(json.loa
 """
 
 
+@pytest.mark.slow
 def test_a_classifier_that_was_dumped() -> None:
     pairs = [[QUESTION1, QUESTION2], [QUESTION1, "Where do I buy part 1?"]]
     done = python("-c", CLASSIFIER, HERE / "classifier.joblib", json.dumps(pairs))

@@ -5,9 +5,9 @@ from pathlib import Path
 import documents
 import pytest
 from documents import named
+from libraries import needs
 
-for library in ("datasets", "onnxruntime", "ray", "sentence_transformers", "tensorboard"):
-    pytest.importorskip(library, reason=f"needs {library}: pip install -r tests/extras/requirements.txt")
+needs("datasets", "onnxruntime", "ray", "sentence_transformers", "tensorboard")
 
 
 @pytest.mark.slow

@@ -14,12 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-needs = "pip install -r tests/extras/requirements.txt"
-onnx = pytest.importorskip("onnx", reason=f"needs onnx: {needs}")
-onnxruntime = pytest.importorskip("onnxruntime", reason=f"needs onnxruntime: {needs}")
-pytest.importorskip("sentence_transformers", reason=f"needs sentence-transformers: {needs}")
-
 from commands import Command
 from encoders import KINDS as TRANSFORMERS
 from encoders import WORDS, make_transformer
@@ -28,8 +22,10 @@ from hostile_questions import QUESTIONS as HOSTILE
 from hostile_questions import WORDS as HOSTILE_WORDS
 from hostile_questions import anything
 from hypothesis import given
-from sentence_transformers import SentenceTransformer
+from libraries import needs
 from tiny_models import random_model
+
+needs("onnx", "onnxruntime", "sentence_transformers")
 
 from siamese import SiameseModel
 from siamese.cli.export import FORMS
@@ -41,6 +37,8 @@ from siamese.text.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parents[2]
 KINDS = ["shipped", "tiny", "plain", "wide"]
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="session")
@@ -94,9 +92,15 @@ def exported(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path])
     return out
 
 
+def onnx_session(path: Path) -> Any:
+    from onnxruntime import InferenceSession
+
+    return InferenceSession(path)
+
+
 def run_onnx(path: Path, questions: list[str]) -> np.ndarray:
     """The vectors by the ONNX file and what is written in it, and nothing else."""
-    session = onnxruntime.InferenceSession(path)
+    session = onnx_session(path)
     tokenizer = Tokenizer(**json.loads(session.get_modelmeta().custom_metadata_map["tokenizer"]))
     tokens = tokenizer.encode(questions)
     order = np.argsort(tokens.lengths, kind="stable")  # batches of like lengths, as one question is very long
@@ -143,7 +147,9 @@ def stocks(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]) -
     return out
 
 
-def plain(folder: Path) -> SentenceTransformer:
+def plain(folder: Path) -> Any:
+    from sentence_transformers import SentenceTransformer
+
     return SentenceTransformer(str(folder), device="cpu", trust_remote_code=False, local_files_only=True)
 
 
@@ -160,7 +166,6 @@ def test_a_plain_folder_gives_the_same_vectors(
     assert encoder.get_embedding_dimension() == expected.shape[1]
 
 
-@pytest.mark.slow
 def test_one_known_word_among_fifty_thousand(stocks: Path, folders: dict[str, Path]) -> None:
     texts = ["zzzq " * 50_000 + "how", "zzzq " * 50_000]
     assert_same(plain(stocks / "tiny").encode(texts), SiameseModel.load(folders["tiny"]).encode(texts))
@@ -223,7 +228,6 @@ def test_the_ids_of_anything_are_ours(text: str) -> None:
     assert THEIRS(text) == OURS.encode([text])[0].tolist()
 
 
-@pytest.mark.slow
 def test_words_of_every_length() -> None:
     random = np.random.default_rng(0)
     for n in range(1, 262):
@@ -240,7 +244,6 @@ def test_the_ids_with_other_numbers_of_buckets(buckets: int) -> None:
         assert theirs(text) == ours.encode([text])[0].tolist()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("buckets", [0, 2])
 def test_every_letter_is_cut_as_we_do(buckets: int) -> None:
     # But those that Python's Unicode does not have, and one that has become a mark since.
@@ -253,7 +256,6 @@ def test_every_letter_is_cut_as_we_do(buckets: int) -> None:
         assert theirs(text) == ours.encode([text])[0].tolist()
 
 
-@pytest.mark.slow
 def test_a_process_without_this_package(stocks: Path, folders: dict[str, Path], tmp_path: Path) -> None:
     export_transformer(tmp_path, "bert")
     code = (
@@ -279,8 +281,10 @@ def test_a_process_without_this_package(stocks: Path, folders: dict[str, Path], 
 
 def test_an_onnx_file(exported: Path, tmp_path: Path) -> None:
     model = SiameseModel.pretrained()
+    import onnx
+
     onnx.checker.check_model(exported / "shipped.onnx", full_check=True)
-    session = onnxruntime.InferenceSession(exported / "shipped.onnx")
+    session = onnx_session(exported / "shipped.onnx")
     about = session.get_modelmeta()
     assert "for non-commercial use" in about.description
     about = about.custom_metadata_map
@@ -293,7 +297,7 @@ def test_an_onnx_file(exported: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_any_batch_and_length(name: str, exported: Path, folders: dict[str, Path]) -> None:
     model = SiameseModel.load(folders[name])
-    session = onnxruntime.InferenceSession(exported / f"{name}.onnx")
+    session = onnx_session(exported / f"{name}.onnx")
     ids, hidden = len(model.tokenizer), model.config.hidden
 
     def run(padded: np.ndarray, lengths: list[int]) -> np.ndarray:
@@ -353,7 +357,7 @@ def test_a_transformer(kind: str, tmp_path: Path) -> None:
     which = [i for i, text in enumerate(texts) if known[i] and spelt(text)]
     assert_same(encoder.encode([texts[i] for i in which]), expected[which])
 
-    session = onnxruntime.InferenceSession(tmp_path / "file.onnx")
+    session = onnx_session(tmp_path / "file.onnx")
     about = session.get_modelmeta().custom_metadata_map
     assert (float(about["threshold"]), json.loads(about["calibration"])["slope"]) == (0.5, 6.0)
     tokens = SubwordTokenizer(about["tokenizer"]).encode(texts)

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from commands import Command
 from files import read_csv
+from libraries import needs
 
-pytest.importorskip("datasets", reason="needs datasets: pip install -r tests/extras/requirements.txt")
+needs("datasets")
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, config
 
 from siamese.errors import DataError

@@ -13,9 +13,10 @@ import pytest
 from commands import python
 from encoders import make_transformer
 from files import QUESTIONS, read_csv, write_csv
+from libraries import needs
 from runners import one_by_one
 
-pytest.importorskip("ray", reason="needs ray: pip install -r tests/extras/requirements.txt")
+needs("ray")
 
 from siamese import SiameseModel
 from siamese.errors import DataError, UserError
@@ -26,6 +27,8 @@ from siamese.mining.sharded.stages import Runner, Stages, Unit
 
 ROOT = Path(__file__).parents[2]
 MEMORY = 512  # MB a worker
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +98,7 @@ def test_killed_workers_cost_no_pairs(shards: str, tmp_path: Path, killed: tuple
 
 
 def test_a_transformer(shards: str, tmp_path: Path, runner: Runner) -> None:
-    pytest.importorskip("sentence_transformers", reason="needs sentence-transformers")
+    needs("sentence_transformers")
     found = similarities(mined(shards, tmp_path, runner, make_transformer(tmp_path, "bert"))[0])
     assert len(found) > 300
 
@@ -132,7 +135,6 @@ def test_a_folder_that_a_machine_does_not_see(tmp_path: Path, runner: Runner) ->
     assert not store.names(str(tmp_path)) + store.names("memory://here")
 
 
-@pytest.mark.slow
 def test_the_command_on_a_cluster_writes_the_same(
     shards: str, tmp_path: Path, runner: Runner, killed: tuple[bytes, bytes]
 ) -> None:

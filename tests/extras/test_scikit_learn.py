@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import pytest
+from libraries import needs
 
 pytest.importorskip("sklearn", "1.6", reason="needs a later scikit-learn: pip install -r tests/extras/requirements.txt")
 
@@ -85,8 +86,9 @@ def test_the_checks_of_scikit_learn(estimator: Any) -> None:
     assert failed.keys() <= CANNOT.keys(), failed
 
 
+@pytest.mark.slow
 def test_the_vectors_of_a_transformer_have_as_many_names(small_file: Path, tmp_path: Path) -> None:
-    pytest.importorskip("sentence_transformers", reason="pip install -r tests/extras/requirements.txt")
+    needs("sentence_transformers")
     from encoders import make_transformer
 
     make_transformer(tmp_path, "bert").save(tmp_path / "model")  # of 16 dimensions, whatever `Config.hidden` says

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 from commands import python
 from files import Room, read_csv
-
-pytest.importorskip("tensorboard", reason="needs tensorboard: pip install -r tests/extras/requirements.txt")
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from libraries import needs
 
 from siamese.config import Config
 from siamese.errors import UserError
@@ -17,6 +15,8 @@ from siamese.pairs.splits import Source
 from siamese.system.progress import TrainingBar
 from siamese.training import runs
 from siamese.training.logs import TensorBoard
+
+needs("tensorboard")
 
 ROOT = Path(__file__).parents[2]
 TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.02)  # 7 steps an epoch
@@ -35,6 +35,8 @@ def train(source: Source, folder: Path, config: Config = TINY, resume: bool = Fa
 
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """Each curve as TensorBoard shows it: steps and values."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     read = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0})
     read.Reload()
     return {tag: [(event.step, event.value) for event in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
@@ -59,6 +61,7 @@ def check(folder: Path, epochs: int, steps: int) -> dict[str, list[tuple[int, fl
     return found
 
 
+@pytest.mark.slow
 def test_the_curves_are_those_of_metrics_csv(source: Source, tmp_path: Path) -> None:
     train(source, tmp_path)
     first = check(tmp_path, epochs=3, steps=7)

@@ -13,10 +13,9 @@ import pytest
 import torch
 from commands import Command
 from encoders import KINDS, QUESTIONS, make_encoder
+from libraries import needs
 
-sentence_transformers = pytest.importorskip(
-    "sentence_transformers", reason="needs sentence-transformers: pip install -r tests/extras/requirements.txt"
-)
+needs("sentence_transformers")
 
 from siamese import SiameseModel
 from siamese.config import Config, preset
@@ -28,6 +27,8 @@ from siamese.towers.transformer import encode, padded_parts, shapes
 from siamese.training import step
 from siamese.training.checkpoints import CHECKPOINT
 from siamese.training.train import train_model
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +45,10 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_vectors_are_those_of_sentence_transformers(kind: str, encoders: Callable[[str], Path]) -> None:
+    from sentence_transformers import SentenceTransformer
+
     encoder = load_parts(str(encoders(kind)))
-    theirs = sentence_transformers.SentenceTransformer(str(encoders(kind)), device="cpu").encode(QUESTIONS)
+    theirs = SentenceTransformer(str(encoders(kind)), device="cpu").encode(QUESTIONS)
     ours = encode(encoder.tower(), encoder.tokenizer.encode(QUESTIONS))
     which = [i for i, question in enumerate(QUESTIONS) if question]
     np.testing.assert_allclose(ours[which], theirs[which], atol=1e-5)
@@ -92,7 +95,6 @@ RECIPES = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_losses_fall(name: str, tiny: Config, parts: splits.Datasets) -> None:
     history = fit(tiny.replace(epochs=6, learning_rate=0.01, **RECIPES[name]), parts).facts["history"]
@@ -105,7 +107,6 @@ def bits(model: SiameseModel) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.mark.slow
 def test_a_resumed_run_has_the_same_bits(tiny: Config, parts: splits.Datasets, tmp_path: Path) -> None:
     config = tiny.replace(epochs=3)
     whole, left = fit(config, parts), iter([False, True, False, True])
@@ -405,7 +406,6 @@ def test_hostile_questions(trained: Path) -> None:
 # Commands
 
 
-@pytest.mark.slow
 def test_the_commands_with_a_transformer(
     encoders: Callable[[str], Path], small_file: Path, command: Command, tmp_path: Path
 ) -> None:

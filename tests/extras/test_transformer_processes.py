@@ -5,12 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import python
-
-pytest.importorskip(
-    "sentence_transformers", reason="needs sentence-transformers: pip install -r tests/extras/requirements.txt"
-)
-
 from encoders import make_encoder
+from libraries import needs
+
+needs("sentence_transformers")
 
 TESTS = Path(__file__).parents[1]
 
