@@ -72,6 +72,14 @@ def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def parts(small_file: Path) -> Any:
+    """Return the training, validation and test pairs of `small_file`, as Datasets."""
+    from siamese.pairs import splits
+
+    return splits.load(splits.Source(str(small_file)))
+
+
+@pytest.fixture(scope="session")
 def tiny_model(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model of 16 numbers a question, trained on `small_file` for a second; not to be changed."""
     from siamese.config import Config

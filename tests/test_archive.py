@@ -60,14 +60,9 @@ def vectors(archive: Archive) -> dict[str, bytes]:
 
 WORDS = ["luggage", "take", "claim", "ticket", "flight", "airline", "seat", "passport", "qqa", "qqb", "qqc"]
 ODD = [
-    "",
-    "?!",
-    'say "hi" OR NOT (a* NEAR b)',
-    "\0nul\0",
-    "O'Brien; DROP TABLE questions --",
-    "Ünïcode 中国 🙂",
+    "", "?!", 'say "hi" OR NOT (a* NEAR b)', "\0nul\0", "O'Brien; DROP TABLE questions --", "Ünïcode 中国 🙂",
     "line\nbreak",
-]
+]  # fmt: skip
 questions = st.one_of(st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).map(" ".join), st.sampled_from(ODD))
 ids = st.one_of(st.integers(0, 30).map(str), st.sampled_from(["'", '"; --', "a\nb", "é", "中", "🙂", "%", "\0"]))
 

@@ -51,14 +51,9 @@ def flat(lists: list[list[int]]) -> list[int]:
 
 
 @given(
-    n=st.integers(0, 40),
-    size=st.integers(2, 12),
-    seed=st.integers(0, 2**63),
-    epoch=st.integers(0, 99),
-    shuffle=st.booleans(),
-    swap=st.booleans(),
-    drop_last=st.booleans(),
-)
+    n=st.integers(0, 40), size=st.integers(2, 12), seed=st.integers(0, 2**63), epoch=st.integers(0, 99),
+    shuffle=st.booleans(), swap=st.booleans(), drop_last=st.booleans(),
+)  # fmt: skip
 def test_every_duplicate_once_an_epoch(
     n: int, size: int, seed: int, epoch: int, shuffle: bool, swap: bool, drop_last: bool
 ) -> None:
@@ -122,16 +117,9 @@ def test_shuffled_order_differs_between_epochs_and_seeds() -> None:
 
 
 @given(
-    n=st.integers(0, 30),
-    others=st.integers(0, 30),
-    size=st.integers(2, 9),
-    epoch=st.integers(0, 3),
-    shuffle=st.booleans(),
-    swap=st.booleans(),
-    wrap=st.booleans(),
-    negatives=st.booleans(),
-    start=st.integers(0, 20),
-)
+    n=st.integers(0, 30), others=st.integers(0, 30), size=st.integers(2, 9), epoch=st.integers(0, 3),
+    start=st.integers(0, 20), shuffle=st.booleans(), swap=st.booleans(), wrap=st.booleans(), negatives=st.booleans(),
+)  # fmt: skip
 def test_the_first_batches_left_out(
     n: int, others: int, size: int, epoch: int, start: int, shuffle: bool, swap: bool, wrap: bool, negatives: bool
 ) -> None:

@@ -1,7 +1,6 @@
 """From a similarity to a probability: the fit, its error, other priors, and the threshold that follows."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,9 +40,6 @@ def drawn(pairs: int, prior: float, seed: int) -> Scored:
     rng = np.random.default_rng(seed)
     labels = (np.arange(pairs) < round(pairs * prior)).astype(int)
     return labels, rng.normal(np.where(labels == 1, 0.7, 0.4), 0.15)
-
-
-# The fit
 
 
 @pytest.mark.parametrize(("slope", "intercept"), [(8.0, -5.0), (3.0, 0.5), (-2.0, 1.0), (20.0, -14.0)])
@@ -91,9 +87,6 @@ def test_a_prior_that_is_no_share_is_refused(prior: float) -> None:
         assert repr(prior) in str(caught.value)
 
 
-# Its error
-
-
 def test_calibration_error_by_hand() -> None:
     probability, labels = np.array([0.0, 0.03, 0.1, 0.5, 0.95, 1.0]), np.array([0, 1, 0, 1, 1, 0])
     # Bins of width 1/15 = 0.0667, their lower edge in, the last with 1:
@@ -119,9 +112,6 @@ def test_calibration_error_by_a_plain_loop(rows: list[tuple[int, int]]) -> None:
     labels, thousandths = np.array(rows).T
     assert reliability(labels, thousandths / 1_000) == pytest.approx(np.array(bins))
     assert calibration_error(labels, thousandths / 1_000) == pytest.approx(error)
-
-
-# Precision at recall
 
 
 def test_precision_at_recall_by_hand() -> None:
@@ -152,9 +142,6 @@ def test_precision_at_recall_by_a_search_over_thresholds(rows: list[tuple[int, f
                 break
         # scikit-learn goes up the thresholds: the last point that has the recall
         assert found[name] == precision[np.flatnonzero(recall >= hundredths / 100)[-1]]
-
-
-# Other priors
 
 
 def test_bayes_by_hand() -> None:
@@ -204,9 +191,6 @@ def test_precision_by_prior_by_hand() -> None:
     assert recall == pytest.approx([0.5, 0.5, 0.5, 0])
 
 
-# The probability and the threshold
-
-
 @given(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4), shares, st.lists(st.floats(-1, 1), min_size=1, max_size=10))
 @pytest.mark.filterwarnings("error")  # exp of a large number must not overflow
 def test_probability(slope: float, intercept: float, prior: float, similarities: list[float]) -> None:
@@ -247,13 +231,9 @@ def test_no_threshold_where_more_similar_means_less_likely(slope: float, prior: 
     assert Calibration(slope, 0.5, 0.5).threshold(prior) is None
 
 
-# A trained model
-
-
 @pytest.fixture(scope="module")
-def knowing(small_file: Path) -> tuple[SiameseModel, splits.Datasets]:
+def knowing(parts: splits.Datasets) -> tuple[SiameseModel, splits.Datasets]:
     """A model, its threshold and probability from the pairs that it knows by heart: both are far from a coin's toss."""
-    parts = splits.load(splits.Source(str(small_file)))
     config = Config(embedding=16, hidden=16, batch_size=32, epochs=15, learning_rate=0.02, labelled_weight=2.0)
     return train_model(config, parts.training, parts.training), parts
 

@@ -50,9 +50,6 @@ def recipe(line: str) -> Config:
     return options.recipe(entry._parser().parse_args(shlex.split(line)))
 
 
-# Training
-
-
 @pytest.fixture(scope="module")
 def trained(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """A folder that `train` made, and what it printed."""
@@ -180,9 +177,6 @@ def test_a_recipe_that_cannot_be(command: Command, small_file: Path, tmp_path: P
     assert not (tmp_path / "m").exists()
 
 
-# Predicting
-
-
 def test_predict(command: Command, tiny_model: Path) -> None:
     said = SiameseModel.load(tiny_model).predict(*PAIR)
     verdict = "duplicate" if said.is_duplicate else "not duplicate"
@@ -270,9 +264,6 @@ def test_without_any_model_it_says_what_to_run(
         assert (code, out) == (2, "")
         assert err.startswith(f"error: {tmp_path / 'pretrained'}: no trained model there")
         assert "`python run.py train`" in err
-
-
-# Evaluating
 
 
 def evaluation(command: Command, *words: object) -> dict[str, Any]:
@@ -417,9 +408,6 @@ def test_pairs_of_one_label_can_be_scored(command: Command, tiny_model: Path, tm
     assert found["precision_at_recall"] == ({} if label == 0 else dict.fromkeys(["0.5", "0.8", "0.9", "0.95"], 1))
 
 
-# Errors of the user's
-
-
 @pytest.mark.parametrize("verb", ["train", "evaluate"])
 def test_wrong_labels(command: Command, tiny_model: Path, tmp_path: Path, verb: str) -> None:
     rows = numbered(1_000)
@@ -462,9 +450,6 @@ def test_an_error_shows_its_traceback_only_when_asked(tmp_path: Path) -> None:
 def test_a_mistyped_word_suggests_the_nearest(command: Command, words: str, near: str) -> None:
     code, out, err = command(*words.split())
     assert (code, out) == (2, "") and near in err
-
-
-# What it says of itself, names that stay, and what a start costs
 
 
 def test_options_that_other_things_hold_on_to(command: Command) -> None:

@@ -80,9 +80,6 @@ def test_what_a_float16_cannot_hold_is_an_error(name: str, bad: float) -> None:
         pack(weights)
 
 
-# The file
-
-
 @pytest.fixture(scope="module")
 def compact(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the tiny model, saved compact."""
@@ -134,12 +131,8 @@ def test_damaged_compact_weights_are_named(compact: Path, tmp_path: Path, seal: 
             pytest.fail(case)
 
 
-# Training
-
-
 @pytest.mark.slow
-def test_threshold_and_calibration_are_chosen_on_the_rounded_model(small_file: Path, tmp_path: Path) -> None:
-    parts = splits.load(splits.Source(str(small_file)))
+def test_threshold_and_calibration_are_chosen_on_the_rounded_model(parts: splits.Datasets, tmp_path: Path) -> None:
     config = Config(embedding=16, hidden=16, batch_size=32, epochs=2, learning_rate=0.02)
     plain = train_model(config, parts.training, parts.validation)
     model = train_model(config.replace(compact=True), parts.training, parts.validation)

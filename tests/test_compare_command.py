@@ -21,7 +21,7 @@ from siamese.experiment.comparison import UNFINISHED, compare
 from siamese.experiment.records import RESULTS, TRAININGS
 from siamese.experiment.variants import BASE, against_first
 from siamese.losses.registry import LOSSES
-from siamese.pairs import splits
+from siamese.pairs.splits import Datasets
 
 pytestmark = pytest.mark.slow
 
@@ -71,9 +71,6 @@ def fails(result: tuple[int, str, str], *said: str) -> None:
         assert words in err
 
 
-# losses
-
-
 def test_losses_lists_every_loss(command: Command) -> None:
     code, out, err = command("losses")
     assert (code, err) == (0, "")
@@ -106,9 +103,6 @@ def test_losses_loads_nothing_heavy() -> None:
     modules = set(done.stderr.split())
     assert "siamese.losses.registry" in modules
     assert not modules & {"torch", "numpy", "scipy", "pandas", "sklearn", "matplotlib"}
-
-
-# Errors
 
 
 @pytest.mark.parametrize(
@@ -153,9 +147,6 @@ def test_pairs_to_score_are_needed(command: Command, small_file: Path, tmp_path:
     assert not out.exists()
 
 
-# From the first training to the report, with interruptions
-
-
 def lines(out: Path) -> dict[tuple[str, int], dict[str, Any]]:
     """The records of a folder by variant and seed, without what the clock said."""
     path = out / TRAININGS
@@ -170,12 +161,11 @@ def lines(out: Path) -> dict[tuple[str, int], dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], dict[str, Any]]:
+def undisturbed(parts: Datasets, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], dict[str, Any]]:
     """The records of all trainings, made at one go."""
     out = tmp_path_factory.mktemp("undisturbed")
     base = BASE.replace(epochs=EPOCHS, batch_size=32, learning_rate=0.02)
-    data = splits.load(splits.Source(str(small_file)))
-    compare(against_first(VARIANTS, base), data, SEEDS, out, jobs=1)
+    compare(against_first(VARIANTS, base), parts, SEEDS, out, jobs=1)
     return lines(out)
 
 
@@ -206,17 +196,8 @@ def interrupted(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     shutil.copy(small_file, folder / "my pairs.csv")
     out = folder / "my report"
     words = [
-        "run.py",
-        "compare",
-        "--data",
-        folder / "my pairs.csv",
-        "--out",
-        out,
-        "--losses",
-        *VARIANTS,
-        "--seeds",
-        SEEDS,
-    ]
+        "run.py", "compare", "--data", folder / "my pairs.csv", "--out", out, "--losses", *VARIANTS, "--seeds", SEEDS,
+    ]  # fmt: skip
     words += [*RECIPE, "--jobs", 1]
     told: dict[str, Any] = {"out": out}
     processes = []

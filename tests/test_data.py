@@ -51,9 +51,6 @@ def words(question: str) -> list[str]:
     return re.findall(r"[\w'’]+", question.lower())
 
 
-# What the file is
-
-
 @pytest.mark.slow
 def test_the_file_is_what_the_script_makes(
     maker: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -98,9 +95,6 @@ def test_labels_agree_with_each_other(rows: list[Row], intents: dict[str, int]) 
         assert same == (row["is_duplicate"] == "1"), row
 
 
-# Enough of everything
-
-
 def test_sizes(maker: ModuleType, intents: dict[str, int]) -> None:
     assert len(list((DATA / "intents").glob("*.txt"))) >= 25
     written = [intent for path in (DATA / "intents").glob("*.txt") for intent in maker.read_topic(path)]
@@ -137,9 +131,6 @@ def test_near_misses(rows: list[Row]) -> None:
     ]
     assert len(close) >= 1_000
     assert {row["split"] for row in close} == {"train", "validation", "test"}
-
-
-# No templates
 
 
 def spread(questions: dict[str, int]) -> dict[str, set[int]]:
@@ -193,9 +184,6 @@ def test_faults_in_a_topic_name_file_and_line(maker: ModuleType, tmp_path: Path)
         maker.read_topic(tmp_path / "a.txt")
     with pytest.raises(ValueError, match="b.txt:4: expected '= family: intent'"):
         maker.read_topic(tmp_path / "b.txt")
-
-
-# The split
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,7 @@ from siamese.cli import entry
 from siamese.config import Config
 from siamese.errors import ModelError
 from siamese.model.folder import FILES
-from siamese.pairs import splits
-from siamese.pairs.splits import Source
+from siamese.pairs.splits import Datasets
 from siamese.system import files
 from siamese.system.progress import Progress, TrainingBar
 from siamese.training.checkpoints import CHECKPOINT
@@ -109,7 +108,7 @@ def test_a_file_is_the_old_one_or_the_new_one(tmp_path: Path, monkeypatch: pytes
 
 @linux
 def test_a_checkpoint_is_on_the_disk_when_it_is_said_to_be(
-    small_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parts: Datasets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Disk(tmp_path, monkeypatch)
 
@@ -117,7 +116,6 @@ def test_a_checkpoint_is_on_the_disk_when_it_is_said_to_be(
         def kept(self, step: int) -> None:
             assert list(disk.after_a_cut(len(disk.calls))) == [{CHECKPOINT: (tmp_path / CHECKPOINT).read_bytes()}]
 
-    parts = splits.load(Source(str(small_file)))
     config = Config(embedding=16, hidden=16, batch_size=32, epochs=3)
     train_model(config, parts.training, parts.validation, tmp_path, progress=Cut())
     assert len(disk.calls) == 3 * 3
@@ -200,9 +198,6 @@ def test_predictions_are_the_old_ones_or_the_new_ones(
     entry.main(["predict", "--model", str(tiny_model), "--file", str(small_file), "--out", str(out)])
     new = out.read_bytes()
     assert [found["out.csv"] for found in disk.after_any_cut()] == [OLD, OLD, OLD, new, new]
-
-
-# No room left, on a disk of a few megabytes that is really full
 
 
 def test_a_disk_that_is_full_again_and_again(

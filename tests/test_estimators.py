@@ -51,9 +51,6 @@ def calibrated(pairs: list[tuple[str, str]], rows: pd.DataFrame) -> DuplicateCla
     return DuplicateClassifier(model="pretrained").fit(pairs, rows.is_duplicate)
 
 
-# What is fitted
-
-
 def test_fit_trains_as_the_library_does(
     trained: DuplicateClassifier, rows: pd.DataFrame, pairs: list[tuple[str, str]]
 ) -> None:
@@ -115,9 +112,6 @@ def test_an_unreachable_precision_is_told_of(rows: pd.DataFrame) -> None:
         DuplicateClassifier(**TINY, goal="precision=1", validation_fraction=0.5).fit(rows, noise)
 
 
-# What it answers
-
-
 def test_verdicts_scores_and_probabilities_agree(calibrated: DuplicateClassifier, rows: pd.DataFrame) -> None:
     model = calibrated.model_
     similarity = model.similarity(rows.question1, rows.question2)
@@ -156,9 +150,6 @@ def test_labels(calibrated: DuplicateClassifier, rows: pd.DataFrame, labels: tup
         assert fitted.predict(rows).tolist() == np.array(labels)[calibrated.predict(rows)].tolist()
 
 
-# Where scikit-learn puts it
-
-
 @pytest.mark.slow
 def test_pipeline_search_and_cross_validation(rows: pd.DataFrame, pairs: list[tuple[str, str]]) -> None:
     y = rows.is_duplicate
@@ -182,9 +173,6 @@ def test_a_search_over_a_training(rows: pd.DataFrame) -> None:
     search = GridSearchCV(DuplicateClassifier(epochs=1), grid, cv=2, error_score="raise").fit(rows, rows.is_duplicate)
     assert search.best_estimator_.model_.config.batch_size == 64
     assert search.best_estimator_.model_.config.margin == pytest.approx(0.1)
-
-
-# Vectors
 
 
 def test_vectors(rows: pd.DataFrame, tiny_model: Path) -> None:
@@ -211,9 +199,6 @@ def test_vectors_before_other_estimators(rows: pd.DataFrame) -> None:
     distance, row = near[-1].kneighbors(near[:-1].transform(["How old are you?", rows.question1[5]]))
     assert rows.question1[row[1, 0]] == rows.question1[5]
     assert distance[1, 0] == pytest.approx(0, abs=1e-6)
-
-
-# Errors
 
 
 @pytest.mark.parametrize(

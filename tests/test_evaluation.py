@@ -49,9 +49,6 @@ def columns(rows: list[tuple[int, float]]) -> Scored:
     return np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
 
 
-# Metrics
-
-
 @pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1))
 def test_verdicts_as_scikit_learn_scores_them(rows: list[tuple[int, float]]) -> None:
@@ -123,9 +120,6 @@ def test_all_scores(data: Scored, threshold: float) -> None:
 
 def test_a_score_at_the_threshold_is_no_duplicate() -> None:
     assert all_scores(np.array([1, 1]), np.array([0.5, JUST_ABOVE]), 0.5).confusion == [[0, 0], [1, 1]]
-
-
-# The threshold
 
 
 def value(labels: np.ndarray, predicted: np.ndarray, goal: str) -> float:
@@ -218,9 +212,6 @@ def test_bad_goals(goal: str) -> None:
     with pytest.raises(UserError, match="expected probability, accuracy, f1 or precision=0.95") as caught:
         choose_threshold(np.array([0, 1]), np.array([0.1, 0.9]), goal)
     assert repr(goal) in str(caught.value)
-
-
-# From Python
 
 
 def test_evaluate_a_data_frame(tiny_model: Path, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

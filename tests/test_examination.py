@@ -25,8 +25,6 @@ from siamese.pairs.pairs import Columns
 from siamese.text.keys import words_of
 from siamese.text.tokenizer import Tokenizer
 
-# Words and features
-
 
 def test_words_of_a_question() -> None:
     assert words_of("Don’t I OWE $1,000.50?") == ["don't", "i", "owe", "1,000.50"]
@@ -115,9 +113,6 @@ def test_unknown_words_of_the_other_rules() -> None:
         assert tokenizer.unknown_words(["how old zzz", "", "zzz yyy"]).tolist() == [1, 0, 2]
 
 
-# Slices
-
-
 def random_verdicts(n: int, seed: int) -> Scored:
     random = np.random.default_rng(seed)
     similarity = random.random(n).round(2)  # with ties
@@ -152,9 +147,6 @@ def test_slices_leave_out_what_is_empty_or_not_defined() -> None:
     assert row.average_precision is None and row.roc_auc is None
 
 
-# Mistakes
-
-
 def test_mistakes_against_a_loop() -> None:
     verdicts = random_verdicts(300, seed=5)
     p, y = verdicts.probability.tolist(), verdicts.labels.tolist()
@@ -175,9 +167,6 @@ def test_what_mistakes_have_in_common() -> None:
     assert said.features["never"] == Shares(0.0, 0.0, None)
     nothing = examination.in_common({"x": has}, labels, np.full(10, 0.5))
     assert nothing["different"] == Common(0, 0, {"x": Shares(None, None, None)})
-
-
-# Beside an encoder
 
 
 def letters(questions: Sequence[str]) -> np.ndarray:
@@ -237,9 +226,6 @@ def test_sizes(tmp_path: Path, tiny_model: Path) -> None:
     (folder / "deeper" / "config.json").write_bytes(b"1" * 10)
     assert against.encoder_bytes(str(folder)) == 110
     assert against.encoder_bytes("no such/encoder") is None
-
-
-# The command
 
 
 @pytest.mark.slow

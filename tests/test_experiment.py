@@ -27,7 +27,6 @@ from siamese.experiment.records import FIELDS, RESULTS, TRAININGS, Record, Recor
 from siamese.experiment.scores import BINS, LEVELS, METRICS, RESAMPLES, measure, mining_average_precision
 from siamese.experiment.variants import BASE, Question, Study, Variant, against_first, parse, parse_all
 from siamese.model.model import SiameseModel
-from siamese.pairs import splits
 from siamese.pairs.clusters import Clusters
 from siamese.pairs.pairs import Pairs, checksum
 from siamese.pairs.splits import Datasets
@@ -43,11 +42,6 @@ STUDY = against_first(LOSSES, TINY)
 FIGURES = {"scores.png", "differences.png", "curves.png", "histograms.png", "time.png"}
 
 
-@pytest.fixture(scope="module")
-def data(small_file: Path) -> Datasets:
-    return splits.load(splits.Source(str(small_file)))
-
-
 @pytest.fixture()
 def one_thread() -> Iterator[None]:
     """As in the training processes, so that the same training gives the same bits here."""
@@ -55,11 +49,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def scored(data: Datasets) -> Pairs:
-    assert data.test is not None
-    return data.test
 
 
 # What is measured
@@ -83,8 +72,8 @@ def model(tiny_model: Path) -> SiameseModel:
     return SiameseModel.load(tiny_model)
 
 
-def test_mining_is_the_average_precision_of_every_two_questions(model: SiameseModel, data: Datasets) -> None:
-    for pairs in (scored(data), data.training.take(np.arange(150))):
+def test_mining_is_the_average_precision_of_every_two_questions(model: SiameseModel, parts: Datasets) -> None:
+    for pairs in (parts.test, parts.training.take(np.arange(150))):
         found = mining_average_precision(model, pairs)
         assert 0.05 < found < 0.95  # neither extreme would tell much
         # A cosine may round to the neighbouring level, by the last bit of another order of adding up.
@@ -126,9 +115,9 @@ def test_mining_is_1_where_every_pair_is_a_duplicate(model: SiameseModel) -> Non
         assert mining_average_precision(model, Pairs.of(*zip(*pairs), [1] * len(pairs))) == pytest.approx(1, abs=1e-9)
 
 
-def test_resamples_of_few_pairs_are_numbers(model: SiameseModel, data: Datasets) -> None:
+def test_resamples_of_few_pairs_are_numbers(model: SiameseModel, parts: Datasets) -> None:
     """One drawing in three of a single duplicate and 89 others has no duplicate at all."""
-    test = scored(data)
+    test = parts.test
     one = np.flatnonzero(test.labels == 1)[:1]
     few = test.take(np.concatenate((one, np.flatnonzero(test.labels == 0))))
     found = measure(model, few, np.ones(len(few), bool))["resamples"]
@@ -136,12 +125,12 @@ def test_resamples_of_few_pairs_are_numbers(model: SiameseModel, data: Datasets)
     assert np.isfinite([value for value in found if value is not None]).all()
 
 
-def test_scores_are_those_of_an_evaluation(model: SiameseModel, data: Datasets) -> None:
-    test = scored(data)
-    unseen = Clusters(data.training).unseen(test)
+def test_scores_are_those_of_an_evaluation(model: SiameseModel, parts: Datasets) -> None:
+    test = parts.test
+    unseen = Clusters(parts.training).unseen(test)
     assert 0 < unseen.sum() < len(test)
     found = measure(model, test, unseen)
-    expected = evaluate_in(Setting(model, test, data.training, data.validation)).to_dict()
+    expected = evaluate_in(Setting(model, test, parts.training, parts.validation)).to_dict()
     assert found["all"] == {name: expected[name] for name in METRICS}
     assert found["unseen"] == {name: expected["unseen"][name] for name in METRICS}
     similarity = model.similarity(test.question1, test.question2)
@@ -152,9 +141,9 @@ def test_scores_are_those_of_an_evaluation(model: SiameseModel, data: Datasets) 
     assert found["mining"] == mining_average_precision(model, test.take(unseen))
 
 
-def test_histograms_count_the_unseen_pairs(model: SiameseModel, data: Datasets) -> None:
-    test = scored(data)
-    unseen = Clusters(data.training).unseen(test)
+def test_histograms_count_the_unseen_pairs(model: SiameseModel, parts: Datasets) -> None:
+    test = parts.test
+    unseen = Clusters(parts.training).unseen(test)
     counts = np.array(measure(model, test, unseen)["histogram"])
     assert counts.shape == (2, len(BINS) - 1)
     assert counts.sum(1).tolist() == [int((unseen & (test.labels == label)).sum()) for label in (0, 1)]
@@ -166,8 +155,8 @@ def test_histograms_count_the_unseen_pairs(model: SiameseModel, data: Datasets) 
         assert counts[label].tolist() == naive
 
 
-def test_resamples_are_the_same_drawings_for_every_model(model: SiameseModel, data: Datasets) -> None:
-    test = scored(data)
+def test_resamples_are_the_same_drawings_for_every_model(model: SiameseModel, parts: Datasets) -> None:
+    test = parts.test
     everything = np.ones(len(test), bool)
     found = measure(model, test, everything)
     assert measure(model, test, everything) == found
@@ -191,10 +180,10 @@ def test_resamples_are_the_same_drawings_for_every_model(model: SiameseModel, da
 
 
 @pytest.fixture(scope="module")
-def finished(data: Datasets, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Comparison]:
+def finished(parts: Datasets, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Comparison]:
     """A folder with the trainings of `STUDY`, two at a time, each with two seeds."""
     out = tmp_path_factory.mktemp("comparison")
-    return out, compare(STUDY, data, 2, out, jobs=2)
+    return out, compare(STUDY, parts, 2, out, jobs=2)
 
 
 def lines(out: Path) -> list[Record]:
@@ -217,15 +206,14 @@ def by_name(records: Sequence[Record]) -> dict[tuple[str, int], Record]:
 
 
 @pytest.mark.slow
-def test_every_training_has_a_record_and_a_row(finished: tuple[Path, Comparison], data: Datasets) -> None:
+def test_every_training_has_a_record_and_a_row(finished: tuple[Path, Comparison], parts: Datasets) -> None:
     out, comparison = finished
     assert {path.name for path in out.iterdir()} == {TRAININGS, RESULTS}  # no checkpoint is left
     records = by_name(lines(out))
     assert set(records) == {(name, seed) for name in LOSSES for seed in (1, 2)}
-    parts = {"training": data.training, "validation": data.validation, "test": scored(data)}
     for (name, seed), record in records.items():
         assert record["config"] == asdict(parse(name, TINY).settings[0].replace(seed=seed))
-        assert record["data"] == {part: checksum(pairs) for part, pairs in parts.items()}
+        assert record["data"] == prints(parts)
     rows = read_csv(out / RESULTS)
     assert sorted((row["variant"], int(row["seed"])) for row in rows) == sorted(records)
     for row in rows:
@@ -243,17 +231,17 @@ def test_every_training_has_a_record_and_a_row(finished: tuple[Path, Comparison]
 
 @pytest.mark.slow
 def test_a_record_says_what_the_training_gave(
-    finished: tuple[Path, Comparison], data: Datasets, one_thread: None
+    finished: tuple[Path, Comparison], parts: Datasets, one_thread: None
 ) -> None:
     (record,) = (r for r in finished[1].records["both"] if r["config"]["seed"] == 2)
-    model = train_model(parse("both", TINY).settings[0].replace(seed=2), data.training, data.validation)
+    model = train_model(parse("both", TINY).settings[0].replace(seed=2), parts.training, parts.validation)
     history = model.facts["history"]
     precision = [epoch["average_precision"] for epoch in history]
     assert [epoch["average_precision"] for epoch in record["history"]] == pytest.approx(precision, abs=1e-6)
     assert record["epoch"] == 1 + precision.index(max(precision))
     assert record["validation"] == pytest.approx(max(precision), abs=1e-6)
     assert record["threshold"] == pytest.approx(model.threshold, abs=1e-6)
-    expected = measure(model, scored(data), Clusters(data.training).unseen(scored(data)))
+    expected = measure(model, parts.test, Clusters(parts.training).unseen(parts.test))
     for part in ("all", "unseen"):
         assert record[part] == pytest.approx(expected[part], abs=1e-6)
     assert record["mining"] == pytest.approx(expected["mining"], abs=1e-6)
@@ -272,42 +260,42 @@ def test_a_training_that_diverges_is_a_result(finished: tuple[Path, Comparison])
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_vectors_that_are_no_numbers_are_a_divergence_too(model: SiameseModel, data: Datasets) -> None:
+def test_vectors_that_are_no_numbers_are_a_divergence_too(model: SiameseModel, parts: Datasets) -> None:
     """Weights of 1e38 are finite, but encoding a question overflows."""
     wild = dataclasses.replace(model, weights={k: np.full_like(w, 1e38) for k, w in model.weights.items()})
     with pytest.raises(DivergedError, match="vectors are not finite; try a lower learning rate"):
-        measure(wild, scored(data), np.ones(89, bool))
+        measure(wild, parts.test, np.ones(89, bool))
 
 
 @pytest.mark.slow
-def test_done_is_done(finished: tuple[Path, Comparison], data: Datasets) -> None:
+def test_done_is_done(finished: tuple[Path, Comparison], parts: Datasets) -> None:
     out, comparison = finished
     before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.iterdir()}
-    again = compare(STUDY, data, 2, out, jobs=2)
+    again = compare(STUDY, parts, 2, out, jobs=2)
     assert again == comparison
     assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.iterdir()} == before
-    fewer = compare(STUDY, data, 1, out, jobs=1)
+    fewer = compare(STUDY, parts, 1, out, jobs=1)
     assert {name: [r["config"]["seed"] for r in found] for name, found in fewer.records.items()} == {
         "rows": [1], "both": [1], DIVERGES: [],
     }  # fmt: skip
 
 
 @pytest.mark.slow
-def test_how_many_at_a_time_changes_nothing(finished: tuple[Path, Comparison], data: Datasets, tmp_path: Path) -> None:
+def test_how_many_at_a_time_changes_nothing(finished: tuple[Path, Comparison], parts: Datasets, tmp_path: Path) -> None:
     """One at a time in one process, where they were two at a time in two: the same bits."""
-    alone = by_name(run_lines(data, ("both", "rows"), 2, tmp_path, jobs=1))
+    alone = by_name(run_lines(parts, ("both", "rows"), 2, tmp_path, jobs=1))
     together = by_name(lines(finished[0]))
     assert len(alone) == 4
     assert alone == {name: together[name] for name in alone}
 
 
-def run_lines(data: Datasets, losses: Sequence[str], seeds: int, out: Path, jobs: int) -> list[Record]:
-    compare(against_first(losses, TINY), data, seeds, out, jobs)
+def run_lines(parts: Datasets, losses: Sequence[str], seeds: int, out: Path, jobs: int) -> list[Record]:
+    compare(against_first(losses, TINY), parts, seeds, out, jobs)
     return lines(out)
 
 
 @pytest.mark.slow
-def test_the_seed_decides_weights_and_batches(data: Datasets, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_seed_decides_weights_and_batches(parts: Datasets, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every variant begins with the same weights and meets the same duplicates in the same order."""
     met: list[tuple[dict[str, torch.Tensor], Any]] = []
     encode = step.encode_batch
@@ -322,7 +310,7 @@ def test_the_seed_decides_weights_and_batches(data: Datasets, monkeypatch: pytes
         """The first weights, and of each batch the pairs, both as they stand and without their sides."""
         met.clear()
         config = parse(text, TINY).settings[0].replace(seed=seed, epochs=2)
-        train_model(config, data.training, data.validation)
+        train_model(config, parts.training, parts.validation)
         sides = [list(zip(texts(batch.b1), texts(batch.b2))) for _, batch in met]
         return met[0][0], [[frozenset(pair) for pair in batch] for batch in sides], sides
 
@@ -371,11 +359,14 @@ def failed_record(name: str, config: Config) -> Record:
     return {"variant": name, "config": asdict(config), "error": "step 3: the loss is inf; try a lower --learning-rate"}
 
 
-def write_records(out: Path, data: Datasets, records: Sequence[Record]) -> None:
-    parts = {"training": data.training, "validation": data.validation, "test": scored(data)}
-    prints = {name: checksum(pairs) for name, pairs in parts.items()}
+def prints(parts: Datasets) -> dict[str, str]:
+    """Return the checksums that a record keeps of its pairs."""
+    return {name: checksum(getattr(parts, name)) for name in ("training", "validation", "test")}
+
+
+def write_records(out: Path, parts: Datasets, records: Sequence[Record]) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    (out / TRAININGS).write_text("".join(json.dumps(r | {"data": prints}) + "\n" for r in records), "utf-8")
+    (out / TRAININGS).write_text("".join(json.dumps(r | {"data": prints(parts)}) + "\n" for r in records), "utf-8")
 
 
 def seeded(name: str, seeds: int, base: Config = TINY, **more: Any) -> list[Record]:
@@ -384,7 +375,7 @@ def seeded(name: str, seeds: int, base: Config = TINY, **more: Any) -> list[Reco
 
 
 @pytest.mark.slow
-def test_settings_are_chosen_on_the_validation_pairs_alone(data: Datasets, tmp_path: Path) -> None:
+def test_settings_are_chosen_on_the_validation_pairs_alone(parts: Datasets, tmp_path: Path) -> None:
     losses = ("rows", "both,margin=0.1/0.25/0.5/0.75")
     variants = parse_all(losses, TINY)
     settings = variants[1].settings
@@ -396,14 +387,14 @@ def test_settings_are_chosen_on_the_validation_pairs_alone(data: Datasets, tmp_p
     ]
     tried.append(failed_record("both", settings[3].replace(seed=1)))
     second = record_of("both", settings[1].replace(seed=2), score=0.5)
-    write_records(tmp_path, data, [*seeded("rows", 2), *tried[::-1], second])
+    write_records(tmp_path, parts, [*seeded("rows", 2), *tried[::-1], second])
     before = (tmp_path / TRAININGS).read_bytes()
-    comparison = compare(against_first(losses, TINY), data, 2, tmp_path, jobs=1)
+    comparison = compare(against_first(losses, TINY), parts, 2, tmp_path, jobs=1)
     assert (tmp_path / TRAININGS).read_bytes() == before  # all was there, none was trained
     assert [r["config"]["margin"] for r in comparison.records["both"]] == [0.25, 0.25]
     assert [r["config"]["seed"] for r in comparison.records["both"]] == [1, 2]
     assert [r["config"]["margin"] for r in comparison.tried] == [0.1, 0.25, 0.5, 0.75]
-    said = report_of(comparison, data, tmp_path).splitlines()
+    said = report_of(comparison, parts, tmp_path).splitlines()
     assert [line for line in said if line.startswith("| `both` | margin")] == [
         "| `both` | margin 0.1 | 60.00 |  |",
         "| `both` | margin 0.25 | 64.00 | taken |",
@@ -412,24 +403,24 @@ def test_settings_are_chosen_on_the_validation_pairs_alone(data: Datasets, tmp_p
     ]
 
 
-def test_where_every_setting_fails_so_does_the_variant(data: Datasets, tmp_path: Path) -> None:
+def test_where_every_setting_fails_so_does_the_variant(parts: Datasets, tmp_path: Path) -> None:
     losses = ("rows", "both,margin=0.1/0.25")
     variants = parse_all(losses, TINY)
     failed = [failed_record("both", setting.replace(seed=1)) for setting in variants[1].settings]
-    write_records(tmp_path, data, [*seeded("rows", 1), *failed])
-    comparison = compare(against_first(losses, TINY), data, 1, tmp_path, jobs=1)
+    write_records(tmp_path, parts, [*seeded("rows", 1), *failed])
+    comparison = compare(against_first(losses, TINY), parts, 1, tmp_path, jobs=1)
     assert (comparison.records["both"], len(comparison.failed), len(comparison.tried)) == ([], 1, 2)
 
 
-def test_a_field_that_came_later_had_its_default(data: Datasets, tmp_path: Path) -> None:
+def test_a_field_that_came_later_had_its_default(parts: Datasets, tmp_path: Path) -> None:
     """Records written before a field existed are those of its default, and of no other value."""
     records = [*seeded("rows", 1), *seeded("both", 1)]
     for record in records:
         for field in ("labelled_margin", "temperature", "precision"):
             del record["config"][field]
-    write_records(tmp_path, data, records)
+    write_records(tmp_path, parts, records)
     before = (tmp_path / TRAININGS).read_bytes()
-    comparison = compare(against_first(("rows", "both"), TINY), data, 1, tmp_path, jobs=1)
+    comparison = compare(against_first(("rows", "both"), TINY), parts, 1, tmp_path, jobs=1)
     assert (tmp_path / TRAININGS).read_bytes() == before
     assert [len(found) for found in comparison.records.values()] == [1, 1]
     kept = Records(tmp_path, lines(tmp_path)[0]["data"])
@@ -454,10 +445,10 @@ def test_what_is_added_is_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["training", "validation", "test"])
-def test_records_of_other_data_are_refused(data: Datasets, tmp_path: Path, part: str) -> None:
-    write_records(tmp_path, data, seeded("rows", 1))
-    pairs = getattr(data, part)
-    changed = dataclasses.replace(data, **{part: pairs.take(np.arange(1, len(pairs)))})
+def test_records_of_other_data_are_refused(parts: Datasets, tmp_path: Path, part: str) -> None:
+    write_records(tmp_path, parts, seeded("rows", 1))
+    pairs = getattr(parts, part)
+    changed = dataclasses.replace(parts, **{part: pairs.take(np.arange(1, len(pairs)))})
     with pytest.raises(UserError) as refused:
         compare(STUDY, changed, 1, tmp_path, jobs=1)
     said = str(refused.value)
@@ -477,47 +468,45 @@ def test_records_of_other_data_are_refused(data: Datasets, tmp_path: Path, part:
         "",
     ],
 )
-def test_a_damaged_record_is_named(data: Datasets, tmp_path: Path, line: str) -> None:
-    write_records(tmp_path, data, seeded("rows", 2))
+def test_a_damaged_record_is_named(parts: Datasets, tmp_path: Path, line: str) -> None:
+    write_records(tmp_path, parts, seeded("rows", 2))
     with open(tmp_path / TRAININGS, "a", encoding="utf-8", errors="surrogateescape") as file:
         file.write(line + "\n")
     before = (tmp_path / TRAININGS).read_bytes()
     with pytest.raises(UserError) as refused:
-        compare(STUDY, data, 1, tmp_path, jobs=1)
+        compare(STUDY, parts, 1, tmp_path, jobs=1)
     assert str(refused.value).startswith(f"{tmp_path / TRAININGS}, line 3: not a record of a training (")
     assert "\n" not in str(refused.value)
     assert (tmp_path / TRAININGS).read_bytes() == before
 
 
-def test_results_are_made_again_where_they_are_gone(data: Datasets, tmp_path: Path) -> None:
+def test_results_are_made_again_where_they_are_gone(parts: Datasets, tmp_path: Path) -> None:
     """A crash between the two files leaves the last training out of results.csv."""
-    write_records(tmp_path, data, [*seeded("rows", 1), *seeded("both", 1)])
-    compare(against_first(("rows", "both"), TINY), data, 1, tmp_path, jobs=1)
+    write_records(tmp_path, parts, [*seeded("rows", 1), *seeded("both", 1)])
+    compare(against_first(("rows", "both"), TINY), parts, 1, tmp_path, jobs=1)
     assert [row["variant"] for row in read_csv(tmp_path / RESULTS)] == ["rows", "both"]
 
 
-def test_the_checkpoint_of_a_finished_training_goes(data: Datasets, tmp_path: Path) -> None:
+def test_the_checkpoint_of_a_finished_training_goes(parts: Datasets, tmp_path: Path) -> None:
     """A crash between a record and the removal of its checkpoint leaves that behind."""
-    write_records(tmp_path, data, [*seeded("rows", 1), *seeded("both", 1)])
-    parts = {"training": data.training, "validation": data.validation, "test": scored(data)}
-    prints = {name: checksum(pairs) for name, pairs in parts.items()}
-    left = tmp_path / UNFINISHED / _key(parse("both", TINY).settings[0], prints)
+    write_records(tmp_path, parts, [*seeded("rows", 1), *seeded("both", 1)])
+    left = tmp_path / UNFINISHED / _key(parse("both", TINY).settings[0], prints(parts))
     left.mkdir(parents=True)
     (left / CHECKPOINT).write_bytes(b"")
-    compare(against_first(("rows", "both"), TINY), data, 1, tmp_path, jobs=1)
+    compare(against_first(("rows", "both"), TINY), parts, 1, tmp_path, jobs=1)
     assert not left.exists()
 
 
-def test_without_test_pairs_nothing_begins(data: Datasets, tmp_path: Path) -> None:
+def test_without_test_pairs_nothing_begins(parts: Datasets, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no test pairs to score: give them with --test PATH"):
-        compare(STUDY, dataclasses.replace(data, test=None), 1, tmp_path / "out", jobs=1)
+        compare(STUDY, dataclasses.replace(parts, test=None), 1, tmp_path / "out", jobs=1)
     with pytest.raises(UserError, match="0 of the 50 test pairs have two questions that were not trained on"):
-        seen = dataclasses.replace(data, test=data.training.take(np.arange(50)))
+        seen = dataclasses.replace(parts, test=parts.training.take(np.arange(50)))
         compare(STUDY, seen, 1, tmp_path / "out", jobs=1)
-    test = scored(data)
+    test = parts.test
     alike = test.take(test.labels == 1)  # no non-duplicate among them
     with pytest.raises(UserError, match="needs duplicates and non-duplicates among these"):
-        compare(STUDY, dataclasses.replace(data, test=alike), 1, tmp_path / "out", jobs=1)
+        compare(STUDY, dataclasses.replace(parts, test=alike), 1, tmp_path / "out", jobs=1)
     assert not (tmp_path / "out").exists()
 
 
@@ -541,13 +530,11 @@ def comparison(
     return Comparison(study, variants, records, list(failed), [])
 
 
-def report_of(made: Comparison, data: Datasets, out: Path) -> str:
+def report_of(made: Comparison, parts: Datasets, out: Path) -> str:
     """What the report says."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        # matplotlib 3.9 calls numpy 2.0 in a way that is deprecated
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module="matplotlib")
-        report.write(made, data, out, "python run.py compare --losses rows both")
+        report.write(made, parts, out, "python run.py compare --losses rows both")
     return (out / report.REPORT).read_text("utf-8")
 
 
@@ -595,12 +582,12 @@ def test_scores_by_the_number_of_training_pairs(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.fixture(scope="module")
-def written(data: Datasets, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def written(parts: Datasets, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A report with one variant for each verdict and a failed training."""
     out = tmp_path_factory.mktemp("report") / "my report"
     out.mkdir()
     failed = [failed_record("pooled", parse("pooled", TINY).settings[0].replace(seed=9))]
-    return out, report_of(comparison(SCORES, failed=failed), data, out)
+    return out, report_of(comparison(SCORES, failed=failed), parts, out)
 
 
 def sentences(text: str) -> dict[str, str]:
@@ -655,7 +642,7 @@ def test_holm_can_take_a_verdict_away() -> None:
     assert "**no difference shown**" in sentences(among)["both"] and "corrected p 0.066;" in sentences(among)["both"]
 
 
-def test_contrasts_pair_the_seeds(data: Datasets) -> None:
+def test_contrasts_pair_the_seeds(parts: Datasets) -> None:
     """A variant that lost a seed is compared over the others, each with its own."""
     made = comparison({"rows": [0.1, 0.2, 0.4, 0.8], "both": [0.11, 0.22, 0.43, 0.84]})
     made.records["both"].pop(1)
@@ -706,44 +693,44 @@ def test_the_tables_have_every_variant(written: tuple[Path, str]) -> None:
 
 
 @pytest.mark.slow
-def test_time_is_compared_seed_by_seed(data: Datasets, tmp_path: Path) -> None:
+def test_time_is_compared_seed_by_seed(parts: Datasets, tmp_path: Path) -> None:
     made = comparison({"rows": [0.5] * 3, "both": [0.5] * 3})
     for record, seconds in zip(made.records["both"], (2.0, 3.0, 8.0)):
         record["seconds_an_epoch"] = seconds
     for record, seconds in zip(made.records["rows"], (2.0, 2.0, 4.0)):
         record["seconds_an_epoch"] = seconds
-    assert "| `both` | 3.0 | 1.50 |" in report_of(made, data, tmp_path)  # medians of 2, 3, 8 and of 1, 1.5, 2
+    assert "| `both` | 3.0 | 1.50 |" in report_of(made, parts, tmp_path)  # medians of 2, 3, 8 and of 1, 1.5, 2
 
 
 @pytest.mark.slow
-def test_the_resampled_difference(written: tuple[Path, str], data: Datasets, tmp_path: Path) -> None:
+def test_the_resampled_difference(written: tuple[Path, str], parts: Datasets, tmp_path: Path) -> None:
     # Every resample of `both` is above that of `rows` by the difference of their means, 2 points.
     assert "the primary difference would lie between +2.00 and +2.00 points 95 times in a hundred" in written[1]
     made = comparison({"rows": [0.5, 0.9], "both": [0.6, 0.6]})
     made.records["both"].pop()  # of seed 1 both are there, and differ by 10 points
-    assert "between +10.00 and +10.00 points" in report_of(made, data, tmp_path)
+    assert "between +10.00 and +10.00 points" in report_of(made, parts, tmp_path)
 
 
 @pytest.mark.slow
-def test_what_a_person_wrote_above_stays(data: Datasets, tmp_path: Path) -> None:
+def test_what_a_person_wrote_above_stays(parts: Datasets, tmp_path: Path) -> None:
     made = comparison({"rows": REFERENCE, "both": beside(0.02, 0.002)})
-    first = report_of(made, data, tmp_path)
+    first = report_of(made, parts, tmp_path)
     assert first.startswith(f"# Is another better than rows?\n\n{report.COMPUTED}\n")
     by_hand = "# My question\n\nWhat a person thinks – of it.\n\n"
     (tmp_path / report.REPORT).write_text(by_hand + first[first.index(report.COMPUTED) :] + "old\n", "utf-8")
-    assert report_of(made, data, tmp_path) == by_hand + first[first.index(report.COMPUTED) :]
+    assert report_of(made, parts, tmp_path) == by_hand + first[first.index(report.COMPUTED) :]
     (tmp_path / report.REPORT).write_text("# Another program's\n", "utf-8")
-    assert report_of(made, data, tmp_path) == first
+    assert report_of(made, parts, tmp_path) == first
 
 
 @pytest.mark.slow
-def test_the_report_states_the_base_and_not_a_variant(data: Datasets, tmp_path: Path) -> None:
+def test_the_report_states_the_base_and_not_a_variant(parts: Datasets, tmp_path: Path) -> None:
     base = TINY.replace(labelled_weight=3.0, patience=5, teacher="some-encoder", teacher_weight=9.0)
     losses = ("both+logistic,margin=0.1/0.5,epochs=9", "rows,learning_rate=0.5")
     study = against_first(losses, base)
     variants = parse_all(losses, base)
     records = {v.name: [record_of(v.name, v.settings[0])] for v in variants}
-    text = report_of(Comparison(study, variants, records, [], []), data, tmp_path)
+    text = report_of(Comparison(study, variants, records, [], []), parts, tmp_path)
     (equal,) = (line for line in text.splitlines() if line.startswith("Equal for all"))
     for said in (
         "margin 0.25,",
@@ -778,9 +765,9 @@ def test_the_report_stands_by_itself(written: tuple[Path, str]) -> None:
 
 
 @pytest.mark.slow
-def test_one_seed_has_no_interval_and_shows_nothing(data: Datasets, tmp_path: Path) -> None:
+def test_one_seed_has_no_interval_and_shows_nothing(parts: Datasets, tmp_path: Path) -> None:
     made = comparison({"rows": [0.5], "both": [0.9], "columns": [0.5]})
-    text = report_of(made, data, tmp_path)
+    text = report_of(made, parts, tmp_path)
     assert {line.split("**")[1] for line in sentences(text).values()} == {"no difference shown"}
     tables = [line for line in text.splitlines() if line.startswith(("| `", "  - "))]
     assert not any("±" in line or "nan" in line for line in tables)
@@ -789,27 +776,27 @@ def test_one_seed_has_no_interval_and_shows_nothing(data: Datasets, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_the_report_of_real_trainings(finished: tuple[Path, Comparison], data: Datasets, tmp_path: Path) -> None:
-    text = report_of(finished[1], data, tmp_path)
+def test_the_report_of_real_trainings(finished: tuple[Path, Comparison], parts: Datasets, tmp_path: Path) -> None:
+    text = report_of(finished[1], parts, tmp_path)
     assert set(sentences(text)) == {"both"}  # what failed has no scores
     for seed in (1, 2):
         assert f"- `{DIVERGES}`, seed {seed}: step " in text
-    assert f"Trained on {len(data.training)} pairs ({data.training.duplicates} duplicates)" in text
+    assert f"Trained on {len(parts.training)} pairs ({parts.training.duplicates} duplicates)" in text
     assert "2 epochs of which the best" in text
 
 
 @pytest.mark.slow
-def test_a_report_without_the_reference(data: Datasets, tmp_path: Path) -> None:
+def test_a_report_without_the_reference(parts: Datasets, tmp_path: Path) -> None:
     """Where every training of the reference failed there is nothing to compare, and that is what it says."""
     made = comparison({"rows": [], "both": [0.6, 0.7]}, failed=[failed_record("rows", TINY)])
-    text = report_of(made, data, tmp_path)
+    text = report_of(made, parts, tmp_path)
     assert "`rows`, seed 1: step 3" in text
     assert set(re.findall(r"\]\(([^)]+\.png)\)", text)) == {path.name for path in tmp_path.glob("*.png")}
 
 
 @pytest.mark.slow
-def test_failures_alone_are_an_error(data: Datasets, tmp_path: Path) -> None:
+def test_failures_alone_are_an_error(parts: Datasets, tmp_path: Path) -> None:
     losses = (DIVERGES, "rows,learning_rate=1e40")
     with pytest.raises(UserError, match="every training failed, such as columns,learning_rate=1e40: step 2: the loss"):
-        compare(against_first(losses, TINY), data, 1, tmp_path, jobs=1)
+        compare(against_first(losses, TINY), parts, 1, tmp_path, jobs=1)
     assert len((tmp_path / "results.csv").read_text().splitlines()) == 3

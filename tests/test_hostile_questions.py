@@ -37,9 +37,6 @@ LSTM = [name for name, config in PRESETS.items() if config.tower == "lstm"]
 KINDS = [*LSTM, "shipped"]
 
 
-# Vectors
-
-
 @pytest.mark.parametrize("name", KINDS)
 def test_a_vector_of_length_one_or_zero(name: str) -> None:
     model = model_of(name)
@@ -86,9 +83,6 @@ def test_any_spelling(text: str, form: str, name: str) -> None:
     assert model.encode([text]).tolist() == model.encode([other]).tolist()
 
 
-# Verdicts
-
-
 @pytest.mark.parametrize("name", KINDS)
 def test_the_order_of_two_hostile_questions(name: str) -> None:
     model = model_of(name)
@@ -122,23 +116,15 @@ def test_unknown_words_alone(name: str, threshold: float | None, prior: float | 
                 assert (said.is_duplicate, said.similarity) == (False, 0), ascii(pair)
 
 
-# Long ones
-
 MILLION = 1_000_000
 LONG = {
-    "letters": "x" * MILLION,
-    "words": ("how old are you ? " * (MILLION // 18 + 1))[:MILLION],
-    "spaces": " " * MILLION,
-    "signs": "?" * MILLION,
-    "marks": "e" + "\u0323\u0301" * (MILLION // 2),
+    "letters": "x" * MILLION, "words": ("how old are you ? " * (MILLION // 18 + 1))[:MILLION], "spaces": " " * MILLION,
+    "signs": "?" * MILLION, "marks": "e" + "\u0323\u0301" * (MILLION // 2),
     "marks in wrong order": ("\u0345\u0301\u0323\u0f72\u0f71\u0338" * MILLION)[:MILLION],
-    "marks in pairs": "\u0f73" * MILLION,
-    "unknown words": ("zzz " * MILLION)[:MILLION],
-    "a script without spaces": "駅" * MILLION,
-    "quotes": ("a' \"" * MILLION)[:MILLION],
-    "sigmas": "Σ'" * (MILLION // 2),
+    "marks in pairs": "\u0f73" * MILLION, "unknown words": ("zzz " * MILLION)[:MILLION],
+    "a script without spaces": "駅" * MILLION, "quotes": ("a' \"" * MILLION)[:MILLION], "sigmas": "Σ'" * (MILLION // 2),
     "Hangul in parts": ("\u1112\u1161\u11ab" * MILLION)[:MILLION],
-}
+}  # fmt: skip
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -186,9 +172,6 @@ def test_a_million_marks_are_composed_in_linear_time(kind: str) -> None:
     start = time.process_time()
     key(LONG[kind][:100_000])
     assert time.process_time() - start < 2
-
-
-# The command line
 
 
 def predict(*words: str) -> dict:

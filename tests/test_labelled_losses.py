@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from pytorch_metric_learning import distances, losses, reducers
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, normalize
+from vectors import gradient
 
 from siamese.losses import ContrastiveLoss, CosineHingeLoss, LogisticLoss, MSELoss, OnlineContrastiveLoss
 
@@ -24,11 +25,6 @@ LABELLED: dict[str, Callable[[], nn.Module]] = {
     "mse": MSELoss,
 }
 every_loss = pytest.mark.parametrize("name", LABELLED)
-
-
-def gradient(tensor: Tensor) -> Tensor:
-    assert tensor.grad is not None
-    return tensor.grad
 
 
 def with_cosines(*cosines: float) -> tuple[Tensor, Tensor]:
@@ -44,8 +40,6 @@ def some_pairs(seed: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
     v = u + generator.normal(size=(size, 4))
     return normalize(torch.from_numpy(u)), normalize(torch.from_numpy(v)), torch.arange(size) % 2
 
-
-# Golden numbers
 
 # Scale 8, threshold 0.5:   similarity  0.75    0.5     1          z = 8·(s - 0.5)
 #                           label       1       0       0
@@ -122,9 +116,6 @@ def test_mse_by_hand() -> None:
     # (0.28 - 1)² + 0.28² + 0.6² + (-0.28 - 1)² = 0.5184 + 0.0784 + 0.36 + 1.6384 = 2.5952
     u, v = with_cosines(0.28, 0.28, 0.6, -0.28)
     assert MSELoss()(u, v, torch.tensor([1, 0, 0, 1])).item() == pytest.approx(0.6488)
-
-
-# Plain loops
 
 
 def plain_terms(name: str, s: float, d: float, label: int) -> float:
@@ -216,12 +207,6 @@ def test_gradients_are_those_of_differences(name: str) -> None:
     assert (d[labels == 0] < 0.5).any() and (d[labels == 0] > 0.5).any()
 
 
-# What must hold for any pairs
-
-
-# Others who compute the same
-
-
 def test_agrees_with_torch() -> None:
     for size in (1, 8):
         u, v, labels = some_pairs(2, size)
@@ -257,9 +242,6 @@ def test_agrees_with_pytorch_metric_learning() -> None:
     for margin in (0.5, 0.9):
         expected = theirs(distances.CosineSimilarity(), margin, 1 - margin).mean()
         torch.testing.assert_close(CosineHingeLoss(margin)(u, v, labels), expected, rtol=0, atol=1e-6)
-
-
-# Edges
 
 
 @every_loss

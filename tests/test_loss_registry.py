@@ -6,7 +6,6 @@ Parametrised over the registry, so that a new loss is covered at once.
 import dataclasses
 import itertools
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import normalize
+from vectors import every_dtype, gradient
 
 import siamese.losses
 from siamese.config import Config
 from siamese.evaluation import metrics
 from siamese.losses.registry import LOSSES, names
-from siamese.pairs import splits
-from siamese.pairs.splits import Datasets, Source
+from siamese.pairs.splits import Datasets
 from siamese.training.batches import data_generator
 from siamese.training.objective import Objective
 from siamese.training.preparation import Prepared
@@ -32,14 +31,6 @@ from siamese.training.train import train_model
 every_loss = pytest.mark.parametrize("name", LOSSES)
 every_in_batch = pytest.mark.parametrize("name", names("in-batch"))
 every_labelled = pytest.mark.parametrize("name", names("labelled"))
-every_dtype = pytest.mark.parametrize(
-    "dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64], ids=lambda dtype: str(dtype)[6:]
-)
-
-
-def gradient(tensor: Tensor) -> Tensor:
-    assert tensor.grad is not None
-    return tensor.grad
 
 
 def a_batch(name: str, seed: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -52,9 +43,6 @@ def a_batch(name: str, seed: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
     else:
         third = torch.from_numpy(np.arange(size) % 2)
     return normalize(torch.from_numpy(v1)), normalize(torch.from_numpy(v2)), third
-
-
-# What it says
 
 
 @every_loss
@@ -83,9 +71,6 @@ def test_every_public_name_is_there() -> None:
     assert classes <= {getattr(siamese.losses, name).__name__ for name in siamese.losses.__all__ if name != "LOSSES"}
     with pytest.raises(AttributeError, match="'NoLoss'"):
         siamese.losses.NoLoss  # noqa: B018 (asking is the test)
-
-
-# What a recipe makes of it
 
 
 @every_loss
@@ -120,8 +105,7 @@ def test_it_heeds_its_settings_and_no_others(name: str) -> None:
         assert (after != before) == (field in LOSSES[name].settings.values()), field
 
 
-def test_two_losses_of_a_recipe_add_up_with_a_weight(small_file: Path) -> None:
-    parts = splits.load(Source(str(small_file)))
+def test_two_losses_of_a_recipe_add_up_with_a_weight(parts: Datasets) -> None:
     recipe = Config(embedding=4, hidden=4, batch_size=16, loss="matrix-bce", labelled="mse", labelled_weight=0.5)
     prepared = Prepared.of(recipe, parts.training)
     batch = next(iter(data_generator(prepared.pairs, recipe.batch_size, seed=1, epoch=0, negatives=True)))
@@ -133,9 +117,6 @@ def test_two_losses_of_a_recipe_add_up_with_a_weight(small_file: Path) -> None:
     )
     assert len(batch.n1) > 0 and one > 0 and other > 0
     assert both.item() == pytest.approx(one.item() + 0.5 * other.item())
-
-
-# What must hold for any batch
 
 
 @given(st.sampled_from(list(LOSSES)), st.integers(0, 999), st.integers(2, 8))
@@ -208,9 +189,6 @@ def test_it_falls_when_duplicates_get_closer_and_others_move_apart(name: str) ->
             assert falling(values), values
 
 
-# Never nan
-
-
 DEGENERATE = ["identical", "zero", "opposite", "zero beside others", "one pair", "no pairs"]
 
 
@@ -275,14 +253,6 @@ def test_half_precision_is_widened_first(name: str) -> None:
         rounded = loss(v1.to(dtype), v2.to(dtype), third)
         exact = loss(v1.to(dtype).float(), v2.to(dtype).float(), third)
         assert rounded.dtype == torch.float32 and torch.equal(rounded, exact)
-
-
-# It trains
-
-
-@pytest.fixture(scope="module")
-def parts(small_file: Path) -> Datasets:
-    return splits.load(Source(str(small_file)))
 
 
 @every_loss

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
+from vectors import gradient
 
 from siamese.losses import TripletLoss, TripletLossFn
 
@@ -25,14 +26,6 @@ VARIANTS: list[dict[str, Any]] = [
     )
 ]
 every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: "-".join(variant.values()))
-
-
-def gradient(tensor: Tensor) -> Tensor:
-    assert tensor.grad is not None
-    return tensor.grad
-
-
-# Golden numbers
 
 
 def conformance() -> list[dict[str, Any]]:
@@ -102,9 +95,6 @@ def test_two_pairs_by_hand() -> None:
         number = 4 if (anchors, combine) == ("both", "summed") else 2
         for reduction, value in (("sum", total), ("mean", total / number)):
             assert TripletLossFn(v1, v2, 0.25, anchors, closest, combine, reduction).item() == value
-
-
-# Plain loops
 
 
 def plain_loops(
@@ -225,9 +215,6 @@ def test_blocks_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
             torch.testing.assert_close(small, whole, rtol=0, atol=1e-12)
 
 
-# What must hold for any batch
-
-
 @dataclass
 class Example:
     v1: Tensor  # (B, d) float64
@@ -303,9 +290,6 @@ def test_everything_the_same_is_no_loss(batch: Example, variant: dict[str, Any])
     assert loss == 0
     assert torch.equal(gradient(batch.v1), torch.zeros_like(batch.v1))
     assert torch.equal(gradient(batch.v2), torch.zeros_like(batch.v2))
-
-
-# Edges
 
 
 @pytest.mark.slow

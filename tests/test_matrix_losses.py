@@ -12,32 +12,9 @@ from hypothesis.extra.numpy import arrays
 from pytorch_metric_learning.losses import NTXentLoss, SupConLoss
 from torch import Tensor
 from torch.nn.functional import normalize
+from vectors import SIDES, every_dtype, gradient, some_same, unit_vectors
 
 from siamese.losses import MatrixBCELoss, MatrixSoftmaxLoss, matrix_bce, matrix_softmax
-
-DTYPES = [torch.bfloat16, torch.float16, torch.float32, torch.float64]
-SIDES = ["rows", "columns", "both"]
-
-
-def gradient(tensor: Tensor) -> Tensor:
-    assert tensor.grad is not None
-    return tensor.grad
-
-
-def unit_vectors(seed: int, size: int, length: int = 5) -> tuple[Tensor, Tensor]:
-    """Vectors of duplicates, alike but not equal; float64."""
-    generator = np.random.default_rng(seed)
-    v1 = generator.normal(size=(size, length))
-    v2 = v1 + 0.7 * generator.normal(size=(size, length))
-    return normalize(torch.from_numpy(v1)), normalize(torch.from_numpy(v2))
-
-
-def some_same(seed: int, size: int) -> Tensor:
-    """Known duplicates off the diagonal; not symmetric."""
-    return torch.from_numpy(np.random.default_rng(seed).random((size, size)) < 0.3)
-
-
-# Golden numbers
 
 
 def test_softmax_by_hand() -> None:
@@ -78,9 +55,6 @@ def test_bce_module_by_hand() -> None:
     v = torch.eye(2)
     assert MatrixBCELoss()(v, v).item() == pytest.approx(0.018150, abs=1e-6)
     assert {name for name, p in MatrixBCELoss().named_parameters() if p.requires_grad} == {"scale", "bias"}
-
-
-# Plain loops and what must hold for any matrix
 
 
 @dataclass
@@ -137,22 +111,6 @@ def test_modules_agree_with_plain_loops(seed: int, size: int, anchors: str) -> N
         assert MatrixSoftmaxLoss(0.2, anchors)(v1, v2, same).item() == pytest.approx(expected, rel=1e-9)
         expected = plain_bce((8 * scores - 4).tolist(), similar.tolist())
         assert MatrixBCELoss()(v1, v2, same).item() == pytest.approx(expected, rel=1e-9)
-
-
-def test_gradients_are_those_of_differences() -> None:
-    v1, v2 = (v.requires_grad_() for v in unit_vectors(1, 5))
-    same = some_same(1, 5)
-    for anchors in SIDES:
-        softmax = MatrixSoftmaxLoss(0.3, anchors)
-        assert torch.autograd.gradcheck(lambda a, b: softmax(a, b, same), (v1, v2))  # noqa: B023 (called at once)
-    bce = MatrixBCELoss().double()
-    assert torch.autograd.gradcheck(
-        lambda a, b, scale, bias: torch.func.functional_call(bce, {"scale": scale, "bias": bias}, (a, b, same)),
-        (v1, v2, bce.scale, bce.bias),
-    )
-
-
-# Others who compute the same
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])
@@ -232,10 +190,7 @@ def test_free_vectors_are_fitted_and_the_loss_is_sure(size: int) -> None:
     assert probability[itself].min() > 0.95 and probability[~itself].max() < 0.05
 
 
-# Edges
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 def test_no_similar_entry_is_no_loss(dtype: torch.dtype) -> None:
     scores = torch.eye(3, dtype=dtype).mul(20).requires_grad_()
     loss = matrix_softmax(scores, torch.zeros(3, 3, dtype=torch.bool))

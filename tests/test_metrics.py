@@ -8,27 +8,21 @@ from typing import Any
 
 import pytest
 from commands import Command
+from trainings import TINY
 
 from siamese.config import Config
 from siamese.errors import DivergedError, UserError
-from siamese.pairs import splits
-from siamese.pairs.splits import Datasets, Source
+from siamese.pairs.splits import Datasets
 from siamese.system.progress import Listeners, Progress
 from siamese.system.stopping import Stopped
 from siamese.training import step
 from siamese.training.logs import METRICS, MetricsFile
 from siamese.training.train import train_model
 
-TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.02)  # 7 steps an epoch
 COLUMNS = [
     "epoch", "step", "loss", "learning_rate", "seconds", "pairs_per_second",
     "validation_average_precision", "validation_roc_auc", "validation_accuracy", "validation_threshold",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def parts(small_file: Path) -> Datasets:
-    return splits.load(Source(str(small_file)))
 
 
 def rows(folder: Path) -> list[dict[str, str]]:

@@ -67,12 +67,9 @@ def questions() -> list[tuple[str, str]]:
     known = {id: (id, text) for id, text in rows[:1_200]}
     some = list(known.values())[:300]
     return [
-        *some,
-        *((f"c{id}", f" {text} ") for id, text in some[30:80]),
-        ("blank", " "),
-        some[7],
+        *some, *((f"c{id}", f" {text} ") for id, text in some[30:80]), ("blank", " "), some[7],
         ("c41again", some[41][1]),
-    ]
+    ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

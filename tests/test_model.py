@@ -43,9 +43,6 @@ def folder(model: SiameseModel, tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-# The folder
-
-
 def test_saved_and_loaded_is_the_same_model(model: SiameseModel, folder: Path) -> None:
     loaded = SiameseModel.load(folder)
     assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors", "vocabulary.txt"}
@@ -151,9 +148,6 @@ def test_a_folder_does_not_depend_on_where_it_lies(folder: Path, tmp_path: Path,
     assert str(tmp_path) not in (tmp_path / "moved" / "config.json").read_text(encoding="utf-8")
 
 
-# Vectors
-
-
 def test_no_questions(model: SiameseModel, course: SiameseModel) -> None:
     for which in (model, course):
         assert which.encode([]).shape == (0, 8)
@@ -188,9 +182,6 @@ def test_a_repr_is_a_line(model: SiameseModel) -> None:
     pairs = Pairs.of(["a"] * 1_000, ["b"] * 1_000, [1, 0] * 500)
     assert repr(pairs) == "Pairs(1,000 pairs, 500 duplicates)"
     assert repr(pairs.question1) == "Texts(1,000 rows)"
-
-
-# Similarity and verdict
 
 
 @given(st.lists(st.tuples(questions, questions), min_size=1, max_size=12))
@@ -263,9 +254,6 @@ def test_embedding_similarity_by_hand() -> None:
     assert model.embedding_similarity(["age", "age", "zzz"], ["old", "age", "age"]) == pytest.approx([expected, 1, 0])
 
 
-# The course presets, whose vectors depend on the batch
-
-
 @pytest.mark.parametrize("name", ["course-trax-2020", "course-tensorflow"])
 def test_course_vectors_depend_on_their_batch(name: str) -> None:
     # "old" stands alone, or is filled up to the five words of its neighbour.
@@ -302,9 +290,6 @@ def test_course_pairs_are_scored_512_at_a_time(name: str) -> None:
     assert model.encode(first)[:512].tolist() == model.encode(first[:512]).tolist()
 
 
-# Cosine
-
-
 @given(st.integers(1, 40), st.integers(1, 70), st.integers(0, 2**32 - 1))
 def test_cosine_is_numpys(n: int, size: int, seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -331,23 +316,9 @@ def test_cosine_of_many_pairs() -> None:
     assert set(cosine(vectors, i, i)) == {1.0}
 
 
-# Predictions as CSV
-
 NASTY = [
-    'say "hi"',
-    "a, b",
-    "one\ntwo",
-    "cr\rlf\r\nend",
-    "tab\there",
-    "",
-    "  ",
-    "'",
-    '"',
-    "駅 🚉",
-    "=1+1",
-    "\ufeff",
-    "#x",
-]
+    'say "hi"', "a, b", "one\ntwo", "cr\rlf\r\nend", "tab\there", "", "  ", "'", '"', "駅 🚉", "=1+1", "\ufeff", "#x",
+]  # fmt: skip
 
 
 def test_predictions_come_back_from_csv(model: SiameseModel, tmp_path: Path) -> None:

@@ -14,38 +14,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pytorch_metric_learning import distances, losses, miners, reducers
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity, normalize
+from torch.nn.functional import cosine_similarity
+from vectors import SIDES, every_dtype, gradient, some_same, unit_vectors
 
 from siamese.losses import TripletCosineLoss, TripletEuclideanLoss
 
-SIDES = ["rows", "columns", "both"]
 KINDS: dict[str, Callable[..., nn.Module]] = {
     "euclidean": TripletEuclideanLoss,
     "squared": lambda *args, **options: TripletEuclideanLoss(*args, squared=True, **options),
     "cosine": TripletCosineLoss,
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-def gradient(tensor: Tensor) -> Tensor:
-    assert tensor.grad is not None
-    return tensor.grad
-
-
-def unit_vectors(seed: int, size: int, number: int = 2) -> list[Tensor]:
-    """Vectors of duplicates, alike but not equal, in float64; with `number` 3, negatives as well."""
-    generator = np.random.default_rng(seed)
-    v1 = generator.normal(size=(size, 4))
-    others = [v1 + 0.7 * generator.normal(size=(size, 4)) for _ in range(number - 1)]
-    return [normalize(torch.from_numpy(v)) for v in (v1, *others)]
-
-
-def some_same(seed: int, size: int) -> Tensor:
-    """Known duplicates off the diagonal; not symmetric."""
-    return torch.from_numpy(np.random.default_rng(seed).random((size, size)) < 0.4)
-
-
-# Golden numbers
 
 
 def test_given_negatives_by_hand() -> None:
@@ -84,9 +63,6 @@ def test_two_pairs_by_hand() -> None:
     same = torch.tensor([[False, False], [True, False]])
     for anchors, value in (("rows", 0), ("columns", 0.98 / 2), ("both", 0.98 / 4)):
         assert TripletCosineLoss(0.1, anchors)(v1, v2, same).item() == pytest.approx(value)
-
-
-# Plain loops
 
 
 def plain_distance(a: list[float], b: list[float], kind: str) -> float:
@@ -167,9 +143,6 @@ def test_gradients_are_those_of_differences(kind: str) -> None:
     assert torch.autograd.gradcheck(lambda a, b, n: given_loss(a, b, negatives=n), (v1, v2, negatives))
 
 
-# What must hold for any batch
-
-
 def close(a: Tensor, b: Tensor) -> bool:
     return math.isclose(a.item(), b.item(), rel_tol=1e-9, abs_tol=1e-9)
 
@@ -194,9 +167,6 @@ def test_everything_the_same_is_no_loss(batch: Example, kind: str, anchors: str)
     loss = KINDS[kind](anchors=anchors)(v1, v2, torch.ones_like(batch.same))
     loss.backward()
     assert loss == 0 and not gradient(v1).any() and not gradient(v2).any()
-
-
-# Two identities
 
 
 @given(st.integers(0, 999), st.integers(1, 7), sides, st.floats(0, 1))
@@ -232,9 +202,6 @@ def test_cosine_in_distances_and_lengths(a: np.ndarray, b: np.ndarray) -> None:
         left = one_less_cosine.item() * la * lb
         right = (squared_distance.item() - (la - lb) ** 2) / 2
         assert left == pytest.approx(right, rel=1e-9, abs=1e-9)
-
-
-# Others who compute the same
 
 
 def test_agrees_with_torch_where_negatives_are_given() -> None:
@@ -275,11 +242,8 @@ def test_agrees_with_pytorch_metric_learning(kind: str) -> None:
         torch.testing.assert_close(KINDS[kind](0.5)(v1, v2, negatives=negatives), expected, rtol=0, atol=1e-6)
 
 
-# Edges
-
-
 @every_kind
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64], ids=str)
+@every_dtype
 def test_given_negatives_are_never_nan(kind: str, dtype: torch.dtype) -> None:
     vector, zero = torch.full((3, 4), 0.5), torch.zeros(3, 4)
     for values in itertools.product((vector, zero, -vector), repeat=3):

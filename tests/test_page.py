@@ -80,9 +80,6 @@ def middle(page: Any, selector: str) -> float:
     return float((box["x"] + box["width"] / 2 - track["x"]) / track["width"])
 
 
-# Two questions
-
-
 def test_the_verdict_appears_while_typing(page: Any) -> None:
     assert page.inner_text("#verdict") == "Type two questions."
     assert page.is_hidden("#explanation")
@@ -175,9 +172,6 @@ def test_a_lone_surrogate_is_replaced_before_it_is_sent(page: Any) -> None:
     shown(page, "#verdict", "probability")
 
 
-# The archive, and the heat map
-
-
 def test_the_archive_is_searched_while_typing(page: Any) -> None:
     shown(page, "label[for=search]", "3 questions")
     page.fill("#search", "reset my password")
@@ -208,9 +202,6 @@ def test_the_heat_map_shows_the_similarities(page: Any) -> None:
     page.fill("#questions", "\n".join(f"Question {i}?" for i in range(25)))
     shown(page, "#matrix-status", "25 questions: 24 is the most.")
     assert page.is_hidden("#matrix")
-
-
-# Hostile text, and the content security policy
 
 
 def fill_all(page: Any, question: str) -> None:
@@ -258,8 +249,6 @@ def test_the_policy_blocks_everything_else(browser: Any, addresses: dict[str, st
     assert page.evaluate("window.broken") is None
     page.close()
 
-
-# Phones, dark mode, keyboard and screen reader
 
 CONTRASTS = """() => {
     const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });

@@ -49,9 +49,6 @@ def stand_in(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return tiny_model
 
 
-# When it is used; a stand-in serves
-
-
 def test_without_a_trained_model_the_pretrained_one_answers(command: Command, stand_in: Path) -> None:
     out, err = command("predict", *PAIR)
     assert err == f"{LINE}{stand_in / 'README.md'})\n"
@@ -109,9 +106,6 @@ def test_it_does_not_know_where_its_training_pairs_are(
     assert out.splitlines()[1].startswith("unseen (")
 
 
-# Starting from a model
-
-
 def test_the_recipe_takes_what_the_weights_are_bound_to() -> None:
     start = Config(tokens="spaces", embedding=16, hidden=24, skip=False, margin=0.1, compact=True, seed=9)
 
@@ -153,9 +147,6 @@ def test_start_from_pretrained_adds_words_and_keeps_the_rest(
     old, new = start.weights["embedding.weight"], made.weights["embedding.weight"]
     assert new[: len(old)].tobytes() == old.tobytes()
     assert np.abs(new[len(old) :]).max(axis=1).min() > 0
-
-
-# The model itself
 
 
 @there

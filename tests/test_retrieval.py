@@ -16,13 +16,10 @@ HEADER = "question1,question2,is_duplicate\n"
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Training joins flight a, b and c; the test pairs join a to d, d to e, and f to g."""
-    (tmp_path / "train.csv").write_text(
-        HEADER + "flight a,flight b,1\nflight b,flight c,1\nflight a,seat x,0\nflight e,flight h,1\n", encoding="utf-8"
-    )
-    (tmp_path / "test.csv").write_text(
-        HEADER + "Flight A?,flight d,1\nflight d,flight e,1\nflight f,flight g,1\nflight f,flight a,0\n",
-        encoding="utf-8",
-    )
+    training = "flight a,flight b,1\nflight b,flight c,1\nflight a,seat x,0\nflight e,flight h,1\n"
+    test = "Flight A?,flight d,1\nflight d,flight e,1\nflight f,flight g,1\nflight f,flight a,0\n"
+    for name, pairs in (("train.csv", training), ("test.csv", test)):
+        (tmp_path / name).write_text(HEADER + pairs, encoding="utf-8")
     return tmp_path
 
 

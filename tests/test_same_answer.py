@@ -76,9 +76,6 @@ def threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-# Alone or among others, in any order, again, on one thread or two
-
-
 @pytest.mark.parametrize("engine", ["encode", "encode_torch"])
 @pytest.mark.parametrize("name", ALONE)
 def test_a_vector_is_the_questions_own(
@@ -126,9 +123,6 @@ sys.stdout.buffer.write(SiameseModel.load(sys.argv[1]).encode(texts).tobytes())
     assert len(found[0]) > lstm_numpy.QUESTIONS_WITH_TORCH
     for other in found[1:]:
         np.testing.assert_allclose(other, found[0], rtol=0, atol=1e-6)
-
-
-# numpy and torch
 
 
 def tower_vectors(model: SiameseModel, tokens: Tokens) -> np.ndarray:
@@ -187,9 +181,6 @@ def encoder_in_float64(model: SiameseModel, tokens: Tokens) -> np.ndarray:
     return np.array(vectors)
 
 
-# Saved and loaded; another process
-
-
 @pytest.mark.parametrize("name", KINDS)
 def test_saved_and_loaded_twice(models: dict[str, SiameseModel], texts: list[str], name: str, tmp_path: Path) -> None:
     model = models[name]
@@ -204,9 +195,6 @@ def test_saved_and_loaded_twice(models: dict[str, SiameseModel], texts: list[str
         assert {k: w.tobytes() for k, w in other.weights.items()} == {k: w.tobytes() for k, w in model.weights.items()}
         assert other.encode(texts).tobytes() == model.encode(texts).tobytes()
         assert other.predict(texts[0], texts[1]) == model.predict(texts[0], texts[1])
-
-
-# Verdicts
 
 
 @settings(max_examples=30)
@@ -235,9 +223,8 @@ def test_a_question_is_its_own_duplicate(
 
 
 @pytest.mark.parametrize("goal", ["probability", "accuracy", "f1", "precision=0.01"])
-def test_no_training_chooses_a_threshold_of_1(small_file: Path, tmp_path: Path, goal: str) -> None:
+def test_no_training_chooses_a_threshold_of_1(parts: splits.Datasets, goal: str) -> None:
     # The same question twice, said to be no duplicates: it is most accurate to call nothing a duplicate.
-    parts = splits.load(splits.Source(str(small_file)))
     known = list(dict.fromkeys(parts.training.question1))[:30]
     odd = Pairs.of([*known, *known[:2]], [*known, *known[2:4]], [0] * len(known) + [1] * 2)
     model = train_model(Config(**SMALL, goal=goal), parts.training, odd)

@@ -39,9 +39,6 @@ def brute(vectors: np.ndarray, blank: np.ndarray, query: np.ndarray, k: int) -> 
     ]
 
 
-# The nearest
-
-
 @given(
     n=st.integers(0, 300), k=st.integers(1, 40), seed=st.integers(0, 99), share=st.sampled_from([0.0, 0.3, 0.99, 1.0])
 )
@@ -69,9 +66,6 @@ def test_the_lists_of_version_0_1_are_ignored_and_then_removed(archive: Archive,
         assert (folder / LISTS).exists()
         old.remove(["luggage"])
     assert not (folder / LISTS).exists()
-
-
-# Words, and both
 
 
 @pytest.fixture(scope="module")
@@ -185,9 +179,6 @@ def test_what_cannot_be_asked(archive: Archive) -> None:
         archive.search(["a"], 0)
     with pytest.raises(UserError, match="legs 'arms': expected one of both, vectors, words"):
         archive.search(["a"], 1, "arms")
-
-
-# As it is typed
 
 
 def test_the_command(archive: Archive, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,9 +63,6 @@ def writing(memory: Path) -> Iterator[TestClient]:
         yield one
 
 
-# Answers
-
-
 def test_predict_and_explain_are_those_of_the_library(plain: TestClient) -> None:
     expected = MODEL.predict(*PAIR.values(), threshold=0.9, prior=0.1)
     assert plain.post("/predict", json=PAIR | {"threshold": 0.9, "prior": 0.1}).json() == vars(expected)
@@ -136,9 +133,6 @@ def test_a_damaged_archive_is_an_error_of_the_service(writing: TestClient, memor
     assert writing.delete("/questions/1").status_code == 500
 
 
-# Who may write
-
-
 WRITES = [("POST", "/questions", {"questions": ["one"]}), ("DELETE", "/questions/1", None)]
 
 
@@ -163,9 +157,6 @@ def test_nobody_writes_to_a_service_without_a_token(memory: Path, method: str, p
         for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer None"}):
             assert one.request(method, path, json=body, headers=headers).status_code == 403
         assert one.post("/search", json={"questions": ["one"]}).json()["hits"] == [[]]
-
-
-# Refusals
 
 
 @pytest.mark.parametrize(
@@ -249,9 +240,6 @@ def test_every_answer_has_the_security_headers(plain: TestClient) -> None:
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-# Too many requests, and slow ones
-
-
 def gated(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Let no encoding finish before the returned event is set."""
     event, encode = threading.Event(), SiameseModel.encode
@@ -297,9 +285,6 @@ def test_work_over_its_time_stays_pending_until_it_ends_and_queued_work_does_not
         assert status == 200
 
 
-# Logs
-
-
 def test_no_text_is_logged(
     writing: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -328,9 +313,6 @@ def test_no_text_is_logged(
     for begin in ("POST /predict 200 ", "DELETE /questions/{id:path} 204 ", "GET /page.js 200 ", "GET - 404 ",
                   "POST /predict: ValueError /"):  # fmt: skip
         assert any(line.startswith(begin) for line in logged), begin
-
-
-# OpenAPI
 
 
 def test_every_operation_has_an_example(writing: TestClient) -> None:

@@ -24,9 +24,6 @@ def paired(draw: st.DrawFn) -> tuple[list[float], list[float]]:
     return [a / 1000 for a, _ in pairs], [b / 1000 for _, b in pairs]
 
 
-# By hand
-
-
 def test_interval_by_hand() -> None:
     # 1, 2, 3, 4: mean 2.5; squares about it 2.25 + 0.25 + 0.25 + 2.25 = 5, so the standard
     # deviation is √(5/3) = 1.290994 and the standard error half of it, 0.645497.
@@ -77,9 +74,6 @@ def test_holm_by_hand() -> None:
     assert holm([]) == []
 
 
-# Other implementations
-
-
 def naive_holm(p_values: Sequence[float]) -> list[float]:
     """Each p times how many are not smaller (of equal ones, those that come later), or what a smaller one has."""
     found = list(p_values)
@@ -94,9 +88,6 @@ def naive_holm(p_values: Sequence[float]) -> list[float]:
 @given(p_lists)
 def test_holm_is_the_naive_loop(p_values: list[float]) -> None:
     assert holm(p_values) == pytest.approx(naive_holm(p_values))
-
-
-# Properties
 
 
 @given(p_lists)
@@ -121,9 +112,6 @@ def test_the_other_way_round_only_the_sign_changes(scores: tuple[list[float], li
     ways = {"higher": "lower", "lower": "higher"}
     first, *rest = there.verdict.split(",")
     assert back.verdict == ",".join([ways.get(first, first), *rest])
-
-
-# Verdicts
 
 
 def made(mean: float, spread: float, n: int = 8) -> Difference:
@@ -195,9 +183,6 @@ def test_differences_without_spread(by: float, verdict: str) -> None:
 def test_differences_without_spread_but_for_rounding() -> None:
     # 0.1 three times has the mean 0.1 + 1e-17 in floating point, and so a standard deviation of 2e-17.
     assert math.isnan(difference([0.1] * 3, [0.0] * 3).effect)
-
-
-# How often it is wrong
 
 
 def share(verdicts: Sequence[str], *starts: str) -> float:

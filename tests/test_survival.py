@@ -20,36 +20,25 @@ import pytest
 import torch
 from commands import Command, Typed, posix, python
 from files import saved
+from trainings import TINY, fit
 
 from siamese import SiameseModel
-from siamese.config import PRESETS, Config, preset
+from siamese.config import PRESETS, preset
 from siamese.errors import DivergedError, UserError
 from siamese.experiment import comparison
 from siamese.experiment.variants import against_first
 from siamese.model import folder as model_folder
-from siamese.pairs import splits
-from siamese.pairs.splits import Datasets, Source
+from siamese.pairs.splits import Datasets
 from siamese.system.locking import LOCK, locked
 from siamese.system.progress import Progress
 from siamese.system.stopping import Stopped, stopping_at_once, stopping_when_asked
 from siamese.training import loop
 from siamese.training.checkpoints import CHECKPOINT
 from siamese.training.logs import METRICS
-from siamese.training.train import train_model
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.02)  # 7 steps an epoch
-
-
-@pytest.fixture(scope="module")
-def parts(small_file: Path) -> Datasets:
-    return splits.load(Source(str(small_file)))
-
-
-def fit(config: Config, parts: Datasets, folder: Path | None = None, **options: Any) -> SiameseModel:
-    return train_model(config, parts.training, parts.validation, folder, **options)
 
 
 def bits(model: SiameseModel) -> dict[str, object]:
@@ -78,9 +67,6 @@ def after(steps: int) -> Callable[[], bool]:
     """A wish to stop after so many steps."""
     count = itertools.count(1)
     return lambda: next(count) >= steps
-
-
-# Stopped in the middle of an epoch
 
 
 @pytest.mark.parametrize("name", [name for name, config in PRESETS.items() if config.tower == "lstm"])
@@ -136,15 +122,14 @@ def test_where_there_is_nothing_to_resume_it_begins_and_says_so(parts: Datasets,
     assert notes.said == ["nothing to resume: training starts"]
 
 
-# Killed
-
 KILLED = """
 import itertools, os, random, signal, sys
 from test_survival import *
+from siamese.pairs import splits
 from siamese.system import files
 from siamese.training import step
 
-parts = splits.load(Source(sys.argv[1]))
+parts = splits.load(splits.Source(sys.argv[1]))
 config = TINY.replace(epochs=24)
 expected = bits(fit(config, parts))
 loop.INTERVAL = 0.0  # a checkpoint after every step
@@ -196,9 +181,6 @@ def test_killed_at_twenty_random_points(small_file: Path, tmp_path: Path) -> Non
     assert left == CHECKPOINT
 
 
-# Numbers gone wild
-
-
 def test_the_last_good_checkpoint_stays(parts: Datasets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "INTERVAL", 0.0)
     notes = Notes()
@@ -214,9 +196,6 @@ def test_the_last_good_checkpoint_stays(parts: Datasets, tmp_path: Path, monkeyp
     with pytest.raises(DivergedError, match=r"^step 1: weights are no longer finite at a learning rate of 1e\+300"):
         fit(config, parts, tmp_path / "b")
     assert not (tmp_path / "b" / CHECKPOINT).exists()
-
-
-# Signals
 
 
 @posix
@@ -285,9 +264,6 @@ def test_a_second_signal_leaves_the_last_checkpoint(parts: Datasets, tmp_path: P
         assert ((tmp_path / CHECKPOINT).read_bytes() != before) == is_kept
 
 
-# Two in one folder
-
-
 def test_a_folder_has_one_holder(tmp_path: Path) -> None:
     folder = tmp_path / "new"
     with locked(folder):
@@ -353,9 +329,6 @@ def test_a_comparison_has_its_folder_alone(parts: Datasets, tmp_path: Path) -> N
     with locked(tmp_path), pytest.raises(UserError, match=f"{tmp_path}: in use by process {os.getpid()} on"):
         comparison.compare(against_first(names, TINY), parts, 1, tmp_path, jobs=1)
     assert not any(tmp_path.iterdir())
-
-
-# As it is typed
 
 
 def end(process: Typed) -> tuple[int | None, str, str]:

@@ -22,9 +22,6 @@ def splitters() -> dict:
     return {rule: RULES[rule].split() for rule in RULES}
 
 
-# The published vocabulary
-
-
 @pytest.fixture(params=["stand-ins", pytest.param("quora", marks=pytest.mark.shared)])
 def vocabulary(course: dict[str, Any], request: pytest.FixtureRequest) -> dict[str, Any]:
     """The published vocabulary: with Quora's questions, and with as many made-up words in the same order."""
@@ -48,9 +45,6 @@ def test_vocabulary_of_the_course(vocabulary: dict[str, Any]) -> None:
     assert len(tokenizer.words) + 1 == vocabulary["entries"]
     assert len(tokenizer) == vocabulary["entries"] + 1
     assert (tokenizer.pad, tokenizer.unknown) == (1, 0)
-
-
-# Rules
 
 
 AWKWARD = [
@@ -142,9 +136,6 @@ def test_nltk_rule_is_the_word_tokenizer(question: str) -> None:
     assert RULES["nltk"].split()(question) == NLTKWordTokenizer().tokenize(unicodedata.normalize("NFC", question))
 
 
-# The vocabulary
-
-
 @pytest.mark.parametrize(("rule", "pad", "unknown"), [("words", 0, 1), ("nltk", 1, 0), ("spaces", 0, 1)])
 def test_special_ids(rule: str, pad: int, unknown: int) -> None:
     tokenizer = Tokenizer.learn(["one two"], rule)
@@ -200,9 +191,6 @@ def test_a_tokenizer_is_its_words_and_its_rule(questions: list[str], rule: str) 
         assert [again.words[i - 2] for i in ids] == split
 
 
-# Ids
-
-
 @given(st.lists(st.text()), st.lists(st.text()), st.sampled_from(ALL), st.integers(1, 2))
 def test_any_strings_become_ids_in_range(known: list[str], questions: list[str], rule: str, min_count: int) -> None:
     tokenizer = Tokenizer.learn(known, rule, min_count)
@@ -223,9 +211,6 @@ def test_knows(questions: list[str], rule: str) -> None:
     assert tokenizer.knows(tokens).tolist() == expected
     padded = tokens.padded(max(map(len, questions), default=0), tokenizer.pad)
     assert tokenizer.knows(padded).tolist() == expected  # padding is no word
-
-
-# Buckets
 
 
 @pytest.mark.parametrize("rule", RULES)

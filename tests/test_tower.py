@@ -78,9 +78,6 @@ def gradients(module: nn.Module, vectors: Tensor) -> dict[str, Tensor]:
     return found
 
 
-# One question at a time
-
-
 @pytest.mark.parametrize("skip", [True, False])
 @pytest.mark.parametrize("first_word", [2, 0])
 def test_agrees_with_plain_loops(skip: bool, first_word: int) -> None:
@@ -115,9 +112,6 @@ def test_no_known_word_is_the_zero_vector() -> None:
         assert torch.isfinite(gradient).all()
 
 
-# The numpy twin
-
-
 def arrays(tower: Tower) -> dict[str, np.ndarray]:
     return {name: weight.numpy() for name, weight in tower.state_dict().items()}
 
@@ -143,9 +137,6 @@ def test_numpy_leaves_out_what_is_not_known() -> None:
     tokens = Tokens.of([[], [2, 3], [2, 3], [1]])
     vectors = lstm_numpy.encode(arrays(Tower(9, 4, 4)), tokens, skip=True, known=np.array([False, True, False, False]))
     assert np.linalg.norm(vectors, axis=1) == pytest.approx([0, 1, 0, 0])
-
-
-# What the published editions started from
 
 
 def test_published_parameter_counts(course: dict[str, Any]) -> None:

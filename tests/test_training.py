@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from commands import Command, python
 from files import read_csv, write_csv
+from trainings import TINY, fit
 
 import siamese
 from siamese import Pairs, SiameseModel
@@ -32,20 +33,10 @@ from siamese.training.start import LEAST_EPOCHS, LEAST_STEPS, fit_to_labels
 from siamese.training.train import train_model
 
 LSTM = [name for name, config in PRESETS.items() if config.tower == "lstm"]
-TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.02)
 
 
 def tiny(name: str, **changes: Any) -> Config:
     return preset(name).replace(embedding=16, hidden=16, batch_size=32, epochs=2, **changes)
-
-
-@pytest.fixture(scope="module")
-def parts(small_file: Path) -> Datasets:
-    return splits.load(Source(str(small_file)))
-
-
-def fit(config: Config, parts: Datasets, folder: Path | None = None, **options: Any) -> SiameseModel:
-    return train_model(config, parts.training, parts.validation, folder, **options)
 
 
 def bits(model: SiameseModel) -> str:
@@ -585,10 +576,10 @@ def test_recall_of_nothing(facts: dict[str, Any]) -> None:
     assert splits.recall(facts) is None
 
 
-# From Python
-
-
 OPTIONS = {name: getattr(TINY, name) for name in ("embedding", "hidden", "batch_size", "epochs", "learning_rate")}
+
+
+# From Python
 
 
 @pytest.mark.slow

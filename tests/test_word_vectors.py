@@ -9,18 +9,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from trainings import fit
 
 from siamese import SiameseModel
 from siamese.cli import entry
 from siamese.config import Config
 from siamese.errors import DataError, UserError
-from siamese.pairs import splits
-from siamese.pairs.splits import Datasets, Source
+from siamese.pairs.splits import Datasets
 from siamese.system.progress import Progress
 from siamese.text.tokenizer import Tokenizer
 from siamese.towers import word_vectors
 from siamese.training.start import make_tower
-from siamese.training.train import train_model
 
 TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=1, learning_rate=0, buckets=0)  # at 0 nothing moves
 GLOVE = "the 0.5 -1\n, 2 3e-1\nhow 0.25 4\n"
@@ -47,9 +46,6 @@ def read(path: Path, *words: str) -> dict[str, list[float]]:
     assert which.dtype == np.int64 and vectors.dtype == np.float32 and len(which) == len(vectors)
     assert (np.diff(which) > 0).all()
     return {words[i]: vector for i, vector in zip(which, vectors.astype(float).round(6).tolist())}
-
-
-# Formats
 
 
 @pytest.mark.parametrize(
@@ -105,9 +101,6 @@ def test_every_word_gets_its_vector(
     assert vectors.tolist() == [table[word] for word in words]
 
 
-# Which word gets which
-
-
 def test_upper_case_is_second_choice(file: File) -> None:
     path = file("THE 1 1\nThe 2 2\nthe 3 3\nParis 4 4\nPARIS 5 5\nwhat 6 6\nus 7 7\nUS 8 8\n")
     assert read(path, "the", "paris", "us") == {"the": [3, 3], "paris": [4, 4], "us": [7, 7]}
@@ -132,9 +125,6 @@ def test_a_large_file_is_not_held(tmp_path: Path) -> None:
         tracemalloc.stop()
         assert len(which) == 2 and vectors.shape == (2, 300)
         assert peak < 500_000
-
-
-# What is wrong with a file
 
 
 WRONG: list[tuple[str | bytes, str]] = [
@@ -178,9 +168,6 @@ def test_a_damaged_gzip_file(tmp_path: Path) -> None:
         (tmp_path / "v.gz").write_bytes(content)
         with pytest.raises(DataError, match="v.gz: not a whole gzip file"):
             word_vectors.read(tmp_path / "v.gz", ["w3"])
-
-
-# Fitting
 
 
 def test_fitted_by_hand() -> None:
@@ -227,9 +214,6 @@ def test_fitted_of_next_to_nothing(size: int) -> None:
         assert fitted.shape == (len(vectors), size) and np.isfinite(fitted).all()
 
 
-# The start of the embedding
-
-
 @pytest.mark.parametrize("rule", ["words", "nltk", "spaces"])
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_rows_of_found_words_are_replaced(file: File, rule: str, size: int) -> None:
@@ -251,15 +235,6 @@ class Said(Progress):
 
     def say(self, message: str) -> None:
         self.messages.append(message)
-
-
-@pytest.fixture(scope="module")
-def parts(small_file: Path) -> Datasets:
-    return splits.load(Source(str(small_file)))
-
-
-def fit(config: Config, parts: Datasets, folder: Path | None = None, **options: object) -> SiameseModel:
-    return train_model(config, parts.training, parts.validation, folder, **options)  # type: ignore[arg-type]
 
 
 def test_training_begins_with_them(parts: Datasets, file: File) -> None:
@@ -307,9 +282,6 @@ def test_resuming_with_other_vectors_is_refused(parts: Datasets, file: File, tmp
     file("how 1 2\nmy 3 6\n")
     with pytest.raises(UserError, match="belongs to a run that differs in the word vectors; train without --resume"):
         fit(config, parts, tmp_path, resume=True)
-
-
-# As a command
 
 
 @pytest.mark.parametrize(

@@ -46,16 +46,8 @@ def questions() -> list[str]:
     """All 2,700 questions of data/, the hostile ones, and some that are long or empty."""
     found = sorted({row[name] for row in read_csv(QUESTIONS) for name in ("question1", "question2")})
     assert len(found) > 1_000
-    return [
-        *found,
-        *HOSTILE,
-        "",
-        "zzzq",
-        "how [UNK] old [PAD]",
-        "[UNK]",
-        "how old are you ? " * 400,
-        " ".join(found[:200]),
-    ]
+    long = ["how old are you ? " * 400, " ".join(found[:200])]
+    return [*found, *HOSTILE, "", "zzzq", "how [UNK] old [PAD]", "[UNK]", *long]
 
 
 @pytest.fixture(scope="session")
@@ -128,9 +120,6 @@ def test_the_same_vectors(name: str, exported: Path, folders: dict[str, Path], q
     assert_same(run_onnx(exported / f"{name}.onnx", questions), expected)
 
 
-# Plain sentence-transformers
-
-
 def spelt(question: str) -> bool:
     """Whether the library tokenizers takes a question: half surrogate pairs are no text to it."""
     return not any("\ud800" <= letter <= "\udfff" for letter in question)
@@ -192,9 +181,6 @@ def test_it_is_saved_and_loaded_again(stocks: Path, tmp_path: Path) -> None:
     encoder.save(str(tmp_path))
     assert plain(tmp_path).encode(texts).tolist() == vectors.tolist()
     assert "for non-commercial use" in (stocks / "shipped" / "README.md").read_text("utf-8")
-
-
-# Its tokenizer
 
 
 def cutting(buckets: int, words: Sequence[str] = ()) -> tuple[Tokenizer, Callable[[str], list[int]]]:
@@ -276,9 +262,6 @@ def test_a_process_without_this_package(stocks: Path, folders: dict[str, Path], 
         assert [float(number) for number in line.split()] == pytest.approx(expected.tolist(), abs=1e-5)
 
 
-# ONNX
-
-
 def test_an_onnx_file(exported: Path, tmp_path: Path) -> None:
     model = SiameseModel.pretrained()
     import onnx
@@ -331,9 +314,6 @@ def test_a_question_of_twenty_thousand_words(exported: Path) -> None:
     assert_same(run_onnx(exported / "shipped.onnx", question), SiameseModel.pretrained().encode(question))
 
 
-# A transformer
-
-
 def export_transformer(folder: Path, kind: str) -> SiameseModel:
     """A model of two layers with random weights, in folder/model; its exports are folder/plain and folder/file.onnx."""
     from siamese.cli import entry
@@ -377,9 +357,6 @@ def test_a_transformer(kind: str, tmp_path: Path) -> None:
         (vectors,) = session.run(None, {"ids": nothing, "attention_mask": nothing})
         assert vectors.shape == (batch, model.dimensions)
         assert not vectors.any()
-
-
-# The command
 
 
 def test_what_the_command_says(folders: dict[str, Path], tmp_path: Path, command: Command) -> None:
@@ -428,9 +405,6 @@ def test_weights_beyond_two_gigabytes(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(writing, "LARGEST_FILE", 70 << 20)
     code, _, err = command("export", "--to", "onnx", "--out", tmp_path / "out.onnx", "--model", "pretrained")
     assert code == 2 and "an ONNX file has at most" in err
-
-
-# What is written about it
 
 
 def test_the_examples_of_the_guide(

@@ -72,9 +72,6 @@ def same(found: Pairs | None, expected: Pairs | None) -> bool:
     return checksum_of_pairs(found) == checksum_of_pairs(expected) and list(found.id or []) == list(expected.id or [])
 
 
-# What is read
-
-
 @pytest.mark.parametrize("form", ["saved", "csv", "jsonl", "parquet"])
 def test_the_splits_are_the_parts(small_file: Path, rows: list[dict[str, str]], tmp_path: Path, form: str) -> None:
     without = [{name: value for name, value in row.items() if name != "split"} for row in rows]
@@ -173,9 +170,6 @@ def test_a_folder_that_wants_files_of_the_hub_gets_none(tmp_path: Path) -> None:
         read_pairs(f"hf:{tmp_path}")
 
 
-# What cannot be read
-
-
 def test_what_is_missing_is_named_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = save(tmp_path / "folder", "saved", {"de": of(ROWS), "en": of(ROWS)})
     of(ROWS).save_to_disk(tmp_path / "alone")
@@ -202,9 +196,6 @@ def test_what_is_missing_is_named_in_a_line(tmp_path: Path, monkeypatch: pytest.
         read_pairs(f"{name}::de", Columns(question1="left"))
 
 
-# Whether it is still the same
-
-
 def test_recall(rows: list[dict[str, str]], tmp_path: Path) -> None:
     name = save(tmp_path / "folder", "saved", {"train": Dataset.from_list(rows)})
     facts = json.loads(json.dumps({"data": sources.remember(sources.Source(name))}))
@@ -227,9 +218,6 @@ def test_a_checksum_sees_every_cell_and_the_order(tmp_path: Path) -> None:
     names = [save(tmp_path / str(i), "saved", {"train": of(rows)}) for i, rows in enumerate(variants)]
     names.append(save(tmp_path / "parts", "saved", {"train": of(ROWS[:2]), "test": of(ROWS[2:])}))
     assert len({checksum(name) for name in names}) == 5
-
-
-# A hub
 
 
 class Hub:

@@ -8,6 +8,7 @@ import pytest
 from commands import python
 from files import Room, read_csv
 from libraries import needs
+from trainings import TINY
 
 from siamese.config import Config
 from siamese.errors import UserError
@@ -19,7 +20,6 @@ from siamese.training.logs import TensorBoard
 needs("tensorboard")
 
 ROOT = Path(__file__).parents[2]
-TINY = Config(embedding=16, hidden=16, batch_size=32, epochs=3, learning_rate=0.02)  # 7 steps an epoch
 VALIDATION = ("average_precision", "roc_auc", "accuracy", "threshold")
 TAGS = {"training/loss", "training/learning_rate", *(f"validation/{name}" for name in VALIDATION)}
 

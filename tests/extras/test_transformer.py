@@ -14,6 +14,7 @@ import torch
 from commands import Command
 from encoders import KINDS, QUESTIONS, make_encoder
 from libraries import needs
+from trainings import fit
 
 needs("sentence_transformers")
 
@@ -26,7 +27,6 @@ from siamese.towers.encoders import load_parts
 from siamese.towers.transformer import encode, padded_parts, shapes
 from siamese.training import step
 from siamese.training.checkpoints import CHECKPOINT
-from siamese.training.train import train_model
 
 pytestmark = pytest.mark.slow
 
@@ -56,9 +56,6 @@ def test_the_vectors_are_those_of_sentence_transformers(kind: str, encoders: Cal
     assert not ours[QUESTIONS.index("")].any()
 
 
-# Training
-
-
 TINY = preset("transformer").replace(learning_rate=0.003, batch_size=32, epochs=2, temperature=0.1)
 
 
@@ -73,10 +70,6 @@ def parts(small_file: Path) -> splits.Datasets:
     few = np.arange(0, len(found.validation), 4)
     return replace(found, training=found.training.take(np.arange(0, len(found.training), 3)),
                    validation=found.validation.take(few))  # fmt: skip
-
-
-def fit(config: Config, parts: splits.Datasets, folder: Path | None = None, **options: Any) -> SiameseModel:
-    return train_model(config, parts.training, parts.validation, folder, **options)
 
 
 @pytest.fixture(scope="session")
@@ -243,9 +236,6 @@ def test_the_same_questions_are_encoded_once(trained: Path, monkeypatch: pytest.
     assert first[3] == fresh.similarity(*other).tolist() != first[0]
 
 
-# The model folder
-
-
 def test_the_folder_gives_the_same_vectors(tiny: Config, parts: splits.Datasets, tmp_path: Path) -> None:
     model = fit(tiny.replace(epochs=1), parts)
     model.save(tmp_path / "one")
@@ -382,28 +372,16 @@ def test_nothing_of_the_weights_size_is_made_for_the_layout(trained: Path) -> No
     assert sum(int(np.prod(size)) for size in shapes(large).values()) > 8e9
 
 
-# The tokenizer
-
-
 def test_hostile_questions(trained: Path) -> None:
     model = SiameseModel.load(trained)
     hostile = [
-        "\ud800",
-        "how\udc00 \ud83d\ude00",
-        "\0",
-        "a" * 100_000,
-        "how " * 100_000,
-        "[CLS] [PAD] how",
-        "\u0301" * 99,
-    ]
+        "\ud800", "how\udc00 \ud83d\ude00", "\0", "a" * 100_000, "how " * 100_000, "[CLS] [PAD] how", "\u0301" * 99,
+    ]  # fmt: skip
     vectors = model.encode(hostile)
     assert np.isfinite(vectors).all()
     assert model.predict("\ud800", "\ud800").similarity == 0
     assert model.predict(hostile[3], hostile[4]).similarity <= 1
     assert model.similarity(hostile, hostile)[1] == 1
-
-
-# Commands
 
 
 def test_the_commands_with_a_transformer(

@@ -17,12 +17,9 @@ Command = Callable[..., tuple[int, str, str]]  # the fixture `command`
 ROOT = Path(__file__).parents[2]
 IMPORTS = os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests" / "helpers", ROOT / "tests" / "extras")))
 LOADED = [
-    "siamese.training.runs",
-    "siamese.report.plots",
-    "sklearn.linear_model",
-    "sklearn.feature_extraction.text",
+    "siamese.training.runs", "siamese.report.plots", "sklearn.linear_model", "sklearn.feature_extraction.text",
     "torch._dynamo",
-]
+]  # fmt: skip
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs the signals, forks and limits of POSIX")
 
