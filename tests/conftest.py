@@ -30,14 +30,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+FAST = "not slow"
+
+settings.register_profile("all", derandomize=True, deadline=None, max_examples=50)
+settings.register_profile(FAST, settings.get_profile("all"), max_examples=20)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile(FAST if config.option.markexpr == FAST else "all")
+
+
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist may be left out
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores, which are free while a test waits for another process."""
-    return (os.cpu_count() or 1) + 1
-
-
-settings.register_profile("ci", derandomize=True, deadline=None, max_examples=50)
-settings.load_profile("ci")
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return the number of cores, and one more unless the subset is fast: slow tests wait for other processes."""
+    return (os.cpu_count() or 1) + (config.option.markexpr != FAST)
 
 
 @pytest.fixture(scope="session")

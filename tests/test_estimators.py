@@ -51,6 +51,7 @@ def calibrated(pairs: list[tuple[str, str]], rows: pd.DataFrame) -> DuplicateCla
     return DuplicateClassifier(model="pretrained").fit(pairs, rows.is_duplicate)
 
 
+@pytest.mark.slow
 def test_fit_trains_as_the_library_does(
     trained: DuplicateClassifier, rows: pd.DataFrame, pairs: list[tuple[str, str]]
 ) -> None:

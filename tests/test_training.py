@@ -79,6 +79,7 @@ class Notes(Progress):
 # What a run does
 
 
+@pytest.mark.slow
 def test_it_learns(parts: Datasets) -> None:
     notes = Notes()
     model = fit(TINY.replace(epochs=8), parts, progress=notes)

@@ -37,6 +37,7 @@ def test_an_archive(tmp_path: Path) -> None:
         assert archive.add(["How do I mend part 9?"], ids=["d"]) == ["d"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint(tmp_path: Path) -> None:
     rows = ["question1,question2,is_duplicate"]
     for i in range(40):
