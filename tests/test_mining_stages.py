@@ -4,7 +4,7 @@ import os
 import random
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from siamese.mining.exact import made_ready
 from siamese.mining.found import Wanted, lowest_above
 from siamese.mining.sharded import components, joins, pipeline, store
 from siamese.mining.sharded.pipeline import Found
-from siamese.mining.sharded.shards import Job, Summary
-from siamese.mining.sharded.stages import Runner, Stages, Unit
+from siamese.mining.sharded.shards import Job
+from siamese.mining.sharded.stages import Results, Runner, Stages, Unit, Work
 
 THRESHOLD = 0.4
 
@@ -141,9 +141,7 @@ def test_the_n_most_similar_pairs(folder: Path, tmp_path: Path, expected: Any, c
 
 @pytest.mark.slow
 def test_units_in_any_order_and_done_again(folder: Path, tmp_path: Path, expected: Any) -> None:
-    def untidy(
-        function: Callable[[Any, Unit], Summary], shared: Any, units: Sequence[Unit], loads: bool
-    ) -> Iterator[tuple[int, Summary]]:
+    def untidy(function: Work, shared: Any, units: Sequence[Unit], loads: bool) -> Results:
         order = random.Random(len(units)).sample(range(len(units)), len(units))
         for i in order:
             function(shared, units[i])
@@ -158,9 +156,7 @@ def test_a_run_that_was_stopped_goes_on_with_what_is_left(folder: Path, tmp_path
     done: list[Unit] = []
 
     def stopping(after: int) -> Runner:
-        def runner(
-            function: Callable[[Any, Unit], Summary], shared: Any, units: Sequence[Unit], loads: bool
-        ) -> Iterator[tuple[int, Summary]]:
+        def runner(function: Work, shared: Any, units: Sequence[Unit], loads: bool) -> Results:
             for i, unit in enumerate(units):
                 if len(done) == after:
                     raise KeyboardInterrupt

@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from siamese.mining.found import Wanted, lowest_above
 from siamese.mining.sharded import pipeline, store
 from siamese.mining.sharded.on_ray import started
 from siamese.mining.sharded.shards import Job, Summary, name_of
-from siamese.mining.sharded.stages import Runner, Stages, Unit
+from siamese.mining.sharded.stages import Results, Runner, Stages, Unit, Work
 
 SIZES = (312_500, 625_000, 1_250_000, 2_500_000, 5_000_000)
 SHARDS = 8  # that the shared questions are cut into
@@ -60,9 +60,7 @@ class Watch:
             self.stage = ""
         return self.stages
 
-    def __call__(
-        self, function: Callable[[Any, Unit], Summary], shared: Any, units: Sequence[Unit], loads: bool
-    ) -> Iterator[tuple[int, Summary]]:
+    def __call__(self, function: Work, shared: Any, units: Sequence[Unit], loads: bool) -> Results:
         for i, found in self.run(partial(_watched, function), shared, units, loads):
             figures = self.stages[self.stage]
             figures["core seconds"] += found["seconds"]
@@ -71,7 +69,7 @@ class Watch:
             yield i, found["summary"]
 
 
-def _watched(function: Callable[[Any, Unit], Summary], shared: Any, unit: Unit) -> Summary:
+def _watched(function: Work, shared: Any, unit: Unit) -> Summary:
     """Do a unit of work, and return also what it took."""
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     began, before = time.process_time(), _of_process("io", "wchar")

@@ -54,17 +54,14 @@ class Vectors:
             exact: (n, d) float32.
             dtype: torch.bfloat16 or torch.float32; None for a float32 array without torch.
         """
-        rounded: Any = exact if dtype is None else torch.from_numpy(exact)
-        source, error, squares = rounded, 0.0, np.empty(len(exact))
-        half = dtype is not None and dtype != torch.float32
-        if half:
-            rounded = torch.empty(source.shape, dtype=dtype)
+        rounded: Any = exact if dtype is None else torch.from_numpy(exact).to(dtype)
+        error, squares = 0.0, np.empty(len(exact))
         for start in range(0, len(exact), PART):
             part = slice(start, start + PART)
             squares[part] = np.einsum("nd,nd->n", exact[part], exact[part], dtype=np.float64)
-            if half:
-                rounded[part] = source[part].to(dtype)
-                error = max(error, float((rounded[part].double() - source[part].double()).norm(dim=1).max()))
+            if dtype is not None and dtype != torch.float32:
+                moved = rounded[part].double() - torch.from_numpy(exact[part]).double()
+                error = max(error, float(moved.norm(dim=1).max()))
         lengths = np.sqrt(squares[squares > 0]) if squares.any() else np.ones(1)
         low, high = float(lengths.min()), float(lengths.max())
         sums = 2 * exact.shape[1] * 2.0**-23 * (high + error) ** 2

@@ -40,7 +40,9 @@ def write(
         count = len(cluster) + sum(len(copies.get(member.question, ())) for member in cluster)
         if shown and rows + count > MOST:
             break
-        shown.append(_section(number, count, cluster, questions, copies))
+        items = "".join(_items(cluster, questions, copies))
+        title = f'<h2 id="c{number}">Cluster {number} · {count:,} questions</h2>'
+        shown.append(f"<section>{title}\n<ol>\n{items}</ol></section>\n")
         rows += count
     since = "" if lowest is None else f", of pairs with a similarity of {lowest:.3f} or more"
     members = sum(map(len, clusters))
@@ -56,14 +58,9 @@ def write(
     return len(shown)
 
 
-def _section(number: int, count: int, cluster: list[Member], questions: Questions, copies: Copies) -> str:
-    first = words_of(questions.texts[cluster[0].question])
-    rows = "".join(_rows(cluster, questions, copies, first))
-    return f'<section><h2 id="c{number}">Cluster {number} · {count:,} questions</h2>\n<ol>\n{rows}</ol></section>\n'
-
-
-def _rows(cluster: list[Member], questions: Questions, copies: Copies, first: list[str]) -> Iterator[str]:
+def _items(cluster: list[Member], questions: Questions, copies: Copies) -> Iterator[str]:
     texts, ids = questions.texts, questions.ids
+    first = words_of(texts[cluster[0].question])
     for place, (question, neighbour, similarity) in enumerate(cluster):
         text = _marked(texts[question], first) if place else f"<strong>{html.escape(texts[question])}</strong>"
         id = f' <span class="id">{html.escape(str(ids[question]))}</span>' if ids else ""

@@ -5,7 +5,7 @@ import errno
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from siamese.errors import DataError, UserError
 from siamese.mining.found import lowest_above
 from siamese.mining.sharded import on_ray, pipeline, store
 from siamese.mining.sharded.shards import Job, Summary
-from siamese.mining.sharded.stages import Runner, Stages, Unit
+from siamese.mining.sharded.stages import Results, Runner, Stages, Unit, Work
 
 ROOT = Path(__file__).parents[2]
 MEMORY = 512  # MB a worker
@@ -69,9 +69,7 @@ def killed(shards: str, tmp_path_factory: pytest.TempPathFactory, runner: Runner
     """What is written where in three stages, one of them in actors, a worker is killed."""
     folder = tmp_path_factory.mktemp("killed")
 
-    def deadly(
-        function: Callable[[Any, Unit], Summary], shared: Any, units: Sequence[Unit], loads: bool
-    ) -> Iterator[tuple[int, Summary]]:
+    def deadly(function: Work, shared: Any, units: Sequence[Unit], loads: bool) -> Results:
         name, marks = function.args[1].__name__, str(folder)  # type: ignore[attr-defined]
 
         def dying(shared: Any, unit: Unit) -> Summary:

@@ -21,8 +21,8 @@ from siamese.mining.found import lowest_above
 from siamese.mining.mined import Settings
 from siamese.mining.sharded import pipeline, store
 from siamese.mining.sharded.pipeline import Found
-from siamese.mining.sharded.shards import Job, Summary
-from siamese.mining.sharded.stages import Runner, Stages, Unit
+from siamese.mining.sharded.shards import Job
+from siamese.mining.sharded.stages import Results, Runner, Stages, Unit, Work
 from siamese.model.model import SiameseModel, fingerprint
 from siamese.system.optional import optional
 from siamese.system.resuming import check_same_run
@@ -150,9 +150,7 @@ def _runner(memory: int) -> Runner:
     context.enable_progress_bars = False
     context.max_consecutive_actor_init_deaths = DEATHS
 
-    def run(
-        function: Callable[[Any, Unit], Summary], shared: Any, units: Sequence[Unit], loads: bool
-    ) -> Iterator[tuple[int, Summary]]:
+    def run(function: Work, shared: Any, units: Sequence[Unit], loads: bool) -> Results:
         held = ray.put((function, shared, list(units)))
         cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
         how: dict[str, Any] = {"num_cpus": 1, "memory": memory << 20, "batch_size": 1}

@@ -17,11 +17,13 @@ from siamese.mining.sharded.shards import Job, Summary
 
 Unit = dict[str, Any]  # the arguments of a function, after the job and what all units share
 Function = Callable[..., Summary]
+Work = Callable[[Any, Unit], Summary]  # of what is shared and a unit
 
-# Does units of work in any order and any number at a time, and again if a worker dies. Yields the place and the result
-# of each when it is done. Its arguments: a function of what is shared and a unit; what is shared, sent to each worker
-# once; the units; whether a worker starts slowly, and so should stay for all units.
-Runner = Callable[[Callable[[Any, Unit], Summary], Any, Sequence[Unit], bool], Iterator[tuple[int, Summary]]]
+Results = Iterator[tuple[int, Summary]]  # the place and the result of each unit, when it is done
+
+# Does units of work in any order and any number at a time, and again if a worker dies. Its arguments: the work; what is
+# shared, sent to each worker once; the units; whether a worker starts slowly, and so should stay for all units.
+Runner = Callable[[Work, Any, Sequence[Unit], bool], Results]
 
 
 @dataclass
