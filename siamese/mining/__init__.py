@@ -1,1 +1,1 @@
-"""All duplicates in an archive: every pair of questions above a threshold, and the clusters that they make."""
+"""Find all duplicates among questions: every pair above a threshold, and the clusters of these pairs."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from siamese.errors import UserError
 from siamese.mining.exact import TILE, Vectors, candidates, cells_above, scored
-from siamese.mining.found import Wanted
+from siamese.mining.found import Recall, Wanted
 
 RECALL = 0.99  # of the pairs above the threshold, to be reached
 MOST_CELLS = 32  # of a vector
@@ -33,19 +33,6 @@ SHARE = 0.1  # up to this share of all questions
 UNPROVEN = 4  # cells of a vector, if the sample has too few pairs to choose
 TAIL = 0.025  # probability outside either end of the recall's 95 % interval
 NORMAL = 1.96  # the same in standard errors
-
-
-@dataclass(frozen=True)
-class Recall:
-    """The share of the exact pairs that is found, with a 95 % interval, on questions that had no part in choosing p."""
-
-    value: float
-    low: float
-    high: float
-    pairs: int  # that were measured
-
-    def __str__(self) -> str:
-        return f"{self.value:.4f} (95 % interval {self.low:.4f} to {self.high:.4f}, on {self.pairs:,} exact pairs)"
 
 
 @dataclass(frozen=True)

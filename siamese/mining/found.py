@@ -1,4 +1,6 @@
-"""Pairs that were found: their record type, order and number. Needs numpy only."""
+"""Pairs that were found: their record type, order, number and recall. Needs numpy only."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,6 +12,19 @@ MILLION = 1_000_000
 PAIR = np.dtype([("millionths", "<i4"), ("first", "<i4"), ("second", "<i4")])
 # The same for sharded mining, where a number has the shard and the place in it.
 LONG_PAIR = np.dtype([("millionths", "<i4"), ("first", "<i8"), ("second", "<i8")])
+
+
+@dataclass(frozen=True)
+class Recall:
+    """The share of the exact pairs that is found, with a 95 % interval, on questions that had no part in choosing p."""
+
+    value: float
+    low: float
+    high: float
+    pairs: int  # that were measured
+
+    def __str__(self) -> str:
+        return f"{self.value:.4f} (95 % interval {self.low:.4f} to {self.high:.4f}, on {self.pairs:,} exact pairs)"
 
 
 def lowest_above(threshold: float) -> int:

@@ -8,16 +8,12 @@ import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from siamese.mining.found import PAIR, in_order
+from siamese.mining.found import PAIR, Recall, in_order
 from siamese.system.files import write_text
 from siamese.system.resuming import check_same_run
-
-if TYPE_CHECKING:
-    from siamese.mining.cells import Recall
 
 IDENTITY, PAIRS = "identity.json", "pairs.bin"
 HEADER = struct.Struct("<III")  # of a unit: its number, how many pairs, the CRC-32 of their bytes
@@ -30,7 +26,7 @@ class Kept:
     A unit that a crash cut short has a wrong length or checksum, and is done again.
     """
 
-    recall: "Recall | None" = None  # of an approximate search
+    recall: Recall | None = None  # of an approximate search
 
     def __init__(
         self, folder: Path, identity: dict[str, object], resume: bool, at_once: int, max_pairs: int | None = None

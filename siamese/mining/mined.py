@@ -12,7 +12,7 @@ import numpy as np
 from siamese.errors import UserError
 from siamese.mining import labels, report, tables
 from siamese.mining.clusters import A_LINK, LINKAGES, Member, find_clusters
-from siamese.mining.found import MILLION, PAIR, lowest_above
+from siamese.mining.found import MILLION, PAIR, Recall, lowest_above
 from siamese.mining.questions import Questions
 from siamese.mining.tables import ClusterRow, Probability
 from siamese.model.similarity import check_threshold
@@ -20,8 +20,6 @@ from siamese.system.optional import optional
 
 if TYPE_CHECKING:
     import pandas
-
-    from siamese.mining.cells import Recall
 
 MEMORY = 2_048  # MB
 
@@ -69,7 +67,7 @@ class Mined:
 
     def __init__(
         self, questions: Questions, ranked: Ranking, probability: Probability, settings: Settings,
-        recall: "Recall | None" = None,
+        recall: Recall | None = None,
     ) -> None:  # fmt: skip
         """Hold a result.
 

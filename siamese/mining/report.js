@@ -1,4 +1,4 @@
-// Shows the clusters in which all the words occur, and of these the questions that are similar enough.
+// Show the clusters in which all words occur, and of these the questions that are similar enough.
 (() => {
   const text = document.getElementById("text");
   const least = document.getElementById("least");
@@ -16,7 +16,7 @@
       let similar = 0;
       for (const [place, row] of rows[i].entries()) {
         const enough = Number(row.dataset.s) >= from;
-        row.hidden = place > 0 && !enough; // the first stands for the cluster
+        row.hidden = place > 0 && !enough; // the first represents the cluster
         similar += enough;
       }
       const fits = similar > 0 && words.every((word) => content[i].includes(word));

@@ -1,1 +1,1 @@
-"""Mining by many workers, of more questions than one machine holds."""
+"""Mine more questions than one machine holds, by many workers."""

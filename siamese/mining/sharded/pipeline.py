@@ -16,7 +16,7 @@ from siamese.errors import DataError, UserError
 from siamese.mining import cells, tables
 from siamese.mining.clusters import A_LINK
 from siamese.mining.exact import TILE, made_ready
-from siamese.mining.found import LONG_PAIR
+from siamese.mining.found import LONG_PAIR, Recall
 from siamese.mining.sharded import components, joins, ranks, shards, store
 from siamese.mining.sharded.shards import Job, Summary
 from siamese.mining.sharded.stages import Stages, Unit
@@ -39,7 +39,7 @@ class Found:
     questions: int
     pairs: int
     last: float | None  # the similarity of the last pair
-    recall: cells.Recall | None
+    recall: Recall | None
     cells: int  # number of cells
     p: int  # cells of a question
     clusters: int = 0
@@ -113,7 +113,7 @@ def encode(stages: Stages, addresses: Sequence[str], model: SiameseModel) -> tup
     return result, sum(one["copies"] for one in copies), blank
 
 
-def choose_cells(stages: Stages, encoded: Encoded, seed: int) -> tuple[np.ndarray, int, cells.Recall]:
+def choose_cells(stages: Stages, encoded: Encoded, seed: int) -> tuple[np.ndarray, int, Recall]:
     """Choose cells as `cells.make_cells` does.
 
     Returns:
@@ -126,7 +126,7 @@ def choose_cells(stages: Stages, encoded: Encoded, seed: int) -> tuple[np.ndarra
     chosen = f"{job.work}/chosen.json"
     if store.exists(chosen):
         known = store.read_json(chosen)
-        return joins.vectors_in(job.at("centres")), known["p"], cells.Recall(**known["recall"])
+        return joins.vectors_in(job.at("centres")), known["p"], Recall(**known["recall"])
     count = cells.cells_for(n)
     x = made_ready(_take(stages, encoded, cells.learned_on(n, count, seed), "learned-on"), job.lowest).rounded.float()
     centres = cells.learn(x, count).numpy()
