@@ -22,9 +22,9 @@ from siamese.errors import DivergedError, UserError
 from siamese.evaluation.evaluate import Setting, evaluate_in
 from siamese.experiment import figures, report
 from siamese.experiment.comparison import UNFINISHED, Comparison, _key, compare
-from siamese.experiment.contrasts import MEASURES, contrasts
 from siamese.experiment.records import FIELDS, RESULTS, TRAININGS, Record, Records
 from siamese.experiment.scores import BINS, LEVELS, METRICS, RESAMPLES, measure, mining_average_precision
+from siamese.experiment.statistics import MEASURES, contrasts
 from siamese.experiment.variants import BASE, Question, Study, Variant, against_first, parse, parse_all
 from siamese.model.model import SiameseModel
 from siamese.pairs.clusters import Clusters

@@ -53,6 +53,11 @@ class Comparison:
     failed: list[Record]  # with an "error" instead of scores
     tried: list[Record]  # one per setting to choose from
 
+    def shared(self, *names: str) -> list[list[Record]]:
+        """Return the records of some variants for the seeds that all of them have."""
+        seeds = set.intersection(*({r["config"]["seed"] for r in self.records[name]} for name in names))
+        return [[r for r in self.records[name] if r["config"]["seed"] in seeds] for name in names]
+
 
 def cores() -> int:
     """Return the number of cores that this process may use."""

@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from siamese.experiment.comparison import Comparison
-from siamese.experiment.contrasts import MEASURES, POINTS, Contrast, Measure
 from siamese.experiment.records import Record
 from siamese.experiment.scores import BINS, TITLES
-from siamese.experiment.statistics import BAND, interval
+from siamese.experiment.statistics import BAND, MEASURES, POINTS, Contrast, Measure, interval
 from siamese.report import plots
 
 

@@ -8,9 +8,8 @@ import numpy as np
 from siamese.config import Config
 from siamese.experiment import figures
 from siamese.experiment.comparison import Comparison
-from siamese.experiment.contrasts import POINTS, Contrast, contrast, contrasts, shared, values
 from siamese.experiment.scores import METRICS, TITLES
-from siamese.experiment.statistics import BAND, Interval, holm, interval
+from siamese.experiment.statistics import BAND, POINTS, Contrast, Interval, contrast, contrasts, holm, interval, values
 from siamese.experiment.variants import differing
 from siamese.pairs.splits import Datasets
 from siamese.report.tables import markdown
@@ -25,16 +24,15 @@ PURPOSES = {
 }
 
 
-def write(comparison: Comparison, data: Datasets, out: Path, command: str) -> None:
+def write(c: Comparison, data: Datasets, out: Path, command: str) -> None:
     """Write report.md and its figures.
 
     Args:
-        comparison: the records.
+        c: the records.
         data: the pairs that the variants were trained and scored on.
         out: the folder. If its report.md has the line COMPUTED, the text above it is kept: a person's title and answer.
         command: the command line that writes this report.
     """
-    c = comparison
     names = [v.name for v in c.variants if c.records[v.name]]
     found = contrasts(c)
     figures.draw(c, names, found, out)
@@ -201,7 +199,7 @@ def _scores(c: Comparison, names: list[str], part: str) -> str:
 
 def _resampled(c: Comparison, primary: Contrast) -> str:
     """Return how the primary difference varies with the test pairs, which the intervals over seeds take as given."""
-    pairs = zip(*(shared(c, primary.one, primary.other)))
+    pairs = zip(*c.shared(primary.one, primary.other))
     differences = np.mean([np.subtract(*(np.array(r["resamples"], float) for r in pair)) for pair in pairs], axis=0)
     low, high = np.nanpercentile(differences, (2.5, 97.5)) * POINTS
     return (

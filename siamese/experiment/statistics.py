@@ -1,18 +1,28 @@
-"""Statistics of scores over seeds: intervals, paired differences, Holm's correction, equivalence.
+"""Statistics of scores over seeds: intervals, contrasts of two variants, Holm's correction, equivalence.
 
 Two variants trained with the same seed see the same pairs in the same order and start from the same weights, so their
 scores are compared seed by seed.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
+from siamese.experiment.comparison import Comparison
+from siamese.experiment.records import Record
+
 LEVEL = 0.05  # of the tests; intervals are of 95 %
 BAND = 0.005  # scores that differ by less than half a point count as equal
+POINTS = 100  # a point is a hundredth of a score
+Measure = Callable[[Record], float]
+MEASURES: dict[str, Measure] = {
+    "unseen average precision": lambda record: record["unseen"]["average_precision"],
+    "accuracy": lambda record: record["all"]["accuracy"],
+    "mining": lambda record: record["mining"],
+}
 
 
 class Interval(NamedTuple):
@@ -97,3 +107,46 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = np.empty(len(order))
     corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return corrected.tolist()
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One variant against another."""
+
+    one: str
+    other: str
+    primary: bool  # the contrast that was named before the trainings
+    by: dict[str, Difference]  # by MEASURES, in scores
+
+    @property
+    def main(self) -> Difference:
+        return self.by["unseen average precision"]
+
+    def __str__(self) -> str:
+        return f"`{self.one}` against `{self.other}`"
+
+
+def values(c: Comparison, name: str, measure: str) -> list[float]:
+    """Return the scores of a variant, one per seed."""
+    return [MEASURES[measure](record) for record in c.records[name]]
+
+
+def contrast(c: Comparison, one: str, other: str) -> Contrast:
+    """Compare two variants over the seeds that both have."""
+    ours, theirs = c.shared(one, other)
+    primary = (one, other) == c.study.questions[0].contrasts[0]
+    by = {name: difference([m(r) for r in ours], [m(r) for r in theirs]) for name, m in MEASURES.items()}
+    return Contrast(one, other, primary, by)
+
+
+def contrasts(c: Comparison) -> dict[str, list[Contrast]]:
+    """Return the contrasts of each question that have trainings. Holm's correction is over all but the primary one."""
+    found = {
+        q.text: [contrast(c, *pair) for pair in q.contrasts if all(c.records[name] for name in pair)]
+        for q in c.study.questions
+    }
+    rest = [x for several in found.values() for x in several if not x.primary]
+    for measure in MEASURES:
+        for x, p in zip(rest, holm([x.by[measure].p for x in rest])):
+            x.by[measure] = replace(x.by[measure], holm=p)
+    return found

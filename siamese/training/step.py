@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -61,23 +62,21 @@ class Step:
             return part * self.processes.count  # DistributedDataParallel takes the mean of the gradients
 
         if self.config.tower == "transformer" and self.config.gradient_caching:
-            self._backward_in_parts(batch, part_of_loss)
+            from siamese.towers.transformer import padded_parts
+
+            tokens, device = questions(batch, self.config, self.pad_id), self.processes.device
+            parts = padded_parts(tokens.lengths) or [np.zeros(0, np.int64)]  # a share can be empty
+            place = torch.from_numpy(np.concatenate(parts).argsort()).to(device)
+
+            def encode(rows: np.ndarray) -> Tensor:
+                vectors: Tensor = self.tower(*tensors(tokens.take(rows), device))
+                return vectors
+
+            partly = partial(self.processes.not_yet, self.tower)
+            backward_in_parts(encode, parts, lambda vectors: part_of_loss(vectors[place]), partly)
         else:
             part_of_loss(encode_batch(self.tower, self.config, batch, self.pad_id)).backward()
         return loss
-
-    def _backward_in_parts(self, batch: Batch, loss_of: Callable[[Tensor], Tensor]) -> None:
-        from siamese.towers.transformer import padded_parts
-
-        tokens, device = questions(batch, self.config, self.pad_id), self.processes.device
-        parts = padded_parts(tokens.lengths) or [np.zeros(0, np.int64)]  # a share can be empty
-        place = torch.from_numpy(np.concatenate(parts).argsort()).to(device)
-        backward_in_parts(
-            lambda rows: self.tower(*tensors(tokens.take(rows), device)),
-            parts,
-            lambda vectors: loss_of(vectors[place]),
-            partly=lambda: self.processes.not_yet(self.tower),
-        )
 
 
 def backward_in_parts(
