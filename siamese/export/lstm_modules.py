@@ -119,7 +119,7 @@ def stock_tokenizer(tokenizer: Tokenizer) -> Any:
         backend = Backend(models.WordLevel(ids, UNKNOWN))
         backend.normalizer = normalizers.Sequence(small)
         pattern = WORDS
-    # Keeps what the pattern matches and removes the spaces between.
+    # Keeps the matches of the pattern and removes the spaces between.
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "removed", invert=True)
     # Names no special tokens, since the library would also find them in the text of a question.
     return PreTrainedTokenizerFast(tokenizer_object=backend)

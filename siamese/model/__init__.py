@@ -1,4 +1,4 @@
-"""The detector: a model folder, and what one can ask of it."""
+"""The detector: model folders, vectors, similarities and verdicts."""
 
 from siamese.model.model import Prediction, SiameseModel
 

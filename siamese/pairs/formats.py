@@ -37,7 +37,7 @@ class Faults:
     """Counts the faulty rows of a file or a table, and keeps the first few messages."""
 
     path: str
-    place: str = "line"  # or "row", what the numbers in messages count
+    place: str = "line"  # or "row": the unit of the numbers in messages
     strict: bool = False  # refuse even one faulty row
     rows: int = 0
     count: int = 0

@@ -1,7 +1,7 @@
-"""Questions as subword ids: the tokenizer of a transformer, from a tokenizer.json that is not trusted.
+"""Split questions into subword ids by the tokenizer of a transformer, from a tokenizer.json that is not trusted.
 
-Accepted is what BERT, DistilBERT, MPNet and RoBERTa use: WordPiece over BERT's words, and byte-level BPE. None of these
-has a regular expression of its own, and their time is linear in the length of a question.
+It accepts the tokenizers of BERT, DistilBERT, MPNet and RoBERTa: WordPiece over BERT's words, and byte-level BPE. None
+of these has a regular expression of its own, and their time is linear in the length of a question.
 """
 
 import json
