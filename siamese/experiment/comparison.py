@@ -12,7 +12,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from multiprocessing.queues import SimpleQueue
@@ -174,7 +174,11 @@ class _Pool:
                     done[self.epochs.get()] += 1
                 for future in [f for f in futures if f in ready]:  # in order
                     key = futures.pop(future)
-                    records.add(_result(future))
+                    try:
+                        records.add(future.result())
+                    except BrokenProcessPool as error:
+                        raise UserError("a training process died, perhaps for lack of memory; "
+                                        "continue with fewer --jobs") from error  # fmt: skip
                     shutil.rmtree(self.unfinished / key, ignore_errors=True)
                     done[key] = epochs[key]
                 bar(sum(done.values()), sum(epochs.values()))
@@ -184,13 +188,6 @@ class _Pool:
         part = min(1.0, (config.training_pairs or len(self.training)) / len(self.training))
         duplicates = round(part * self.training.duplicates)
         return planned_epochs(config, number_of_batches(duplicates, config.batch_size, config.drop_last))
-
-
-def _result(future: "Future[Record]") -> Record:
-    try:
-        return future.result()
-    except BrokenProcessPool as error:
-        raise UserError("a training process died, perhaps for lack of memory; continue with fewer --jobs") from error
 
 
 @dataclass

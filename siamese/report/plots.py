@@ -115,7 +115,6 @@ def intervals(
     Args:
         names: n labels.
         panels: by title, then by series: (n, 3) mean, low, high; nan if there is none.
-        path: the file.
         band: half the width of a grey band around 0; None: no band.
     """
     height = 1.4 + 0.3 * len(names) * max(name.count("\n") + 1 for name in names)
@@ -145,7 +144,6 @@ def bands(panels: dict[str, dict[str, np.ndarray]], unit: str, path: Path) -> No
     Args:
         panels: by title, then by name: (3, epochs) mean, low, high.
         unit: of the vertical axis.
-        path: the file.
     """
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
@@ -170,7 +168,6 @@ def by_size(sizes: Sequence[int], panels: dict[str, dict[str, np.ndarray]], path
     Args:
         sizes: numbers of training pairs, ascending.
         panels: by title, then by name: (3, sizes) mean, low, high; nan if there is none.
-        path: the file.
     """
     with figure(path, 5.5 * len(panels), 4.2, 1, len(panels)) as (row,):
         for axes, (title, curves) in zip(row, panels.items()):
@@ -213,14 +210,7 @@ def reliability(bins: np.ndarray, path: Path) -> None:
 
 
 def by_prior(priors: np.ndarray, found: dict[str, tuple[np.ndarray, np.ndarray]], fitted: float, path: Path) -> None:
-    """Draw precision and recall by the share of duplicates.
-
-    Args:
-        priors: (k,) shares of duplicates.
-        found: by name: (k,) precision and (k,) recall.
-        fitted: share of duplicates among the validation pairs.
-        path: the file.
-    """
+    """Draw precision and recall by the share of duplicates, (k,); `fitted` is the share among the validation pairs."""
     with figure(path, 9, 3.9, 1, 2) as (row,):
         for k, (axes, title) in enumerate(zip(row, ("Precision", "Recall"))):
             for (name, values), colour in zip(found.items(), SERIES):
@@ -233,12 +223,7 @@ def by_prior(priors: np.ndarray, found: dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def slices(panels: "dict[str, dict[str, list[Slice]]]", path: Path) -> None:
-    """Draw scores by kind of pair: a row for each part of the pairs, a column for each property.
-
-    Args:
-        panels: by property, then by part.
-        path: the file.
-    """
+    """Draw scores by kind of pair: a column for each property, the keys of `panels`, and a row for each part."""
     parts = list(dict.fromkeys(part for columns in panels.values() for part in columns))
     size = 4.1 * len(panels), 0.5 + 3.3 * len(parts)
     with figure(path, *size, len(parts), len(panels), sharey=True) as grid:
@@ -259,12 +244,7 @@ def slices(panels: "dict[str, dict[str, list[Slice]]]", path: Path) -> None:
 
 
 def features(panels: "dict[str, dict[str, Shares]]", path: Path) -> None:
-    """Draw how frequent features are among confident mistakes and among correct verdicts.
-
-    Args:
-        panels: by title, then by feature.
-        path: the file.
-    """
+    """Draw the frequency of features among confident mistakes and correct verdicts; panels by title, then feature."""
     names = list(next(iter(panels.values())))
     with figure(path, 5 * len(panels) + 2, 1.4 + 0.36 * len(names), 1, len(panels), sharey=True) as (row,):
         for axes, (title, rows) in zip(row, panels.items()):
