@@ -169,7 +169,7 @@ def _runner(memory: int) -> Runner:
         except ray.exceptions.RayTaskError:  # a bug of ours
             raise
         except ray.exceptions.RayError as error:
-            raise Lost(f"Ray: {str(error).splitlines()[0]}; the same command with --resume goes on") from error
+            raise Lost(f"Ray: {str(error).splitlines()[0]}; run the same command with --resume to continue") from error
 
     return run
 

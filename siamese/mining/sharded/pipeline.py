@@ -123,10 +123,10 @@ def choose_cells(stages: Stages, encoded: Encoded, seed: int) -> tuple[np.ndarra
         UserError: cells.MOST_CELLS cells of a vector are not enough.
     """
     job, n = stages.job, int(encoded.starts[-1])
-    chosen = f"{job.work}/chosen.json"
-    if store.exists(chosen):
+    chosen, done = f"{job.work}/chosen.json", job.at("centres")
+    if store.exists(done):
         known = store.read_json(chosen)
-        return joins.vectors_in(job.at("centres")), known["p"], Recall(**known["recall"])
+        return joins.vectors_in(done), known["p"], Recall(**known["recall"])
     count = cells.cells_for(n)
     x = made_ready(_take(stages, encoded, cells.learned_on(n, count, seed), "learned-on"), job.lowest).rounded.float()
     centres = cells.learn(x, count).numpy()
@@ -157,8 +157,8 @@ def choose_cells(stages: Stages, encoded: Encoded, seed: int) -> tuple[np.ndarra
             break
         start, stop = stop, min(2 * stop, n)
     p, recall = cells.choose(order[places], needed, n, most, seed)
-    store.write_table(job.at("centres"), pa.table({"vector": store.lists(centres)}))
     store.write_json(chosen, {"p": p, "recall": vars(recall)})
+    store.write_table(done, pa.table({"vector": store.lists(centres)}))
     return centres, p, recall
 
 
