@@ -191,22 +191,6 @@ def test_logistic_agrees_with_a_plain_loop_for_any_scale(
     assert torch.isfinite(gradient(loss.scale)) and torch.isfinite(gradient(loss.threshold))
 
 
-@every_loss
-def test_gradients_are_those_of_differences(name: str) -> None:
-    u, v, labels = some_pairs(1, 20)
-    loss = LABELLED[name]().double()
-    parameters = dict(loss.named_parameters())
-    assert torch.autograd.gradcheck(
-        lambda a, b, *p: torch.func.functional_call(loss, dict(zip(parameters, p)), (a, b, labels)),
-        (u.requires_grad_(), v.requires_grad_(), *parameters.values()),
-    )
-    # The pairs of that gradcheck are on both sides of every hinge.
-    s, d = (u * v).sum(1), (u - v).norm(dim=1)
-    for kind in (0, 1):
-        assert (s[labels == kind] > 0.5).any() and (s[labels == kind] < 0.5).any()
-    assert (d[labels == 0] < 0.5).any() and (d[labels == 0] > 0.5).any()
-
-
 def test_agrees_with_torch() -> None:
     for size in (1, 8):
         u, v, labels = some_pairs(2, size)
