@@ -48,7 +48,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with outside data; a test that asks for it is skipped where it is absent."""
+    """Return the folder with outside data. Skip the test if it is absent."""
     if not SHARED.is_dir():
         pytest.skip("needs ../shared (conformance numbers and Quora pairs), which is not beside this checkout")
     return SHARED
@@ -65,13 +65,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def course() -> dict[str, Any]:
-    """Facts of the published editions of the assignment, with their sources."""
+    """Return the facts of the published editions of the assignment, with their sources."""
     return json.loads((Path(__file__).parent / "conformance" / "course.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")
 def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pairs among the first ten intents of data/questions.csv, in its three parts; not to be changed."""
+    """Return a file with the pairs of the first ten intents of data/questions.csv, in three parts. Do not change it."""
     path = tmp_path_factory.mktemp("pairs") / "small.csv"
     rows = [row for row in read_csv(QUESTIONS) if max(int(row["qid1"]), int(row["qid2"])) <= 90]
     return write_csv(path, [list(row.values()) for row in rows], ",".join(rows[0]))
@@ -87,7 +87,7 @@ def parts(small_file: Path) -> Any:
 
 @pytest.fixture(scope="session")
 def tiny_model(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a model of 16 numbers a question, trained on `small_file` for a second; not to be changed."""
+    """Return the folder of a model of 16 dimensions, trained on `small_file` for a second. Do not change it."""
     from siamese.config import Config
     from siamese.pairs import splits
     from siamese.training.train import train_model
@@ -104,7 +104,7 @@ def tiny_model(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def seal() -> Callable[[Path], None]:
-    """Puts the checksums of a folder right, where a test has changed its files and means what is checked beside them.
+    """Put the checksums of a folder right, if a test changes its files and is about another check.
 
     Format 2 has none; what is no settings stays as it is.
     """
@@ -127,7 +127,7 @@ def seal() -> Callable[[Path], None]:
 
 @pytest.fixture()
 def steep(tiny_model: Path, tmp_path: Path) -> Path:
-    """The tiny model with a probability of which every number can be worked out by hand: one half at 0.5, and steep."""
+    """Return the tiny model with a probability that is easy to work out by hand: one half at 0.5, and steep."""
     from siamese import SiameseModel
     from siamese.model.calibration import Calibration
 
@@ -152,7 +152,7 @@ def room(tmp_path: Path) -> Iterator[Room]:
 
 @pytest.fixture()
 def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command in this process; its exit code, and what it printed to stdout and stderr."""
+    """Run a command in this process. Return its exit code, standard output and standard error."""
 
     def run(*words: object) -> tuple[int, str, str]:
         from siamese.cli import entry

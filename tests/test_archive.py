@@ -40,7 +40,7 @@ def archive(model: SiameseModel, tiny_model: Path, tmp_path: Path) -> Iterator[A
 
 
 def again(archive: Archive) -> Archive:
-    """The same archive, as another process would open it."""
+    """Open the same archive, as another process would."""
     return Archive.open(archive._database.folder, archive.model)
 
 
@@ -49,7 +49,7 @@ def held(archive: Archive) -> dict[str, str]:
 
 
 def vectors(archive: Archive) -> dict[str, bytes]:
-    """What `vectors.f32` has for each id."""
+    """Return what `vectors.f32` holds for each id."""
     size = 4 * archive.model.dimensions
     content = (archive._database.folder / VECTORS).read_bytes()
     rows = archive._database.execute("SELECT id, row FROM questions")
@@ -68,7 +68,7 @@ ids = st.one_of(st.integers(0, 30).map(str), st.sampled_from(["'", '"; --', "a\n
 
 
 def bm25(texts: dict[str, str], question: str) -> dict[str, float]:
-    """By the formula of Robertson and Zaragoza, with k1 = 1.2 and b = 0.75; no two of WORDS share a stem."""
+    """Score texts by the formula of Robertson and Zaragoza, k1 = 1.2, b = 0.75. No two of WORDS share a stem."""
     counts = {id: Counter(re.findall(r"\w+", text)) for id, text in texts.items()}
     average = sum(sum(words.values()) for words in counts.values()) / max(1, len(counts))
     scores: dict[str, float] = {}

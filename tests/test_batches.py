@@ -11,7 +11,7 @@ from siamese.training.batches import Batch, PairTokens, data_generator, number_o
 
 
 def make_pairs(duplicates: int, others: int = 0, clusters: list[int] | None = None) -> PairTokens:
-    """Pair k asks id 2k against id 2k + 1, once to three times, so that an id tells pair and side.
+    """Make pairs: pair k has id 2k against id 2k + 1, one to three times, so that an id tells pair and side.
 
     The last pairs are the ones that are no duplicates.
     """
@@ -25,7 +25,7 @@ def make_pairs(duplicates: int, others: int = 0, clusters: list[int] | None = No
 
 
 def pairs_of(b1: Tokens, b2: Tokens) -> list[int]:
-    """The numbers of the pairs, having checked that each is whole: its two questions, uncut, one on each side."""
+    """Return the numbers of the pairs. Check that each is complete, with one question on each side."""
     numbers = []
     for i in range(len(b1)):
         k = int(b1[i][0]) // 2

@@ -31,7 +31,7 @@ def logit(p: float) -> float:
 
 
 def drawn(pairs: int, prior: float, seed: int) -> Scored:
-    """Pairs whose scores are normal: mean 0.7 for duplicates, 0.4 for the rest, deviation 0.15.
+    """Draw pairs with normal scores: mean 0.7 for duplicates, 0.4 for the rest, deviation 0.15.
 
     The logarithm of the ratio of the two densities is a line,
         (0.7 − 0.4) / 0.15² · s − (0.7² − 0.4²) / (2 · 0.15²) = 13.333 s − 7.333,

@@ -36,12 +36,12 @@ PAIR = ("What makes my bike chain skip?", "Why does the chain of my bike skip?")
 
 
 def numbered(count: int) -> list[list[object]]:
-    """Pairs of different questions, every second one a duplicate."""
+    """Return pairs of different questions. Every second pair is a duplicate."""
     return [[f"what is number {i}", f"tell me number {i + i % 2}", i % 2] for i in range(count)]
 
 
 def split_off(small_file: Path, part: str, path: Path) -> Path:
-    """The pairs of one part, in a file without a column `split`."""
+    """Write the pairs of one part to a file without a column `split`."""
     rows = [row for row in read_csv(small_file) if row["split"] == part]
     return write_csv(path, [[row["question1"], row["question2"], row["is_duplicate"]] for row in rows])
 
@@ -52,7 +52,7 @@ def recipe(line: str) -> Config:
 
 @pytest.fixture(scope="module")
 def trained(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
-    """A folder that `train` made, and what it printed."""
+    """Run `train`. Return its folder and what it printed."""
     folder = tmp_path_factory.mktemp("trained") / "my model"
     words = ("--epochs", 3, "--batch-size", 64, "--learning-rate", 0.01, "--seed", 2)
     done = python("run.py", "train", "--data", small_file, "--out", folder, *words)
@@ -325,7 +325,7 @@ def test_evaluate_prints_a_table(command: Command, tiny_model: Path, small_file:
 
 @pytest.fixture()
 def forgetful(tiny_model: Path, tmp_path: Path, seal: Callable[[Path], None]) -> Path:
-    """The model without a memory of its training file."""
+    """Return the model without the record of its training file."""
     folder = Path(shutil.copytree(tiny_model, tmp_path / "forgetful"))
     settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     del settings["facts"]["data"]

@@ -82,7 +82,7 @@ def test_what_a_float16_cannot_hold_is_an_error(name: str, bad: float) -> None:
 
 @pytest.fixture(scope="module")
 def compact(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the tiny model, saved compact."""
+    """Return the folder of the tiny model, saved compact."""
     model = SiameseModel.load(tiny_model)
     model.config = model.config.replace(compact=True)
     folder = tmp_path_factory.mktemp("compact")

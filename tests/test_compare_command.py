@@ -42,7 +42,7 @@ def command(command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
 
 
 def some(source: Path, which: Callable[[dict[str, str]], bool], path: Path, column: str = "split") -> Path:
-    """A file with some pairs of another; its split is in `column`."""
+    """Write some pairs of a file to another, with the split in `column`."""
     with open(source, encoding="utf-8", newline="") as file:
         rows = [row | {column: row["split"]} for row in csv.DictReader(file) if which(row)]
     names = ["question1", "question2", "is_duplicate", column]
@@ -54,7 +54,7 @@ def some(source: Path, which: Callable[[dict[str, str]], bool], path: Path, colu
 
 
 def fails(result: tuple[int, str, str], *said: str) -> None:
-    """The exit code of an error of the user's, and nothing but what is wrong, in two lines at most."""
+    """Check the exit code of a user error. Return the message, which has two lines at most."""
     code, out, err = result
     assert (code, out) == (2, "")
     assert err.startswith("error: ") and err.endswith("\n") and err.count("\n") <= 2
@@ -139,7 +139,7 @@ def test_pairs_to_score_are_needed(command: Command, small_file: Path, tmp_path:
 
 
 def lines(out: Path) -> dict[tuple[str, int], dict[str, Any]]:
-    """The records of a folder by variant and seed, without what the clock said."""
+    """Return the records of a folder by variant and seed, without times."""
     path = out / TRAININGS
     records = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
     for record in records:
@@ -153,7 +153,7 @@ def lines(out: Path) -> dict[tuple[str, int], dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def undisturbed(parts: Datasets, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], dict[str, Any]]:
-    """The records of all trainings, made at one go."""
+    """Return the records of all trainings, run without interruption."""
     out = tmp_path_factory.mktemp("undisturbed")
     base = BASE.replace(epochs=EPOCHS, batch_size=32, learning_rate=0.02)
     compare(against_first(VARIANTS, base), parts, SEEDS, out, jobs=1)
@@ -169,7 +169,7 @@ def wait_until(true: Callable[[], object], process: Typed) -> None:
 
 
 def group_is_empty(group: int) -> bool:
-    """Whether no process of the group is left; one that only waits for its parent to notice its end is none."""
+    """Return whether the group has no processes left. Zombies do not count."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
@@ -182,7 +182,7 @@ def group_is_empty(group: int) -> bool:
 
 @pytest.fixture(scope="module")
 def interrupted(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """A comparison stopped by Ctrl-C in its first training, killed in its second or a later one, then finished."""
+    """Stop a comparison by Ctrl-C in its first training, kill it in a later one, then finish it."""
     folder = tmp_path_factory.mktemp("interrupted")
     shutil.copy(small_file, folder / "my pairs.csv")
     out = folder / "my report"
@@ -194,7 +194,7 @@ def interrupted(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     processes = []
 
     def under_way() -> set[str]:
-        """The trainings that have a checkpoint."""
+        """Return the trainings that have a checkpoint."""
         return {path.parent.name for path in (out / UNFINISHED).glob("*/checkpoint.safetensors")}
 
     try:
@@ -230,7 +230,7 @@ def interrupted(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def epochs_in(checkpoint: Path) -> list[dict[str, Any]]:
-    """The records of the epochs before a checkpoint."""
+    """Return the records of the epochs before a checkpoint."""
     with safe_open(checkpoint, framework="pt") as file:
         return json.loads(file.metadata()["history"])
 

@@ -32,7 +32,7 @@ def rows() -> list[Row]:
 
 @pytest.fixture(scope="module")
 def intents(rows: list[Row]) -> dict[str, int]:
-    """Question to the number of its intent, from the labels alone: duplicates are joined until nothing changes."""
+    """Map each question to the number of its intent, found from the labels alone by joining duplicates."""
     members = {question: {question} for row in rows for question in (row["question1"], row["question2"])}
     for row in rows:
         a, b = members[row["question1"]], members[row["question2"]]
@@ -134,7 +134,7 @@ def test_near_misses(rows: list[Row]) -> None:
 
 
 def spread(questions: dict[str, int]) -> dict[str, set[int]]:
-    """Every pattern of four or more words around one slot, with the intents in which it occurs."""
+    """Return every pattern of four or more words around one slot, with the intents in which it occurs."""
     found = defaultdict(set)
     for question, intent in questions.items():
         text = words(question)
@@ -188,7 +188,7 @@ def test_faults_in_a_topic_name_file_and_line(maker: ModuleType, tmp_path: Path)
 
 @pytest.fixture(scope="module")
 def kept(rows: list[Row]) -> dict[str, set[str]]:
-    """The questions of the evaluation parts that no earlier part shows."""
+    """Return the questions of the evaluation parts that no earlier part shows."""
     training, validation = questions_of(rows, "train"), questions_of(rows, "validation")
     return {"validation": validation - training, "test": questions_of(rows, "test") - training - validation}
 

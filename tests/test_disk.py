@@ -70,7 +70,7 @@ class Disk:
         monkeypatch.setattr(files.os, "unlink", noted_unlink)
 
     def after_a_cut(self, number: int) -> Iterator[dict[str, bytes]]:
-        """What the folder may hold, by name, when the power goes after so many of the calls."""
+        """Yield what the folder may hold, by name, if the power fails after this many calls."""
         contents, names = dict(self.contents), dict[str, int | None](self.names)
         changes: list[dict[str, int | None]] = []  # that may have come to the disk
         for call, about in self.calls[:number]:
@@ -161,7 +161,7 @@ def test_a_model_is_the_old_one_or_the_new_one(
 
 
 def which(model: SiameseModel, old: SiameseModel, new: SiameseModel) -> str:
-    """Which of the two models it is; it must be one of them."""
+    """Return which of the two models this is. Fail if it is neither."""
 
     def content(model: SiameseModel) -> tuple[object, ...]:
         return model.tokenizer.words, {name: weight.tobytes() for name, weight in model.weights.items()}
@@ -204,7 +204,7 @@ def test_a_disk_that_is_full_again_and_again(
     room: Room, small_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def train(folder: Path, *more: str) -> tuple[int, list[str]]:
-        """The exit code, and the lines of the error."""
+        """Return the exit code, and the lines of the error."""
         line = ["train", "--data", str(small_file), "--batch-size", "32", "--epochs", "2", "--out", str(folder)]
         try:
             entry.main([*line, *more])

@@ -23,7 +23,7 @@ Refused = Callable[..., str]
 
 
 def state(folder: Path) -> dict[str, str]:
-    """Everything in a folder: the kind of each entry, and of a file the checksum."""
+    """Return the kind of each entry of a folder, and the checksum of each file."""
     found = {}
     for path in folder.rglob("*"):
         is_file = path.is_file() and os.access(path, os.R_OK)
@@ -33,7 +33,7 @@ def state(folder: Path) -> dict[str, str]:
 
 @pytest.fixture()
 def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
-    """Runs a command in an own folder, and checks all that is promised of an error; what it said."""
+    """Run a command in a folder of its own, check all that we promise about errors, and return the message."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     for name in ("scored.csv", "vectors.npy"):
@@ -69,7 +69,7 @@ BAD = {
 
 
 def bad_files(folder: Path) -> list[Path]:
-    """A path of every kind that is no file of pairs."""
+    """Return a path of every kind that is not a file of pairs."""
     for name, content in BAD.items():
         (folder / name).write_bytes(content)
     (folder / "folder.csv").mkdir()

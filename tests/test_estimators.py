@@ -27,7 +27,7 @@ TINY: dict[str, Any] = {"epochs": 1, "batch_size": 64}
 
 @pytest.fixture(scope="module")
 def rows(small_file: Path) -> pd.DataFrame:
-    """124 labelled pairs."""
+    """Return 124 labelled pairs."""
     found = pd.read_csv(small_file)
     found = found[found.split == "train"].iloc[::3].reset_index(drop=True)
     # The file's own labels are hard to tell from the questions; these go with the similarity, most of the time.

@@ -123,7 +123,7 @@ def test_a_score_at_the_threshold_is_no_duplicate() -> None:
 
 
 def value(labels: np.ndarray, predicted: np.ndarray, goal: str) -> float:
-    """What a goal maximises; -1 where the verdicts do not fulfil it."""
+    """Return what a goal maximises, or -1 if the verdicts do not meet it."""
     found = verdict_scores(labels, predicted)
     if "=" not in goal:
         return found[goal]

@@ -64,7 +64,7 @@ few_words = st.lists(st.sampled_from(["a", "b", "c", "7", "8"]), max_size=5)
 @given(few_words, few_words)
 def test_features_against_their_definitions(a: list[str], b: list[str]) -> None:
     def edits(words: list[str]) -> set[tuple[str, ...]]:
-        """All that one exchanged, added or left out word makes of it."""
+        """Return every question that differs by one replaced, added or removed word."""
         vocabulary = ["a", "b", "c", "7", "8"]
         out = {tuple(words[:i] + words[i + 1 :]) for i in range(len(words))}
         out |= {(*words[:i], w, *words[i + 1 :]) for i in range(len(words)) for w in vocabulary}
@@ -72,7 +72,7 @@ def test_features_against_their_definitions(a: list[str], b: list[str]) -> None:
         return out - {tuple(words)}
 
     def parts(words: list[str]) -> set[tuple[str, ...]]:
-        """All that leaving out words makes of it."""
+        """Return every question that removing words can make."""
         return {tuple(w for i, w in enumerate(words) if mask >> i & 1) for mask in range(1 << len(words))}
 
     holds = {name: feature(a, b) for name, feature in FEATURES.items()}
@@ -170,7 +170,7 @@ def test_what_mistakes_have_in_common() -> None:
 
 
 def letters(questions: Sequence[str]) -> np.ndarray:
-    """A stand-in for a sentence encoder: unit vectors of the letters."""
+    """Encode questions as unit vectors of character counts, in place of a sentence encoder."""
     counts = np.array([[1 + q.lower().count(c) for c in "abcdefghijklmnopqrstuvwxyz"] for q in questions], np.float32)
     return counts / np.linalg.norm(counts, axis=1, keepdims=True)
 

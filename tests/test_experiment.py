@@ -44,7 +44,7 @@ FIGURES = {"scores.png", "differences.png", "curves.png", "histograms.png", "tim
 
 @pytest.fixture()
 def one_thread() -> Iterator[None]:
-    """As in the training processes, so that the same training gives the same bits here."""
+    """Use one thread, as training processes do, so that the same training gives the same bits."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -55,7 +55,7 @@ def one_thread() -> Iterator[None]:
 
 
 def naive_mining(model: SiameseModel, pairs: Pairs, levels: int | None) -> float:
-    """scikit-learn's average precision over a list of every two questions; cosines rounded to 1/levels."""
+    """Return scikit-learn's average precision over all pairs of questions, with cosines rounded to 1/levels."""
     questions = list(dict.fromkeys([*pairs.question1, *pairs.question2]))
     wanted = {frozenset(pair) for *pair, label in zip(pairs.question1, pairs.question2, pairs.labels) if label == 1}
     cosines = model.encode(questions).astype(float) @ model.encode(questions).astype(float).T
@@ -181,7 +181,7 @@ def test_resamples_are_the_same_drawings_for_every_model(model: SiameseModel, pa
 
 @pytest.fixture(scope="module")
 def finished(parts: Datasets, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Comparison]:
-    """A folder with the trainings of `STUDY`, two at a time, each with two seeds."""
+    """Run the trainings of `STUDY`, two at a time, each with two seeds."""
     out = tmp_path_factory.mktemp("comparison")
     return out, compare(STUDY, parts, 2, out, jobs=2)
 
@@ -191,7 +191,7 @@ def lines(out: Path) -> list[Record]:
 
 
 def timeless(record: Record) -> Record:
-    """A record without what the clock said."""
+    """Return a record without times."""
     record = {name: value for name, value in record.items() if name != "seconds_an_epoch"}
     clock = ("seconds", "pairs_per_second")
     if "history" in record:
@@ -307,7 +307,7 @@ def test_the_seed_decides_weights_and_batches(parts: Datasets, monkeypatch: pyte
     monkeypatch.setattr(step, "encode_batch", watched)
 
     def seen(text: str, seed: int) -> tuple[dict[str, torch.Tensor], list[list[frozenset[tuple[int, ...]]]], list[Any]]:
-        """The first weights, and of each batch the pairs, both as they stand and without their sides."""
+        """Return the initial weights, and the pairs of each batch, without and with their sides."""
         met.clear()
         config = parse(text, TINY).settings[0].replace(seed=seed, epochs=2)
         train_model(config, parts.training, parts.validation)
@@ -339,7 +339,7 @@ def test_the_seed_decides_weights_and_batches(parts: Datasets, monkeypatch: pyte
 
 
 def record_of(name: str, config: Config, score: float = 0.7, **more: Any) -> Record:
-    """A record as a training would leave it: `score` is the unseen average precision, the others go up with it."""
+    """Make a record as a training would. `score` is the unseen average precision; the other scores rise with it."""
     history = [
         {"epoch": e + 1, "step": 7 * (e + 1), "loss": 0.5 / (e + 1), "seconds": 2.0, "pairs_per_second": 100.0,
          "average_precision": score - 0.05 * (2 - e), "roc_auc": 0.8, "accuracy": 0.7, "threshold": 0.6}
@@ -516,7 +516,7 @@ def test_without_test_pairs_nothing_begins(parts: Datasets, tmp_path: Path) -> N
 def comparison(
     scores: dict[str, Sequence[float]], study: Study | None = None, failed: Sequence[Record] = (), **more: Any
 ) -> Comparison:
-    """Records made by hand: for each variant the scores of its seeds, from 1."""
+    """Make a comparison from the scores of each variant's seeds, from 1."""
     names = list(scores)
     variants: list[Variant] = parse_all(names, TINY)
     records = {
@@ -531,7 +531,7 @@ def comparison(
 
 
 def report_of(made: Comparison, parts: Datasets, out: Path) -> str:
-    """What the report says."""
+    """Write the report and return its text."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         report.write(made, parts, out, "python run.py compare --losses rows both")
@@ -546,7 +546,7 @@ REFERENCE = [0.70, 0.71, 0.72, 0.70, 0.71, 0.72, 0.70, 0.71]
 
 
 def beside(mean: float, spread: float) -> list[float]:
-    """Scores that differ from REFERENCE by `mean`, half of them by `spread` more and half less."""
+    """Return scores that differ from REFERENCE by `mean`, half of them by `spread` more and half less."""
     return [r + d for r, d in zip(REFERENCE, around(mean, spread))]
 
 
@@ -583,7 +583,7 @@ def test_scores_by_the_number_of_training_pairs(tmp_path: Path, monkeypatch: pyt
 
 @pytest.fixture(scope="module")
 def written(parts: Datasets, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A report with one variant for each verdict and a failed training."""
+    """Write a report with one variant for each verdict and a failed training."""
     out = tmp_path_factory.mktemp("report") / "my report"
     out.mkdir()
     failed = [failed_record("pooled", parse("pooled", TINY).settings[0].replace(seed=9))]
@@ -591,7 +591,7 @@ def written(parts: Datasets, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 
 def sentences(text: str) -> dict[str, str]:
-    """By the first variant of each contrast, its line of the conclusion."""
+    """Return the conclusion's line on each contrast, by its first variant."""
     found = re.findall(r"^  - ((?:Primary contrast: )?`([^`]+)` against `[^`]+`: .*)$", text, re.MULTILINE)
     return {name: line for line, name in found}
 

@@ -19,7 +19,7 @@ QUESTIONS = ["Why does my bike chain skip?", "What is a bike?"]
 
 
 def changed(path: Path, **changes: float) -> SiameseModel:
-    """The model of a folder with other weights (`shift`), other words (`turned`) or another threshold."""
+    """Load a folder's model with other weights (`shift`), other words (`turned`) or another threshold."""
     model = SiameseModel.load(path)
     if shift := changes.get("shift"):
         model.weights["lstm.bias_ih_l0"] = model.weights["lstm.bias_ih_l0"] + np.float32(shift)

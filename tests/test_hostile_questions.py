@@ -128,12 +128,12 @@ LONG = {
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """The processor's time, the least of three; without the collector of garbage, whose work is not the run's."""
+    """Return the least CPU time of three runs, with garbage collection off."""
     return min(timeit.repeat(run, timer=time.process_time, number=1, repeat=3))  # it pauses the collector
 
 
 def assert_linear(run: Callable[[int], object], n: int) -> None:
-    """Eight times as long takes about eight times as long; in quadratic time it would take 64 times."""
+    """Check that eight times the length takes about eight times the time. Quadratic code would take 64 times."""
     short, long = (seconds(lambda size=size: run(size)) for size in (n, 8 * n))
     assert long < 24 * max(short, 0.001), f"{short:.4f} s, then {long:.4f} s for eight times the text"
 
@@ -175,7 +175,7 @@ def test_a_million_marks_are_composed_in_linear_time(kind: str) -> None:
 
 
 def predict(*words: str) -> dict:
-    """The answer of `predict --json` in this process."""
+    """Return the answer of `predict --json` in this process."""
     import io
 
     with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO(), "utf-8")) as out:
@@ -206,7 +206,7 @@ def test_predict_bytes_that_are_no_text() -> None:
 
 
 def writable(question: str) -> bool:
-    """Whether a file of pairs may hold it: UTF-8, and not empty."""
+    """Return whether a file of pairs can hold the text: UTF-8, and not empty."""
     return bool(question.strip()) and not any("\ud800" <= letter <= "\udfff" for letter in question)
 
 

@@ -22,7 +22,7 @@ main()
 
 
 def needed(requirements: list[str], seen: set[str]) -> set[str]:
-    """All that pip installs for these on some system, by the metadata of what is installed here."""
+    """Return all that pip installs for these requirements on any system, by the metadata of installed packages."""
     for requirement in map(Requirement, requirements):
         name = requirement.name.lower()
         if name not in seen and (requirement.marker is None or "extra" not in str(requirement.marker)):

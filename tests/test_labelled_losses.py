@@ -28,13 +28,13 @@ every_loss = pytest.mark.parametrize("name", LABELLED)
 
 
 def with_cosines(*cosines: float) -> tuple[Tensor, Tensor]:
-    """Unit vectors u[i], v[i] of these cosines; float64."""
+    """Return unit vectors u[i], v[i] with these cosines, float64."""
     s = torch.tensor(cosines, dtype=torch.float64)
     return torch.tensor([[1.0, 0.0]]).double().repeat(len(s), 1), torch.stack((s, (1 - s * s).sqrt()), 1)
 
 
 def some_pairs(seed: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Unit vectors u, v in float64, and labels of both kinds where there are two pairs or more."""
+    """Draw unit vectors u, v in float64, and labels of both kinds if there are two pairs or more."""
     generator = np.random.default_rng(seed)
     u = generator.normal(size=(size, 4))
     v = u + generator.normal(size=(size, 4))
@@ -119,7 +119,7 @@ def test_mse_by_hand() -> None:
 
 
 def plain_terms(name: str, s: float, d: float, label: int) -> float:
-    """The term of a pair, with the settings by default."""
+    """Return the term of a pair, with default settings."""
     if name == "logistic":
         z = 8 * (s - 0.5) * (-1 if label else 1)
         return max(z, 0.0) + math.log1p(math.exp(-abs(z)))  # log(1 + e^z), which e^z alone would overflow
@@ -153,7 +153,7 @@ class Example:
 
 @st.composite
 def examples(draw: st.DrawFn) -> Example:
-    """Quarters from -1 to 1: squared distances are exact, so that ties stay ties."""
+    """Draw quarters from -1 to 1: squared distances are exact, so that ties stay ties."""
     size, length = draw(st.integers(1, 6)), draw(st.integers(1, 3))
     vectors = arrays(np.float64, (size, length), elements=st.integers(-4, 4).map(lambda k: k / 4))
     labels = arrays(np.int64, size, elements=st.integers(0, 1))
@@ -214,7 +214,7 @@ def test_agrees_with_pytorch_metric_learning() -> None:
     raw = distances.LpDistance(normalize_embeddings=False)
 
     def theirs(distance: distances.BaseDistance, positive: float, negative: float) -> Tensor:
-        """Each pair's term, max(d − positive, 0) of duplicates and max(negative − d, 0) of the rest."""
+        """Return each pair's term: max(d − positive, 0) for duplicates, max(negative − d, 0) for the rest."""
         loss = losses.ContrastiveLoss(positive, negative, distance=distance, reducer=reducers.DoNothingReducer())
         found = loss(u, indices_tuple=(*cells[0], *cells[1]), ref_emb=v)
         return torch.cat([found[kind]["losses"] for kind in ("pos_loss", "neg_loss")])

@@ -34,7 +34,7 @@ every_labelled = pytest.mark.parametrize("name", names("labelled"))
 
 
 def a_batch(name: str, seed: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Unit vectors (size, 5) in float64 for both sides, and what the loss's slot needs: `same` or labels."""
+    """Draw unit vectors (size, 5) in float64 for both sides, and what the loss's slot needs: `same` or labels."""
     generator = np.random.default_rng(seed)
     v1 = generator.normal(size=(size, 5))
     v2 = v1 + generator.normal(size=(size, 5))

@@ -35,7 +35,7 @@ def conformance() -> list[dict[str, Any]]:
 
 
 def loss_of(case: dict[str, Any], closest: str, side: str, reduction: str) -> float:
-    """The loss of a case for "rows", "columns", "both_summed" or "both_pooled"."""
+    """Return the loss of a case for "rows", "columns", "both_summed" or "both_pooled"."""
     if "similarity" in case:  # a matrix S enters as v1 = S and v2 = I
         v1 = matrix(case["similarity"])
         v2 = torch.eye(len(v1), dtype=torch.float64)
@@ -107,7 +107,7 @@ def plain_loops(
     reduction: str,
     same: list[list[bool]],
 ) -> float:
-    """The loss of a matrix of similarities, one anchor and one cell at a time."""
+    """Return the loss of a matrix of similarities, one anchor and one cell at a time."""
     size = len(scores)
 
     def negatives(i: int, side: str) -> list[float]:
@@ -146,7 +146,7 @@ def plain_loops(
 
 
 def unit_vectors(generator: np.random.Generator, size: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Vectors of duplicates, alike but not equal, so that negatives lie on either side of the diagonal."""
+    """Draw vectors of duplicates, alike but not equal, with negatives above and below the diagonal's values."""
     v1 = generator.normal(size=(size, 3))
     v2 = v1 + 0.7 * generator.normal(size=(size, 3))
     v1, v2 = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (v1, v2))
@@ -154,7 +154,7 @@ def unit_vectors(generator: np.random.Generator, size: int, dtype: torch.dtype) 
 
 
 def masks(generator: np.random.Generator, size: int) -> dict[str, np.ndarray | None]:
-    """No mask, that of clusters, any mask at all, and one that leaves anchors without a negative."""
+    """Return no mask, a mask of clusters, any mask, and one that leaves anchors without a negative."""
     clusters = generator.integers(0, max(2, size // 2), size)
     emptied = generator.random((size, size)) < 0.3
     emptied[0, :] = emptied[:, -1] = True
@@ -230,7 +230,7 @@ class Example:
 
 @st.composite
 def batches(draw: st.DrawFn) -> Example:
-    """Quarters from -2 to 2: products and sums of them are exact, so that ties stay ties in any order."""
+    """Draw quarters from -2 to 2: products and sums are exact, so that ties stay ties in any order."""
     size, length = draw(st.integers(2, 6)), draw(st.integers(1, 3))
     vectors = arrays(np.float64, (size, length), elements=st.integers(-8, 8).map(lambda k: k / 4))
     mask = arrays(np.bool_, (size, size))

@@ -251,7 +251,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bytes(command: Command, tmp_pa
 
 
 def whole_units(path: Path) -> int:
-    """The units of pairs that a file holds."""
+    """Return the units of pairs that a file holds."""
     data, units = path.read_bytes(), 0
     while len(data) >= HEADER.size:
         data = data[HEADER.size + HEADER.unpack(data[: HEADER.size])[1] * PAIR.itemsize :]

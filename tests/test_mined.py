@@ -21,7 +21,7 @@ MODEL = SiameseModel.pretrained()
 
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
-    """200 questions with ids, topics and dates, the fifth of them twice, one blank and one missing."""
+    """Return 200 questions with ids, topics and dates: the fifth twice, one blank, one missing."""
     pairs = pd.read_csv(QUESTIONS).drop_duplicates("qid1").head(200)
     frame = pd.DataFrame({
         "topic": [f"topic {i % 7}" for i in range(200)], "question": pairs.question1.to_list(),

@@ -27,7 +27,7 @@ TYPES = [torch.bfloat16, torch.float32]
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks so small that a few hundred vectors make many of them."""
+    """Make blocks so small that a few hundred vectors fill many."""
     monkeypatch.setattr(exact, "TILE", 16)
     monkeypatch.setattr(cells, "TILE", 16)
     monkeypatch.setattr(exact, "ROWS", 48)
@@ -41,7 +41,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def groups(n: int, d: int = 24, seed: int = 0, spread: float = 0.5) -> np.ndarray:
-    """Unit vectors around n / 4 directions, some of them the same, and two zero vectors."""
+    """Draw unit vectors around n / 4 directions, some of them equal, and two zero vectors."""
     random = np.random.default_rng(seed)
     vectors = random.normal(size=(n // 4, d))[random.integers(0, n // 4, n)] + spread * random.normal(size=(n, d))
     vectors[5] = vectors[3]
@@ -50,7 +50,7 @@ def groups(n: int, d: int = 24, seed: int = 0, spread: float = 0.5) -> np.ndarra
 
 
 def naive(vectors: np.ndarray, threshold: float) -> list[tuple[int, int, int]]:
-    """All pairs above a threshold, most similar first, one cosine at a time."""
+    """Return all pairs above a threshold, most similar first, one cosine at a time."""
     found = []
     for i, j in combinations(range(len(vectors)), 2):
         a, b = vectors[i].astype(float), vectors[j].astype(float)

@@ -32,7 +32,7 @@ THRESHOLD = 0.4
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a few hundred questions are many pieces of work, cells of several blocks, and ranges of a few pairs."""
+    """Split a few hundred questions into many units of work, cells of several blocks, and ranges of a few pairs."""
     monkeypatch.setattr(Job, "piece", 37)
     monkeypatch.setattr(Job, "block", 60)
     monkeypatch.setattr(joins, "pairs_at_once", lambda job: 60)
@@ -62,7 +62,7 @@ def encoding_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def questions() -> list[tuple[str, str]]:
-    """Ids and questions; some are copies, some are blank."""
+    """Return ids and questions. Some are copies, some are blank."""
     rows = [(row["qid1"], row["question1"]) for row in read_csv(QUESTIONS)]
     known = {id: (id, text) for id, text in rows[:1_200]}
     some = list(known.values())[:300]
@@ -74,7 +74,7 @@ def questions() -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def folder(questions: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The questions in one file, and the same in a folder of shards."""
+    """Write the questions to one file, and to a folder of shards."""
     folder = tmp_path_factory.mktemp("questions")
     (folder / "shards").mkdir()
     parts = {"one.csv": questions, "shards/0.csv": questions[:100], "shards/1.parquet": questions[100:110],
@@ -103,7 +103,7 @@ def run(
 
 @pytest.fixture(scope="module")
 def expected(folder: Path) -> Callable[..., tuple[bytes, bytes]]:
-    """The files of pairs and clusters that one process writes."""
+    """Return the files of pairs and clusters that one process writes."""
 
     def mined(linkage: str = "complete", *more: object) -> tuple[bytes, bytes]:
         from siamese.cli.entry import main

@@ -74,7 +74,7 @@ def plain_distance(a: list[float], b: list[float], kind: str) -> float:
 
 
 def plain_loops(kind: str, margin: float, anchors: str, v1: Tensor, v2: Tensor, same: Tensor) -> float:
-    """The loss of a batch, one anchor and one negative at a time."""
+    """Return the loss of a batch, one anchor and one negative at a time."""
     hinges = []
     for side in ("rows", "columns"):
         if anchors not in (side, "both"):
@@ -100,7 +100,7 @@ class Example:
 
 @st.composite
 def batches(draw: st.DrawFn) -> Example:
-    """Quarters from -2 to 2, zero vectors among them: squared distances are exact, so that ties stay ties."""
+    """Draw quarters from -2 to 2, zero vectors among them: squared distances are exact, so that ties stay ties."""
     size, length = draw(st.integers(1, 6)), draw(st.integers(1, 3))
     vectors = arrays(np.float64, (size, length), elements=st.integers(-8, 8).map(lambda k: k / 4))
     mask = arrays(np.bool_, (size, size))

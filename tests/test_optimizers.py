@@ -13,7 +13,7 @@ GRADIENTS = (1.0, -2.0, 3.0)
 
 
 def steps(config: Config, gradients: tuple[float, ...], start: float = 1.0, rate: float = 0.01) -> list[float]:
-    """The weight after each step from `start`, in float64."""
+    """Return the weight after each step from `start`, in float64."""
     weight = nn.Parameter(torch.tensor(start, dtype=torch.float64))
     optimizer = make_optimizer(config.replace(learning_rate=rate), [weight])
     seen = []

@@ -30,7 +30,7 @@ STORED = {"1": "How do I reset my password?", "2": "Where is my invoice?", HTML:
 
 @pytest.fixture(scope="module")
 def addresses() -> Iterator[dict[str, str]]:
-    """The addresses of a service with an archive and of one without."""
+    """Return the addresses of a service with an archive and of one without."""
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
         with Archive.build(Path(folder) / "archive", model=MODEL, name="pretrained") as archive:
             archive.add(list(STORED.values()), list(STORED))
@@ -50,7 +50,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture()
 def page(browser: Any, addresses: dict[str, str], request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A page in a wide light window, with an archive; indirect parameters change that. Its console must stay empty."""
+    """Open the page, wide and light, with an archive; indirect parameters change that. Its console must stay empty."""
     width, scheme, name = getattr(request, "param", (1000, "light", "archive"))
     context = browser.new_context(viewport={"width": width, "height": 740}, color_scheme=scheme)
     one, complaints = context.new_page(), list[str]()

@@ -40,7 +40,7 @@ ROWS = [
 
 
 def write(path: Path, rows: Sequence[Sequence[object]], names: Sequence[str] = HEADER) -> Path:
-    """A file of the format that its ending says."""
+    """Write a file of the format that its suffix names."""
     if path.suffix in (".csv", ".tsv"):
         with open(path, "w", encoding="utf-8", newline="") as file:
             csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",").writerows([names, *rows])
@@ -430,7 +430,7 @@ def group_of(question: str) -> str:
 
 
 def duplicates_of(pairs: Pairs) -> dict[str, list[tuple[str, str]]]:
-    """The duplicate pairs by group, each in alphabetical order."""
+    """Return the duplicate pairs by group, each in alphabetical order."""
     found = collections.defaultdict(list)
     for q1, q2, label in rows_of(pairs):
         if label:

@@ -30,7 +30,7 @@ Command = Callable[..., tuple[str, str]]
 
 @pytest.fixture()
 def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command in this process; what it printed to stdout and stderr."""
+    """Run a command in this process. Return its standard output and standard error."""
 
     def run(*words: object) -> tuple[str, str]:
         entry.main([str(word) for word in words])
@@ -42,7 +42,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
 
 @pytest.fixture()
 def stand_in(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The tiny model in the place of the pretrained one, and a working folder where nothing was trained."""
+    """Put the tiny model in place of the pretrained one, and work in a folder without trained models."""
     monkeypatch.setattr(model, "SHIPPED", tiny_model)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")

@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory, small_file: Path) -> Mapping[tuple[int, int], Mapping]:
-    """What each process of one, two and three found, by their number and its own."""
+    """Return what each process found in groups of one, two and three, by group size and rank."""
     out = tmp_path_factory.mktemp("steps")
     done = python("tests/helpers/twenty_steps.py", small_file, out, timeout=300)
     assert done.returncode == 0, done.stderr

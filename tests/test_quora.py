@@ -161,7 +161,7 @@ def get(url: str, folder: Path, sha256: str = SHA256, progress: Callable[[int, i
 
 
 def fails(url: str, folder: Path, sha256: str = SHA256) -> str:
-    """The first line of the error: what happened. The second is checked here."""
+    """Check that the download fails. Return the first line of the error; the second is checked here."""
     with pytest.raises(DataError) as error:
         fetch(folder, url, SIZE, sha256)
     what, advice = str(error.value).splitlines()

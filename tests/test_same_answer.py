@@ -126,7 +126,7 @@ sys.stdout.buffer.write(SiameseModel.load(sys.argv[1]).encode(texts).tobytes())
 
 
 def tower_vectors(model: SiameseModel, tokens: Tokens) -> np.ndarray:
-    """By the tower that the training runs."""
+    """Encode with the tower that training runs."""
     tower = make_tower(model.config, len(model.tokenizer))
     tower.load_state_dict({name: torch.from_numpy(np.array(weight)) for name, weight in model.weights.items()})
     tower.products = None  # bfloat16 is for training
@@ -166,7 +166,7 @@ def test_numpy_and_torch_agree_on_long_questions(tiny_model: Path) -> None:
 
 
 def encoder_in_float64(model: SiameseModel, tokens: Tokens) -> np.ndarray:
-    """The tower written out, a word at a time, in float64."""
+    """Encode with the tower written out, one word at a time, in float64."""
     w = {name: weight.astype(np.float64) for name, weight in model.weights.items()}
     vectors = []
     for i in range(len(tokens)):

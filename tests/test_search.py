@@ -23,7 +23,7 @@ from siamese.errors import UserError
 
 
 def some_vectors(n: int, seed: int, blank: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """n vectors around sixteen directions, and which are 0."""
+    """Draw n vectors around sixteen directions. Return them, and which are 0."""
     random = np.random.default_rng(seed)
     around = random.standard_normal((16, 8)).astype(np.float32)[random.integers(16, size=n)]
     vectors = around + 0.5 * random.standard_normal((n, 8)).astype(np.float32)

@@ -42,7 +42,7 @@ def new_archive(folder: Path) -> Path:
 
 @pytest.fixture()
 def memory(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory if the system has one, since a disk may take 30 ms to sync each operation."""
+    """Return a folder in memory if the system has one: a disk may take 30 ms to sync each operation."""
     if not os.access("/dev/shm", os.W_OK):
         yield tmp_path
     else:

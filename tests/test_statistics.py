@@ -17,7 +17,7 @@ p_lists = st.lists(st.floats(0, 1), max_size=12)
 
 @st.composite
 def paired(draw: st.DrawFn) -> tuple[list[float], list[float]]:
-    """The scores of two variants, whose differences have some spread."""
+    """Draw the scores of two variants, whose differences have some spread."""
     pairs = draw(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min_size=2, max_size=12))
     if len({a - b for a, b in pairs}) == 1:
         pairs[0] = (pairs[0][0] + 1, pairs[0][1])
@@ -115,7 +115,7 @@ def test_the_other_way_round_only_the_sign_changes(scores: tuple[list[float], li
 
 
 def made(mean: float, spread: float, n: int = 8) -> Difference:
-    """Differences about `mean`, half of them above it by `spread` and half below."""
+    """Return differences around `mean`, half of them above it by `spread` and half below."""
     return difference([0.5 + mean + spread * (-1) ** i for i in range(n)], [0.5] * n)
 
 
@@ -190,7 +190,7 @@ def share(verdicts: Sequence[str], *starts: str) -> float:
 
 
 def drawn(true: float, spread: float, draws: int = 100, n: int = 8) -> list[str]:
-    """Verdicts over n seeds, drawn again and again: the variants differ by `true`, and seed by seed by `spread`."""
+    """Return repeated verdicts over n seeds. The variants differ by `true` on average, with deviation `spread`."""
     random = np.random.default_rng(4)
     of_a_seed = random.normal(0.7, 0.02, (draws, n))  # what both variants have of it, so pairing takes it away
     other = of_a_seed + random.normal(true, spread, (draws, n))

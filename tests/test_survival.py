@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def bits(model: SiameseModel) -> dict[str, object]:
-    """All that a run decides, to the bit, without what the clock said."""
+    """Return all that a run decides, to the bit, without times."""
     clock = ("seconds", "pairs_per_second")
     history = [{name: r[name] for name in r if name not in clock} for r in model.facts["history"]]
     weights = {name: weight.tobytes() for name, weight in model.weights.items()}
@@ -64,7 +64,7 @@ class Notes(Progress):
 
 
 def after(steps: int) -> Callable[[], bool]:
-    """A wish to stop after so many steps."""
+    """Return a callback that asks to stop after this many steps."""
     count = itertools.count(1)
     return lambda: next(count) >= steps
 

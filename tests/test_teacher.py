@@ -53,7 +53,7 @@ def encode(questions: Sequence[str]) -> np.ndarray:
 
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """An encoder that is made when it is asked for; the list tells which questions it was given."""
+    """Make an encoder on demand. The list records the questions that it was given."""
     seen: list[str] = []
 
     def load(name: str) -> Callable[[Sequence[str]], np.ndarray]:

@@ -24,7 +24,7 @@ def splitters() -> dict:
 
 @pytest.fixture(params=["stand-ins", pytest.param("quora", marks=pytest.mark.shared)])
 def vocabulary(course: dict[str, Any], request: pytest.FixtureRequest) -> dict[str, Any]:
-    """The published vocabulary: with Quora's questions, and with as many made-up words in the same order."""
+    """Return the published vocabulary, of Quora's questions or of as many invented words in the same order."""
     if request.param == "quora":
         path = request.getfixturevalue("shared") / "conformance" / "course.json"
         return json.loads(path.read_text("utf-8"))["vocabulary"]

@@ -20,7 +20,7 @@ VOCABULARY = 50
 
 
 def questions(number: int, longest: int = 12, vocabulary: int = VOCABULARY, seed: int = 1) -> Tokens:
-    """Questions of every length from 0 to `longest`; some ids are padding (0) or unknown (1), in any place."""
+    """Draw questions of every length from 0 to `longest`. Some ids, anywhere, are padding (0) or unknown (1)."""
     generator = np.random.default_rng(seed)
     lengths = generator.integers(0, longest + 1, number)
     return Tokens.of(generator.integers(0, vocabulary, length).tolist() for length in lengths)
@@ -68,7 +68,7 @@ class PlainTower(nn.Module):
 
 
 def gradients(module: nn.Module, vectors: Tensor) -> dict[str, Tensor]:
-    """Of a sum that weighs every number of the vectors differently."""
+    """Return the gradients of a sum that weights every element of the vectors differently."""
     module.zero_grad()
     (vectors * torch.linspace(-1, 1, vectors.numel(), dtype=vectors.dtype).reshape(vectors.shape)).sum().backward()
     found = {}
@@ -158,13 +158,13 @@ def test_published_parameter_counts(course: dict[str, Any]) -> None:
 
 
 def is_uniform(weight: Tensor, limit: float) -> bool:
-    """Fills ±limit, with mean 0 and the deviation limit / √3; for 60,000 numbers or more."""
+    """Return whether the values fill ±limit, with mean 0 and deviation limit / √3, for 60,000 values or more."""
     inside = limit * 0.999 < weight.abs().max() <= limit * (1 + 1e-6)
     return bool(inside and weight.mean().abs() < 0.02 * limit and abs(weight.std() * 3**0.5 / limit - 1) < 0.01)
 
 
 def gates(tower: Tower) -> dict[str, Tensor]:
-    """The bias of each gate, in torch's order."""
+    """Return the bias of each gate, in torch's order."""
     weights = tower.state_dict()
     bias = weights["lstm.bias_ih_l0"] + weights["lstm.bias_hh_l0"]
     return dict(zip(("input", "forget", "cell", "output"), bias.chunk(4)))
@@ -205,7 +205,7 @@ def test_start_depends_on_the_seed_alone() -> None:
 
 
 def natural_questions(generator: np.random.Generator, number: int, vocabulary: int) -> list[list[int]]:
-    """Lengths as on Quora (median 11, mean 12.5, at most 60 or so); a few words are common, most are rare."""
+    """Draw lengths as on Quora (median 11, mean 12.5, at most about 60). A few words are common, most are rare."""
     lengths = generator.lognormal(np.log(11), 0.5, number).round().clip(3, 60).astype(int)
     return [(1 + generator.zipf(1.3, length)).clip(max=vocabulary - 1).tolist() for length in lengths]
 

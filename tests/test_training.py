@@ -40,7 +40,7 @@ def tiny(name: str, **changes: Any) -> Config:
 
 
 def bits(model: SiameseModel) -> str:
-    """A hash of weights, vocabulary, threshold and calibration."""
+    """Return a hash of weights, vocabulary, threshold and calibration."""
     digest = hashlib.sha256(repr((model.tokenizer.words, model.threshold, model.calibration)).encode())
     for name in sorted(model.weights):
         digest.update(model.weights[name].tobytes())
@@ -444,7 +444,7 @@ def test_a_loss_that_is_not_finite(parts: Datasets, name: str, rate: float) -> N
 
 
 def numbered(count: int) -> list[list[object]]:
-    """Pairs of different words, every second one a duplicate."""
+    """Return pairs of different words. Every second pair is a duplicate."""
     return [[f"first {i}", f"second {i}", i % 2] for i in range(count)]
 
 

@@ -27,7 +27,7 @@ IN_BATCH = {**SIDES, **{name: {"loss": name} for name in names("in-batch")}}
 
 
 def only(text: str, base: Config = BASE) -> Config:
-    """The recipe of a variant that has one setting."""
+    """Return the recipe of a variant that has one setting."""
     (setting,) = parse(text, base).settings
     return setting
 

@@ -30,7 +30,7 @@ File = Callable[..., Path]
 
 @pytest.fixture()
 def file(tmp_path: Path) -> File:
-    """Writes a file of text or bytes."""
+    """Write a file of text or bytes."""
 
     def write(content: str | bytes, name: str = "vectors.txt") -> Path:
         content = content.encode() if isinstance(content, str) else content

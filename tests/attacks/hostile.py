@@ -22,7 +22,7 @@ Files = dict[str, bytes]
 
 
 def good(compact: bool = False) -> Files:
-    """The files of a model of four numbers a question."""
+    """Return the files of a model of four dimensions."""
     model = random_model(Config(buckets=BUCKETS, compact=compact), WORDS, size=SIZE)
     with tempfile.TemporaryDirectory() as folder:
         model.save(folder)
@@ -30,7 +30,7 @@ def good(compact: bool = False) -> Files:
 
 
 def in_form(files: Files, form: str) -> Files:
-    """The files as they are, with checksums that fit them, or as format 2, which has none."""
+    """Return the files as they are, with matching checksums, or as format 2, which has none."""
     if form == "as it came":
         return files
     try:
@@ -71,7 +71,7 @@ def with_config(files: Files, **changes: Any) -> Files:
 
 
 def with_text(files: Files, old: str, new: str) -> Files:
-    """Another text in config.json, whose checksum is made right here, where what it is to be read as is not at hand."""
+    """Replace the text of config.json and put its checksum right."""
     text = files[CONFIG].decode()
     assert old in text
     own = settings(files)["sha256"][CONFIG]
@@ -83,13 +83,13 @@ def with_text(files: Files, old: str, new: str) -> Files:
 
 
 def parts(files: Files) -> tuple[dict[str, Any], bytes]:
-    """The header of the weights, and their data."""
+    """Return the header of the weights, and their data."""
     length = int.from_bytes(files[WEIGHTS][:8], "little")
     return json.loads(files[WEIGHTS][8 : 8 + length]), files[WEIGHTS][8 + length :]
 
 
 def with_header(files: Files, header: Any, data: bytes | None = None) -> Files:
-    """Another header, an object or text, and other data."""
+    """Replace the header by an object or a text, and the data."""
     text = (header if isinstance(header, str) else json.dumps(header)).encode()
     return {**files, WEIGHTS: len(text).to_bytes(8, "little") + text + (parts(files)[1] if data is None else data)}
 
@@ -100,7 +100,7 @@ def with_entry(files: Files, name: str, **changes: Any) -> Files:
 
 
 def with_number(files: Files, name: str, number: float) -> Files:
-    """One number of a tensor replaced."""
+    """Replace one number of a tensor."""
     header, data = parts(files)
     begin, end = header[name]["data_offsets"]
     kind = {"F32": "<f4", "F16": "<f2", "I8": "i1"}[header[name]["dtype"]]
@@ -110,7 +110,7 @@ def with_number(files: Files, name: str, number: float) -> Files:
 
 
 def headers(files: Files) -> Iterator[tuple[str, Files]]:
-    """Files of weights that are wrong in their header."""
+    """Return files of weights with a wrong header."""
     right, data = parts(files)
     table, bias = "embedding.weight", "lstm.bias_ih_l0"
     begin, end = right[table]["data_offsets"]
@@ -176,7 +176,7 @@ def headers(files: Files) -> Iterator[tuple[str, Files]]:
 
 
 def vocabularies(files: Files) -> Iterator[tuple[str, Files]]:
-    """Vocabularies that are wrong."""
+    """Return wrong vocabularies."""
     text = files[VOCABULARY].decode("utf-8")
     changes: Mapping[str, str | bytes] = {
         "a word more": text + "more\n",
@@ -205,7 +205,7 @@ def vocabularies(files: Files) -> Iterator[tuple[str, Files]]:
 
 
 def configs(files: Files) -> Iterator[tuple[str, Files]]:
-    """Wrong settings; `in_form` makes their checksums right."""
+    """Return wrong settings. `in_form` puts their checksums right."""
     right = settings(files)
     for size in (2**31, 2**40, 2**63, 2**70, 10**400):
         digits = f"{len(str(size))} digits"
@@ -233,13 +233,13 @@ def configs(files: Files) -> Iterator[tuple[str, Files]]:
 
 
 def versions(files: Files) -> Iterator[tuple[str, Files]]:
-    """Formats that this version does not read."""
+    """Return formats that this version does not read."""
     for version in (4, 1, 0, -3, 3.0, 2.0, "3", True, None, [3], {"3": 3}, 2**70, 10**400, float("nan"), float("inf")):
         yield f"format {str(version)[:20]!r}", with_settings(files, format=version)
 
 
 def texts(files: Files) -> Iterator[tuple[str, Files]]:
-    """A config.json that no program of ours has written; their own checksums are right where one can be."""
+    """Return files config.json that we never write. Their own checksums are right if they can be."""
     margin = '"margin": 0.25'
     for what, old, new in (
         ("a field twice", margin, f"{margin}, {margin}"),
@@ -269,7 +269,7 @@ def texts(files: Files) -> Iterator[tuple[str, Files]]:
 
 
 def checksums(files: Files) -> Iterator[tuple[str, Files]]:
-    """Checksums that are none."""
+    """Return invalid checksums."""
     right = settings(files)["sha256"]
     for what, sums in {
         "of null": None,

@@ -43,7 +43,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="session")
 def questions() -> list[str]:
-    """All 2,700 questions of data/, the hostile ones, and some that are long or empty."""
+    """Return all 2,700 questions of data/, the hostile ones, and some that are long or empty."""
     found = sorted({row[name] for row in read_csv(QUESTIONS) for name in ("question1", "question2")})
     assert len(found) > 1_000
     long = ["how old are you ? " * 400, " ".join(found[:200])]
@@ -75,7 +75,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> dict[
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]) -> Path:
-    """A folder with NAME.onnx of each model."""
+    """Return a folder with NAME.onnx of each model."""
     from siamese.cli import entry
 
     out = tmp_path_factory.mktemp("exported")
@@ -91,7 +91,7 @@ def onnx_session(path: Path) -> Any:
 
 
 def run_onnx(path: Path, questions: list[str]) -> np.ndarray:
-    """The vectors by the ONNX file and what is written in it, and nothing else."""
+    """Encode questions with the ONNX file and its metadata alone."""
     session = onnx_session(path)
     tokenizer = Tokenizer(**json.loads(session.get_modelmeta().custom_metadata_map["tokenizer"]))
     tokens = tokenizer.encode(questions)
@@ -121,13 +121,13 @@ def test_the_same_vectors(name: str, exported: Path, folders: dict[str, Path], q
 
 
 def spelt(question: str) -> bool:
-    """Whether the library tokenizers takes a question: half surrogate pairs are no text to it."""
+    """Return whether the library tokenizers takes a question: it refuses half surrogate pairs."""
     return not any("\ud800" <= letter <= "\udfff" for letter in question)
 
 
 @pytest.fixture(scope="session")
 def stocks(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]) -> Path:
-    """A folder with each model in the form of sentence-transformers."""
+    """Return a folder with each model in the form of sentence-transformers."""
     from siamese.cli import entry
 
     out = tmp_path_factory.mktemp("stock")
@@ -197,7 +197,7 @@ SIGMAS = ["ΣΑΣ ΌΣΟΣ Σ", "Α'Σ'Α Α'Σ'", "aʰΣ ʰΣ ΑΣʰ", "ΑΣ.Β
 
 
 def without_long(text: str) -> str:
-    """The words of a text but those that are in no bucket there."""
+    """Return the words of a text, without those that have no bucket in the export."""
     return " ".join(word for word in OURS.split(text) if len(word.encode()) <= crc.LONGEST_WORD)
 
 

@@ -35,7 +35,7 @@ ROWS = [("How old are you?", "What is your age?", 1), ("Where is it?", "Who is i
 
 @pytest.fixture(autouse=True)
 def no_network(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing here may look for a host (the hub's tests are other processes), nor fill this machine's cache."""
+    """Check that nothing looks up a host (the hub's tests use other processes). Leave this machine's cache alone."""
     asked = []
     monkeypatch.setattr(socket, "getaddrinfo", lambda *host: asked.append(host) or [])
     monkeypatch.setattr(config, "HF_DATASETS_CACHE", str(cache := tmp_path_factory.mktemp("cache")))

@@ -42,7 +42,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def runner() -> Iterator[Runner]:
-    """Ray with two workers; groups of cells are few, as a unit of work takes Ray longer than it takes a worker here."""
+    """Start Ray with two workers. Groups of cells are few: a unit of work costs Ray more time than the worker."""
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setattr(pipeline, "LEAST_GROUPS", 4)
     monkeypatch.setenv("RAY_worker_niceness", "0")  # Ray's 15 leaves them little where others use the cores too
@@ -66,7 +66,7 @@ def similarities(pairs: bytes) -> dict[tuple[str, ...], float]:
 
 @pytest.fixture(scope="module")
 def killed(shards: str, tmp_path_factory: pytest.TempPathFactory, runner: Runner) -> tuple[bytes, bytes]:
-    """What is written where in three stages, one of them in actors, a worker is killed."""
+    """Return what is written if a worker is killed in each of three stages, one of which runs in actors."""
     folder = tmp_path_factory.mktemp("killed")
 
     def deadly(function: Work, shared: Any, units: Sequence[Unit], loads: bool) -> Results:

@@ -34,7 +34,7 @@ def train(source: Source, folder: Path, config: Config = TINY, resume: bool = Fa
 
 
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Each curve as TensorBoard shows it: steps and values."""
+    """Return each curve as TensorBoard shows it: steps and values."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     read = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0})
@@ -43,7 +43,7 @@ def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def check(folder: Path, epochs: int, steps: int) -> dict[str, list[tuple[int, float]]]:
-    """The curves are whole, have each step once, and agree with metrics.csv."""
+    """Check that the curves are complete, have each step once, and agree with metrics.csv."""
     found = curves(folder)
     rows = read_csv(folder / "metrics.csv")
     assert set(found) == TAGS and len(rows) == epochs

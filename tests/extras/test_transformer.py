@@ -74,7 +74,7 @@ def parts(small_file: Path) -> splits.Datasets:
 
 @pytest.fixture(scope="session")
 def trained(tiny: Config, parts: splits.Datasets, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a trained model; not to be changed."""
+    """Return the folder of a trained model. Do not change it."""
     folder = tmp_path_factory.mktemp("trained")
     model = fit(tiny, parts)
     model.save(folder)

@@ -37,7 +37,7 @@ def in_time() -> Iterator[None]:
 
 @cache
 def folder() -> Path:
-    """A folder for the files of one input."""
+    """Return a folder for the files of one input."""
     path = Path(tempfile.mkdtemp(prefix="fuzz"))
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
@@ -54,7 +54,7 @@ def models() -> list[SiameseModel]:
 
 
 def text_to_vector(data: bytes) -> None:
-    """Two questions, separated by a newline, by a model of each kind."""
+    """Score two questions, separated by a newline, with a model of each kind."""
     try:
         text = data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
@@ -67,7 +67,7 @@ def text_to_vector(data: bytes) -> None:
 
 
 def check_vectors(model: SiameseModel, first: str, second: str) -> None:
-    """What holds of any two questions."""
+    """Check what holds for any two questions."""
     known = model.tokenizer.knows(model.tokenizer.encode([first, second]))
     apart = [unicodedata.normalize("NFD", question) for question in (first, second)]
     vectors = model.encode([first, second, *apart])
@@ -212,7 +212,7 @@ values = st.recursive(
 
 @st.composite
 def mutated(draw: st.DrawFn, begin: list[bytes]) -> bytes:
-    """One of these inputs with a few bytes written over, left out or put in, or cut off."""
+    """Overwrite, remove or insert a few bytes of one of these inputs, or cut it off."""
     data = bytearray(draw(st.sampled_from(begin)))
     for _ in range(draw(st.integers(0, 4))):
         place = draw(st.integers(0, len(data)))
@@ -224,7 +224,7 @@ def mutated(draw: st.DrawFn, begin: list[bytes]) -> bytes:
 
 @st.composite
 def delimited(draw: st.DrawFn) -> bytes:
-    """CSV or TSV of the right columns, with any cells."""
+    """Draw CSV or TSV with the right columns and any cells."""
     kind = draw(st.integers(0, 1)) + draw(st.sampled_from([0, 64, 128]))
     names = draw(st.sampled_from([["question1", "question2", "is_duplicate", "unseen", "split", "id"],
                                   ["question", "group"]]))  # fmt: skip
@@ -236,7 +236,7 @@ def delimited(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def json_lines(draw: st.DrawFn) -> bytes:
-    """JSON lines of the right columns, with any values."""
+    """Draw JSON lines with the right columns and any values."""
     kind = 2 + draw(st.sampled_from([0, 64, 128]))
     pair = st.fixed_dictionaries(
         {"question1": repeated, "question2": repeated, "is_duplicate": numbers | values},
@@ -249,7 +249,7 @@ def json_lines(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def parquet_files(draw: st.DrawFn) -> bytes:
-    """Parquet of the right columns, of any types; perhaps with a few bytes changed."""
+    """Draw Parquet with the right columns of any types, perhaps with a few bytes changed."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -292,7 +292,7 @@ def parquet_files(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def changed_settings(draw: st.DrawFn) -> bytes:
-    """A model whose config.json has another value somewhere, with checksums made right."""
+    """Draw a model whose config.json has another value somewhere, with matching checksums."""
     kind = draw(st.integers(0, 5))
     settings = json.loads(right(bool(kind % 2))[CONFIG])
     inner = draw(st.sampled_from([settings, settings["config"], settings["calibration"], settings["facts"]]))

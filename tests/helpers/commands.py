@@ -87,7 +87,7 @@ class Typed:
         return self.process.exitcode
 
     def communicate(self, timeout: float) -> tuple[str, str]:
-        """What is left to read of stdout and stderr, once it has ended."""
+        """Wait for the end. Return what is left to read of stdout and stderr."""
         with ThreadPoolExecutor() as threads:
             both = [threads.submit(file.read) for file in (self.stdout, self.stderr)]
             self.wait(timeout)

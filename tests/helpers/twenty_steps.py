@@ -57,7 +57,7 @@ RECIPES = {
 
 
 def some_pairs(random: np.random.Generator, targets: bool) -> PairTokens:
-    """Pairs of made-up questions, of which some duplicates are of one cluster."""
+    """Make pairs of invented questions. Some duplicates belong to one cluster."""
     n = DUPLICATES + OTHERS
     first, second = (Tokens.of([random.integers(1, WORDS, random.integers(1, 9)).tolist() for _ in range(n)])
                      for _ in range(2))  # fmt: skip
@@ -68,7 +68,7 @@ def some_pairs(random: np.random.Generator, targets: bool) -> PairTokens:
 
 
 def twenty_steps(config: Config, group: Processes) -> dict[str, np.ndarray]:
-    """The loss of each step, the sum of the steps' gradients, and the weights after the last."""
+    """Return the loss of each step, the sum of the gradients, and the weights after the last step."""
     pairs = some_pairs(np.random.default_rng(5), config.teacher is not None)
     tower, objective = make_tower(config, WORDS), Objective(config)
     if config.encoder:
@@ -100,7 +100,7 @@ class Losses(Progress):
 
 
 def trained(data: str, folder: Path, group: Processes, stop_at: int = 0, resume: bool = False) -> list[float]:
-    """The losses of the steps of a training, which stops after one of them or goes on."""
+    """Return the losses of the steps of a training that stops after one of them or resumes."""
     parts = splits.load(splits.Source(data))
     config = Config(embedding=SIZE, hidden=SIZE, batch_size=32, epochs=3, seed=2)
     losses = Losses()
