@@ -1,4 +1,4 @@
-"""Shared by all tests: outside data, a small file of pairs, a tiny model, and hypothesis with fixed examples."""
+"""Fixtures for all tests: outside data, a small file of pairs, a tiny model; hypothesis draws fixed examples."""
 
 import hashlib
 import json
@@ -17,11 +17,11 @@ from hypothesis import settings
 
 SHARED = Path(__file__).parents[2] / "shared"
 
-# Read when torch is first loaded: where others use the cores too, the threads of small
-# steps would wait for each other in loops, two seconds a step instead of ten milliseconds.
+# torch reads this when it is first loaded. On a busy machine the threads of small steps would otherwise spin while
+# they wait for each other: two seconds a step instead of ten milliseconds.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-# Where the test files share the cores, each has one.
+# If test files run in parallel, each uses one core.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -1,4 +1,4 @@
-"""An archive keeps what it was given: against a plain dictionary, killed, cut off, interrupted, and used by two."""
+"""An archive keeps its questions: compared with a dictionary, killed, cut off, interrupted, used by two processes."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""From a similarity to a probability: the fit, its error, other priors, and the threshold that follows."""
+"""From similarity to probability: the fit, its error, other priors, and the threshold."""
 
 import math
 
@@ -145,13 +145,13 @@ def test_precision_at_recall_by_a_search_over_thresholds(rows: list[tuple[int, f
 
 
 def test_bayes_by_hand() -> None:
-    # Probability 0.8 where every second pair is a duplicate: such a similarity is 4 times as frequent among duplicates.
+    # Probability 0.8 if every second pair is a duplicate: such a similarity is 4 times as frequent among duplicates.
     fitted = Calibration(8.0, logit(0.8) - 8.0 * 0.6, 0.5)
     assert fitted.probability(0.6) == pytest.approx(0.8)
     # Of 100 pairs with one duplicate, 4 · 1 to 1 · 99: 4 / 103; with nine in ten, 4 · 9 to 1 · 1: 36 / 37.
     assert fitted.probability(0.6, 0.01) == pytest.approx(4 / 103)
     assert fitted.probability(0.6, 0.9) == pytest.approx(36 / 37)
-    # The same line, fitted where one in five is a duplicate: 16 times as frequent, 16 · 1 to 99.
+    # The same line, fitted if one in five is a duplicate: 16 times as frequent, 16 · 1 to 99.
     assert Calibration(8.0, fitted.intercept, 0.2).probability(0.6, 0.01) == pytest.approx(16 / 115)
 
 

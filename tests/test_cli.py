@@ -1,4 +1,4 @@
-"""The commands as they are typed: what they print, what they write, and how they fail."""
+"""The commands as typed: output, files, and errors."""
 
 import json
 import re
@@ -346,7 +346,7 @@ def test_evaluate_without_the_training_file(
     assert found["baselines"]["tf-idf"]["average_precision"] > 0
     last = command("evaluate", *words)[1].splitlines()[-1]
     assert last.startswith("unseen pairs (neither question trained on): unknown: no column 'unseen'")
-    # told where it is, it says what the model that remembers says
+    # with --trained-on, the results are those of the model that remembers
     told = evaluation(command, *words, "--trained-on", small_file, "--tune-on", small_file)
     assert told == evaluation(command, "--data", small_file, "--model", tiny_model)
 

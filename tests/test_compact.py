@@ -1,4 +1,4 @@
-"""Weights rounded to int8 a row and float16: the arithmetic, the file, and the training that ends in it."""
+"""Weights rounded to int8 per row and float16: the arithmetic, the file, and the training."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""`compare` and `losses` as they are typed: what they say, how they fail, and that an interrupted run goes on."""
+"""`compare` and `losses` as typed: output, errors, and resuming after an interruption."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Names of data sets, hf:NAME[:CONFIG[:SPLIT]]; what is read from them is tested in tests/extras."""
+"""Names of data sets, hf:NAME[:CONFIG[:SPLIT]]. tests/extras tests how they are read."""
 
 import sys
 from pathlib import Path

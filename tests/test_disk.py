@@ -1,4 +1,4 @@
-"""What the disk does to what is written: the power goes at any moment, and there is no room left.
+"""Writing survives power cuts at any moment, and full disks.
 
 A cut is simulated: a content that was not synced is lost, and a rename or removal whose folder was not synced after it
 may have come to the disk or not, each for itself.
@@ -37,7 +37,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks i
 
 
 class Disk:
-    """Writes down in which order the files of a folder are synced, renamed and removed, and the folder synced."""
+    """Record the order in which files of a folder are synced, renamed and removed, and the folder is synced."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[tuple[str, Any]] = []

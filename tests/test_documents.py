@@ -1,4 +1,4 @@
-"""The guides: their commands run as they stand there, print what is shown, and their links lead somewhere."""
+"""The guides: their commands run and print what is shown, and no link is broken."""
 
 import importlib
 import re

@@ -1,4 +1,4 @@
-"""The estimators of scikit-learn: they give what the library gives, wherever scikit-learn puts them."""
+"""The scikit-learn estimators give the library's results, in pipelines and searches too."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The close look at verdicts: features, slices and ranking against naive loops, and the command."""
+"""Examination of verdicts: features, slices and ranking against naive loops, and the command."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Comparisons: what is measured of a model, how trainings are run and recorded, and what the report says of them."""
+"""Comparisons: scores of a model, running and recording of trainings, and the report."""
 
 import dataclasses
 import itertools
@@ -94,7 +94,7 @@ def test_mining_in_more_than_one_block(model: SiameseModel) -> None:
 
 def test_mining_by_hand(model: SiameseModel) -> None:
     # The same words in other letters have cosine 1. Four questions make 6 pairs; two of them, both with
-    # cosine 1, are ranked first. Where both are duplicates: 1. Where only one is: found with precision 1/2.
+    # cosine 1, are ranked first. If both are duplicates: 1. If only one is: found with precision 1/2.
     a, b = "what makes my bike chain skip", "how do i cook rice"
     first, second = [a, b, a], [a.upper(), b.upper(), b]
     assert mining_average_precision(model, Pairs.of(first, second, [1, 1, 0])) == 1
@@ -282,7 +282,7 @@ def test_done_is_done(finished: tuple[Path, Comparison], parts: Datasets) -> Non
 
 @pytest.mark.slow
 def test_how_many_at_a_time_changes_nothing(finished: tuple[Path, Comparison], parts: Datasets, tmp_path: Path) -> None:
-    """One at a time in one process, where they were two at a time in two: the same bits."""
+    """One at a time in one process gives the same bits as two at a time in two."""
     alone = by_name(run_lines(parts, ("both", "rows"), 2, tmp_path, jobs=1))
     together = by_name(lines(finished[0]))
     assert len(alone) == 4
@@ -787,7 +787,7 @@ def test_the_report_of_real_trainings(finished: tuple[Path, Comparison], parts: 
 
 @pytest.mark.slow
 def test_a_report_without_the_reference(parts: Datasets, tmp_path: Path) -> None:
-    """Where every training of the reference failed there is nothing to compare, and that is what it says."""
+    """If every training of the reference failed, the report says that there is nothing to compare."""
     made = comparison({"rows": [], "both": [0.6, 0.7]}, failed=[failed_record("rows", TINY)])
     text = report_of(made, parts, tmp_path)
     assert "`rows`, seed 1: step 3" in text

@@ -1,4 +1,4 @@
-"""Why two questions are similar: the words that the model knows and what each adds."""
+"""Explanations: the words that the model knows, and how much each adds to the similarity."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What `export` refuses, before or for want of the libraries of its forms; tests/extras/test_export.py has the rest."""
+"""Models that `export` refuses, and missing libraries. tests/extras/test_export.py has the rest."""
 
 import sys
 from pathlib import Path

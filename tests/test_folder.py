@@ -1,4 +1,4 @@
-"""Writing a model folder: checksums, and what a crash between the files leaves."""
+"""Writing a model folder: checksums, and crashes between two files."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Pairs from a DataFrame, a path, or pairs that are made already."""
+"""Pairs from a DataFrame, a path, or existing pairs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Any string as a question: a finite vector of length 1, or the zero vector, in a time that goes by its length."""
+"""Any string as a question: a finite vector of length 1 or the zero vector, in linear time."""
 
 import contextlib
 import json

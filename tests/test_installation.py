@@ -1,4 +1,4 @@
-"""What is installed: a base without torch, pandas and scipy, extras, and what is said of a library that is missing."""
+"""Installation: a base without torch, pandas and scipy, extras, and the error if a library is missing."""
 
 import importlib.metadata
 import tomllib

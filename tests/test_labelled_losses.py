@@ -1,4 +1,4 @@
-"""The losses on labelled pairs: hand-made numbers, plain loops, gradients, and what others compute."""
+"""The losses on labelled pairs: numbers by hand, plain loops, and other libraries."""
 
 import math
 from collections.abc import Callable

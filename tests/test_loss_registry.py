@@ -1,4 +1,4 @@
-"""Every loss of the registry: what it says, that a recipe makes it, that it trains, and that it is never nan.
+"""Every loss of the registry: its description, settings, gradient and training, and that it is never nan.
 
 Parametrised over the registry, so that a new loss is covered at once.
 """

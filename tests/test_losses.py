@@ -1,4 +1,4 @@
-"""The triplet loss: published and hand-made numbers, plain loops, numerical gradients, and what holds for any batch."""
+"""The triplet loss: published numbers, numbers by hand, plain loops, numerical gradients, and properties."""
 
 import itertools
 import json
@@ -135,7 +135,7 @@ def plain_loops(
         d = scores[i][i]
         rows, columns = negatives(i, "rows"), negatives(i, "columns")
         if anchors == "both" and combine == "pooled":
-            # Where one side has no negative there are no two closest to average.
+            # If one side has no negative, there are no two closest negatives to average.
             losses.append(two_hinges(rows + columns, (nearest(rows, d) + nearest(columns, d)) / 2, d))
             continue
         if anchors in ("rows", "both"):

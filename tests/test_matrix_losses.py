@@ -166,7 +166,7 @@ def test_targets_of_minus_one_are_rejected(wrong: float) -> None:
 
 @pytest.mark.parametrize("size", [2, 32, 256])
 def test_negatives_do_not_swamp_positives(size: int) -> None:
-    """Of N² cells N are similar; where training begins, they pull up as much as all the others pull down."""
+    """Of N² cells N are similar. When training begins, they pull up as much as all the others pull down."""
     logits = torch.zeros(size, size, requires_grad=True)
     matrix_bce(logits, torch.eye(size)).backward()
     down = gradient(logits).clamp(min=0).sum() / gradient(logits).abs().sum()

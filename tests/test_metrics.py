@@ -1,4 +1,4 @@
-"""metrics.csv: a row an epoch, whatever happens to the run."""
+"""metrics.csv: one row per epoch, whatever happens to the run."""
 
 import csv
 import os
@@ -55,7 +55,7 @@ def test_a_row_an_epoch(parts: Datasets, tmp_path: Path) -> None:
 
 
 class KilledBeforeTheRow(Progress):
-    """Ends the run when its checkpoint has the epoch and metrics.csv has not."""
+    """Stop the run when its checkpoint has the epoch and metrics.csv does not."""
 
     def epoch(self, record: dict[str, Any]) -> None:
         raise Stopped

@@ -1,4 +1,4 @@
-"""`mine` as it is typed: the files that it writes, what it prints, and how it fails."""
+"""`mine` as typed: files, output, and errors."""
 
 import csv
 import html

@@ -1,4 +1,4 @@
-"""Joins against naive loops over float64 cosines, what is kept on the disk, and clusters by their definition."""
+"""Joins against naive loops over float64 cosines, files for resuming, and clusters by their definition."""
 
 import shutil
 from collections.abc import Iterator

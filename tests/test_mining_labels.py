@@ -97,7 +97,7 @@ def test_the_promised_precision_is_kept(world: str, number: int) -> None:
         broken += true[: found.pairs].mean() < target
     assert broken <= 0.05 * trials + 2 * np.sqrt(0.05 * 0.95 * trials)
     if (world, number) == ("a step", 800):
-        assert chosen > 0.7 * trials  # it does find one where there is one
+        assert chosen > 0.7 * trials  # it finds a threshold if there is one
 
 
 def test_the_choice_is_the_lowest_that_is_sure() -> None:

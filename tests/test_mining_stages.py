@@ -1,4 +1,4 @@
-"""Mining in units of work, here done by this process: whatever shards, pieces and blocks, the pairs of one process."""
+"""Mining in units of work gives the pairs of one process, for any shards, pieces and blocks."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""The model folder, and what a model says of questions."""
+"""The model folder; vectors, similarities and predictions."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The model that comes with the package: what it says, when it is used, and starting from it or another model."""
+"""The pretrained model: its answers, when it is used, and training from it or another model."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Several processes train as one with the whole batch does: losses, gradients, weights, and going on from a stop."""
+"""Several processes train as one does with the whole batch: losses, gradients, weights, and resuming."""
 
 from collections.abc import Mapping
 from itertools import chain
@@ -48,7 +48,7 @@ def test_several_processes_equal_one(found: Mapping[tuple[int, int], Mapping], r
 
 
 def test_a_run_goes_on_with_another_number_of_processes(found: Mapping[tuple[int, int], Mapping]) -> None:
-    """Two stop after step 7, where one of them is asked to, and one or three go on: the losses are those of one."""
+    """Two processes stop after step 7 if one is asked to; one or three resume. The losses are those of one process."""
     alone = found[1, 0]["training: losses"]
     assert len(alone) > 20
     for count in (2, 3):
@@ -82,7 +82,7 @@ def test_rows_of_a_share() -> None:
 
 @pytest.mark.parametrize("kind", [TripletLoss, MatrixSoftmaxLoss])
 def test_the_parts_of_a_loss_add_up(kind: type[torch.nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where a process's anchors fill several blocks."""
+    """Also if the anchors of a process fill several blocks."""
     monkeypatch.setattr("siamese.losses.triplet.ANCHORS_AT_A_TIME", 3)
     torch.manual_seed(4)
     v1, v2 = (torch.nn.functional.normalize(torch.randn(11, 4, dtype=torch.float64), dim=1) for _ in range(2))

@@ -1,4 +1,4 @@
-"""What messages tell to run: `python run.py` in the project's folder, `siamese` where the package is installed."""
+"""Messages name the program: `python run.py` in the project's folder, `siamese` if the package is installed."""
 
 import shutil
 import sys

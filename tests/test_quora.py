@@ -1,4 +1,4 @@
-"""Fetching Quora's release, from a real server on this machine that behaves well or badly."""
+"""Download of Quora's release from a real local server that behaves well or badly."""
 
 import gzip
 import hashlib
@@ -60,7 +60,7 @@ Answer = Callable[[Handler], None]
 
 
 class Server(ThreadingHTTPServer):
-    """Gives its answers one after the other, and the last one again and again."""
+    """Give the answers one after the other, then repeat the last one."""
 
     daemon_threads = True
 

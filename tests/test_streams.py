@@ -1,4 +1,4 @@
-"""Encoding a file as a stream: a row a question, whatever the format, and errors that name the line."""
+"""Encoding a file as a stream: one row per question in any format, and errors that name the line."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A training survives what happens to it: signals, kills, full disks, power cuts, a second run, and numbers gone wild.
+"""Training survives signals, kills, full disks, power cuts, a second run, and divergence.
 
 After each of them `--resume` ends with the bits of an undisturbed run.
 """
@@ -246,7 +246,7 @@ def test_in_another_thread_signals_are_left_alone() -> None:
 @posix
 def test_a_second_signal_leaves_the_last_checkpoint(parts: Datasets, tmp_path: Path) -> None:
     class Signals(Progress):
-        """In the first step that it is told of."""
+        """Send the signal in the first step."""
 
         def __init__(self, count: int) -> None:
             self.count = count

@@ -1,4 +1,4 @@
-"""The tower against one question at a time, its numpy twin, and what the published editions started from."""
+"""The tower against one question at a time, its numpy version, and the initial weights of the published editions."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Training: the loss falls, a seed decides every bit, a stopped run goes on as if it had not been stopped."""
+"""Training: the loss falls, a seed decides every bit, and a stopped run resumes to the same bits."""
 
 import dataclasses
 import hashlib
@@ -48,7 +48,7 @@ def bits(model: SiameseModel) -> str:
 
 
 class Stop(Progress):
-    """Interrupts after some epochs, as Ctrl-C does."""
+    """Interrupt after some epochs, as Ctrl-C does."""
 
     def __init__(self, after: int) -> None:
         self.after = after
@@ -59,7 +59,7 @@ class Stop(Progress):
 
 
 class Notes(Progress):
-    """Writes down what it is told."""
+    """Record the calls."""
 
     def __init__(self) -> None:
         self.started: list[tuple[int, int]] = []

@@ -1,4 +1,4 @@
-"""How variants are written, what they mean, and what the two studies of the reports compare."""
+"""The syntax and meaning of variants, and the studies of the reports."""
 
 import dataclasses
 import itertools

@@ -1,4 +1,4 @@
-"""Word vectors: what is read from a file, which word gets which vector, and how the embedding starts with them."""
+"""Word vectors: file formats, the vector of each word, and the initial embedding."""
 
 import gzip
 import tracemalloc

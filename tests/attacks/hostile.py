@@ -1,4 +1,4 @@
-"""Model folders that a stranger could send: a small right one as bytes, and ways to make it wrong."""
+"""Model folders that a stranger could send: a small valid one as bytes, and ways to damage it."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The loader against folders that a stranger could send: each is refused with ModelError, soon and in little memory.
+"""The loader against folders that a stranger could send: it refuses each with ModelError, fast and in little memory.
 
 `pytest -s tests/attacks` prints how many were tried of each kind.
 """
@@ -145,7 +145,7 @@ def test_refused_in_little_memory(kind: str, tmp_path: Path) -> None:
 
 
 class Evil:
-    """Whoever unpickles it makes a folder."""
+    """Create a folder when unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = str(marker)

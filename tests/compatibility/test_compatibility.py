@@ -1,4 +1,4 @@
-"""What version 0.1.0 wrote opens still: model folders, an archive, a checkpoint, and a pickled classifier.
+"""Files of version 0.1.0 still open: model folders, an archive, a checkpoint, and a pickled classifier.
 
 The files beside this one were written by the last commit of 0.1.0, with a model of 8 dimensions.
 """

@@ -1,4 +1,4 @@
-"""What the guides show of optional libraries."""
+"""The examples in guides that need optional libraries."""
 
 from pathlib import Path
 

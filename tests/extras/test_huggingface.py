@@ -221,7 +221,7 @@ def test_a_checksum_sees_every_cell_and_the_order(tmp_path: Path) -> None:
 
 
 class Hub:
-    """A server that answers as the hub does for one data set, and writes down what it is asked."""
+    """A server that answers as the hub does for one data set, and records requests."""
 
     revision = "1" * 40
 
@@ -298,7 +298,7 @@ def test_a_data_set_of_a_hub(rows: list[dict[str, str]], tmp_path: Path) -> None
     assert (code, out) == (2, "")
     assert err.startswith("error: hf:me/nothing: cannot be read: Dataset 'me/nothing' doesn't exist on the Hub")
 
-    # What a model was trained on is found in the cache, and is not asked for where it is not there.
+    # The training pairs are found in the cache. If they are not there, nobody asks the hub.
     pairs = len(read_csv(tmp_path / "test.csv"))
     hub.asked.clear()
     code, out, err = run("evaluate", "--data", "test.csv", "--model", "m", "--json")

@@ -1,4 +1,4 @@
-"""Mining on Ray: its workers give what one process gives, however many they are, and whichever of them die."""
+"""Mining on Ray gives the same pairs as one process, with any number of workers, even if some die."""
 
 import csv
 import errno
@@ -45,7 +45,7 @@ def runner() -> Iterator[Runner]:
     """Start Ray with two workers. Groups of cells are few: a unit of work costs Ray more time than the worker."""
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setattr(pipeline, "LEAST_GROUPS", 4)
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # Ray's 15 leaves them little where others use the cores too
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # Ray's 15 leaves them little on a busy machine
     with on_ray.started(None, MEMORY, 2) as run:
         yield run
 

@@ -1,4 +1,4 @@
-"""scikit-learn's own checks of the estimators, and a search in two processes: what takes longer than a second."""
+"""scikit-learn's own checks of the estimators, and a search in two processes."""
 
 import warnings
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`train --log tensorboard`: the event files hold what metrics.csv says, and no step twice."""
+"""`train --log tensorboard`: the event files hold the numbers of metrics.csv, and no step twice."""
 
 import signal
 import time
@@ -65,7 +65,7 @@ def check(folder: Path, epochs: int, steps: int) -> dict[str, list[tuple[int, fl
 def test_the_curves_are_those_of_metrics_csv(source: Source, tmp_path: Path) -> None:
     train(source, tmp_path)
     first = check(tmp_path, epochs=3, steps=7)
-    # Another run in the same folder: its curves alone, also where they are shorter.
+    # Another run in the same folder: its curves alone, even if they are shorter.
     train(source, tmp_path, TINY.replace(seed=9, epochs=2))
     assert check(tmp_path, epochs=2, steps=7)["training/loss"][0] != first["training/loss"][0]
 

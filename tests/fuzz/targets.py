@@ -1,4 +1,4 @@
-"""What is fuzzed: three functions of any bytes, which raise where a promise is broken; and bytes to begin with."""
+"""Targets of fuzzing: three functions of any bytes, which raise if a promise is broken, and a first corpus."""
 
 import atexit
 import dataclasses
@@ -74,7 +74,7 @@ def check_vectors(model: SiameseModel, first: str, second: str) -> None:
     assert np.isfinite(vectors).all()
     assert (vectors[:2] == vectors[2:]).all(), "another vector for another spelling"
     lengths = np.linalg.norm(vectors[:2].astype(np.float64), axis=1)
-    assert np.abs(lengths - known).max() < 1e-5, lengths  # 1 where a word is known, else 0
+    assert np.abs(lengths - known).max() < 1e-5, lengths  # 1 if a word is known, else 0
     there, back = model.predict(first, second, threshold=0), model.predict(second, first, threshold=0)
     assert there == back
     assert np.isfinite([there.similarity, there.probability]).all()
@@ -302,7 +302,7 @@ def changed_settings(draw: st.DrawFn) -> bytes:
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A function to fuzz, the inputs to begin with, and how hypothesis makes others."""
+    """A function to fuzz, its first inputs, and a hypothesis strategy for more."""
 
     run: Callable[[bytes], None]
     seeds: Callable[[], list[bytes]]

@@ -1,4 +1,4 @@
-"""What fuzzing begins with and what it once found, and a short run of each target."""
+"""The first corpus of fuzzing, inputs that it once found, and a short run of each target."""
 
 import dataclasses
 from pathlib import Path

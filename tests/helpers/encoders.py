@@ -1,4 +1,4 @@
-"""Sentence encoders, small and random, as sentence-transformers saves them, which they need."""
+"""Small random sentence encoders, as sentence-transformers saves them. They need that library."""
 
 from pathlib import Path
 from typing import Any

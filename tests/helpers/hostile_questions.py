@@ -1,4 +1,4 @@
-"""Questions that people should not ask but do, and models to ask."""
+"""Hostile questions, and models to ask."""
 
 from functools import cache
 
@@ -10,7 +10,7 @@ from siamese.config import PRESETS
 
 WORDS = ["how", "old", "are", "you", "?", "caf\u00e9", "駅", "7", "'", "ส", "👩", "x"]
 
-# Each is one question; the second is another spelling of the first, where there is one.
+# Each is one question. The second, if any, is another spelling of the first.
 HOSTILE: dict[str, tuple[str, ...]] = {
     "empty": ("",),
     "spaces": (" \t\r\n\u00a0\u2003\u3000\x85\u2028 ",),

@@ -1,4 +1,4 @@
-"""Twenty steps of several recipes in float64, and a training that stops and goes on: for test_processes.py.
+"""Twenty steps of several recipes in float64, and a training that stops and resumes. Used by test_processes.py.
 
 By one process, by two and by three.
 """
@@ -104,7 +104,7 @@ def trained(data: str, folder: Path, group: Processes, stop_at: int = 0, resume:
     parts = splits.load(splits.Source(data))
     config = Config(embedding=SIZE, hidden=SIZE, batch_size=32, epochs=3, seed=2)
     losses = Losses()
-    # On the last process alone: all stop where one is asked to.
+    # On the last process alone: all stop if one is asked to.
     last = group.rank == group.count - 1
     try:
         train_model(
