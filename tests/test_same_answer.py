@@ -1,4 +1,4 @@
-"""The same question gets the same answer: alone or in a batch, on one or two threads, by numpy or torch, reloaded."""
+"""The same question gets the same answer: alone or in a batch, on one or two threads, by numpy or torch, reloaded.
 
 Beside these: test_tower.py has numpy against the tower at each size, test_model.py the course presets' batches and the
 symmetry of similarities, test_training.py the same weights from the same seed in two processes, test_survival.py in
