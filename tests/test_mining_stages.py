@@ -97,7 +97,7 @@ def run(
     job = Job(work or f"{out}.unfinished", "question", None, lowest_above(THRESHOLD), max_pairs, 2_048, linkage)
     model = SiameseModel.pretrained()
     stages = Stages(job, runner, lambda stage, done, total: None)
-    encoded, _, _ = pipeline.encode(stages, [address for address, _ in pipeline.list_shards(source)], model)
+    encoded = pipeline.encode(stages, [address for address, _ in pipeline.list_shards(source)], model)
     return pipeline.find(stages, encoded, model, 0, str(out), f"{out}.clusters")
 
 

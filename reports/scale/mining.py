@@ -155,7 +155,7 @@ def recall(shared: Path, count: int, memory: int) -> Figures:
         stages, watch = stages_in(folder, memory, run, "complete")
         shards = [address for address, _ in pipeline.list_shards(f"{folder}/all-*.csv")]
         began = time.perf_counter()
-        encoded, _, _ = pipeline.encode(stages, shards, model)
+        encoded = pipeline.encode(stages, shards, model)
         found = pipeline.find(stages, encoded, model, 0, f"{folder}/ray.csv", f"{folder}/clusters.csv")
         seconds = time.perf_counter() - began
         by_ray = _pairs(Path(folder) / "ray.csv")

@@ -54,7 +54,7 @@ def mined(shards: str, folder: Path, run: Runner, model: SiameseModel | None = N
     job = Job(f"{folder}/work", "question", None, lowest_above(0.4), None, MEMORY, "complete")
     model = model or SiameseModel.pretrained()
     stages = Stages(job, run, lambda stage, done, total: None)
-    encoded, _, _ = pipeline.encode(stages, [address for address, _ in pipeline.list_shards(shards)], model)
+    encoded = pipeline.encode(stages, [address for address, _ in pipeline.list_shards(shards)], model)
     pipeline.find(stages, encoded, model, 0, f"{folder}/out.csv", f"{folder}/clusters.csv")
     return (folder / "out.csv").read_bytes(), (folder / "clusters.csv").read_bytes()
 

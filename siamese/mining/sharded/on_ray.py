@@ -12,7 +12,6 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -69,7 +68,7 @@ def mine_shards(
             store.write_json(known, identity)
         try:
             stages = Stages(job, runner, progress)
-            encoded, copies, blank = pipeline.encode(stages, [shard for shard, _ in shards], model)
+            encoded = pipeline.encode(stages, [shard for shard, _ in shards], model)
             found = pipeline.find(stages, encoded, model, settings.seed, out, clusters_out)
         except Lost:
             raise
@@ -77,7 +76,7 @@ def mine_shards(
             store.clear(job.work)
             raise
         store.clear(job.work)
-    return replace(found, copies=copies, blank=blank)
+    return found
 
 
 @contextmanager

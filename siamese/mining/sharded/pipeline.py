@@ -42,10 +42,10 @@ class Found:
     recall: Recall | None
     cells: int  # number of cells
     p: int  # cells of a question
+    copies: int
+    blank: int
     clusters: int = 0
     members: int = 0  # distinct questions in clusters
-    copies: int = 0
-    blank: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class Encoded:
     names: list[str]
     rows: list[int]
     ids: bool
+    copies: int = 0  # left out
+    blank: int = 0  # left out
 
     @property
     def starts(self) -> np.ndarray:
@@ -85,8 +87,8 @@ def list_shards(address: str) -> list[tuple[str, str]]:
     return shown
 
 
-def encode(stages: Stages, addresses: Sequence[str], model: SiameseModel) -> tuple[Encoded, int, int]:
-    """Read shards, drop copies and encode the other questions. Return also the numbers of copies and blank questions.
+def encode(stages: Stages, addresses: Sequence[str], model: SiameseModel) -> Encoded:
+    """Read shards, and encode the questions that are neither copies nor blank.
 
     Raises:
         DataError: a shard cannot be used.
@@ -102,15 +104,15 @@ def encode(stages: Stages, addresses: Sequence[str], model: SiameseModel) -> tup
         without = next(shard["address"] for shard in read if shard["rows"] and not shard["ids"])
         raise DataError(f"{without}: no ids, unlike other shards; expected all or none")
     if not ids:
-        return Encoded([], [], False), 0, blank
+        return Encoded([], [], False, 0, blank)
     copies = stages("copies", shards.find_copies, [{"group": group} for group in range(groups)], read)
     pieces = [(shard["shard"], piece) for shard in read for piece in range(shard["pieces"])]
     units = [{"shard": n, "piece": piece, "place": i, "groups": groups} for i, (n, piece) in enumerate(pieces)]
     encoded = stages("encode", shards.encode, units, model, loads=True)
     for folder in ("questions", "texts", "ids", "leaving", "copies"):
         store.remove(f"{job.work}/{folder}")
-    result = Encoded([one["name"] for one in encoded], [one["rows"] for one in encoded], True in ids)
-    return result, sum(one["copies"] for one in copies), blank
+    names, rows = ([one[key] for one in encoded] for key in ("name", "rows"))
+    return Encoded(names, rows, True in ids, sum(one["copies"] for one in copies), blank)
 
 
 def choose_cells(stages: Stages, encoded: Encoded, seed: int) -> tuple[np.ndarray, int, Recall]:
@@ -303,4 +305,4 @@ def find(stages: Stages, encoded: Encoded, model: SiameseModel, seed: int, out: 
         joined = join(stages, encoded, centres, p)
     pairs, last, parts = write_pairs(stages, joined, model, encoded.ids, out)
     made = write_clusters(stages, encoded, parts, clusters_out) if clusters_out else (0, 0)
-    return Found(n, pairs, last, recall, count, p, *made)
+    return Found(n, pairs, last, recall, count, p, encoded.copies, encoded.blank, *made)
