@@ -18,7 +18,7 @@ from reports.performance.rivals import Step
 from siamese.config import Config
 from siamese.text.ragged import Tokens, pad
 from siamese.training.batches import Batch, PairTokens, data_generator
-from siamese.training.loop import denormals_flushed
+from siamese.training.loop import fast_and_repeatable
 from siamese.training.objective import Objective
 from siamese.training.optimizers import make_optimizer
 from siamese.training.start import make_tower
@@ -132,7 +132,7 @@ class Trainer:
     def __call__(self) -> Step:
         if self.way == "course":
             return self._step()
-        with denormals_flushed():
+        with fast_and_repeatable():
             return self._step()
 
     def _step(self) -> Step:

@@ -189,10 +189,10 @@ def main() -> None:
     parser.add_argument("--work", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
-        from siamese.training.loop import denormals_flushed
+        from siamese.training.loop import fast_and_repeatable
         from siamese.training.processes import connected
 
-        with connected() as group, denormals_flushed():
+        with connected() as group, fast_and_repeatable():
             found = work(options.data, Config(batch_size=options.work), group)
             if group.first:
                 print(json.dumps(found))

@@ -51,7 +51,8 @@ class _OneNegative(nn.Module):
     def _side(self, a: Tensor, b: Tensor, positive: Tensor, excluded: Tensor) -> Tensor:
         with torch.no_grad():  # its distance is computed again below, with a gradient
             where = self._order(a, b).masked_fill(excluded, torch.inf).argmin(1)
-        hinge = (positive - self._distance(a, b[where]) + self.margin).clamp(min=0)
+        closest = b.index_select(0, where)  # the gradients of b[where] would be added in any order
+        hinge = (positive - self._distance(a, closest) + self.margin).clamp(min=0)
         return hinge.masked_fill(excluded.all(1), 0)
 
     def _prepared(self, v: Tensor) -> Tensor:

@@ -95,6 +95,9 @@ def _negatives(
     S itself only serves to find the closest negatives, some rows at a time. The gradient flows through B dot products
     and two sums, since Σ_j a_i·b_j = a_i·Σ_j b_j. So memory and the backward pass grow with B, not with B².
 
+    Rows are taken by `index_select`, whose backward pass adds in a fixed order. That of `b[where]` adds from several
+    threads at once, in any order, so that the same seed gave other weights.
+
     Args:
         a: (A, d) the anchors.
         b: (B, d) the other side.
@@ -108,7 +111,7 @@ def _negatives(
     count = torch.full_like(d, len(b) - 1)
     if known is not None:
         i, j = known
-        total = total.index_add(0, i, -(a[i] * b[j]).sum(1))
+        total = total.index_add(0, i, -(a.index_select(0, i) * b.index_select(0, j)).sum(1))
         count = count.index_add(0, i, -torch.ones_like(i, dtype=d.dtype))
     with torch.no_grad():
         columns, moved_down = [], []  # of the closest negatives, and whether the semi-hard rule moved them by −2
@@ -125,7 +128,7 @@ def _negatives(
             if closest == "semi-hard":
                 moved_down.append(moved.gather(1, columns[-1][:, None])[:, 0])
         where = torch.cat(columns)
-    nearest = (a * b[where]).sum(1)
+    nearest = (a * b.index_select(0, where)).sum(1)
     if closest == "semi-hard":
         diagonal = where == torch.arange(first, first + len(a), device=a.device)  # takes part with −2
         nearest = torch.where(diagonal, -2.0, nearest - 2 * torch.cat(moved_down))

@@ -16,13 +16,13 @@ from siamese.model.model import SiameseModel
 from siamese.pairs.pairs import Pairs
 from siamese.system.progress import Progress
 from siamese.training.logs import VALIDATION
-from siamese.training.loop import denormals_flushed, train_epochs
+from siamese.training.loop import fast_and_repeatable, train_epochs
 from siamese.training.preparation import Prepared
 from siamese.training.processes import Processes
 from siamese.training.start import Started, arrays, start
 
 
-@denormals_flushed()
+@fast_and_repeatable()
 def train_model(
     config: Config, training: Pairs, validation: Pairs, folder: str | Path | None = None, *, resume: bool = False,
     start_from: SiameseModel | None = None, prepared: Prepared | None = None, progress: Progress | None = None,

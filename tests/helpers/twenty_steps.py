@@ -23,7 +23,7 @@ from siamese.system.stopping import Stopped
 from siamese.text.ragged import Tokens
 from siamese.training.batches import PairTokens, data_generator
 from siamese.training.checkpoints import Run
-from siamese.training.loop import denormals_flushed
+from siamese.training.loop import fast_and_repeatable
 from siamese.training.objective import Objective
 from siamese.training.optimizers import make_optimizer
 from siamese.training.processes import Processes, connected
@@ -120,7 +120,7 @@ def take_part(
     recipes: dict[str, Config], out: Path, data: str = "", stopped: Path | None = None, resumed: Path | None = None
 ) -> None:
     """What one process does: the recipes, and trainings in those folders; kept in out/COUNT-RANK.npz."""
-    with denormals_flushed(), connected() as group:
+    with fast_and_repeatable(), connected() as group:
         found = {f"{name}: {what}": values for name, config in recipes.items()
                  for what, values in twenty_steps(config, group).items()}  # fmt: skip
         if stopped:
