@@ -231,9 +231,6 @@ def test_progress_counts_to_the_size(server: Server, tmp_path: Path, part: Path)
     assert {call[1] for call in calls} == {SIZE}
 
 
-# Resuming
-
-
 def test_twenty_drops_at_random_points(server: Server, tmp_path: Path) -> None:
     places = sorted(random.Random(1).sample(range(1, SIZE), 20))
     server.answers = [*(serves(until=place) for place in places), serves()]
@@ -370,9 +367,6 @@ def test_what_the_command_says(
     assert advice.startswith("By hand: ") and not end
 
 
-# Wrong content
-
-
 def test_a_wrong_checksum_deletes_the_part(server: Server, tmp_path: Path, part: Path) -> None:
     wrong = hashlib.sha256(b"another file").hexdigest()
     assert "SHA-256" in fails(server.url, tmp_path, wrong)
@@ -459,9 +453,6 @@ def test_what_a_server_says_is_shown_in_a_line(server: Server, tmp_path: Path) -
         assert len(what) < 500
 
 
-# Errors of the server and the network
-
-
 @pytest.mark.parametrize("status", [429, 500])
 def test_three_errors_are_survived(
     server: Server, tmp_path: Path, status: int, monkeypatch: pytest.MonkeyPatch
@@ -534,9 +525,6 @@ def test_no_address(tmp_path: Path, url: str) -> None:
 def test_what_is_no_http(server: Server, tmp_path: Path) -> None:
     server.answers = [lambda handler: handler.body(b"SSH-2.0-OpenSSH_9.6\r\n")]
     assert "SSH-2.0" in fails(server.url, tmp_path)
-
-
-# Errors of the disk
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full, where nothing can be written")

@@ -87,9 +87,6 @@ def ask(port: int, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         return answer.status, json.loads(text) if text else None
 
 
-# Slow clients
-
-
 def test_a_slow_head_gets_408(connection: socket.socket, short: Any) -> None:
     begun = time.monotonic()
     assert drip(connection, HEAD * 2).startswith(b"HTTP/1.1 408 ")
@@ -150,9 +147,6 @@ def test_one_connection_too_many_gets_503() -> None:
             one.close()
 
 
-# Clients that send too much, or not HTTP
-
-
 def chunked(size: int, count: int) -> Iterator[bytes]:
     yield HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
     for _ in range(count):
@@ -200,9 +194,6 @@ def test_nagles_algorithm_is_off(short: Any, connection: socket.socket) -> None:
     (other_end,) = short.server_state.connections
     accepted = other_end.transport.get_extra_info("socket")
     assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-
-
-# The command
 
 
 def started(*arguments: str, **environment: str) -> subprocess.Popen[str]:
@@ -320,8 +311,6 @@ def test_a_public_address_warns_and_accepts_any_host_name() -> None:
     warning = "anyone who can reach this machine can ask, and nothing is encrypted"
     assert process.stderr.readline() == f"warning: 0.0.0.0 is not a loopback address: {warning}\n"
 
-
-# Killed while adding
 
 SERVERS = """
 import os, sys

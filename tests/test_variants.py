@@ -32,9 +32,6 @@ def only(text: str, base: Config = BASE) -> Config:
     return setting
 
 
-# The grammar
-
-
 @pytest.mark.parametrize(
     ("text", "changes"),
     [
@@ -173,9 +170,6 @@ def test_against_first() -> None:
 def test_against_first_takes_what_the_base_of_a_comparison_takes() -> None:
     # BASE has no skip, so its embedding may differ from its hidden size.
     assert against_first(["rows", "rows,embedding=64"]).questions[0].contrasts == (("rows,embedding=64", "rows"),)
-
-
-# The studies
 
 
 @pytest.mark.parametrize("study", STUDIES.values(), ids=list(STUDIES))
