@@ -203,11 +203,9 @@ def test_a_contrast_of_rows_or_columns_changes_one_thing() -> None:
                 assert len(changed) == 1 or changed == {"anchors", "combine"}
 
 
-def test_the_zoo_has_every_loss_with_three_settings() -> None:
-    zoo = {variant.name: variant for variant in parse_all(ZOO.losses, BASE)}
-    assert {variant.settings[0].loss for variant in zoo.values()} >= set(names("in-batch"))
-    assert {variant.settings[0].labelled for variant in zoo.values()} >= set(names("labelled"))
-    assert all(len(variant.settings) == 3 for variant in zoo.values())  # the same small budget
+def test_every_loss_of_the_zoo_has_three_settings() -> None:
+    """The same small budget for each. A loss that came after the study need not be in it."""
+    assert all(len(variant.settings) == 3 for variant in parse_all(ZOO.losses, BASE))
 
 
 def test_a_setting_of_the_zoo_is_one_that_its_losses_heed() -> None:
