@@ -19,7 +19,8 @@ from torch.nn.functional import normalize
 from vectors import every_dtype, gradient
 
 import siamese.losses
-from siamese.config import Config
+from siamese.config import CHOICES, Config
+from siamese.errors import UserError
 from siamese.evaluation import metrics
 from siamese.losses.registry import LOSSES, names
 from siamese.pairs.splits import Datasets
@@ -88,21 +89,31 @@ def test_by_itself_it_has_the_settings_of_a_recipe(name: str) -> None:
     assert torch.equal(type(made)()(*batch), made(*batch))
 
 
-OTHER: dict[str, Any] = {
-    "margin": 0.9, "anchors": "rows", "closest": "semi-hard", "combine": "pooled", "reduction": "sum",
-    "temperature": 0.3, "squared": True, "labelled_margin": 0.9,
-}  # fmt: skip
+SETTINGS = sorted({field for loss in LOSSES.values() for field in loss.settings.values()})
+
+
+def another(field: str) -> Any:
+    """Return a value of a field of the recipe that is not the default."""
+    default = getattr(Config(), field)
+    if field in CHOICES:
+        return next(choice for choice in CHOICES[field] if choice != default)
+    return not default if isinstance(default, bool) else 2 * default
 
 
 @every_loss
 def test_it_heeds_its_settings_and_no_others(name: str) -> None:
-    assert set(LOSSES[name].settings.values()) <= set(OTHER)
     recipe, batch = Config(), a_batch(name, 1, 8)
     before = LOSSES[name].make(recipe)(*batch)
-    for field, value in OTHER.items():
-        assert value != getattr(recipe, field)
-        after = LOSSES[name].make(recipe.replace(**{field: value}))(*batch)
+    for field in SETTINGS:
+        after = LOSSES[name].make(recipe.replace(**{field: another(field)}))(*batch)
         assert (after != before) == (field in LOSSES[name].settings.values()), field
+
+
+@pytest.mark.parametrize("field", SETTINGS)
+def test_a_recipe_refuses_nan_as_a_setting(field: str) -> None:
+    """Of numbers too, which `config.RANGES` limits."""
+    with pytest.raises(UserError, match="nan is not"):
+        Config(**{field: math.nan})
 
 
 def test_two_losses_of_a_recipe_add_up_with_a_weight(parts: Datasets) -> None:
