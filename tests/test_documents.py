@@ -10,6 +10,9 @@ import documents
 import pytest
 from documents import CONTRIBUTING, GUIDES, ROOT, named
 
+from siamese.config import Config
+from siamese.losses import registry
+
 ALL = sorted(path for path in ROOT.rglob("*.md") if not {".venv", "models"} & {*path.relative_to(ROOT).parts})
 
 
@@ -41,11 +44,15 @@ def test_a_guide_that_shows_something_else_is_found(shown: list[str]) -> None:
         documents.compare("predict", shown, printed)
 
 
-def test_the_loss_that_contributing_adds() -> None:
-    names = {**vars(importlib.import_module("siamese.losses.labelled")), "pytest": pytest}
-    loss, test = (block.text for block in documents.blocks(CONTRIBUTING) if block.language == "py")
+def test_the_loss_that_contributing_adds(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("siamese.losses.labelled")
+    names = {**vars(module), "pytest": pytest}
+    loss, entry, test = (block.text for block in documents.blocks(CONTRIBUTING) if block.language == "py")
     exec(textwrap.dedent(loss), names)
     exec(textwrap.dedent(test) + "\ntest_mae_by_hand()", names)
+    monkeypatch.setattr(module, "MAELoss", names["MAELoss"], raising=False)
+    registered = eval(entry.strip(), dict(vars(registry)))
+    assert type(registered.make(Config())) is names["MAELoss"]
 
 
 @pytest.mark.parametrize("document", ALL, ids=named)
