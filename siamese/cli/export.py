@@ -34,6 +34,7 @@ def export(options: argparse.Namespace) -> None:
     if PRETRAINED in (options.model, model.config.start_from):
         about += " Trained on Quora's question pairs, so for non-commercial use."
     from siamese.export import crc, writing
+    from siamese.report.tables import page
 
     out = Path(options.out)
     if options.to == "onnx":
@@ -42,27 +43,10 @@ def export(options: argparse.Namespace) -> None:
         print(f'{out}: load with onnxruntime.InferenceSession("{out}"); {inside}')
         return
     loading = f'SentenceTransformer("{out}")'
-    writing.write_folder(model, out, CARD.format(about=about, loading=loading))
+    writing.write_folder(model, out, page("siamese.export", "card.template", about=about, loading=loading))
     differences = ""
     if model.config.tower == "transformer":
         differences = "; there, questions without a known piece get a vector, which is 0 here"
     elif model.config.buckets:
         differences = f"; there, unknown words of more than {crc.LONGEST_WORD} bytes share one vector"
     print(f"{out}: load with {loading}{differences}")
-
-
-CARD = """\
----
-library_name: sentence-transformers
-pipeline_tag: sentence-similarity
----
-# A detector of duplicate questions
-
-{about}
-
-```python
-from sentence_transformers import SentenceTransformer
-
-model = {loading}
-```
-"""

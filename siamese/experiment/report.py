@@ -1,5 +1,6 @@
 """Write the report of a comparison, from its records."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from siamese.experiment.comparison import Comparison
 from siamese.experiment.scores import METRICS, TITLES
 from siamese.experiment.statistics import BAND, POINTS, Contrast, Interval, contrast, contrasts, holm, interval, values
 from siamese.experiment.variants import differing
+from siamese.pairs.pairs import Pairs
 from siamese.pairs.splits import Datasets
-from siamese.report.tables import markdown
+from siamese.report.tables import markdown, page
 from siamese.system.files import write_text
 
 REPORT = "report.md"
@@ -36,53 +38,25 @@ def write(c: Comparison, data: Datasets, out: Path, command: str) -> None:
     names = [v.name for v in c.variants if c.records[v.name]]
     found = contrasts(c)
     figures.draw(c, names, found, out)
-    sizes = figures.draw_sizes(c, names, len(data.training), out)
-    parts = [
-        _by_hand(out / REPORT) or f"# {c.study.questions[0].text}",
-        COMPUTED,
-        "## Answers",
-        "Differences of average precision on unseen test pairs (neither question was trained on), in points "
-        "(hundredths), with 95 % intervals over the seeds. Mining, as a metric, is the average precision of finding "
-        "the duplicates among all pairs that the questions of the unseen test pairs can form.",
-        conclusion(c), _purposes(c, names),
-        "## What was compared", _setting(c, data, command),
-        "## Scores",
-        "Means over the seeds ± 95 % t interval, in points. Accuracy and F1 are at the threshold that the validation "
-        f"pairs chose. {_majority(c, data)}",
-        _scores(c, names, "unseen"), _scores(c, names, "all"), "![scores of each variant](scores.png)",
-        *(_differences_section(c, found) if any(found.values()) else []),
-        "## How they separate",
-        "![similarities of unseen pairs](histograms.png)",
-        "Similarities of the unseen test pairs, from -1 to 1, all seeds together.",
-        "## By the number of training pairs\n\n![scores by the number of training pairs](sizes.png)" if sizes else "",
-        "## What it costs", _cost(c, names), "![seconds an epoch](time.png)",
-        "One thread a training, several trainings at a time. The ratio is the median over the seeds; the figure shows "
-        "the median with the 10th and 90th percentile.",
-        _chosen(c), _failures(c),
-    ]  # fmt: skip
-    write_text(out / REPORT, "\n\n".join(part.strip() for part in parts if part) + "\n")
+    with_sizes = figures.draw_sizes(c, names, len(data.training), out)
+    assert data.test is not None
+    sizes = "## By the number of training pairs\n\n![scores by the number of training pairs](sizes.png)"
+    text = page(
+        "siamese.experiment", "report.template", computed=COMPUTED, conclusion=conclusion(c),
+        purposes=_purposes(c, names), base=_base(c.study.base), seeds=max(map(len, c.records.values())),
+        training=len(data.training), duplicates=data.training.duplicates, validation=len(data.validation),
+        test=len(data.test), command=command, majority=_majority(c, data.test), unseen=_scores(c, names, "unseen"),
+        all=_scores(c, names, "all"), differences=_differences(c, found) if any(found.values()) else "",
+        sizes=sizes if with_sizes else "", cost=_cost(c, names), chosen=_chosen(c), failures=_failures(c),
+    )  # fmt: skip
+    title = _by_hand(out / REPORT) or f"# {c.study.questions[0].text}"
+    write_text(out / REPORT, f"{title}\n\n" + re.sub("\n{3,}", "\n\n", text).strip() + "\n")
 
 
 def _by_hand(report: Path) -> str:
     """Return the text that a person wrote above the computed part of an earlier report."""
     text = report.read_text("utf-8") if report.exists() else ""
     return text.partition(COMPUTED)[0].strip() if COMPUTED in text else ""
-
-
-def _differences_section(c: Comparison, found: dict[str, list[Contrast]]) -> list[str]:
-    return [
-        "## Differences",
-        "In points, paired by seed: the same pairs in the same order, from the same first weights. d is Cohen's effect "
-        "size of the paired differences; p is from the paired t test, with Holm's correction over all contrasts but "
-        "the primary one. A difference is called equal if two one-sided tests place it within ± "
-        f"{BAND * POINTS:g} point.",
-        _differences(found),
-        *[_resampled(c, x) for several in found.values() for x in several if x.primary],
-        "![differences of unseen average precision](differences.png)",
-        "## How they learn",
-        "![validation scores by epoch](curves.png)",
-        "Mean and 95 % interval over the seeds, on the validation pairs, which also chose the epoch that is kept.",
-    ]
 
 
 def _points(i: Interval, sign: str = "") -> str:
@@ -134,30 +108,6 @@ def _purposes(c: Comparison, names: list[str]) -> str:
     return "\n".join(lines)
 
 
-def _setting(c: Comparison, data: Datasets, command: str) -> str:
-    seeds = max(len(records) for records in c.records.values())
-    assert data.test is not None
-    lines = [
-        "A batch holds B pairs of duplicates, and S = v1 · v2ᵀ the cosines of all their questions: the diagonal holds "
-        "the duplicates, everything else a negative. With d = S[i, i], the triplet loss of anchor i is",
-        "    max(mean negative − d + margin, 0)  +  max(closest negative − d + margin, 0)",
-        "`rows` takes the negatives of row i (question 1 is the anchor, as in the course), `columns` those of column i "
-        "(question 2), `both` adds the two losses, and `pooled` has one anchor a pair with the negatives of both. "
-        "`semi-hard` is the published rule of later editions: a negative above the diagonal is passed over when the "
-        "closest one is sought. Known duplicates off the diagonal are no negatives, unless it says "
-        "`leave_out_known=false`. A name with `+` has a loss on labelled pairs beside it.",
-        f"Equal for all, unless the name or a setting says otherwise: {_base(c.study.base)}; {seeds} seeds, each with "
-        "the same first weights and the same pairs in the same order for every variant.",
-        f"Trained on {len(data.training):,} pairs ({data.training.duplicates:,} duplicates); epoch, settings and "
-        f"threshold chosen on {len(data.validation):,} validation pairs; scored on {len(data.test):,} test pairs, "
-        "on which nothing was chosen.",
-        f"```bash\n{command}\n```",
-        "Every training is a row of [results.csv](results.csv), and with its epochs a line of "
-        "[trainings.jsonl](trainings.jsonl), from which the command writes this report again.",
-    ]
-    return "\n\n".join(lines)
-
-
 def _base(base: Config) -> str:
     """Return in words the recipe that the variants change."""
     epochs = f"{base.epochs} epochs" if base.epochs else "4 epochs or more, until 500 steps are done,"
@@ -177,11 +127,10 @@ def _base(base: Config) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _majority(c: Comparison, data: Datasets) -> str:
+def _majority(c: Comparison, test: Pairs) -> str:
     """Return the accuracy of always giving the more frequent answer, to compare accuracies with."""
-    assert data.test is not None
     unseen = np.sum(next(r for records in c.records.values() for r in records)["histogram"], axis=1)
-    every = np.bincount(data.test.labels, minlength=2)
+    every = np.bincount(test.labels, minlength=2)
     shares = [counts.max() / counts.sum() * POINTS for counts in (unseen, every)]
     return "Always giving the more frequent answer has an accuracy of {:.2f} (unseen) and {:.2f} (all).".format(*shares)
 
@@ -209,17 +158,17 @@ def _resampled(c: Comparison, primary: Contrast) -> str:
     )
 
 
-def _differences(found: dict[str, list[Contrast]]) -> str:
+def _differences(c: Comparison, found: dict[str, list[Contrast]]) -> str:
     rows = [["contrast", "unseen AP", "d", "p", "verdict", "accuracy", "", "mining", ""]]
-    for several in found.values():
-        for c in several:
-            d, name = c.main, f"{c}{' (primary)' if c.primary else ''}"
-            others = [
-                cell for x in (c.by["accuracy"], c.by["mining"]) for cell in (_points(x.interval, "+"), x.verdict)
-            ]
-            effect = "–" if np.isnan(d.effect) else f"{d.effect:+.2f}"
-            rows.append([name, _points(d.interval, "+"), effect, _p(d.shown_p), d.verdict, *others])
-    return markdown(rows, text=1)
+    every = [x for several in found.values() for x in several]
+    for x in every:
+        d, name = x.main, f"{x}{' (primary)' if x.primary else ''}"
+        others = [cell for o in (x.by["accuracy"], x.by["mining"]) for cell in (_points(o.interval, "+"), o.verdict)]
+        effect = "–" if np.isnan(d.effect) else f"{d.effect:+.2f}"
+        rows.append([name, _points(d.interval, "+"), effect, _p(d.shown_p), d.verdict, *others])
+    table, resampled = markdown(rows, text=1), "\n\n".join(_resampled(c, x) for x in every if x.primary)
+    template = ("siamese.experiment", "differences.template")
+    return page(*template, band=BAND * POINTS, table=table, resampled=resampled)
 
 
 def _cost(c: Comparison, names: list[str]) -> str:

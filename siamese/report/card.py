@@ -12,7 +12,7 @@ from siamese.losses.registry import LOSSES
 from siamese.model.calibration import reliability
 from siamese.model.model import SiameseModel
 from siamese.pairs.splits import Datasets
-from siamese.report.tables import answer, markdown, markdown_table, recall_table
+from siamese.report.tables import answer, markdown, markdown_table, page, recall_table
 from siamese.system.files import write_text
 from siamese.system.program import program
 from siamese.text.tokenizer import Tokenizer
@@ -50,23 +50,15 @@ def write_report(model: SiameseModel, data: Datasets, result: Evaluation | None,
     vectors = model.encode([*pairs.question1, *pairs.question2])
     plots.heat_map(vectors[: len(pairs)] @ vectors[len(pairs) :].T, folder / "heat-map.png")
 
-    head = f"{answer(result)}\n" if result else ""
-    training = f"## Training\n\n![loss and validation scores](training.png)\n\n{_epochs(history)}\n" if history else ""
-    write_text(
-        folder / "report.md",
-        f"# How good is this model?\n\n{head}{card(model, data)}\n{_test_section(result)}\n{training}"
-        "## Validation pairs\n\n"
-        "![similarities of duplicates and non-duplicates](similarity.png)\n\n"
-        "The further apart the two hills, the fewer verdicts are wrong.\n\n"
-        "![precision-recall and ROC](curves.png)\n\n"
-        "![probability and truth](reliability.png)\n\n"
-        "The probability was fitted on these pairs. Its error on the test pairs is below their table.\n\n"
-        "![precision where duplicates are rarer](prior.png)\n\n"
-        "If duplicates are rarer than among these pairs, more of what exceeds the threshold is wrong; "
-        "`--prior` moves it.\n\n"
-        "![similarities within a batch](heat-map.png)\n\n"
-        "A row is a question 1, a column a question 2; duplicates are on the diagonal.\n",
-    )
+    parts = {
+        "head": f"{answer(result)}\n" if result else "",
+        "card": card(model, data),
+        "test": _test_section(result),
+        "training": f"## Training\n\n![loss and validation scores](training.png)\n\n{_epochs(history)}\n"
+        if history
+        else "",
+    }
+    write_text(folder / "report.md", page("siamese.report", "report.template", **parts))
 
 
 def write_card(model: SiameseModel, data: Datasets, result: Evaluation | None, folder: Path, about: str) -> None:
@@ -102,22 +94,14 @@ def card(model: SiameseModel, data: Datasets) -> str:
         why = "where the probability crosses one half"
     else:
         why = f"chosen for {'accuracy' if c.goal == 'probability' else c.goal} on the validation pairs"
-    lines = [
-        f"recipe: preset `{c.preset}`, seed {c.seed}",
-        f"tower: {tower}{'; weights of int8 and float16' if c.compact else ''}",
-        f"started from {Path(c.start_from).name}{terms}" if c.start_from else "",
-        f"word vectors at the start: {Path(c.word_vectors).name}" if c.word_vectors else "",
-        f"losses: {' + '.join(losses)}",
-        f"trained on {len(training):,} pairs, {training.duplicates:,} of them duplicates ({data.how}){drawn}",
-        f"threshold {model.threshold:.3f}, {why}",
-        f"probability = sigmoid({fitted.slope:.2f} · similarity {fitted.intercept:+.2f}), fitted on the validation "
-        f"pairs: it holds if about {fitted.prior:.0%} of the pairs are duplicates, as among these; `--prior` converts "
-        "it to another share",
-        f"validation pairs: {scores['pairs']:,}, accuracy {scores['accuracy']:.3f}, F1 {scores['f1']:.3f}, average "
-        f"precision {scores['average_precision']:.3f}, ROC AUC {scores['roc_auc']:.3f} (epoch and threshold were "
-        "chosen on these: the scores on the test pairs are the fair ones)",
-    ]
-    return "".join(f"- {line}\n" for line in lines if line)
+    text = page(
+        "siamese.report", "card.template", config=c, fitted=fitted, training=training, scores=scores,
+        tower=tower + ("; weights of int8 and float16" if c.compact else ""),
+        started=f"started from {Path(c.start_from).name}{terms}" if c.start_from else "",
+        vectors=f"word vectors at the start: {Path(c.word_vectors).name}" if c.word_vectors else "",
+        losses=" + ".join(losses), pairs=len(training), how=data.how, drawn=drawn, threshold=model.threshold, why=why,
+    )  # fmt: skip
+    return text.replace("- \n", "")  # of an empty field
 
 
 def _loss(config: Config, name: str) -> str:

@@ -8,7 +8,7 @@ from siamese.evaluation.examination import SHOWN, SURE, Common, Examination, Sli
 from siamese.evaluation.metrics import RECALLS, Scores
 from siamese.evaluation.results import OURS, Evaluation
 from siamese.report import plots
-from siamese.report.tables import answer, markdown, markdown_table
+from siamese.report.tables import answer, markdown, markdown_table, page
 from siamese.system.files import write_text
 
 CALLED = {"duplicate": "called duplicates", "different": "called different"}
@@ -28,18 +28,15 @@ def write(found: Examination, folder: Path, model: str, data: str, command: str)
     plots.reliability(found.reliability, folder / "reliability.png")
     plots.features({CALLED[said]: common.features for said, common in found.in_common.items()}, folder / "features.png")
     scores = found.scores
-    write_text(
-        folder / "examination.md",
-        f"# Where is this model right, and where wrong?\n\n{answer(scores)}\n"
-        f"`{model}` on `{data}`: {scores.pairs:,} pairs, {scores.duplicates / scores.pairs:.1%} of them "
-        f"duplicates; threshold {scores.threshold:.3f}. Made by `{command}`.\n\n"
-        f"## Beside the baselines\n\n{markdown_table(scores)}\n{_ranking_table(scores)}\n"
-        "The calibration error is that of 15 bins. The probability and threshold of a baseline are fitted on the same "
-        "pairs as the model's.\n\n![probability and truth](reliability.png)\n"
-        f"{_encoder(found)}\n## By kind of pair\n\n![scores by kind of pair](slices.png)\n\n"
-        "Average precision rises with the share of duplicates in a slice; ROC AUC does not.\n"
-        f"{_slices(found.slices)}\n{_mistakes(found)}\n{_in_common(found.in_common)}",
-    )
+    text = page(
+        "siamese.report", "examination.template", model=model, data=data, command=command, scores=scores,
+        share=scores.duplicates / scores.pairs, answer=answer(scores), table=markdown_table(scores),
+        ranking=_ranking_table(scores), encoder=_encoder(found), slices=_slices(found.slices), shown=SHOWN,
+        mistakes=_mistakes(found) if found.mistakes else "There is no mistake.\n", sure=SURE, low=1 - SURE,
+        features=_features(found.in_common),
+        sentences="\n".join(f"- {_sentence(said, common)}" for said, common in found.in_common.items()),
+    )  # fmt: skip
+    write_text(folder / "examination.md", text)
     write_text(folder / "examination.json", json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n")
 
 
@@ -113,16 +110,10 @@ def _slices(panels: dict[str, dict[str, list[Slice]]]) -> str:
                 rows.append([part, row.slice, f"{row.pairs:,}", f"{row.duplicates:.1%}", *map(_number, numbers)])
                 part = ""
         text += f"\n### {titles[what]}\n\n{markdown(rows, text=2)}"
-    return (
-        f"{text}\nOverlap is the share of the two questions' words that both have (Jaccard). "
-        "A slice includes its lower bound and excludes its upper one.\n"
-    )
+    return text
 
 
 def _mistakes(found: Examination) -> str:
-    title = f"## The {SHOWN} most confident mistakes\n\n"
-    if not found.mistakes:
-        return title + "There is no mistake.\n"
     names = ["similarity", "probability", "overlap"]
     rows = [["id", "what they look like", "label", "unseen", *names, "words", "unknown"]]
     texts = [["id", "question 1", "question 2"]]
@@ -139,18 +130,13 @@ def _mistakes(found: Examination) -> str:
     counts = Counter(name for row in found.mistakes for name in row.features).most_common()
     frequent = "; ".join(f"{name} ({count})" for name, count in counts if count > 1)
     return (
-        f"{title}{found.wrong:,} pairs have a probability on the wrong side of one half; these are furthest from it. "
+        f"{found.wrong:,} pairs have a probability on the wrong side of one half; these are furthest from it. "
         f"Label 1: people call them duplicates.\n\n{markdown(rows, text=2)}{shown}\n"
         f"Missed duplicates: {missed} of {len(rows) - 1}. Features of more than one: {frequent or 'none'}.\n"
     )
 
 
-def _in_common(found: dict[str, Common]) -> str:
-    text = (
-        "## What confident mistakes have in common\n\n"
-        f"All verdicts with a probability above {SURE:g} or below {1 - SURE:.1g}. A ratio above 1 means that a feature "
-        "is more frequent among mistakes than among correct verdicts.\n\n![features of mistakes](features.png)\n\n"
-    )
+def _features(found: dict[str, Common]) -> str:
     head = ["", *(f"{called}: {what}" for called in CALLED.values() for what in ("wrong", "right", "ratio"))]
     rows = [head, ["verdicts"]]
     for common in found.values():
@@ -161,8 +147,7 @@ def _in_common(found: dict[str, Common]) -> str:
             cell = common.features[name]
             shares = ("–" if share is None else f"{share:.1%}" for share in (cell.wrong, cell.right))
             rows[-1] += [*shares, _number(cell.ratio, 2)]
-    sentences = "\n".join(f"- {_sentence(said, common)}" for said, common in found.items())
-    return f"{text}{markdown(rows, text=1)}\n{sentences}\n"
+    return markdown(rows, text=1)
 
 
 def _sentence(said: str, common: Common) -> str:

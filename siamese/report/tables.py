@@ -1,7 +1,14 @@
-"""Markdown tables in general, and those of an evaluation."""
+"""Pages from templates, Markdown tables in general, and those of an evaluation."""
+
+from importlib.resources import files
 
 from siamese.evaluation.metrics import RECALLS
 from siamese.evaluation.results import OURS, Evaluation
+
+
+def page(package: str, name: str, **values: object) -> str:
+    """Return the text file `name` of a package with `values` in place of its {fields}, as `str.format` writes them."""
+    return files(package).joinpath(name).read_text("utf-8").format_map(values)
 
 
 def markdown(rows: list[list[str]], text: int) -> str:
