@@ -37,10 +37,14 @@ LEAST = {
     "patience": 1,
 }  # fmt: skip
 RANGES = {
-    "margin": (0.0, 2.0), "temperature": (1e-3, math.inf), "labelled_weight": (0.0, math.inf),
-    "labelled_margin": (0.0, 2.0), "teacher_weight": (0.0, math.inf), "learning_rate": (0.0, math.inf),
+    "margin": (0.0, 2.0),
+    "temperature": (1e-3, math.inf),
+    "labelled_weight": (0.0, math.inf),
+    "labelled_margin": (0.0, 2.0),
+    "teacher_weight": (0.0, math.inf),
+    "learning_rate": (0.0, math.inf),
     "threshold": (0.0, 1.0),
-}  # fmt: skip
+}
 
 # Fields that a transformer takes from its encoder or does not have.
 LSTM_ALONE = (
