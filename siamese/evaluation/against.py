@@ -24,20 +24,14 @@ COPIES = {".bin", ".onnx", ".h5", ".ot", ".msgpack", ".xml", ".mlmodel"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Speeds:
-    """Speed of a model and an encoder in questions/s: medians over rounds in which they take turns."""
+class Beside:
+    """Speed and size of a sentence encoder beside those of a model."""
 
-    ours: float
+    ours: float  # speed of the model in questions/s: the median over rounds in which the two take turns
     theirs: float
     ratio: float  # median of the rounds' ratios
     questions: int  # in a round
     rounds: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Beside(Speeds):
-    """Speed and size of a sentence encoder beside those of a model."""
-
     name: str
     our_bytes: int
     their_bytes: int | None  # None: not found
@@ -70,9 +64,11 @@ class ComparedEncoder:
     def beside(self, setting: Setting, folder: str) -> Beside:
         """Measure speed and size of the encoder and of the setting's model, which is in `folder`."""
         questions = sample(setting.pairs.question1, setting.pairs.question2)
-        measured = vars(speeds(setting.model.encode, self.encode, questions))
-        ours, theirs = model_bytes(folder), encoder_bytes(self.source)
-        return Beside(**measured, name=self.name, our_bytes=ours, their_bytes=theirs)
+        ours, theirs, ratio = speeds(setting.model.encode, self.encode, questions)
+        return Beside(
+            ours=ours, theirs=theirs, ratio=ratio, questions=len(questions), rounds=ROUNDS, name=self.name,
+            our_bytes=model_bytes(folder), their_bytes=encoder_bytes(self.source),
+        )  # fmt: skip
 
 
 @contextmanager
@@ -93,8 +89,8 @@ def one_thread() -> Iterator[None]:
 def speeds(
     ours: Encode, theirs: Encode, questions: Sequence[str], rounds: int = ROUNDS,
     clock: Callable[[], float] = time.perf_counter,
-) -> Speeds:  # fmt: skip
-    """Time two encoders on the same questions, in turn, on one thread."""
+) -> tuple[float, float, float]:  # fmt: skip
+    """Time two encoders on the same questions, in turn, on one thread. Return their questions/s and the ratio."""
     seconds = np.zeros((rounds, 2))
     with one_thread():
         for encode in (ours, theirs):
@@ -105,8 +101,7 @@ def speeds(
                 encode(questions)
                 row[side] = clock() - began
     fast, slow = (len(questions) / np.median(seconds, axis=0)).tolist()
-    ratio = float(np.median(seconds[:, 1] / seconds[:, 0]))
-    return Speeds(ours=fast, theirs=slow, ratio=ratio, questions=len(questions), rounds=rounds)
+    return fast, slow, float(np.median(seconds[:, 1] / seconds[:, 0]))
 
 
 def sample(questions1: Sequence[str], questions2: Sequence[str], count: int = QUESTIONS) -> list[str]:

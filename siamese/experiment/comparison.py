@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Event
@@ -127,7 +128,7 @@ def _key(config: Config, data: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps([asdict(config), data]).encode()).hexdigest()[:16]
 
 
-class _Pool:
+class _Pool(AbstractContextManager["_Pool"]):
     """The training processes, with one progress bar for all of them."""
 
     def __init__(self, data: Datasets, unseen: np.ndarray, out: Path, jobs: int) -> None:
@@ -140,9 +141,6 @@ class _Pool:
         self.unfinished, self.training = out / UNFINISHED, data.training
         worker = _Worker(data, unseen, self.unfinished, self.epochs, self.stop)
         self.executor = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=(worker,))
-
-    def __enter__(self) -> "_Pool":
-        return self
 
     def __exit__(self, *error: object) -> None:
         self.stop.set()

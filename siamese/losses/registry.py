@@ -11,6 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
+CHOICES = {  # of the triplet loss
+    "anchors": ("rows", "columns", "both"),
+    "closest": ("hardest", "semi-hard"),
+    "combine": ("summed", "pooled"),
+    "reduction": ("mean", "sum"),
+}
+
 
 @dataclass(frozen=True)
 class Loss:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from siamese.losses.labelled import widened
+from siamese.losses.registry import CHOICES
 
 ANCHORS_AT_A_TIME = 1_024  # rows of S in memory
 
@@ -142,15 +143,9 @@ def _hinges(total: Tensor, count: Tensor, nearest: Tensor, d: Tensor, margin: fl
 
 
 def _check(v1: Tensor, v2: Tensor, same: Tensor | None, own: slice | None, **choices: str) -> None:
-    allowed = {
-        "anchors": ("rows", "columns", "both"),
-        "closest": ("hardest", "semi-hard"),
-        "combine": ("summed", "pooled"),
-        "reduction": ("mean", "sum"),
-    }
     for name, value in choices.items():
-        if value not in allowed[name]:
-            raise ValueError(f"{name}={value!r}: expected one of {', '.join(allowed[name])}")
+        if value not in CHOICES[name]:
+            raise ValueError(f"{name}={value!r}: expected one of {', '.join(CHOICES[name])}")
     if v1.shape != v2.shape or v1.ndim != 2:
         raise ValueError(f"v1 {tuple(v1.shape)} and v2 {tuple(v2.shape)}: expected two of (batch, size)")
     if len(v1) < 2:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -53,7 +54,7 @@ def _call(callbacks: list[Callable[..., None]], *arguments: Any) -> None:
         callback(*arguments)
 
 
-class CountBar:
+class CountBar(AbstractContextManager["CountBar"]):
     """Show the progress of a count: call it with the number done, the total, and perhaps a note."""
 
     def __init__(self, unit: str) -> None:
@@ -71,9 +72,6 @@ class CountBar:
         if self.bar.disable and time.monotonic() - self.last > EVERY:
             self.last = time.monotonic()
             print(f"{done:,} of {total:,} {self.unit}{note and f', {note}'}", file=sys.stderr)
-
-    def __enter__(self) -> "CountBar":
-        return self
 
     def __exit__(self, *error: object) -> None:
         if self.bar is not None:
@@ -111,7 +109,7 @@ class TrainingBar(Progress):
         self.bar.__exit__()
 
 
-class StageBar:
+class StageBar(AbstractContextManager["StageBar"]):
     """Show a bar for each stage of some work: call it with the stage, the units done and their total."""
 
     def __init__(self) -> None:
@@ -122,9 +120,6 @@ class StageBar:
             self.bar.__exit__()
             self.bar = CountBar(unit)
         self.bar(done, total)
-
-    def __enter__(self) -> "StageBar":
-        return self
 
     def __exit__(self, *error: object) -> None:
         self.bar.__exit__()
