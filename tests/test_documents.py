@@ -3,6 +3,7 @@
 import importlib
 import re
 import textwrap
+import tomllib
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -47,11 +48,13 @@ def test_a_guide_that_shows_something_else_is_found(shown: list[str]) -> None:
 def test_the_loss_that_contributing_adds(monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("siamese.losses.labelled")
     names = {**vars(module), "pytest": pytest}
-    loss, entry, test = (block.text for block in documents.blocks(CONTRIBUTING) if block.language == "py")
+    loss, test = (block.text for block in documents.blocks(CONTRIBUTING) if block.language == "py")
+    (entry,) = (block.text for block in documents.blocks(CONTRIBUTING) if block.language == "toml")
     exec(textwrap.dedent(loss), names)
     exec(textwrap.dedent(test) + "\ntest_mae_by_hand()", names)
     monkeypatch.setattr(module, "MAELoss", names["MAELoss"], raising=False)
-    registered = eval(entry.strip(), dict(vars(registry)))
+    ((name, fields),) = tomllib.loads(textwrap.dedent(entry)).items()
+    registered = registry.Loss(name, **fields)
     assert type(registered.make(Config())) is names["MAELoss"]
 
 
