@@ -45,15 +45,9 @@ class Setting:
 
 
 def evaluate(
-    model: SiameseModel,
-    pairs: PairsLike,
-    *,
-    threshold: float | None = None,
-    tuning: PairsLike | None = None,
-    goal: str | None = None,
-    training: PairsLike | None = None,
-    columns: Columns = QUORA,
-) -> Evaluation:
+    model: SiameseModel, pairs: PairsLike, *, threshold: float | None = None, tuning: PairsLike | None = None,
+    goal: str | None = None, training: PairsLike | None = None, columns: Columns = QUORA,
+) -> Evaluation:  # fmt: skip
     """Score a model and the baselines on labelled pairs.
 
     Args:

@@ -12,21 +12,10 @@ if TYPE_CHECKING:
     from siamese.losses.triplet import TripletLoss, TripletLossFn
 
 __all__ = [
-    "LOSSES",
-    "ContrastiveLoss",
-    "CosineHingeLoss",
-    "LogisticLoss",
-    "MSELoss",
-    "MatrixBCELoss",
-    "MatrixSoftmaxLoss",
-    "OnlineContrastiveLoss",
-    "TripletCosineLoss",
-    "TripletEuclideanLoss",
-    "TripletLoss",
-    "TripletLossFn",
-    "matrix_bce",
+    "LOSSES", "ContrastiveLoss", "CosineHingeLoss", "LogisticLoss", "MSELoss", "MatrixBCELoss", "MatrixSoftmaxLoss",
+    "OnlineContrastiveLoss", "TripletCosineLoss", "TripletEuclideanLoss", "TripletLoss", "TripletLossFn", "matrix_bce",
     "matrix_softmax",
-]
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

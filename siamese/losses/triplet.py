@@ -20,16 +20,9 @@ ANCHORS_AT_A_TIME = 1_024  # rows of S in memory
 
 
 def TripletLossFn(
-    v1: Tensor,
-    v2: Tensor,
-    margin: float = 0.25,
-    anchors: str = "both",
-    closest: str = "hardest",
-    combine: str = "summed",
-    reduction: str = "mean",
-    same: Tensor | None = None,
-    own: slice | None = None,
-) -> Tensor:
+    v1: Tensor, v2: Tensor, margin: float = 0.25, anchors: str = "both", closest: str = "hardest",
+    combine: str = "summed", reduction: str = "mean", same: Tensor | None = None, own: slice | None = None,
+) -> Tensor:  # fmt: skip
     """Return the loss of a batch of duplicates, or the part of it that belongs to some anchors.
 
     Args:
@@ -162,13 +155,9 @@ class TripletLoss(nn.Module):
     """
 
     def __init__(
-        self,
-        margin: float = 0.25,
-        anchors: str = "both",
-        closest: str = "hardest",
-        combine: str = "summed",
+        self, margin: float = 0.25, anchors: str = "both", closest: str = "hardest", combine: str = "summed",
         reduction: str = "mean",
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         self.options = {
             "margin": margin, "anchors": anchors, "closest": closest, "combine": combine, "reduction": reduction,

@@ -16,12 +16,9 @@ QUESTIONS_AT_A_TIME = 65_536  # questions in memory
 
 
 def encode_file(
-    model: SiameseModel,
-    path: str | Path,
-    out: str | Path,
-    column: str = "question",
+    model: SiameseModel, path: str | Path, out: str | Path, column: str = "question",
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> int:
+) -> int:  # fmt: skip
     """Write the vectors of a file's questions as a .npy array (n, d) float32, and return n.
 
     The file need not fit in memory. It is read twice, first to count its questions.
@@ -39,12 +36,9 @@ def encode_file(
 
 
 def write_predictions(
-    model: SiameseModel,
-    pairs: Pairs,
-    path: str | Path | None,
-    threshold: float | None = None,
+    model: SiameseModel, pairs: Pairs, path: str | Path | None, threshold: float | None = None,
     prior: float | None = None,
-) -> int:
+) -> int:  # fmt: skip
     """Write question1, question2, similarity, probability, is_duplicate as CSV, and return the number of duplicates.
 
     Args:

@@ -35,12 +35,9 @@ class _Failure(Exception):
 
 
 def fetch(
-    folder: str | Path = "data/quora",
-    url: str = URL,
-    size: int = SIZE,
-    sha256: str = SHA256,
+    folder: str | Path = "data/quora", url: str = URL, size: int = SIZE, sha256: str = SHA256,
     progress: Callable[[int, int], None] | None = None,
-) -> Path:
+) -> Path:  # fmt: skip
     """Return the path of the release in `folder`; download it if there is no good copy.
 
     A broken download leaves a file that ends in `.part`, which the next call resumes. Only one process at a time

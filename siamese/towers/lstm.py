@@ -55,15 +55,9 @@ Part = tuple[int, slice, list[int]]  # the first row of a thread, its tokens, an
 
 
 def lstm_mean(
-    weight: Tensor,
-    w_ih: Tensor,
-    w_hh: Tensor,
-    bias: Tensor,
-    ids: Tensor,
-    lengths: Tensor,
-    skip: bool = False,
+    weight: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, ids: Tensor, lengths: Tensor, skip: bool = False,
     products: torch.dtype | None = None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Return the mean LSTM output of each question, differentiable once in the four weights.
 
     Args:
@@ -95,16 +89,9 @@ def lstm_mean(
 class _LSTMMean(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        weight: Tensor,
-        w_ih: Tensor,
-        w_hh: Tensor,
-        bias: Tensor,
-        ids: Tensor,
-        lengths: Tensor,
-        skip: bool,
+        ctx: Any, weight: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, ids: Tensor, lengths: Tensor, skip: bool,
         products: torch.dtype,
-    ) -> Tensor:
+    ) -> Tensor:  # fmt: skip
         H, new = w_hh.shape[1], weight.new_empty
         threads = torch.get_num_threads() if _onednn(products) and len(ids) >= ALONE else 1
         order, sorted_lengths, parts, words, word, row = _pack(ids, lengths, len(weight), threads)

@@ -24,16 +24,9 @@ class Tower(nn.Module):
     """
 
     def __init__(
-        self,
-        vocabulary: int,
-        embedding: int = 128,
-        hidden: int = 128,
-        *,
-        skip: bool = True,
-        first_word: int = 2,
-        initial: str = "torch",
-        products: torch.dtype | None = None,
-    ) -> None:
+        self, vocabulary: int, embedding: int = 128, hidden: int = 128, *, skip: bool = True, first_word: int = 2,
+        initial: str = "torch", products: torch.dtype | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, embedding)
         self.lstm = nn.LSTM(embedding, hidden, batch_first=True)

@@ -29,16 +29,10 @@ from siamese.training.train import train_model
 
 
 def train(
-    pairs: PairsLike,
-    validation: PairsLike | None = None,
-    *,
-    preset: str = Config.preset,
-    start_from: str | Path | None = None,
-    out: str | Path | None = None,
-    resume: bool = False,
-    progress: Progress | None = None,
-    **options: Any,
-) -> SiameseModel:
+    pairs: PairsLike, validation: PairsLike | None = None, *, preset: str = Config.preset,
+    start_from: str | Path | None = None, out: str | Path | None = None, resume: bool = False,
+    progress: Progress | None = None, **options: Any,
+) -> SiameseModel:  # fmt: skip
     """Train a model on labelled pairs of questions.
 
     Args:
