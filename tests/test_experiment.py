@@ -20,7 +20,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from siamese.config import Config
 from siamese.errors import DivergedError, UserError
 from siamese.evaluation.evaluate import Setting, evaluate_in
-from siamese.experiment import figures, report
+from siamese.experiment import report
 from siamese.experiment.comparison import UNFINISHED, Comparison, _key, compare
 from siamese.experiment.records import FIELDS, RESULTS, TRAININGS, Record, Records
 from siamese.experiment.scores import BINS, LEVELS, METRICS, RESAMPLES, measure, mining_average_precision
@@ -566,7 +566,7 @@ def test_scores_by_the_number_of_training_pairs(tmp_path: Path, monkeypatch: pyt
     made = comparison({
         "both": [0.8, 0.9], "both,training_pairs=100": [0.5, 0.6], "rows,training_pairs=100": [0.4, 0.4],
     })  # fmt: skip
-    assert figures.draw_sizes(made, list(made.records), 1_000, tmp_path)
+    assert report.draw_sizes(made, list(made.records), 1_000, tmp_path)
     ((sizes, panels, path),) = drawn
     assert (sizes, path) == ([100, 1_000], tmp_path / "sizes.png")
     curves = panels["unseen average precision"]
@@ -576,9 +576,9 @@ def test_scores_by_the_number_of_training_pairs(tmp_path: Path, monkeypatch: pyt
     assert curves["both"][1] == pytest.approx([0.55 - 0.635, 0.85 - 0.635], abs=1e-3)
     assert curves["rows"][0] == pytest.approx([0.4, np.nan], nan_ok=True)
     monkeypatch.undo()
-    assert figures.draw_sizes(made, list(made.records), 1_000, tmp_path)
+    assert report.draw_sizes(made, list(made.records), 1_000, tmp_path)
     assert (tmp_path / "sizes.png").read_bytes().startswith(b"\x89PNG")
-    assert not figures.draw_sizes(made, ["both"], 1_000, tmp_path)
+    assert not report.draw_sizes(made, ["both"], 1_000, tmp_path)
 
 
 @pytest.fixture(scope="module")

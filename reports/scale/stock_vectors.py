@@ -16,7 +16,7 @@ from sentence_transformers import SentenceTransformer
 from reports.measured import table
 from siamese import SiameseModel, read_pairs
 from siamese.evaluation.metrics import average_precision
-from siamese.export import lstm_modules, writing
+from siamese.export import lstm, writing
 from siamese.model.similarity import cosine
 from siamese.text.tokenizer import Tokenizer
 
@@ -27,7 +27,7 @@ def main() -> None:
     """Run the command."""
     model, rows, notes = SiameseModel.pretrained(), [], []
     assert isinstance(model.tokenizer, Tokenizer)
-    backend = lstm_modules.stock_tokenizer(model.tokenizer).backend_tokenizer
+    backend = lstm.stock_tokenizer(model.tokenizer).backend_tokenizer
     for path in sys.argv[1:]:
         pairs = read_pairs(path)
         questions = sorted({*pairs.question1, *pairs.question2})

@@ -5,10 +5,12 @@ the text for `SubwordTokenizer`; `threshold`; and `calibration`, the fields of `
 """
 
 import dataclasses
+import importlib
 import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from siamese.errors import UserError
 from siamese.model.model import SiameseModel
@@ -37,15 +39,11 @@ def write_onnx(model: SiameseModel, path: Path, about: str) -> None:
         raise UserError(f"{path}: the weights have {size:,} bytes, but an ONNX file has at most {LARGEST_FILE:,}")
     tokenizer = model.tokenizer
     if isinstance(tokenizer, Tokenizer):
-        from siamese.export.lstm_graph import graph
-
         settings = {"words": tokenizer.words, "rule": tokenizer.rule, "buckets": tokenizer.buckets}
         text = json.dumps(settings, ensure_ascii=False)
     else:
-        from siamese.export.transformer import graph
-
         text = tokenizer.text()
-    built = graph(model)
+    built = _form(model).graph(model)
     built.producer_name, built.doc_string = "siamese", about
     calibration = json.dumps(dataclasses.asdict(model.calibration))
     metadata = {"tokenizer": text, "threshold": json.dumps(model.threshold), "calibration": calibration}
@@ -67,11 +65,7 @@ def write_folder(model: SiameseModel, folder: Path, card: str) -> None:
         UserError: sentence-transformers is not installed, the model does not fit, or `folder` is not empty.
         OSError: the folder cannot be written.
     """
-    if model.config.tower == "transformer":
-        from siamese.export.transformer import modules
-    else:
-        from siamese.export.lstm_modules import modules
-    parts = modules(model)
+    parts = _form(model).modules(model)
     from sentence_transformers import SentenceTransformer
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -93,3 +87,8 @@ def write_folder(model: SiameseModel, folder: Path, card: str) -> None:
         sync_folder(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _form(model: SiameseModel) -> Any:
+    """Return the module that has `graph` and `modules` for the model's tower: lstm or transformer."""
+    return importlib.import_module(f"siamese.export.{model.config.tower}")

@@ -30,7 +30,7 @@ needs("onnx", "onnxruntime", "sentence_transformers")
 from siamese import SiameseModel
 from siamese.cli.export import FORMS
 from siamese.config import Config
-from siamese.export import crc, lstm_modules, writing
+from siamese.export import crc, lstm, writing
 from siamese.model.calibration import Calibration
 from siamese.text.subwords import SubwordTokenizer
 from siamese.text.tokenizer import Tokenizer
@@ -186,7 +186,7 @@ def test_it_is_saved_and_loaded_again(stocks: Path, tmp_path: Path) -> None:
 def cutting(buckets: int, words: Sequence[str] = ()) -> tuple[Tokenizer, Callable[[str], list[int]]]:
     """A tokenizer of ours, and what gives the ids of a text by the same one as a file of the library tokenizers."""
     tokenizer = Tokenizer(words, buckets=buckets)
-    backend = lstm_modules.stock_tokenizer(tokenizer).backend_tokenizer
+    backend = lstm.stock_tokenizer(tokenizer).backend_tokenizer
     return tokenizer, lambda text: backend.encode(text, add_special_tokens=False).ids
 
 
