@@ -138,8 +138,8 @@ def test_metadata_that_is_called_as_a_column_of_ours() -> None:
 @pytest.mark.parametrize(
     ("questions", "options", "message"),
     [
-        (["a", 5], {}, "the questions, row 1: 5 is no text"),
-        (pd.Series(["a", 5], ["x", "y"]), {}, "the questions, row y: 5 is no text"),
+        (["a", 5], {}, "the questions, row 1: question is not text but int: 5"),
+        (pd.Series(["a", 5], ["x", "y"]), {}, "the questions, row y: question is not text but int: 5"),
         (pd.DataFrame({"text": ["a"]}), {}, "no column 'question'; it has 'text'"),
         (pd.DataFrame({"question": ["a", "b"], "id": [1, 1]}), {}, "the questions, row 1: the id 1 was another"),
         (["a", "b"], {"ids": [1]}, "2 questions and 1 ids"),

@@ -18,6 +18,7 @@ from siamese.config import PRETRAINED
 from siamese.errors import ArchiveError, UserError
 from siamese.model.model import SiameseModel, fingerprint
 from siamese.model.similarity import cosine
+from siamese.pairs.cells import Refused, text_of
 from siamese.pairs.reading import Frame, names_of
 from siamese.system.files import sync_folder
 from siamese.system.locking import locked
@@ -300,7 +301,10 @@ def _columns(questions: Iterable[str] | Frame, ids: Iterable[str] | None) -> Blo
         if "question" not in names:
             raise UserError(f"the DataFrame: no column 'question'; it has {', '.join(map(repr, names[:20]))}")
         if ids is None and "id" in names:
-            ids = [str(id) for id in questions["id"]]
+            try:
+                ids = [text_of(id, "id", whole=True) or "" for id in questions["id"]]
+            except Refused as fault:
+                raise UserError(f"the DataFrame: {fault}; give text or whole numbers") from None
         questions = questions["question"]
     if isinstance(questions, str):
         raise UserError("one string instead of several questions; put it in a list")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from siamese.errors import DataError
-from siamese.pairs.reading import FilledRows, Frame, QuestionRow, is_missing, names_of, read_records
+from siamese.pairs.cells import Refused, is_missing, text_of
+from siamese.pairs.reading import FilledRows, Frame, QuestionRow, names_of, read_records
 
 QuestionsLike = Iterable[str] | Frame | str | Path
 
@@ -113,10 +114,11 @@ def _records(data: Any, ids: Iterable[Any] | None) -> Iterator[QuestionRow]:
     """Yield the rows of a column of questions; a missing question is blank."""
     labels = data.index if hasattr(data, "iloc") else itertools.count()  # a Series has its own
     questions = list(data)
-    known = [None] * len(questions) if ids is None else [None if is_missing(id) or id == "" else id for id in ids]
+    known = [None] * len(questions) if ids is None else [None if is_missing(id) else id for id in ids]
     if len(known) != len(questions):
         raise DataError(f"{len(questions):,} questions and {len(known):,} ids; give each question one id")
     for label, question, id in zip(labels, questions, known):
-        if not isinstance(question, str) and not is_missing(question):
-            raise DataError(f"the questions, row {label}: {question!r} is no text; give strings")
-        yield QuestionRow(label, id, question if isinstance(question, str) else "")
+        try:
+            yield QuestionRow(label, id, text_of(question, "question") or "")
+        except Refused as fault:
+            raise DataError(f"the questions, row {label}: {fault}; give strings") from None

@@ -12,8 +12,8 @@ from siamese.mining.clusters import Member
 from siamese.mining.found import MILLION, PAIR
 from siamese.mining.labels import Stratum
 from siamese.mining.questions import Questions
+from siamese.pairs.cells import Refused, is_missing, label_of, needed
 from siamese.pairs.formats import open_file
-from siamese.pairs.reading import label_of
 from siamese.system.csv_output import writing_csv
 
 PAIRS = ["question1", "question2", "similarity", "probability"]
@@ -73,12 +73,16 @@ def read_pairs(path: str | Path, known: Questions | None) -> tuple[Questions, np
     for where, row in rows:
         ends = []
         for name, text in zip(IDS if by_id else PAIRS, PAIRS[:2]):
-            key = str(row[name]) if by_id else str(row[name]).strip()
+            try:
+                question = needed(row[text], text)
+                key = needed(row[name], name, whole=True) if by_id else question.strip()
+            except Refused as fault:
+                raise DataError(f"{where}: {fault}; expected a row that `mine` wrote") from None
             if key not in number:
                 if known is not None:
                     raise DataError(f"{where}: {name} {key!r} is not among the questions; expected {OF_THESE}")
                 number[key] = len(number)
-                questions.texts.append(str(row[text]))
+                questions.texts.append(question)
                 questions.ids += [key] if by_id else []
             ends.append(number[key])
         if ends[0] == ends[1]:
@@ -101,7 +105,7 @@ def _open(path: str | Path, names: list[str], command: str) -> tuple[list[str], 
         for line, row in file.records:
             if isinstance(row, str):
                 raise DataError(f"{path}, line {line}: {row}; expected a row that `{command}` wrote")
-            yield f"{path}, line {line}", row
+            yield f"{path}, line {line}", {name: row.get(name) for name in file.names}  # an object may lack some
 
     return file.names, rows()
 
@@ -183,11 +187,10 @@ def read_labels(path: str | Path) -> tuple[list[Stratum], list[int], list[int]]:
         stratum = Stratum(int(_number(row, "stratum_pairs", where, 1e18)), _number(row, "stratum_above", where))
         if cut.setdefault(h, stratum) != stratum:
             raise DataError(f"{where}: stratum {h} differs from the rows before; give the file as it was written")
-        given = str(row["is_duplicate"] if row["is_duplicate"] is not None else "").strip()
         known = labels.setdefault(h, [])
-        if given:
+        if not is_missing(given := row["is_duplicate"]):
             if (label := label_of(given)) is None:
-                raise DataError(f"{where}: is_duplicate is {given!r}; use 1, 0 or nothing")
+                raise DataError(f"{where}: is_duplicate is {str(given)[:40]!r}; use 1, 0 or nothing")
             known.append(label)
     strata = sorted(cut)
     if not any(labels.values()):

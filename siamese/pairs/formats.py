@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from siamese.errors import DataError, UserError
+from siamese.pairs.cells import Refused
 from siamese.system.optional import optional
 
 SUFFIXES = ".csv, .tsv, .jsonl or .parquet"
@@ -19,8 +20,9 @@ ROWS_AT_A_TIME = 8_192  # rows of a Parquet file in memory as objects
 MOST_LINES = 100  # lines of one row of a CSV or TSV file
 MOST_CHARACTERS = 300  # of a reason that a library gives
 
+T = TypeVar("T")
+
 Row = Mapping[str, Any]  # column to value
-Check = Callable[[Row], str | None]  # from a record to its fault, or None
 Records = Iterator[tuple[int, Row | str]]  # the line of each record, and the record or why it cannot be read
 
 
@@ -43,17 +45,20 @@ class Faults:
     count: int = 0
     shown: list[str] = field(default_factory=list)
 
-    def without(self, records: Records, check: Check) -> Iterator[Row]:
-        """Yield the records without a fault."""
+    def without(self, records: Records, parse: Callable[[Row], T]) -> Iterator[T]:
+        """Yield what `parse` makes of each record, except of those that it refuses."""
         for line, record in records:
             self.rows += 1
-            fault = record if isinstance(record, str) else check(record)
-            if not fault:
-                yield record  # type: ignore[misc]
-                continue
-            self.count += 1
-            if len(self.shown) < FAULTS_SHOWN:
-                self.shown.append(f"{self.path}, {self.place} {line}: {fault}")
+            try:
+                if isinstance(record, str):
+                    raise Refused(record)
+                parsed = parse(record)
+            except Refused as fault:
+                self.count += 1
+                if len(self.shown) < FAULTS_SHOWN:
+                    self.shown.append(f"{self.path}, {self.place} {line}: {fault}")
+            else:
+                yield parsed
 
     def check(self) -> None:
         """Raise DataError if more than 1 % of the rows, and more than two, are faulty; if strict, if one is."""

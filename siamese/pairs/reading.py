@@ -1,7 +1,9 @@
 """Read labelled pairs, questions in groups, or questions alone: from files, data sets or DataFrames, without pandas."""
 
 import dataclasses
+import warnings
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from siamese.errors import DataError
+from siamese.pairs.cells import Refused, is_missing, label_in, needed, part_of, text_of
 from siamese.pairs.formats import Faults, File, Row, open_file, text_lines
 from siamese.pairs.groups import from_groups
 from siamese.pairs.huggingface import names_data_set, open_data_set
@@ -17,6 +20,7 @@ from siamese.pairs.pairs import PARTS, Columns, Pairs
 from siamese.text.ragged import Texts
 
 QUORA = Columns()
+IN_COLUMN = ("", *PARTS)  # the parts that a row may belong to
 
 
 @runtime_checkable
@@ -88,8 +92,11 @@ def read_records(path: str | Path, column: str = "question", id_column: str | No
     for line, record in file.records:
         if isinstance(record, str):
             raise DataError(f"{path}, line {line}: {record}; every row is needed, so mend or remove it")
-        id = record.get(id_column or "id")
-        yield QuestionRow(line, None if id in (None, "") else str(id), str(record.get(column) or ""))
+        try:
+            id = text_of(record.get(id_column or "id"), id_column or "id", whole=True)
+            yield QuestionRow(line, id, text_of(record.get(column), column, whole=column == "id") or "")
+        except Refused as fault:
+            raise DataError(f"{path}, line {line}: {fault}; mend or remove the row") from None
 
 
 class FilledRows:
@@ -146,7 +153,7 @@ def pairs_of(data: PairsLike, columns: Columns = QUORA, *, need: tuple[int, ...]
         return read_pairs(data, columns, need=need)
     if not hasattr(data, "columns"):
         raise DataError(f"pairs: {type(data).__name__} cannot be read; give Pairs, a DataFrame or the path of a file")
-    file, faults = File(names_of(data), _rows(data, columns.label)), Faults("the DataFrame", "row", True)
+    file, faults = File(names_of(data), _rows(data)), Faults("the DataFrame", "row", True)
     return _pairs_of_rows(file, faults, columns, need=need)
 
 
@@ -163,17 +170,12 @@ def names_of(data: Frame) -> list[str]:
     return names
 
 
-def _rows(data: Frame, label: str) -> Iterator[tuple[Any, Row]]:
-    """Yield each row with its index; NaN becomes None, except in labels, where a message shows the value."""
+def _rows(data: Frame) -> Iterator[tuple[Any, Row]]:
+    """Yield each row with its index."""
     names = [str(name) for name in data.columns]
     values = zip(*(data[name] for name in data.columns))
     for index, row in zip(getattr(data, "index", range(2**63)), values):
-        yield index, {n: None if n != label and is_missing(value) else value for n, value in zip(names, row)}
-
-
-def is_missing(value: Any) -> bool:
-    """Return whether a value is None, NaN or pandas's NA, which do not equal themselves."""
-    return value is None or str(value == value) in ("False", "<NA>")
+        yield index, dict(zip(names, row))
 
 
 def _pairs_of_rows(
@@ -203,69 +205,55 @@ def _from_pairs(file: File, faults: Faults, columns: Columns, labelled: bool, ex
         other = "other names are given by --question1, --question2, --label, or by Columns"
         raise DataError(f"{faults.path}{lack}. Expected {expected}; {other}")
 
-    def check(record: Row) -> str | None:
-        reason = _question_fault(record, columns.question1) or _question_fault(record, columns.question2)
-        if not reason and labelled and label_of(record.get(columns.label)) is None:
-            reason = f"{columns.label} is {repr(record.get(columns.label))[:40]}, expected 0 or 1"
-        return reason
+    has = {name: name in file.names for name in ("id", "unseen", "split")}
+    labels, unseen, parts, unknown = array("b"), array("b"), array("b"), Counter[str]()
 
-    kept: dict[str, list[Any]] = {name: [] for name in ("unseen", "split") if name in file.names}
-    has_id = "id" in file.names
-    labels = array("b")
+    def parse(record: Row) -> tuple[list[str], int, bool, str]:
+        texts = [needed(record.get(name), name) for name in (columns.question1, columns.question2)]
+        label = label_in(record.get(columns.label), columns.label) if labelled else -1
+        texts += [text_of(record.get("id"), "id", whole=True) or ""] if has["id"] else []
+        new = has["unseen"] and not is_missing(record.get("unseen")) and label_in(record["unseen"], "unseen") == 1
+        return texts, label, new, (text_of(record.get("split"), "split") or "") if has["split"] else ""
 
     def texts() -> Iterator[str]:
-        for record in faults.without(file.records, check):
-            label = label_of(record[columns.label]) if labelled else None
-            labels.append(-1 if label is None else label)
-            for name, values in kept.items():
-                values.append(record.get(name))
-            yield record[columns.question1]
-            yield record[columns.question2]
-            if has_id:
-                yield "" if record.get("id") is None else str(record["id"])
+        for texts, label, new, split in faults.without(file.records, parse):
+            labels.append(label)
+            unseen.append(new)
+            part = part_of(split) or ""
+            if split and not part:
+                unknown[split[:40]] += 1
+            parts.append(IN_COLUMN.index(part))
+            yield from texts
 
     all_texts = Texts.of(texts())  # interleaved, so that no row stays in memory as an object
     faults.check()
-    first = np.arange(0, len(all_texts), 3 if has_id else 2)
+    if unknown:
+        found = ", ".join(f"{name!r} in {count:,} rows" for name, count in unknown.most_common(5))
+        raise DataError(f"{faults.path}: split is {found}; use train, validation (dev, valid, val, eval) or test")
+    first = np.arange(0, len(all_texts), 3 if has["id"] else 2)
     return Pairs(
         all_texts.take(first),
         all_texts.take(first + 1),
         np.array(labels, np.int8),
-        np.array([label_of(value) == 1 for value in kept["unseen"]], bool) if "unseen" in kept else None,
-        np.array([value if value in PARTS else "" for value in kept["split"]], "U10") if "split" in kept else None,
-        all_texts.take(first + 2) if has_id else None,
+        np.array(unseen, bool) if has["unseen"] else None,
+        np.array(IN_COLUMN)[np.array(parts, np.int8)] if has["split"] else None,
+        all_texts.take(first + 2) if has["id"] else None,
     )
 
 
 def _from_questions(file: File, faults: Faults, columns: Columns) -> Pairs:
-    def check(record: Row) -> str | None:
-        reason = _question_fault(record, columns.question)
-        if not reason and record.get(columns.group) in (None, ""):
-            reason = f"{columns.group} is missing or empty"
-        return reason
+    def parse(record: Row) -> tuple[str, str]:
+        question = needed(record.get(columns.question), columns.question)
+        return question, needed(record.get(columns.group), columns.group, whole=True)
 
     groups: dict[str, list[str]] = {}
-    for record in faults.without(file.records, check):
-        groups.setdefault(str(record[columns.group]), []).append(record[columns.question])
+    for question, group in faults.without(file.records, parse):
+        groups.setdefault(group, []).append(question)
     faults.check()
+    alike: dict[str, list[str]] = {}
+    for group in groups:
+        alike.setdefault(" ".join(group.lower().split()), []).append(group)
+    if same := [names for names in alike.values() if len(names) > 1]:
+        shown = f"{len(same):,} groups differ in spaces or case alone, such as {same[0][0]!r} and {same[0][1]!r}"
+        warnings.warn(f"{faults.path}: the names of {shown}; they are kept apart", stacklevel=2)
     return from_groups(groups)
-
-
-def _question_fault(record: Row, name: str) -> str | None:
-    value = record.get(name)
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return f"{name} is missing or empty"
-    if not isinstance(value, str):
-        return f"{name} is not text"
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # JSON can spell half of a surrogate pair
-        return f"{name} is not text: {value[:40]!r} has half a character"
-    return None
-
-
-def label_of(value: Any) -> int | None:
-    """Return a label as files write it, 0 or 1, or None if it is neither."""
-    if isinstance(value, str):
-        value = value.strip()
-    return {"0": 0, "1": 1, "0.0": 0, "1.0": 1}.get(str(int(value) if isinstance(value, bool) else value))

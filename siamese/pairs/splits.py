@@ -1,5 +1,6 @@
 """Split pairs into training, validation and test pairs, and find those of a saved model again."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -137,6 +138,8 @@ def _training_part(pairs: Pairs, path: str) -> Pairs:
     part = pairs.part("train")
     if pairs.split is not None and part is None:
         raise DataError(f"{path}: no row has 'train' in its column 'split'; expected train, validation or test")
+    if pairs.split is not None and (none := int((pairs.split == "").sum())):
+        warnings.warn(f"{path}: {none:,} rows have nothing in their column 'split' and are left out", stacklevel=2)
     return part or pairs
 
 
