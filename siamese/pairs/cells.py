@@ -11,6 +11,7 @@ PART_NAMES = {
     "development": "validation", "eval": "validation", "evaluation": "validation",
     "test": "test", "testing": "test",
 }  # fmt: skip
+NUMBERS: Any = (Real, Decimal)
 LABELS = {"false": 0, "no": 0, "true": 1, "yes": 1}
 _NUMBER = re.compile(r"([01])(\.0*)?")
 
@@ -43,7 +44,7 @@ def text_of(value: Any, name: str, whole: bool = False) -> str | None:
         except UnicodeEncodeError:
             raise Refused(f"{name} is not text: {value[:40]!r} has half a character") from None
         return value
-    if whole and isinstance(value, Real | Decimal) and not isinstance(value, bool) and abs(value) < 2.0**120:
+    if whole and isinstance(value, NUMBERS) and not isinstance(value, bool) and abs(value) < 2.0**120:
         # Whole numbers become floats if one of their column is missing. They are exact up to 2**53.
         exact = not isinstance(value, float) or abs(value) <= 2**53
         if exact and value == int(value):

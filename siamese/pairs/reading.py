@@ -205,15 +205,15 @@ def _from_pairs(file: File, faults: Faults, columns: Columns, labelled: bool, ex
         other = "other names are given by --question1, --question2, --label, or by Columns"
         raise DataError(f"{faults.path}{lack}. Expected {expected}; {other}")
 
-    has = {name: name in file.names for name in ("id", "unseen", "split")}
+    more = {name: name in file.names for name in ("id", "unseen", "split")}
     labels, unseen, parts, unknown = array("b"), array("b"), array("b"), Counter[str]()
 
     def parse(record: Row) -> tuple[list[str], int, bool, str]:
         texts = [needed(record.get(name), name) for name in (columns.question1, columns.question2)]
         label = label_in(record.get(columns.label), columns.label) if labelled else -1
-        texts += [text_of(record.get("id"), "id", whole=True) or ""] if has["id"] else []
-        new = has["unseen"] and not is_missing(record.get("unseen")) and label_in(record["unseen"], "unseen") == 1
-        return texts, label, new, (text_of(record.get("split"), "split") or "") if has["split"] else ""
+        texts += [text_of(record.get("id"), "id", whole=True) or ""] if more["id"] else []
+        new = more["unseen"] and not is_missing(record.get("unseen")) and label_in(record["unseen"], "unseen") == 1
+        return texts, label, new, (text_of(record.get("split"), "split") or "") if more["split"] else ""
 
     def texts() -> Iterator[str]:
         for texts, label, new, split in faults.without(file.records, parse):
@@ -230,14 +230,14 @@ def _from_pairs(file: File, faults: Faults, columns: Columns, labelled: bool, ex
     if unknown:
         found = ", ".join(f"{name!r} in {count:,} rows" for name, count in unknown.most_common(5))
         raise DataError(f"{faults.path}: split is {found}; use train, validation (dev, valid, val, eval) or test")
-    first = np.arange(0, len(all_texts), 3 if has["id"] else 2)
+    first = np.arange(0, len(all_texts), 3 if more["id"] else 2)
     return Pairs(
         all_texts.take(first),
         all_texts.take(first + 1),
         np.array(labels, np.int8),
-        np.array(unseen, bool) if has["unseen"] else None,
-        np.array(IN_COLUMN)[np.array(parts, np.int8)] if has["split"] else None,
-        all_texts.take(first + 2) if has["id"] else None,
+        np.array(unseen, bool) if more["unseen"] else None,
+        np.array(IN_COLUMN)[np.array(parts, np.int8)] if more["split"] else None,
+        all_texts.take(first + 2) if more["id"] else None,
     )
 
 
