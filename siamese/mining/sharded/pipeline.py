@@ -17,7 +17,7 @@ from siamese.mining import cells, tables
 from siamese.mining.clusters import A_LINK
 from siamese.mining.exact import TILE, made_ready
 from siamese.mining.found import LONG_PAIR, Recall
-from siamese.mining.sharded import components, joins, ranks, shards, store
+from siamese.mining.sharded import components, joins, shards, store
 from siamese.mining.sharded.shards import Job, Summary
 from siamese.mining.sharded.stages import Stages, Unit
 from siamese.model.model import SiameseModel
@@ -211,8 +211,8 @@ def write_pairs(
     files = [name for one in joined for name in one["files"]]
     samples = [tuple(pair) for one in joined for pair in one["samples"]]
     ranges = -(-sum(one["pairs"] for one in joined) // joins.pairs_at_once(job))
-    cut = ranks.cuts(np.array(samples, LONG_PAIR), ranges)
-    ranked = stages("rank", ranks.rank, [{"file": name} for name in files], cut)
+    cut = joins.cuts(np.array(samples, LONG_PAIR), ranges)
+    ranked = stages("rank", joins.rank, [{"file": name} for name in files], cut)
     left = job.max_pairs
     units: list[Unit] = []
     for part, count in enumerate(np.sum([one["ranges"] for one in ranked], axis=0).tolist() if ranked else []):
@@ -221,7 +221,7 @@ def write_pairs(
         if count and not limit:
             break
         units.append({"part": part, "limit": limit, "ids": ids})
-    written = stages("write", ranks.write_range, units, (model.calibration, files))
+    written = stages("write", joins.write_range, units, (model.calibration, files))
     with store.writing(out) as path, open(path, "w", encoding="utf-8", newline="") as target:
         csv_writer(target, tables.pair_names(ids))
         target.flush()

@@ -1,7 +1,7 @@
 """Stages of work for many workers.
 
 A stage is a list of units of work, which any worker can do in any order (functions in siamese.mining.sharded: shards,
-joins, ranks, components). Units pass rows to each other through files in the work folder; the driver sees only their
+joins, components). Units pass rows to each other through files in the work folder; the driver sees only their
 summaries. The summary of a finished unit is saved there too, so that a stopped run can continue.
 """
 
