@@ -1,11 +1,11 @@
 """Clusters of known duplicates, and keys of pairs."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from siamese.pairs.pairs import Pairs
-from siamese.text.keys import keys
+from siamese.text.keys import key, keys
 
 
 def pair_keys(pairs: Pairs) -> np.ndarray:
@@ -44,21 +44,25 @@ def connected(count: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
 class Clusters:
     """The connected components of the duplicates among some pairs."""
 
-    def __init__(self, pairs: Pairs, known: tuple[np.ndarray, np.ndarray] | None = None) -> None:
+    def __init__(
+        self, pairs: Pairs, known: tuple[np.ndarray, np.ndarray] | None = None, node: Callable[[str], int] = key
+    ) -> None:
         """Find the components.
 
         Args:
             pairs: n pairs.
             known: the keys of the first and of the second questions, (n,) each, if the caller has them.
+            node: `key`, so that questions that give each other away are one, or `identity`, as where labels follow.
         """
-        first, second = known or (keys(pairs.question1), keys(pairs.question2))
+        self.node = node
+        first, second = known or (keys(pairs.question1, node), keys(pairs.question2, node))
         self.keys, ends = np.unique(np.concatenate((first, second)), return_inverse=True)
         linked = np.flatnonzero(pairs.labels == 1)
         self.number = connected(len(self.keys), ends[linked], ends[linked + len(first)])
 
     def of(self, questions: Iterable[str]) -> np.ndarray:
         """Return the cluster of each question, (n,) int64; -1 if it is not in the pairs."""
-        return self.of_keys(keys(questions))
+        return self.of_keys(keys(questions, self.node))
 
     def of_keys(self, wanted: np.ndarray) -> np.ndarray:
         """Return the cluster of each question, given its key; see `of`."""
