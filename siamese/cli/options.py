@@ -132,13 +132,16 @@ def add_columns(sub: argparse.ArgumentParser) -> None:
     for name in PAIR_COLUMNS:
         default, column = ("is_duplicate" if name == "label" else name), f"{name}_column"
         group.add_argument(f"--{name}", default=default, dest=column, metavar="NAME", help="(default %(default)s)")
+    group.add_argument("--duplicate-class", metavar="NAME", help="of hf: data sets whose labels have names: the class "
+                       "of duplicates (default: decided by the names)")  # fmt: skip
 
 
 def column_names(options: argparse.Namespace) -> "Columns":
     """Return the options of `add_columns`."""
     from siamese.pairs.pairs import Columns
 
-    return Columns(**{name: getattr(options, f"{name}_column") for name in PAIR_COLUMNS})
+    names = {name: getattr(options, f"{name}_column") for name in PAIR_COLUMNS}
+    return Columns(**names, duplicate=options.duplicate_class)
 
 
 def add_question_columns(sub: argparse.ArgumentParser) -> None:

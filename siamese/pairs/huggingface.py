@@ -21,6 +21,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from siamese.errors import DataError
+from siamese.pairs.cells import part_of
 from siamese.pairs.formats import ROWS_AT_A_TIME, File, Row, refusing
 from siamese.pairs.pairs import PARTS
 from siamese.system.optional import optional
@@ -31,7 +32,14 @@ if TYPE_CHECKING:
 PREFIX = "hf:"
 FORM = "hf:NAME, hf:NAME:CONFIG or hf:NAME:CONFIG:SPLIT (CONFIG may be empty)"
 NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
-DUPLICATE = {"1", "duplicate", "duplicates", "equivalent", "paraphrase", "same", "true", "yes"}  # names of label 1
+# Words in the names of classes. Others leave it open which class means duplicates.
+SAME = {
+    "1", "true", "yes", "positive", "duplicate", "duplicates", "duplicated", "dup", "equivalent", "paraphrase",
+    "paraphrases", "paraphrased", "same", "similar", "alike", "identical", "equal", "match", "matching",
+}  # fmt: skip
+DIFFERENT = {"0", "false", "negative", "different", "distinct", "unique", "unlike", "mismatch"}
+NOT = re.compile(r"not|non|no|isnt|(not|non|un|in|dis)(?P<rest>\w+)")
+ASIDE = {"a", "an", "is", "are", "the", "question", "questions", "pair", "pairs", "semantically"}
 
 _cache_only = ContextVar("cache_only", default=False)
 
@@ -75,36 +83,45 @@ def parse(name: str) -> tuple[str, str | None, str | None]:
     return data, config or None, split or None
 
 
-def open_data_set(name: str) -> File:
+def open_data_set(name: str, label: str | None = None, duplicate: str | None = None) -> File:
     """Open a data set. Its rows are numbered across splits; if there are several, a column `split` names them.
 
-    If the name has no split, the splits train, validation and test are read, except those without labels (-1, as in
-    benchmarks that keep them secret). A note on stderr names the splits that are left out. Labels with names become
-    numbers: 1 for the class called duplicate, equivalent, paraphrase, same, true, yes or 1.
+    If the name has no split, those that mean train, validation and test are read, except those without labels (-1, as
+    in benchmarks that keep them secret). A note on stderr names the splits that are left out.
+
+    Args:
+        name: the data set.
+        label: the column of labels. If these have names, as in ("equivalent", "different"), they become numbers: 1 for
+            the class whose name means duplicates.
+        duplicate: the name of that class, if the names do not say so.
 
     Raises:
         UserError: the library `datasets` is not installed.
-        DataError: there is no such data set, configuration or split, or it cannot be downloaded or read.
+        DataError: there is no such data set, configuration or split, it cannot be downloaded or read, or the names of
+            the labels leave it open which means duplicates.
     """
     with refusing(name):
         splits = _chosen(name, _load(name))
         # A stream of CSV knows its columns from its first row.
         columns: list[Any] = [rows.column_names or next(iter(rows), {}) for rows in splits.values()]
+    ones = {split: _class_of_duplicates(name, rows, label, duplicate) for split, rows in splits.items()}
     added = ["split"] if len(splits) > 1 else []
     names = list(dict.fromkeys([*itertools.chain.from_iterable(columns), *added]))
 
     def records() -> Iterator[Row]:
         for split, rows in splits.items():
             for record in _records(name, rows):
+                if label and (one := ones[split]) is not None and record[label] in range(2**31):  # -1 is no label
+                    record[label] = int(record[label] == one)
                 yield record | dict.fromkeys(added, split)
 
     return File(names, enumerate(records(), 1))
 
 
-def checksum(name: str) -> str:
+def checksum(name: str, label: str | None = None, duplicate: str | None = None) -> str:
     """Return the SHA-256 of all rows, which does not depend on how the data set is stored."""
     digest = hashlib.sha256()
-    for _, record in open_data_set(name).records:
+    for _, record in open_data_set(name, label, duplicate).records:
         digest.update(json.dumps(record, sort_keys=True, default=str).encode() + b"\n")
     return digest.hexdigest()
 
@@ -143,7 +160,8 @@ def _chosen(name: str, splits: Splits) -> Splits:
         return {split: splits[split]}
     if len(splits) == 1:
         return splits
-    chosen = {part: splits[part] for part in PARTS if part in splits and not _is_unlabelled(splits[part])}
+    ordered = sorted((part for part in splits if part_of(part)), key=lambda part: PARTS.index(str(part_of(part))))
+    chosen = {part: splits[part] for part in ordered if not _is_unlabelled(splits[part])}
     if not chosen:
         raise DataError(f"{name}: its splits are {shown}; name the one to read, as hf:NAME:CONFIG:SPLIT")
     if left := [part for part in splits if part not in chosen]:
@@ -171,14 +189,40 @@ def _is_unlabelled(rows: Rows) -> bool:
     return first is not None and bool(labels) and all(set(first[name].to_pylist()) <= {-1, None} for name in labels)
 
 
+def _class_of_duplicates(name: str, rows: Rows, label: str | None, duplicate: str | None) -> int | None:
+    """Return the number of the class that means duplicates, or None if the labels have no names."""
+    names = _classes(rows).get(str(label), [])
+    ask = f"name the class of duplicates: --duplicate-class NAME, or Columns(duplicate=NAME); the classes are {names}"
+    if duplicate is not None:
+        if duplicate not in names:
+            raise DataError(f"{name}: {label} has no class {duplicate!r}; {ask}")
+        return names.index(duplicate)
+    if not names:
+        return None
+    meanings = [_meaning(one) for one in names]
+    if sorted(meanings) != [-1, 1]:
+        raise DataError(f"{name}: the names of the classes of {label} leave open which means duplicates; {ask}")
+    return meanings.index(1)
+
+
+def _meaning(name: str) -> int:
+    """Return what the name of a class means: 1 for duplicates, -1 for non-duplicates, 0 if that is open."""
+    sign, meaning = 1, 0
+    words = re.findall(r"[a-z]+|\d+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower().replace("'", ""))
+    for word in words:
+        if word in SAME | DIFFERENT:
+            meaning = meaning or (1 if word in SAME else -1)
+        elif (no := NOT.fullmatch(word)) and (no["rest"] is None or no["rest"] in SAME | DIFFERENT):
+            sign, meaning = -sign, meaning or (no["rest"] and (1 if no["rest"] in SAME else -1)) or 0
+        elif word not in ASIDE:
+            return 0
+    return -1 if words == ["no"] else sign * meaning
+
+
 def _records(name: str, rows: Rows) -> Iterator[dict[str, Any]]:
-    turned = [column for column, names in _classes(rows).items() if len(names) == 2 and names[0].lower() in DUPLICATE]
     with refusing(name):
         for table in rows.with_format("arrow").iter(ROWS_AT_A_TIME):
-            for record in table.to_pylist():
-                for column in turned:  # class 0 is the duplicates
-                    record[column] = {0: 1, 1: 0}.get(record[column], record[column])
-                yield record
+            yield from table.to_pylist()
 
 
 @contextmanager

@@ -22,6 +22,7 @@ class Columns:
     label: str = "is_duplicate"
     question: str = "question"  # with `group`: in a file of questions instead of pairs
     group: str = "group"
+    duplicate: str | None = None  # the class of duplicates, if the labels of a data set have names that do not say so
 
 
 @dataclass(frozen=True, repr=False)

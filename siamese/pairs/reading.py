@@ -54,7 +54,8 @@ def read_pairs(
         DataError: there is no such file, its format or encoding is another, a column is missing, more than 1 % of the
             rows (and more than two) are faulty, or a needed label does not occur.
     """
-    return _pairs_of_rows(_open(path), Faults(str(path)), columns, labelled=labelled, need=need)
+    file = _open(path, columns.label if labelled else None, columns.duplicate if labelled else None)
+    return _pairs_of_rows(file, Faults(str(path)), columns, labelled=labelled, need=need)
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,8 @@ class FilledRows:
             yield place, record
 
 
-def _open(path: str | Path) -> File:
-    return open_data_set(str(path)) if names_data_set(path) else open_file(path)
+def _open(path: str | Path, label: str | None = None, duplicate: str | None = None) -> File:
+    return open_data_set(str(path), label, duplicate) if names_data_set(path) else open_file(path)
 
 
 def pairs_of(data: PairsLike, columns: Columns = QUORA, *, need: tuple[int, ...] = (0, 1)) -> Pairs:

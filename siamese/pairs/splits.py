@@ -33,6 +33,8 @@ class Source:
             raise UserError(f"--split: {self.split!r} is not 'course'")
         if self.split and self.validation:
             raise UserError("--split course makes its own validation pairs; leave out --validation")
+        if self.columns.duplicate and not any(map(huggingface.names_data_set, (self.data, self.validation))):
+            raise UserError("--duplicate-class is for data sets, hf:NAME; the labels of a file are 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -107,13 +109,16 @@ def _checked(parts: Datasets, name: str, validation_name: str) -> Datasets:
 def remember(source: Source) -> dict[str, Any]:
     """Return the facts on a source that a model saves as JSON, with checksums to recognize changed files."""
     files = [source.data, *([source.validation] if source.validation else [])]
-    return {"source": asdict(source), "sha256": {name: _checksum(name) for name in files}}
+    facts = asdict(source)
+    if source.columns.duplicate is None:  # which version 0.1 did not know
+        del facts["columns"]["duplicate"]
+    return {"source": facts, "sha256": {name: _checksum(name, source.columns) for name in files}}
 
 
-def _checksum(name: str) -> str | None:
+def _checksum(name: str, columns: Columns) -> str | None:
     """Return the SHA-256 of a file's bytes or a data set's rows, or None if there is no such file."""
     if huggingface.names_data_set(name):
-        return huggingface.checksum(name)
+        return huggingface.checksum(name, columns.label, columns.duplicate)
     return sha256(name) if Path(name).is_file() else None
 
 
@@ -127,7 +132,9 @@ def recall(facts: dict[str, Any]) -> Datasets | None:
         source = Source(**{**saved["source"], "columns": Columns(**saved["source"]["columns"])})
         digests = {name: saved["sha256"][name] for name in (source.data, source.validation) if name is not None}
         with huggingface.from_cache():
-            if all(digest is not None and _checksum(name) == digest for name, digest in digests.items()):
+            if all(
+                digest is not None and _checksum(name, source.columns) == digest for name, digest in digests.items()
+            ):
                 return load(source)
     except (KeyError, TypeError, ValueError, OSError, UserError):  # the facts of a model may be anything
         pass

@@ -112,6 +112,43 @@ def test_forms_of_labels(tmp_path: Path, label: Any, values: list[Any]) -> None:
         assert read_pairs(name).labels.tolist() == [1, 0, 1]
 
 
+NAMES = [
+    ("duplicate", "not_duplicate"), ("identical", "different"), ("paraphrase", "non-paraphrase"), ("True", "False"),
+    ("similar", "dissimilar"), ("match", "no match"), ("isDuplicate", "isNotDuplicate"), ("positive", "negative"),
+    ("Duplicated questions", "Distinct questions"), ("equivalent", "inequivalent"), ("not different", "different"),
+    ("alike", "unlike"), ("semantically_equivalent", "not_semantically_equivalent"), ("yes", "no"), ("1", "0"),
+    ("not_unique", "unique"), ("DUPLICATE", "NONDUPLICATE"), ("dup", "not_dup"), ("equal", "unequal"),
+]  # fmt: skip
+OPEN = [("b", "a"), ("original", "duplicate"), ("similar", "same"), ("not_a", "not_b"), ("different", "distinct"),
+        ("entailment", "not_entailment"), ("no", "different"), ("", "duplicate"), ("yes", "no", "maybe")]  # fmt: skip
+
+
+@pytest.mark.parametrize("names", NAMES, ids=str)
+def test_the_names_of_both_classes_decide(tmp_path: Path, names: tuple[str, str]) -> None:
+    for classes in (names, names[::-1]):
+        label = ClassLabel(names=list(classes))
+        data = of([(a, b, classes.index(names[1 - int(y)])) for a, b, y in ROWS], label)
+        assert read_pairs(save(tmp_path / classes[0], "saved", {"train": data})).labels.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("names", OPEN, ids=str)
+def test_names_that_do_not_decide_are_refused(tmp_path: Path, names: tuple[str, ...], command: Command) -> None:
+    name = save(tmp_path / "folder", "saved", {"train": of(ROWS, ClassLabel(names=list(names)))})
+    with pytest.raises(DataError, match="leave open which means duplicates; .*--duplicate-class NAME") as caught:
+        read_pairs(name)
+    assert str(list(names)) in str(caught.value)
+    assert read_pairs(name, Columns(duplicate=names[0])).labels.tolist() == [0, 1, 0]
+    assert read_pairs(name, Columns(duplicate=names[1])).labels.tolist() == [1, 0, 1]
+    with pytest.raises(DataError, match="is_duplicate has no class 'other'"):
+        read_pairs(name, Columns(duplicate="other"))
+    assert len(read_pairs(name, labelled=False)) == 3
+
+
+def test_splits_called_dev_and_valid_are_read(tmp_path: Path) -> None:
+    name = save(tmp_path / "folder", "saved", {"dev": of(ROWS[:1]), "Train": of(ROWS), "test": of(ROWS[1:])})
+    assert read_pairs(name).split.tolist() == ["train"] * 3 + ["validation"] + ["test"] * 2
+
+
 def test_other_names_and_questions_with_groups(tmp_path: Path) -> None:
     renamed = of(ROWS).rename_columns({"question1": "text1", "question2": "text2", "is_duplicate": "same"})
     name = save(tmp_path / "pairs", "saved", {"train": renamed})
