@@ -17,7 +17,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from siamese import SiameseModel
 from siamese.evaluation import against, examination
-from siamese.evaluation.baselines import Scored
+from siamese.evaluation.evaluate import Scored
 from siamese.evaluation.examination import FEATURES, LENGTHS, OVERLAPS, UNKNOWN, Common, Shares, describe
 from siamese.evaluation.thresholds import choose_threshold
 from siamese.pairs import splits

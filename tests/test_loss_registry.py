@@ -24,9 +24,8 @@ from siamese.errors import UserError
 from siamese.evaluation import metrics
 from siamese.losses.registry import LOSSES, names
 from siamese.pairs.splits import Datasets
-from siamese.training.batches import data_generator
+from siamese.training.batches import Prepared, data_generator
 from siamese.training.objective import Objective
-from siamese.training.preparation import Prepared
 from siamese.training.train import train_model
 
 every_loss = pytest.mark.parametrize("name", LOSSES)

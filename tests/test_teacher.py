@@ -23,9 +23,8 @@ from siamese.pairs.splits import Datasets
 from siamese.text.ragged import Tokens
 from siamese.towers import encoders
 from siamese.training import teacher
-from siamese.training.batches import Batch, PairTokens, data_generator
+from siamese.training.batches import Batch, PairTokens, Prepared, data_generator
 from siamese.training.objective import Objective
-from siamese.training.preparation import Prepared
 from siamese.training.train import train_model
 
 TOPICS = ("cats", "dogs", "trees", "boats", "stars", "bread")

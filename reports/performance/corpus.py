@@ -8,8 +8,7 @@ from siamese.errors import DataError
 from siamese.pairs.pairs import Pairs
 from siamese.pairs.reading import read_pairs
 from siamese.text.tokenizer import Tokenizer
-from siamese.training.batches import PairTokens
-from siamese.training.preparation import learn_tokenizer, prepare
+from siamese.training.batches import PairTokens, learn_tokenizer, prepare
 
 BATCH = 512
 TRIPLET = Config(batch_size=BATCH, skip=False, labelled="none")

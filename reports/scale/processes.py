@@ -44,8 +44,7 @@ def work(data: str, config: Config, group: "Processes") -> Figures:
     import torch
 
     from siamese.pairs import splits
-    from siamese.training.batches import data_generator
-    from siamese.training.preparation import Prepared
+    from siamese.training.batches import Prepared, data_generator
     from siamese.training.start import start
 
     parts = splits.load(splits.Source(data))

@@ -2,14 +2,14 @@
 
 import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from siamese.errors import DataError, UserError
-from siamese.evaluation.baselines import Scored, Scorer, baselines
+from siamese.evaluation.metrics import Scores, all_scores
 from siamese.evaluation.results import Compared, Evaluation
 from siamese.evaluation.thresholds import choose_threshold
 from siamese.model.calibration import HIGHEST, calibrate
@@ -19,6 +19,28 @@ from siamese.pairs import splits
 from siamese.pairs.clusters import Clusters, shared_pairs
 from siamese.pairs.pairs import Columns, Pairs
 from siamese.pairs.reading import QUORA, PairsLike, name_of
+from siamese.system.optional import optional
+
+Scorer = Callable[[Sequence[str], Sequence[str]], np.ndarray]  # from questions 1 and 2 of n pairs to (n,) scores
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of n pairs, and the threshold above which they mean duplicates."""
+
+    labels: np.ndarray  # (n,) 0 or 1
+    scores: np.ndarray  # (n,)
+    threshold: float | None  # None: no verdicts, because there are no pairs to choose it on
+    probability: np.ndarray | None = None  # (n,) of being duplicates, if the scorer gives one
+
+    def take(self, which: np.ndarray) -> "Scored":
+        """Return the scores of some of the pairs; (n,) bool."""
+        probability = None if self.probability is None else self.probability[which]
+        return Scored(self.labels[which], self.scores[which], self.threshold, probability)
+
+    def metrics(self) -> Scores:
+        """Return every metric."""
+        return all_scores(self.labels, self.scores, self.threshold, self.probability)
 
 
 @dataclass(frozen=True)
@@ -126,6 +148,49 @@ def evaluate_in(setting: Setting, others: Mapping[str, Scorer] | None = None) ->
     unseen, how = unseen_pairs(pairs, setting.clusters)
     part = over(unseen) if unseen is not None and unseen.any() else None
     return Evaluation(**vars(over(np.ones(len(pairs), bool))), unseen=part, unseen_from=how)
+
+
+def baselines(
+    model: SiameseModel, pairs: Pairs, tuning: Pairs | None, clusters: Clusters | None, others: Mapping[str, Scorer]
+) -> dict[str, Scored]:
+    """Score pairs with every baseline.
+
+    Args:
+        model: the detector, whose word vectors are one of the baselines.
+        pairs: the pairs to score.
+        tuning: other pairs, to choose thresholds and fit probabilities on; None: no verdicts and no probabilities.
+        clusters: of the training pairs, for the look-up baseline; None: no such baseline.
+        others: more scorers, by name.
+    """
+
+    def row(score: Callable[[Pairs], np.ndarray], threshold: float | None = None) -> Scored:
+        scores = score(pairs)
+        if tuning is None:
+            return Scored(pairs.labels, scores, threshold)
+        tuned = score(tuning)
+        chosen = choose_threshold(tuning.labels, tuned) if threshold is None else threshold
+        return Scored(pairs.labels, scores, chosen, calibrate(tuning.labels, tuned).probability(scores))
+
+    def of(scorer: Scorer) -> Callable[[Pairs], np.ndarray]:
+        return lambda some: scorer(some.question1, some.question2)
+
+    scorers: dict[str, Scorer] = {"tf-idf": tfidf_similarity, "mean of embeddings": model.embedding_similarity}
+    rows = {name: row(of(scorer)) for name, scorer in (scorers | dict(others)).items()}
+    if clusters is not None:
+        rows["look-up in training clusters"] = row(lambda some: clusters.linked(some).astype(float), 0.5)
+    return rows
+
+
+def tfidf_similarity(questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
+    """Return the cosine of the TF-IDF vectors of each pair, (n,); the weights are fitted on these questions."""
+    text = optional("sklearn.feature_extraction.text", "evaluate")
+    vectorizer = text.TfidfVectorizer(token_pattern=r"\w+")
+    try:
+        vectors = vectorizer.fit_transform([*questions1, *questions2])
+    except ValueError:  # no question has a word
+        return np.zeros(len(questions1))
+    n = len(questions1)
+    return np.asarray(vectors[:n].multiply(vectors[n:]).sum(axis=1)).ravel()
 
 
 def unseen_pairs(pairs: Pairs, clusters: Clusters | None) -> tuple[np.ndarray | None, str]:

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from siamese.evaluation.against import Beside, ComparedEncoder
-from siamese.evaluation.baselines import Scored
-from siamese.evaluation.evaluate import Setting, evaluate_in, unseen_pairs
+from siamese.evaluation.evaluate import Scored, Setting, evaluate_in, unseen_pairs
 from siamese.evaluation.results import Evaluation
 from siamese.model.calibration import reliability
 from siamese.text.keys import Words, words_of

@@ -36,8 +36,7 @@ from siamese.pairs.splits import Datasets
 from siamese.system.locking import locked
 from siamese.system.progress import CountBar, Progress
 from siamese.system.stopping import Stopped
-from siamese.training.batches import number_of_batches
-from siamese.training.preparation import Prepared
+from siamese.training.batches import Prepared, number_of_batches
 from siamese.training.start import planned_epochs
 from siamese.training.train import train_model
 

@@ -21,11 +21,10 @@ from siamese.text.subwords import AnyTokenizer, SubwordTokenizer
 from siamese.text.tokenizer import Tokenizer, first_word
 from siamese.towers import word_vectors
 from siamese.towers.lstm_tower import Tower
-from siamese.training.batches import PairTokens, number_of_batches
+from siamese.training.batches import PairTokens, Prepared, drawn, number_of_batches
 from siamese.training.checkpoints import Checkpoint, Run
 from siamese.training.objective import Objective
 from siamese.training.optimizers import make_optimizer
-from siamese.training.preparation import Prepared, drawn
 from siamese.training.processes import Processes
 from siamese.training.step import Step
 

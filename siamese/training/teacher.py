@@ -20,9 +20,8 @@ from siamese.config import Config
 from siamese.system.files import replacing
 from siamese.text.ragged import Tokens
 from siamese.towers.encoders import load_encoder
-from siamese.training.batches import PairTokens, data_generator
+from siamese.training.batches import PairTokens, Prepared, data_generator
 from siamese.training.objective import Objective
-from siamese.training.preparation import Prepared
 
 CACHE = Path("models/teachers")  # of vectors, which take minutes to compute
 QUESTIONS_PER_FILE = 16_384  # in the cache; after a stop, encoding continues after the last file

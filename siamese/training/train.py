@@ -15,9 +15,9 @@ from siamese.model.compact import rounded
 from siamese.model.model import SiameseModel
 from siamese.pairs.pairs import Pairs
 from siamese.system.progress import Progress
+from siamese.training.batches import Prepared
 from siamese.training.logs import VALIDATION
 from siamese.training.loop import fast_and_repeatable, train_epochs
-from siamese.training.preparation import Prepared
 from siamese.training.processes import Processes
 from siamese.training.start import Started, arrays, start
 

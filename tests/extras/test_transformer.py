@@ -138,10 +138,9 @@ def test_gradient_caching_is_the_plain_backward(
     loss: str, tiny: Config, parts: splits.Datasets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from siamese.towers import transformer
-    from siamese.training.batches import data_generator
+    from siamese.training.batches import Prepared, data_generator
     from siamese.training.checkpoints import Run
     from siamese.training.objective import Objective
-    from siamese.training.preparation import Prepared
     from siamese.training.processes import Processes
     from siamese.training.step import Step
 
