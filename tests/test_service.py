@@ -168,7 +168,9 @@ def test_nobody_writes_to_a_service_without_a_token(memory: Path, method: str, p
         (b'{"question1": "a", "question2": "b", "threshold": 1e999}', 422, "finite number"),
         (b'{"question1": "a", "question2": "b", "threshold": ' + b"9" * 5_000 + b"}", 400, "value has 5000 digits"),
         (b'{"question1": "a", "question1": "b", "question2": "c"}', 400, "a field twice"),
-        (b"[" * 100_000, 400, "nested too deeply"),
+        (b"[" * 2_000, 400, "nested too deeply"),
+        (b"[" * 2_001, 422, "the body: more than 2,000 lists, objects and fields"),
+        (b'{"question1": "' + b"[{" * 2_000 + b'\\"[", "question2": ""}', 422, "at most 2000 characters"),
         (b"{", 400, "the body is not JSON"),
         (b"", 422, "the body: Field required"),
         (b"[]", 422, "the body: Input should be a valid dictionary"),
@@ -228,8 +230,23 @@ def test_largest_body(plain: TestClient) -> None:
 def test_other_host_names_are_refused(plain: TestClient) -> None:
     # DNS rebinding: evil.example resolves to 127.0.0.1, so the browser takes this service for evil.example.
     for host, status in (("evil.example", 400), ("localhost.evil.example:8000", 400), ("", 400),
-                         ("localhost:8000", 200), ("[::1]:8000", 200)):  # fmt: skip
-        assert plain.get("/health", headers={"Host": host}).status_code == status, host
+                         ("192.0.2.1", 400), ("[2001:db8::1]:80", 400), ("127.0.0.1.evil.example", 400),
+                         ("localhost:8000", 200), ("LOCALHOST", 200), ("127.0.0.2:80", 200), ("[::1]:8000", 200),
+                         ("[::1]", 200)):  # fmt: skip
+        answer = plain.get("/health", headers={"Host": host})
+        assert answer.status_code == status, host
+    assert plain.get("/", headers={"Host": "a"}).json() == {
+        "detail": "the Host header names another host: `serve --allow-host NAME` accepts it"
+    }
+
+
+@pytest.mark.parametrize(
+    "allowed, host",
+    [("a.example:80", "A.example"), ("2001:DB8::1", "[2001:db8:0::1]:8000"), ("*", "b.example"), ("*", "")],
+)
+def test_host_names_that_are_allowed(allowed: str, host: str) -> None:
+    with TestClient(make_app(MODEL, hosts=[allowed]), "http://localhost") as one:
+        assert one.get("/health", headers={"Host": host}).status_code == 200
 
 
 def test_every_answer_has_the_security_headers(plain: TestClient) -> None:

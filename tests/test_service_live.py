@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from commands import Command, posix, python
-from servers import running
+from servers import port_of, running, started
 
 from siamese import SiameseModel
 from siamese.archive.store import Archive
@@ -196,21 +196,6 @@ def test_nagles_algorithm_is_off(short: Any, connection: socket.socket) -> None:
     assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-def started(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "run.py", "serve", "--port", "0", "--model", "pretrained", *arguments],
-        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **environment},
-    )  # fmt: skip
-
-
-def port_of(process: subprocess.Popen[str]) -> int:
-    assert process.stdout
-    line = process.stdout.readline()
-    found = re.fullmatch(r"serving on http://.*:(\d+), until Ctrl-C\n", line)
-    assert found, line
-    return int(found[1])
-
-
 @posix
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_lets_requests_in_flight_finish(number: int, code: int) -> None:
@@ -298,12 +283,14 @@ def test_without_the_web_stack_the_error_says_what_to_install(missing: str) -> N
 
 
 @posix
-def test_a_public_address_warns_and_accepts_any_host_name() -> None:
-    process = started("--host", "0.0.0.0", SIAMESE_TOKEN="")
+def test_a_public_address_warns_and_accepts_the_host_names_that_it_is_given() -> None:
+    process = started("--host", "0.0.0.0", "--allow-host", "questions.example")
     port = port_of(process)
-    with closing(http.client.HTTPConnection("127.0.0.1", port)) as one:
-        one.request("GET", "/health", headers={"Host": "questions.example"})
-        assert one.getresponse().status == 200
+    for host, status in (("questions.example", 200), ("localhost:1", 200), ("0.0.0.0", 200), ("evil.example", 400),
+                         ("203.0.113.1", 400)):  # fmt: skip
+        with closing(http.client.HTTPConnection("127.0.0.1", port)) as one:
+            one.request("GET", "/health", headers={"Host": host})
+            assert one.getresponse().status == status, host
     process.terminate()
     assert process.wait(20) == 143
     assert process.stderr

@@ -17,6 +17,10 @@ def add_commands(command: Command) -> None:
     sub = command("serve", serve, "Answer over HTTP, with a page for people.")
     sub.add_argument("--archive", metavar="DIR", help="an archive to search and, with a token, to change")
     sub.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s: this machine)")
+    sub.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME",
+        help="accept requests to this host name, beside localhost and --host (* accepts any; can be repeated)",
+    )  # fmt: skip
     sub.add_argument("--port", type=int, default=8000, metavar="N", help="(default %(default)s; 0: any free port)")
     add_model(sub)
     sub.set_defaults(model=None)  # which `_model` replaces
@@ -24,23 +28,28 @@ def add_commands(command: Command) -> None:
 
 def serve(options: argparse.Namespace) -> None:
     """Answer requests until SIGTERM or Ctrl-C, then finish those in flight."""
+    import ctypes
     import logging
+    from contextlib import suppress
     from ipaddress import ip_address
 
     from threadpoolctl import threadpool_limits
 
-    from siamese.service.app import LOOPBACK, TOKEN, make_app
+    from siamese.service.app import TOKEN, make_app
     from siamese.service.connections import listen, make_server
     from siamese.service.guard import TextlessFormatter
     from siamese.service.limits import LIMITS
 
     listening = listen(options.host, options.port)
     local = ip_address(listening.getsockname()[0]).is_loopback
+    with suppress(AttributeError, TypeError):  # other systems than Linux with glibc have no such function
+        ctypes.CDLL(None).mallopt(-3, 1 << 16)  # M_MMAP_THRESHOLD: what a flood of large requests took is given back
     token = os.environ.get(TOKEN) or None
-    app = make_app(_model(options), options.archive, token, LOOPBACK if local else ["*"], LIMITS)
+    app = make_app(_model(options), options.archive, token, [options.host, *options.allow_host], LIMITS)
     handler = logging.StreamHandler()
     handler.setFormatter(TextlessFormatter("%(asctime)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    server = make_server(app, LIMITS)
     if not local:
         warning = "anyone who can reach this machine can ask, and nothing is encrypted"
         print(f"warning: {options.host} is not a loopback address: {warning}", file=sys.stderr)
@@ -49,7 +58,7 @@ def serve(options: argparse.Namespace) -> None:
     try:
         # One thread for each question: splitting such small products among cores costs more than it saves.
         with threadpool_limits(1, user_api="blas"):
-            make_server(app, LIMITS).run(sockets=[listening])
+            server.run(sockets=[listening])
     except KeyboardInterrupt as stop:  # uvicorn raises the signal again once the requests in flight are answered
         if [workers for workers in app.state.workers if not workers.close()]:
             # A thread has exceeded its time limit. Its writes are atomic, so it is safe to kill.

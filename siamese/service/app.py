@@ -2,7 +2,7 @@
 
 import hmac
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -12,13 +12,13 @@ from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from starlette.middleware.trustedhost import TrustedHostMiddleware
+from pydantic_core import to_json
 
 from siamese.errors import ArchiveError
 from siamese.model.explanation import explain
 from siamese.model.model import SiameseModel
 from siamese.service import messages as m
-from siamese.service.bodies import StrictRoute
+from siamese.service.bodies import Room, StrictRoute, described
 from siamese.service.guard import Guard
 from siamese.service.limits import ID, LIMITS, Limits, Workers
 from siamese.version import VERSION
@@ -34,8 +34,6 @@ PAGE = {
     "/page.css": ("page.css", "text/css"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-LONGEST_DETAIL = 300  # characters of an error message
 
 T = TypeVar("T")
 
@@ -44,7 +42,7 @@ def make_app(
     model: SiameseModel,
     archive_folder: str | Path | None = None,
     token: str | None = None,
-    hosts: Sequence[str] = LOOPBACK,
+    hosts: Sequence[str] = (),
     limits: Limits = LIMITS,
 ) -> FastAPI:
     """Return the service of a model as an ASGI application, with its thread pools in `app.state.workers`.
@@ -53,7 +51,7 @@ def make_app(
         model: the model that answers.
         archive_folder: an archive of the same model to search and change, if any.
         token: required of whoever writes to the archive; without a token nobody can.
-        hosts: accepted values of the Host header, without port; ("*",) accepts any.
+        hosts: accepted values of the Host header beside loopback names, without port; ("*",) accepts any.
         limits: on requests; `make_server` takes those on connections.
 
     Raises:
@@ -69,23 +67,22 @@ def make_app(
         responses=problems(400, 408, 413, 415, 422, 500, 503, 504),
     )
     app.router.route_class = StrictRoute
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
-    app.add_middleware(Guard, limits=limits)
+    app.state.room = Room(limits.bytes)
+    app.add_middleware(Guard, limits=limits, room=app.state.room, hosts=hosts)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     for path, (name, kind) in PAGE.items():
         file = Response((STATIC / name).read_bytes(), media_type=kind)
         app.get(path, include_in_schema=False)(partial(_send, file))
-    workers = Workers(limits.threads, limits.pending, limits.work)
-    app.state.workers = [workers]
+    # An archive is used by one thread. That of /health is another, so that searches do not delay it.
+    threads = (limits.threads, 1, 1, 1)
+    app.state.workers = [Workers(n, limits.pending, limits.work) for n in threads]
+    workers, app.state.parser, keeper, counter = app.state.workers
     _add_questions(app, model, workers)
-    archive = None
+    counted = None
     if archive_folder is not None:
         from siamese.archive.store import Archive
 
-        # An archive is used by one thread. Opening it twice would hold its vectors twice.
-        keeper = Workers(1, limits.pending, limits.work)
-        app.state.workers.append(keeper)
-        archive = keeper.pool.submit(Archive.open, archive_folder, model).result()
+        archive, counted = (one.pool.submit(Archive.open, archive_folder, model).result() for one in (keeper, counter))
         _add_archive(app, archive, keeper, token)
 
     @app.get("/health")
@@ -93,8 +90,8 @@ def make_app(
         """Report that the service is running, and what it holds."""
         return m.Health(
             status="ok", version=VERSION, threshold=model.threshold,
-            archive=None if archive is None else await keeper.run(len, archive),
-            writing=archive is not None and token is not None,
+            archive=None if counted is None else await counter.run(len, counted),
+            writing=counted is not None and token is not None,
         )  # fmt: skip
 
     return app
@@ -103,6 +100,12 @@ def make_app(
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the error responses of these statuses for OpenAPI."""
     return {status: {"model": m.Problem} for status in statuses}
+
+
+def _long(name: str, rows: Iterable[Any], **others: Any) -> Response:
+    """Return an answer with a long list, written here in the worker, a row at a time to let other threads run."""
+    text, end = b",".join(map(to_json, rows)), b"," * bool(others) + to_json(others)[1:]
+    return Response(b'{"%b":[%b]%b' % (name.encode(), text, end), media_type="application/json")
 
 
 async def _send(file: Response) -> Response:
@@ -128,10 +131,10 @@ def _add_questions(app: FastAPI, model: SiameseModel, workers: Workers) -> None:
         found = await workers.run(model.similarity, firsts, seconds)
         return m.SimilarityAnswer(similarities=found.tolist(), threshold=model.threshold)
 
-    @app.post("/encode")
-    async def encode(asked: m.EncodeRequest) -> m.EncodeAnswer:
+    @app.post("/encode", response_model=m.EncodeAnswer)
+    async def encode(asked: m.EncodeRequest) -> Any:
         """Return the vector of each question."""
-        return m.EncodeAnswer(vectors=(await workers.run(model.encode, asked.questions)).tolist())
+        return await workers.run(lambda: _long("vectors", (row.tolist() for row in model.encode(asked.questions))))
 
 
 def _add_archive(app: FastAPI, archive: "Archive", keeper: Workers, token: str | None) -> None:
@@ -157,8 +160,12 @@ def _add_archive(app: FastAPI, archive: "Archive", keeper: Workers, token: str |
     @app.post("/search", response_model=m.SearchAnswer)
     async def search(asked: m.SearchRequest) -> Any:
         """Return the nearest questions of the archive."""
-        hits = await keeper.run(archive.search, asked.questions, asked.k, asked.legs)
-        return {"hits": hits, "threshold": archive.model.threshold, "search": "exact"}
+
+        def hits() -> Response:
+            found = archive.search(asked.questions, asked.k, asked.legs)
+            return _long("hits", found, threshold=archive.model.threshold, search="exact")
+
+        return await keeper.run(hits)
 
     may_write = [Depends(writer)]
 
@@ -181,5 +188,4 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     if request.method == "POST" and not request.headers.get("content-type", "").lower().startswith("application/json"):
         return JSONResponse({"detail": "expected Content-Type: application/json"}, 415)
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"][1:]) or "the body"
-    return JSONResponse({"detail": f"{place}: {first['msg']}"[:LONGEST_DETAIL]}, 422)
+    return JSONResponse({"detail": described(first["loc"][1:], first["msg"])}, 422)

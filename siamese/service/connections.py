@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from dataclasses import replace
 
 import h11
 import uvicorn
@@ -10,7 +11,19 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from siamese.errors import UserError
+from siamese.service.bodies import Room
+from siamese.service.guard import LOG
 from siamese.service.limits import Limits
+
+try:
+    import resource
+except ImportError:  # Windows, which has no such limit
+    resource = None  # type: ignore[assignment]
+
+QUEUE = 2_048  # connections that the system holds until they are accepted
+AT_ONCE = 64  # connections that are accepted in one go
+# Descriptors for other files, and for four times AT_ONCE: asyncio has accepted that many before it closes the first.
+OTHERS = 64 + 4 * AT_ONCE
 
 
 class Connection(H11Protocol):
@@ -20,6 +33,8 @@ class Connection(H11Protocol):
     """
 
     limits: Limits
+    room: Room
+    _unsent = 0  # bytes of an answer that the client has yet to receive
     _head: asyncio.TimerHandle  # runs while a request's head is awaited
     _departure: asyncio.TimerHandle | None = None  # runs while written bytes are still unsent
 
@@ -42,6 +57,8 @@ class Connection(H11Protocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         self._departure = self.loop.call_later(self.limits.departure, self.transport.abort)
+        self._unsent = self.transport.get_write_buffer_size()
+        self.room.left -= self._unsent
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -53,6 +70,7 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def _cancel_departure(self) -> None:
+        self.room.left, self._unsent = self.room.left + self._unsent, 0
         if self._departure is not None:
             self._departure.cancel()
 
@@ -70,15 +88,45 @@ class Connection(H11Protocol):
         self.transport.close()
 
 
+class Server(uvicorn.Server):
+    """A server that accepts AT_ONCE connections in one go, and lets QUEUE wait; asyncio has one number for both."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for one in sockets or ():
+            one.listen(QUEUE)
+
+
 def make_server(app: FastAPI, limits: Limits) -> uvicorn.Server:
-    """Return an HTTP/1.1 server that logs only its errors, since the application logs the requests itself."""
-    protocol = type("LimitedConnection", (Connection,), {"limits": limits})
-    return uvicorn.Server(
+    """Return an HTTP/1.1 server that logs only its errors, since the application logs the requests itself.
+
+    Raises:
+        UserError: the limit on open files leaves no connection.
+    """
+    limits = replace(limits, connections=_connections(limits.connections))
+    protocol = type("LimitedConnection", (Connection,), {"limits": limits, "room": app.state.room})
+    return Server(
         uvicorn.Config(
             app, http=protocol, ws="none", lifespan="off", access_log=False, log_config=None, log_level="error",
-            server_header=False, proxy_headers=False, timeout_graceful_shutdown=limits.shutdown,
+            server_header=False, proxy_headers=False, timeout_graceful_shutdown=limits.shutdown, backlog=AT_ONCE,
         )
     )  # fmt: skip
+
+
+def _connections(wanted: int) -> int:
+    """Return how many of these connections the limit on open files allows, raised as far as the system lets it be."""
+    if resource is None:
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= soft < wanted + OTHERS:  # -1 is no limit
+        soft = wanted + OTHERS if hard < 0 else min(wanted + OTHERS, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    allowed = wanted if soft < 0 else min(wanted, soft - OTHERS)
+    if allowed < 1:
+        raise UserError(f"open files are limited to {soft}; serve needs {OTHERS + 1} or more: raise `ulimit -n`")
+    if allowed < wanted:
+        LOG.warning("open files are limited to %d: at most %d connections instead of %d", soft, allowed, wanted)
+    return allowed
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -100,7 +148,7 @@ def listen(host: str, port: int) -> socket.socket:
             if os.name == "posix":  # on Windows the option lets others take the port
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(address)
-            listening.listen(2_048)
+            listening.listen(QUEUE)
         except BaseException:
             listening.close()
             raise

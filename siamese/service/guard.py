@@ -1,8 +1,11 @@
-"""The outermost layer of the service: body limits, security headers, and logs without user text."""
+"""The outermost layer of the service: host names, body limits, security headers, and logs without user text."""
 
 import logging
+import re
 import time
 import traceback
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
@@ -10,8 +13,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from siamese.service.bodies import read_body
-from siamese.service.limits import Limits
+from siamese.service.bodies import Room, read_body
+from siamese.service.limits import BUSY, RETRY, SMALL, Limits
 
 LOG = logging.getLogger("siamese.service")
 HEADERS = {
@@ -31,8 +34,9 @@ HEADERS = {
 class Guard:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
-        self.app, self.limits = app, limits
+    def __init__(self, app: ASGIApp, limits: Limits, room: Room, hosts: Iterable[str]) -> None:
+        self.app, self.limits, self.room = app, limits, room
+        self.hosts = {"localhost", *map(host_of, hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -42,13 +46,22 @@ class Guard:
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                # An answer that needs more than all the room is sent if nothing else is held; one to a write, always.
+                size = min(int(headers.get("content-length", 0)), self.limits.bytes)
+                if message["status"] == 200 and SMALL + self.room.left < size:
+                    raise Full
                 status = message["status"]
-                MutableHeaders(scope=message).update(HEADERS)
+                headers.update(HEADERS)
             await send(message)
 
         try:
-            body = await read_body(scope, receive, self.limits)
-            await self.app(scope, _replay(body, receive), answer)
+            self._check_host(scope)
+            with self.room.body() as reach:
+                body = await read_body(scope, receive, self.limits, reach)
+                await self.app(scope, _replay(body, receive), answer)
+        except Full:
+            await JSONResponse({"detail": BUSY}, 503, RETRY)(scope, receive, answer)
         except ClientDisconnect:
             pass
         except HTTPException as refused:
@@ -61,6 +74,27 @@ class Guard:
                 await internal(scope, receive, answer)
         finally:
             LOG.info("%s %d %.1f ms", _route(scope), status, 1e3 * (time.perf_counter() - started))
+
+    def _check_host(self, scope: Scope) -> None:
+        """Refuse other host names: a name that was made to resolve here lets its pages read answers (DNS rebinding)."""
+        host = host_of(dict(scope["headers"]).get(b"host", b"").decode("latin-1"))
+        if host not in self.hosts and "*" not in self.hosts and not getattr(host, "is_loopback", False):
+            raise HTTPException(400, "the Host header names another host: `serve --allow-host NAME` accepts it")
+
+
+def host_of(header: str) -> str | IPv4Address | IPv6Address:
+    """Return the name or address in a Host header, without its port."""
+    name = header.lower()
+    if name.startswith("[") or name.count(":") == 1:  # else an address of IPv6, as it is given to --host
+        name = re.sub(r":\d*$", "", name)
+    try:
+        return ip_address(name.strip("[]"))
+    except ValueError:
+        return name
+
+
+class Full(Exception):
+    """There is no room for an answer."""
 
 
 class TextlessFormatter(logging.Formatter):

@@ -13,6 +13,8 @@ QUESTIONS = 1_000  # questions or pairs in a request
 SEARCHES = 100  # questions in a search
 HITS = 1_000  # hits for each of them
 ID = 200  # characters in an id
+SMALL = 1 << 14  # bytes of a body, or of an answer, that are not counted
+BUSY, RETRY = "busy: try again in a second", {"Retry-After": "1"}
 
 T = TypeVar("T")
 
@@ -26,8 +28,9 @@ class Limits:
     work: float = 10.0  # to compute an answer; then 504
     departure: float = 10.0  # for the client to receive the answer; then the connection is cut
     shutdown: int = 15  # for the requests in flight after SIGTERM
-    threads: int = 2  # worker threads for the model; the archive has one of its own
+    threads: int = 2  # worker threads for the model; parsing, the archive and its count have one each
     pending: int = 64  # requests that those threads run or queue; one more gets 503
+    bytes: int = 1 << 25  # of bodies and unsent answers in memory, beyond SMALL of each; more get 503
     connections: int = 512  # open connections; one more gets 503
 
 
@@ -53,7 +56,7 @@ class Workers:
             HTTPException: 503 if the queue is full, 504 if the work takes too long.
         """
         if len(self._pending) >= self._most:
-            raise HTTPException(503, "busy: try again in a second", {"Retry-After": "1"})
+            raise HTTPException(503, BUSY, RETRY)
         future = self.pool.submit(work, *arguments)
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)
