@@ -683,7 +683,7 @@ def test_clusters_are_those_of_union_find(
             assert (number[one] == number[two]) == (naive.find(one) == naive.find(two))
     pairs = Pairs.of(*zip(*others))
     found = [(naive.find(q1), naive.find(q2)) for q1, q2, _ in others]
-    assert clusters.linked(pairs).tolist() == [a is not None and a == b for a, b in found]
+    assert clusters.linked(pairs.question1, pairs.question2).tolist() == [a is not None and a == b for a, b in found]
     assert clusters.unseen(pairs).tolist() == [a is None and b is None for a, b in found]
 
 
@@ -709,7 +709,9 @@ def test_look_up_in_the_training_clusters_of_quora(
     shared: Path, quora: tuple[Pairs, Clusters], name: str, accuracy: float
 ) -> None:
     pairs = read_pairs(shared / "quora" / f"{name}.csv")
-    assert round(float(np.mean(quora[1].linked(pairs) == (pairs.labels == 1))), 3) == accuracy
+    assert (
+        round(float(np.mean(quora[1].linked(pairs.question1, pairs.question2) == (pairs.labels == 1))), 3) == accuracy
+    )
 
 
 @pytest.mark.parametrize("name", ["test", "validation", "bimpm_dev"])

@@ -138,7 +138,7 @@ def evaluate_in(setting: Setting, others: Mapping[str, Scorer] | None = None) ->
         # A preset with a published threshold: compare it with the one chosen on the validation pairs.
         chosen = model.facts["chosen_threshold"]
         rows["the same, threshold from validation"] = Scored(pairs.labels, ours.scores, chosen)
-    rows |= baselines(model, pairs, setting.tuning, setting.clusters, others or {})
+    rows |= baselines(setting, others or {})
 
     def over(which: np.ndarray) -> Compared:
         majority = float(max(np.bincount(pairs.labels[which], minlength=2)) / which.sum())
@@ -150,34 +150,25 @@ def evaluate_in(setting: Setting, others: Mapping[str, Scorer] | None = None) ->
     return Evaluation(**vars(over(np.ones(len(pairs), bool))), unseen=part, unseen_from=how)
 
 
-def baselines(
-    model: SiameseModel, pairs: Pairs, tuning: Pairs | None, clusters: Clusters | None, others: Mapping[str, Scorer]
-) -> dict[str, Scored]:
-    """Score pairs with every baseline.
+def baselines(setting: Setting, others: Mapping[str, Scorer]) -> dict[str, Scored]:
+    """Score the pairs with every baseline, and with other scorers by name.
 
-    Args:
-        model: the detector, whose word vectors are one of the baselines.
-        pairs: the pairs to score.
-        tuning: other pairs, to choose thresholds and fit probabilities on; None: no verdicts and no probabilities.
-        clusters: of the training pairs, for the look-up baseline; None: no such baseline.
-        others: more scorers, by name.
+    Without pairs to tune on there are no verdicts and no probabilities, and without training pairs no look-up.
     """
+    pairs, tuning, clusters = setting.pairs, setting.tuning, setting.clusters
 
-    def row(score: Callable[[Pairs], np.ndarray], threshold: float | None = None) -> Scored:
-        scores = score(pairs)
+    def row(score: Scorer, threshold: float | None = None) -> Scored:
+        scores = score(pairs.question1, pairs.question2)
         if tuning is None:
             return Scored(pairs.labels, scores, threshold)
-        tuned = score(tuning)
+        tuned = score(tuning.question1, tuning.question2)
         chosen = choose_threshold(tuning.labels, tuned) if threshold is None else threshold
         return Scored(pairs.labels, scores, chosen, calibrate(tuning.labels, tuned).probability(scores))
 
-    def of(scorer: Scorer) -> Callable[[Pairs], np.ndarray]:
-        return lambda some: scorer(some.question1, some.question2)
-
-    scorers: dict[str, Scorer] = {"tf-idf": tfidf_similarity, "mean of embeddings": model.embedding_similarity}
-    rows = {name: row(of(scorer)) for name, scorer in (scorers | dict(others)).items()}
+    scorers = {"tf-idf": tfidf_similarity, "mean of embeddings": setting.model.embedding_similarity, **others}
+    rows = {name: row(scorer) for name, scorer in scorers.items()}
     if clusters is not None:
-        rows["look-up in training clusters"] = row(lambda some: clusters.linked(some).astype(float), 0.5)
+        rows["look-up in training clusters"] = row(lambda *sides: clusters.linked(*sides).astype(float), 0.5)
     return rows
 
 

@@ -71,10 +71,10 @@ class Clusters:
         place = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         return np.where(self.keys[place] == wanted, self.number[place], -1)
 
-    def linked(self, pairs: Pairs) -> np.ndarray:
+    def linked(self, questions1: Iterable[str], questions2: Iterable[str]) -> np.ndarray:
         """Return whether both questions lie in one cluster, so that the labels imply duplicates; (n,) bool."""
-        first = self.of(pairs.question1)
-        return (first >= 0) & (first == self.of(pairs.question2))
+        first = self.of(questions1)
+        return (first >= 0) & (first == self.of(questions2))
 
     def unseen(self, pairs: Pairs) -> np.ndarray:
         """Return whether neither question occurs in the pairs of the clusters, (n,) bool."""
