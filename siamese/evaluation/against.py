@@ -41,14 +41,8 @@ class ComparedEncoder:
     """A sentence encoder to compare with the model."""
 
     def __init__(self, name: str, encode: Encode | None = None) -> None:
-        """
-        Args:
-            name: a folder, an installed package that contains a model, or the name of a model on the hub.
-            encode: the function to use; None: load the encoder.
-        """
-        self.source = name
-        self.name = Path(name).name
-        self.encode = encode or load_encoder(name)
+        """Take a name as in `load_encoder`, and load the encoder unless its function is given."""
+        self.source, self.name, self.encode = name, Path(name).name, encode or load_encoder(name)
 
     def similarity(self, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
         """Return the cosine of each pair, (n,) float64. A progress bar goes to stderr."""

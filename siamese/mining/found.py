@@ -45,18 +45,15 @@ def in_order(pairs: np.ndarray) -> np.ndarray:
     return pairs[order_of(pairs)]
 
 
+@dataclass
 class Wanted:
     """The lowest similarity that a pair needs. It rises as pairs are found, if only the N most similar are wanted."""
 
-    def __init__(self, lowest: int, count: int | None = None, room: int | None = None) -> None:
-        """Start without pairs.
+    lowest: int  # millionths that every pair needs
+    count: int | None = None  # N; None if all pairs are wanted
+    room: int | None = None  # pairs of one unit of work that fit in memory
 
-        Args:
-            lowest: millionths that every pair needs.
-            count: N; None if all pairs are wanted.
-            room: pairs of one unit of work that fit in memory.
-        """
-        self.lowest, self.count, self.room = lowest, count, room
+    def __post_init__(self) -> None:
         self._best = np.empty(0, np.int32)  # the similarities of the N most similar pairs so far
 
     def add(self, pairs: np.ndarray) -> None:

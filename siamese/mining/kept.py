@@ -6,6 +6,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -20,37 +21,31 @@ HEADER = struct.Struct("<III")  # of a unit: its number, how many pairs, the CRC
 CHUNK = 65_536  # pairs that are yielded at a time
 
 
+@dataclass
 class Kept:
     """A folder with the pairs of the finished units of work, one unit after the other.
 
     A unit that a crash cut short has a wrong length or checksum, and is done again.
+
+    Raises:
+        UserError: another run was stopped there, or one that `resume` does not allow to continue.
     """
 
+    folder: Path  # exists, and belongs to this process
+    identity: dict[str, object]  # everything that the pairs depend on
+    resume: bool  # continue the run that was stopped there
+    at_once: int  # pairs that are sorted in memory; more are sorted in parts and merged from files
+    max_pairs: int | None = None  # pairs that `ranked` yields
     recall: Recall | None = None  # of an approximate search
 
-    def __init__(
-        self, folder: Path, identity: dict[str, object], resume: bool, at_once: int, max_pairs: int | None = None
-    ) -> None:
-        """Start or continue a run.
-
-        Args:
-            folder: exists, and belongs to this process.
-            identity: everything that the pairs depend on.
-            resume: continue the run that was stopped there.
-            at_once: pairs that are sorted in memory; more are sorted in parts and merged from files.
-            max_pairs: pairs that `ranked` yields.
-
-        Raises:
-            UserError: another run was stopped there, or one that `resume` does not allow to continue.
-        """
-        self.folder, self.path, self.at_once, self.max_pairs = folder, folder / PAIRS, at_once, max_pairs
-        known = folder / IDENTITY
+    def __post_init__(self) -> None:
+        self.path, known = self.folder / PAIRS, self.folder / IDENTITY
         self.units = 0  # finished ones
         if not known.exists():
             self.path.write_bytes(b"")
-            write_text(known, json.dumps(identity, indent=2) + "\n")
+            write_text(known, json.dumps(self.identity, indent=2) + "\n")
             return
-        check_same_run(folder, identity, json.loads(known.read_text(encoding="utf-8")), resume)
+        check_same_run(self.folder, self.identity, json.loads(known.read_text(encoding="utf-8")), self.resume)
         end = 0
         for pairs in self:
             self.units += 1

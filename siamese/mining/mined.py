@@ -57,6 +57,7 @@ class Pair(NamedTuple):
     id2: Any = None
 
 
+@dataclass(repr=False, eq=False)
 class Mined:
     """The pairs of questions above a threshold, and their clusters: the result of `siamese.mine`.
 
@@ -65,22 +66,14 @@ class Mined:
     >>> surer = found.rethreshold(0.9).to_frame()
     """
 
-    def __init__(
-        self, questions: Questions, ranked: Ranking, probability: Probability, settings: Settings,
-        recall: Recall | None = None,
-    ) -> None:  # fmt: skip
-        """Hold a result.
+    questions: Questions  # the distinct ones
+    _ranked: Ranking
+    _probability: Probability
+    settings: Settings  # the threshold of the pairs, the linkage of the clusters, and the memory for them
+    recall: Recall | None = None  # of an approximate search, the share of the pairs that it found
 
-        Args:
-            questions: the distinct questions.
-            ranked: yields the pairs, each time it is called.
-            probability: from similarities to probabilities, both (n,).
-            settings: the threshold of the pairs, the linkage of the clusters, and the memory for them.
-            recall: of an approximate search, the share of the pairs that it found.
-        """
-        self.questions, self.settings, self.recall = questions, settings, recall
-        self.threshold, self.linkage = settings.threshold, settings.linkage
-        self._ranked, self._probability = ranked, probability
+    def __post_init__(self) -> None:
+        self.threshold, self.linkage = self.settings.threshold, self.settings.linkage
 
     @classmethod
     def read(

@@ -40,24 +40,22 @@ class Run:
     best: dict[str, Tensor] = field(default_factory=dict)  # weights of the tower in the best epoch
 
 
+@dataclass
 class Checkpoint:
-    """The file from which a run continues. Without a folder, nothing is written."""
+    """The file from which a run continues. Without a folder, nothing is written.
 
-    def __init__(
-        self, folder: str | Path | None, identity: dict[str, Any], kept: Callable[[int], None], writes: bool = True
-    ) -> None:
-        """Remove what killed runs left; read and write nothing yet.
+    What killed runs left is removed at once.
+    """
 
-        Args:
-            folder: of the file.
-            identity: JSON that distinguishes this run from others, with the recipe as "config".
-            kept: called with the step of the file after each load and save.
-            writes: False in all but one of the processes of a run.
-        """
-        self.path = Path(folder) / CHECKPOINT if folder else None
-        self.identity, self.kept, self.writes = identity, kept, writes
+    folder: str | Path | None
+    identity: dict[str, Any]  # JSON that distinguishes this run from others, with the recipe as "config"
+    kept: Callable[[int], None]  # called with the step of the file after each load and save
+    writes: bool = True  # False in all but one of the processes of a run
+
+    def __post_init__(self) -> None:
+        self.path = Path(self.folder) / CHECKPOINT if self.folder else None
         self.last = time.monotonic()
-        if self.path and writes:
+        if self.path and self.writes:
             remove_leftovers(self.path)
 
     def save(self, run: Run) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -20,20 +21,18 @@ from siamese.training.processes import Processes
 Part = TypeVar("Part")
 
 
+@dataclass
 class Step:
     """Takes the steps of a run, in one process or together with others."""
 
-    def __init__(self, config: Config, run: Run, pad_id: int, steps: int, processes: Processes) -> None:
-        """
-        Args:
-            config: the recipe.
-            run: the run to update.
-            pad_id: id of the padding token.
-            steps: number of steps of the whole run, for the schedule.
-            processes: those of the run; each calls with its share of the same batch.
-        """
-        self.config, self.run, self.pad_id, self.steps, self.processes = config, run, pad_id, steps, processes
-        self.tower, self.objective = processes.wrapped(run.tower), processes.wrapped(run.objective)
+    config: Config
+    run: Run  # the run to update
+    pad_id: int  # of the padding token
+    steps: int  # of the whole run, for the schedule
+    processes: Processes  # those of the run; each calls with its share of the same batch
+
+    def __post_init__(self) -> None:
+        self.tower, self.objective = map(self.processes.wrapped, (self.run.tower, self.run.objective))
 
     def __call__(self, batch: Batch) -> float:
         """Take a step. Return the loss of the whole batch before it.
