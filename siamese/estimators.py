@@ -1,13 +1,12 @@
 """The detector and its question vectors as scikit-learn estimators.
 
 >>> from siamese import DuplicateClassifier
->>> pairs = [("How old are you?", "What is your age?"), ("How old are you?", "Where do you live?")]
->>> classifier = DuplicateClassifier(model="pretrained").fit(pairs, [1, 0])
+>>> pairs = [("How do I cook rice?", "What is the best way to cook rice?"), ("How old are you?", "Where do you live?")]
+>>> classifier = DuplicateClassifier(model="pretrained").fit(pairs * 10, [1, 0] * 10)  # ten of a label, or more
 >>> classifier.predict(pairs).tolist()
 [1, 0]
 """
 
-import math
 import sys
 import warnings
 from contextlib import closing, nullcontext
@@ -24,11 +23,10 @@ from sklearn.utils.validation import check_is_fitted
 from siamese import text
 from siamese.config import PRETRAINED, Config, recipe
 from siamese.errors import DataError, UserError
-from siamese.evaluation.thresholds import choose_threshold
+from siamese.evaluation.thresholds import tune
 from siamese.model import calibration
-from siamese.model.calibration import HIGHEST, calibrate
 from siamese.model.model import SiameseModel
-from siamese.pairs.clusters import pair_keys
+from siamese.pairs.held import split_questions
 from siamese.pairs.pairs import Pairs
 from siamese.system.progress import Progress, TrainingBar
 from siamese.text import tokenizer
@@ -53,6 +51,7 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
 
     `fit` trains a model on a part of the pairs, and chooses epoch, threshold and calibration on the rest. If `model` is
     given, `fit` keeps its weights and only chooses threshold and calibration, on all pairs. A few dozen are enough.
+    With fewer than ten of a label, `fit` warns and keeps those of the model.
 
     `predict` labels a pair as duplicates if its similarity is above the threshold, that is if `decision_function` is
     above 0. With the default goal, "probability", `predict_proba` crosses one half at the same similarity, if it does
@@ -64,7 +63,8 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
         preset: the recipe. The parameters up to `goal` replace its settings; None keeps them.
         loss, anchors, labelled, margin, epochs, batch_size, learning_rate: as in `siamese.config.Config`.
         goal: of the threshold: "probability", "accuracy", "f1" or "precision=0.95".
-        validation_fraction: share of the pairs to keep for validation, between 0 and 1.
+        validation_fraction: share of the pairs of each label to keep for validation, between 0 and 1. No question is on
+            both sides, and pairs across them are left out.
         random_state: seed of the first weights, the order of the pairs and the validation part; None: that of the
             recipe. The same seed gives the same model on a CPU with the same number of threads.
         verbose: show the progress of the training on stderr.
@@ -132,8 +132,8 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
                             "to train that model further, give it as start_from")  # fmt: skip
         model = SiameseModel.load(self.model)  # type: ignore[arg-type]
         similarity = model.similarity(pairs.question1, pairs.question2)
-        model.calibration = calibrate(pairs.labels, similarity)
-        model.threshold = min(choose_threshold(pairs.labels, similarity, self.goal or Config.goal), HIGHEST)
+        if reason := tune(model, pairs.labels, similarity, self.goal or Config.goal):
+            warnings.warn(f"{reason}; the model keeps its own", stacklevel=3)
         return model
 
     def _trained(self, pairs: Pairs) -> SiameseModel:
@@ -147,7 +147,7 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
         share = self.validation_fraction
         if not (isinstance(share, Real) and 0 < share < 1):
             raise UserError(f"validation_fraction: {share!r} is not a number between 0 and 1")
-        training, validation = _parted(pairs, float(share), config.seed)
+        training, validation, _ = split_questions(pairs, config.seed, float(share))
         with closing(TrainingBar()) if self.verbose else nullcontext(_Warnings()) as progress:
             config = fit_to_labels(config, training, progress.say)
             return train_model(config, training, validation, start_from=start, progress=progress)
@@ -226,23 +226,9 @@ class QuestionVectors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return tags
 
 
-def _parted(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
-    """Keep a share of each label, at least one pair, for validation. Copies of a pair stay in one part.
-
-    Among a few dozen pairs, a share of all of them would often miss a label.
-    """
-    pair = np.unique(pair_keys(pairs), axis=0, return_inverse=True)[1].ravel()
-    chance = np.random.default_rng(seed).random(pair.max() + 1)
-    held = np.zeros(len(chance), bool)
-    for label in (0, 1):
-        own = np.unique(pair[pairs.labels == label])
-        held[own[np.argsort(chance[own])[: math.ceil(share * len(own))]]] = True
-    return pairs.take(~held[pair]), pairs.take(held[pair])
-
-
 class _Warnings(Progress):
     def say(self, message: str) -> None:
-        warnings.warn(message, stacklevel=2)
+        warnings.warn(message.removeprefix("warning: "), stacklevel=2)
 
 
 def _questions_of_pairs(X: Any) -> tuple[list[str], list[str]]:

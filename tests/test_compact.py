@@ -134,11 +134,11 @@ def test_damaged_compact_weights_are_named(compact: Path, tmp_path: Path, seal: 
 @pytest.mark.slow
 def test_threshold_and_calibration_are_chosen_on_the_rounded_model(parts: splits.Datasets, tmp_path: Path) -> None:
     config = Config(embedding=16, hidden=16, batch_size=32, epochs=2, learning_rate=0.02)
-    plain = train_model(config, parts.training, parts.validation)
-    model = train_model(config.replace(compact=True), parts.training, parts.validation)
+    plain = train_model(config, parts.training, parts.training)
+    model = train_model(config.replace(compact=True), parts.training, parts.training)
     for name, weight in rounded(plain.weights).items():
         assert model.weights[name].tobytes() == weight.tobytes()
-    pairs = parts.validation
+    pairs = parts.training
     assert model.facts["history"][-1]["average_precision"] == plain.facts["history"][-1]["average_precision"]
     model.save(tmp_path)
     similarity = SiameseModel.load(tmp_path).similarity(pairs.question1, pairs.question2)

@@ -13,12 +13,12 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from siamese import DuplicateClassifier, QuestionVectors, SiameseModel, estimators
+from siamese import DuplicateClassifier, QuestionVectors, SiameseModel
 from siamese.config import Config
 from siamese.errors import UserError
 from siamese.evaluation.thresholds import choose_threshold
 from siamese.model.calibration import HIGHEST, calibrate
-from siamese.pairs.clusters import shared_pairs
+from siamese.pairs.held import split_questions
 from siamese.pairs.pairs import Pairs
 from siamese.training.train import train_model
 
@@ -56,7 +56,7 @@ def test_fit_trains_as_the_library_does(
     trained: DuplicateClassifier, rows: pd.DataFrame, pairs: list[tuple[str, str]]
 ) -> None:
     labelled = Pairs.of(rows.question1, rows.question2, rows.is_duplicate)
-    expected = train_model(Config(**TINY, seed=7), *estimators._parted(labelled, 0.1, seed=7))
+    expected = train_model(Config(**TINY, seed=7), *split_questions(labelled, 7)[:2])
     assert trained.model_.config == expected.config
     assert trained.model_.threshold == expected.threshold
     assert trained.model_.calibration == expected.calibration
@@ -65,18 +65,6 @@ def test_fit_trains_as_the_library_does(
     assert again.similarity(rows).tolist() == trained.similarity(pairs).tolist()
     other = clone(trained).set_params(random_state=np.random.RandomState(7)).fit(rows, rows.is_duplicate)
     assert other.similarity(rows).tolist() != trained.similarity(pairs).tolist()
-
-
-def test_a_part_is_kept_for_validation(rows: pd.DataFrame) -> None:
-    few = rows.iloc[:60]
-    twice = pd.concat([few, few.rename(columns={"question1": "question2", "question2": "question1"})])
-    labelled = Pairs.of(twice.question1, twice.question2, twice.is_duplicate)
-    for seed in range(20):
-        kept, held = estimators._parted(labelled, 0.1, seed)
-        for label, count in zip((0, 1), np.bincount(few.is_duplicate)):
-            assert (held.labels == label).sum() == 2 * np.ceil(count / 10)
-        assert len(kept) + len(held) == 120
-        assert shared_pairs(held, kept) == 0
 
 
 def test_a_training_may_show_its_progress(rows: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,9 +96,11 @@ def test_a_training_that_starts_from_a_model(tiny_model: Path, rows: pd.DataFram
 
 
 def test_an_unreachable_precision_is_told_of(rows: pd.DataFrame) -> None:
-    noise = rows.is_duplicate.sample(frac=1, random_state=1).to_numpy()
-    with pytest.warns(UserWarning, match="no threshold reaches a precision of 1"):
-        DuplicateClassifier(**TINY, goal="precision=1", validation_fraction=0.5).fit(rows, noise)
+    same = rows.question1.iloc[:40]  # questions that are no duplicates of themselves, so similar is wrong
+    both = [*zip(rows.question1, rows.question2), *zip(same, same)]
+    noise = [*rows.is_duplicate, *[0] * len(same)]
+    with pytest.warns(UserWarning, match="no threshold reaches a precision of 0.9"):
+        DuplicateClassifier(**TINY, goal="precision=0.9", validation_fraction=0.7).fit(both, noise)
 
 
 def test_verdicts_scores_and_probabilities_agree(calibrated: DuplicateClassifier, rows: pd.DataFrame) -> None:
@@ -244,7 +234,7 @@ def test_labels_that_cannot_be_used(y: Any, message: str) -> None:
     [
         ({"model": "nowhere"}, "nowhere: no trained model"),
         ({"model": "pretrained", "margin": 0.1, "start_from": "x"}, "margin, start_from: no effect"),
-        ({"model": "pretrained", "goal": "precision=1"}, "no threshold reaches"),
+        ({"model": "pretrained", "goal": "precision=2"}, "precision"),
         ({"preset": "worst"}, "'worst' is not one of best"),
         ({"margin": 5}, "margin: 5 is not a number from 0 to 2"),
         ({"validation_fraction": 1}, "validation_fraction: 1 is not a number between 0 and 1"),

@@ -5,7 +5,6 @@ import csv
 import dataclasses
 import itertools
 import json
-import math
 import random
 import re
 import time
@@ -23,9 +22,10 @@ from siamese.errors import DataError
 from siamese.pairs import splits
 from siamese.pairs.clusters import Clusters
 from siamese.pairs.groups import from_groups
+from siamese.pairs.held import split_questions
 from siamese.pairs.pairs import Columns, Pairs
 from siamese.pairs.reading import read_pairs
-from siamese.pairs.splits import course_split, random_split
+from siamese.pairs.splits import course_split
 from siamese.text.keys import key, keys
 
 HEADER = ("question1", "question2", "is_duplicate")
@@ -551,37 +551,53 @@ def test_a_question_of_two_groups_is_in_one_part_and_no_non_duplicate_of_either(
 # Splitting
 
 
-def pair_keys(pairs: Pairs) -> set[frozenset[int]]:
-    return {frozenset(map(key, row[:2])) for row in rows_of(pairs)}
-
-
-@given(st.lists(st.tuples(*[st.sampled_from(["a", "A?", "b", "c", "d e", "de"])] * 2, st.integers(0, 1)), max_size=40))
-def test_random_split_keeps_a_pair_on_one_side(rows: list[tuple[str, str, int]]) -> None:
+@given(
+    st.lists(st.tuples(*[st.sampled_from(["a", "A?", "b", "c", "d", "de", "e"])] * 2, st.integers(0, 1)), max_size=40),
+    st.sampled_from([0.1, 0.4, 0.9]),
+)
+def test_no_question_is_on_both_sides_of_a_split(rows: list[tuple[str, str, int]], share: float) -> None:
     pairs = Pairs.of(*zip(*rows)) if rows else Pairs.of([], [], [])
-    train, validation = random_split(pairs, share=0.4)
-    assert sorted(rows_of(train) + rows_of(validation)) == sorted(rows)
-    assert not pair_keys(train) & pair_keys(validation)
+    train, validation, across = split_questions(pairs, share=share)
+    assert collections.Counter(rows_of(train) + rows_of(validation)) <= collections.Counter(rows)
+    assert len(train) + len(validation) + across == len(rows)
+    assert Clusters(train).unseen(validation).all()
+    whole = Clusters(pairs)  # no cluster has a question in each part
+    assert not {*whole.of(train.question1)} & {*whole.of(validation.question1), *whole.of(validation.question2)}
 
 
-def test_share_and_seed_of_random_split() -> None:
-    n = 10_000
-    pairs = Pairs.of((f"a{i}" for i in range(n)), (f"b{i}" for i in range(n)), np.arange(n) % 2)
-    for share in (0.1, 0.3):
-        train, validation = random_split(pairs, share=share)
-        assert len(train) + len(validation) == n
-        # five standard deviations of a binomial
-        assert abs(len(validation) - n * share) < 5 * math.sqrt(n * share * (1 - share))
-        assert same_pairs(random_split(pairs, share=share)[1], validation)
-        assert not same_pairs(random_split(pairs, seed=1, share=share)[1], validation)
+def test_share_and_seed_of_a_split() -> None:
+    n = 1_000
+    pairs = Pairs.of((f"a{i}" for i in range(n)), (f"b{i}" for i in range(n)), np.arange(n) % 4 == 0)
+    for share in (0.1, 0.3, 0.7):
+        train, validation, across = split_questions(pairs, share=share)
+        assert (len(validation), validation.duplicates, across) == (round(n * share), round(n * share / 4), 0)
+        assert same_pairs(split_questions(pairs, share=share)[1], validation)
+        assert not same_pairs(split_questions(pairs, seed=1, share=share)[1], validation)
     numbers = [int(q[1:]) for q in train.question1]
     assert numbers == sorted(numbers)  # the file's order stays
 
 
-def test_random_split_keeps_the_other_columns() -> None:
+def test_a_file_that_cannot_be_split_trains_whole() -> None:
+    n = 200  # one question is in all pairs
+    pairs = Pairs.of((f"a{i}" for i in range(n)), ["b"] * n, np.arange(n) % 2)
+    train, validation, across = split_questions(pairs)
+    assert (len(train), len(validation), across) == (n, 0, 0)
+
+
+def test_a_split_of_one_component() -> None:
+    pairs = read_pairs(Path(__file__).parents[1] / "data" / "questions.csv")  # non-duplicates join all its clusters
+    train, validation, across = split_questions(pairs)
+    assert across < 0.05 * len(pairs)
+    for label in (0, 1):
+        assert 0.1 <= (validation.labels == label).sum() / (pairs.labels == label).sum() < 0.15
+    assert Clusters(train).unseen(validation).all()
+
+
+def test_a_split_keeps_the_other_columns() -> None:
     n = 200
-    pairs = Pairs.of((f"a{i}" for i in range(n)), ["b"] * n, [0] * n)
+    pairs = Pairs.of((f"a{i}" for i in range(n)), (f"b{i}" for i in range(n)), np.arange(n) % 2)
     pairs = dataclasses.replace(pairs, unseen=np.arange(n) % 3 == 0)
-    for part in random_split(pairs):
+    for part in split_questions(pairs)[:2]:
         assert part.unseen.tolist() == [int(q[1:]) % 3 == 0 for q in part.question1]
 
 

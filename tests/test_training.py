@@ -23,6 +23,7 @@ from siamese.errors import DataError, DivergedError, UserError
 from siamese.evaluation import metrics, thresholds
 from siamese.model.calibration import calibrate
 from siamese.pairs import splits
+from siamese.pairs.held import split_questions
 from siamese.pairs.pairs import Columns
 from siamese.pairs.splits import Datasets, Source
 from siamese.system.progress import Listeners, Progress
@@ -97,24 +98,27 @@ def test_it_learns(parts: Datasets) -> None:
 
 @pytest.mark.slow
 def test_the_facts_are_those_of_the_model(parts: Datasets) -> None:
+    parts = dataclasses.replace(parts, validation=parts.training)  # which the model knows
     model = fit(TINY, parts)
     validation = parts.validation
     similarity = model.similarity(validation.question1, validation.question2)
     assert model.calibration == calibrate(validation.labels, similarity)
     assert model.threshold == thresholds.choose_threshold(validation.labels, similarity, "probability")
-    assert model.threshold == (model.calibration.threshold() or model.facts["chosen_threshold"])
+    assert model.threshold == model.calibration.threshold()
     assert model.facts["chosen_threshold"] == model.threshold
     assert model.facts["validation"] == metrics.all_scores(validation.labels, similarity, model.threshold).to_dict()
     assert json.loads(json.dumps(model.facts)) == model.facts
     course = fit(tiny("course-tensorflow"), parts)
     assert course.threshold == 0.7  # as published, whatever would be best
-    assert course.facts["chosen_threshold"] == (course.calibration.threshold() or course.facts["chosen_threshold"])
+    assert course.facts["chosen_threshold"] == course.calibration.threshold()
+    assert model.facts["unseen"] is None  # since all validation pairs are training pairs
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("goal", ["probability", "accuracy", "f1", "precision=0.4"])
 def test_the_threshold_is_chosen_for_the_goal(parts: Datasets, goal: str) -> None:
-    model = fit(TINY.replace(epochs=1, goal=goal), parts)
+    parts = dataclasses.replace(parts, validation=parts.training)
+    model = fit(TINY.replace(goal=goal), parts)
     similarity = model.similarity(parts.validation.question1, parts.validation.question2)
     assert model.threshold == thresholds.choose_threshold(parts.validation.labels, similarity, goal)
     assert model.calibration == calibrate(parts.validation.labels, similarity)  # whatever the goal
@@ -475,10 +479,11 @@ def test_a_validation_file_goes_before_the_files_own_split(small_file: Path, par
 def test_one_in_ten_by_chance(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "pairs.csv", numbered(1_000))
     found = splits.load(Source(str(path)))
-    assert found.test is None and found.how == "a random tenth of the pairs kept for validation"
+    assert found.test is None
+    assert found.how == "a tenth kept for validation, by questions; 0 pairs across the two parts left out"
     together = [*found.training.question1, *found.validation.question1]
     assert sorted(together) == sorted(f"first {i}" for i in range(1_000))
-    assert 70 < len(found.validation) < 130  # 100 ± 3 · sqrt(1000 · 0.1 · 0.9) = 100 ± 28
+    assert len(found.validation) == 100
     assert list(splits.load(Source(str(path))).validation.question1) == list(found.validation.question1)
 
 
@@ -522,7 +527,7 @@ def test_files_that_leave_a_part_without_a_label_are_named(tmp_path: Path) -> No
     one = write_csv(tmp_path / "one.csv", [["how old are you", "what is your age", 1]])
     with pytest.raises(DataError, match="one.csv: . duplicate pair.s. to train on"):
         splits.load(Source(str(one)))
-    duplicates = write_csv(tmp_path / "duplicates.csv", [["a b", f"c {i}", 1] for i in range(100)])
+    duplicates = write_csv(tmp_path / "duplicates.csv", [[f"a {i}", f"c {i}", 1] for i in range(100)])
     with pytest.raises(DataError, match="duplicates.csv: no non-duplicates among the .* validation pairs"):
         splits.load(Source(str(duplicates)))
     assert splits.load(Source(str(duplicates), str(both))).training.duplicates == 100
@@ -610,8 +615,8 @@ def test_train_on_files_and_pairs(small_file: Path, parts: Datasets) -> None:
     assert bits(model) == expected
     assert splits.recall(model.facts) is not None
     assert bits(siamese.train(parts.training, small_file, **OPTIONS)) == expected
-    # One pair in ten, by chance.
-    training, validation = splits.random_split(parts.training)
+    # A tenth, by questions.
+    training, validation, _ = split_questions(parts.training)
     kept = fit(TINY, dataclasses.replace(parts, training=training, validation=validation))
     assert bits(siamese.train(parts.training, **OPTIONS)) == bits(kept)
 
@@ -643,7 +648,7 @@ def test_train_leaves_out_a_loss_that_the_labels_do_not_allow(
     said, duplicates = Said(), only(parts.training, 1)
     model = siamese.train(duplicates, parts.validation, progress=said, **OPTIONS)
     assert model.config == TINY.replace(labelled="none")
-    assert said.lines == ["no non-duplicates to train on: the logistic loss is left out (--labelled none)"]
+    assert said.lines[:1] == ["no non-duplicates to train on: the logistic loss is left out (--labelled none)"]
     for name, some in (("train.csv", duplicates), ("validation.csv", parts.validation)):
         write_csv(
             tmp_path / name, [[a, b, int(label)] for a, b, label in zip(some.question1, some.question2, some.labels)]

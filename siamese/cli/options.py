@@ -113,13 +113,16 @@ def default_model() -> str:
 
 
 def load_model(name: str) -> "SiameseModel":
-    """Load a model. A note on stderr gives the terms of the pretrained one."""
+    """Load a model. A note on stderr gives the terms of the pretrained one, and the warnings of its training."""
     from pathlib import Path
 
     from siamese.model import model
 
     if name != PRETRAINED:
-        return model.SiameseModel.load(name)
+        loaded = model.SiameseModel.load(name)
+        for warning in loaded.warnings:
+            print(f"using {name}: warning: {warning}", file=sys.stderr)
+        return loaded
     loaded, card = model.SiameseModel.pretrained(), model.SHIPPED / "README.md"
     where = card.relative_to(Path.cwd()) if card.is_relative_to(Path.cwd()) else card
     print(f"using the pretrained model (trained on Quora's pairs, for non-commercial use: {where})", file=sys.stderr)

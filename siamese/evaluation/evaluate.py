@@ -11,8 +11,7 @@ import numpy as np
 from siamese.errors import DataError, UserError
 from siamese.evaluation.metrics import Scores, all_scores
 from siamese.evaluation.results import Compared, Evaluation
-from siamese.evaluation.thresholds import choose_threshold
-from siamese.model.calibration import HIGHEST, calibrate
+from siamese.evaluation.thresholds import tune
 from siamese.model.model import SiameseModel
 from siamese.model.similarity import check_threshold
 from siamese.pairs import splits
@@ -118,11 +117,11 @@ def setting(
         if count := shared_pairs(scored, tuned):
             raise UserError(f"{name_of(tuning)}: {count} of its pairs are among those to score; "
                             "choose the threshold on other pairs, or the scores will be too good")  # fmt: skip
-        similarity = model.similarity(tuned.question1, tuned.question2)
-        if threshold is None:
-            threshold = min(choose_threshold(tuned.labels, similarity, goal or "probability"), HIGHEST)
         model = copy.copy(model)
-        model.calibration = calibrate(tuned.labels, similarity)
+        similarity = model.similarity(tuned.question1, tuned.question2)
+        if reason := tune(model, tuned.labels, similarity, goal or "probability"):
+            warnings.warn(f"{name_of(tuning)}: {reason}; the model keeps its own", stacklevel=3)
+        threshold = model.threshold if threshold is None else threshold
     for used, purpose in ((learned, "train"), (tuned if tuning is None else None, "choose the threshold")):
         if used is not None and (count := shared_pairs(scored, used)):
             message = f"{count} of the {len(scored)} pairs were used to {purpose}; the scores are too good"

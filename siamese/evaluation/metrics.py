@@ -81,6 +81,21 @@ def roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(np.trapezoid(np.append(0, tp), np.append(0, fp)) / (tp[-1] * fp[-1]))
 
 
+def roc_auc_interval(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval of `roc_auc`; 0 to 1 if either label is missing.
+
+    Source: the standard error is that of Hanley and McNeil 1982, which needs some ten pairs of each label.
+    """
+    positives, negatives = int((labels == 1).sum()), int((labels != 1).sum())
+    if not positives or not negatives:
+        return 0.0, 1.0
+    a = roc_auc(labels, scores)
+    q1, q2 = a / (2 - a) - a * a, 2 * a * a / (1 + a) - a * a
+    variance = (a * (1 - a) + (positives - 1) * q1 + (negatives - 1) * q2) / (positives * negatives)
+    half = 1.96 * np.sqrt(max(variance, 0.0))
+    return float(max(a - half, 0)), float(min(a + half, 1))
+
+
 def curves(labels: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
     """Return recall, precision and false positive rate at each distinct score, descending; needs both labels."""
     _, tp, fp = ranked(labels, scores)

@@ -4,8 +4,43 @@ import numpy as np
 
 from siamese.config import wanted_precision
 from siamese.errors import UserError
-from siamese.evaluation.metrics import ranked
-from siamese.model.calibration import calibrate
+from siamese.evaluation.metrics import ranked, roc_auc_interval
+from siamese.model.calibration import HIGHEST, LEAST, calibrate, unfit
+from siamese.model.model import SiameseModel
+
+
+def tune(model: SiameseModel, labels: np.ndarray, similarity: np.ndarray, goal: str = "probability") -> str | None:
+    """Fit a model's probability to labelled pairs and choose its threshold.
+
+    Args:
+        model: changed, unless there are too few pairs of a label or the probability would not rise with the similarity.
+        labels, similarity: (n,) of pairs that are not to be scored.
+        goal: as in `choose_threshold`.
+
+    Returns:
+        Why the model keeps its own threshold and probability, or None.
+
+    Raises:
+        UserError: as `choose_threshold`. The probability is fitted nevertheless.
+    """
+    wanted_precision(goal)  # refuses an unknown goal
+    fitted = calibrate(labels, similarity)
+    if reason := unfit(labels, fitted):
+        return f"threshold and probability are not fitted: {reason}"
+    model.calibration = fitted
+    model.threshold = min(choose_threshold(labels, similarity, goal), HIGHEST)
+    return None
+
+
+def doubts(labels: np.ndarray, similarity: np.ndarray, threshold: float) -> list[str]:
+    """Return what speaks against a model with these similarities of n validation pairs."""
+    found = []
+    if not (similarity > threshold).any():
+        found.append(f"it calls none of its {len(labels):,} validation pairs a duplicate")
+    low, high = roc_auc_interval(labels, similarity)
+    if low <= 0.5 and min(np.bincount(labels == 1, minlength=2)) >= LEAST:  # `unfit` says that they are too few
+        found.append(f"similarity may not tell duplicates apart: ROC AUC on validation {low:.2f} to {high:.2f} (95 %)")
+    return found
 
 
 def choose_threshold(labels: np.ndarray, scores: np.ndarray, goal: str = "accuracy") -> float:

@@ -9,6 +9,7 @@ from siamese.errors import UserError
 
 BINS = 15
 HIGHEST = 1 - 1e-6  # largest threshold that is chosen, so that a question is always a duplicate of itself
+LEAST = 10  # pairs of each label to fit a threshold and a probability on
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,16 @@ def calibrate(labels: np.ndarray, scores: np.ndarray) -> Calibration:
         return Calibration(0.0, 20.0 if labels[0] == 1 else -20.0, 0.5)
     fitted = LogisticRegression(C=1e6).fit(scores[:, None], labels)
     return Calibration(float(fitted.coef_[0, 0]), float(fitted.intercept_[0]), float(np.mean(labels == 1)))
+
+
+def unfit(labels: np.ndarray, fitted: Calibration) -> str | None:
+    """Return why a calibration fitted on these labels says nothing about other pairs, or None."""
+    duplicates, others = int((labels == 1).sum()), int((labels != 1).sum())
+    if min(duplicates, others) < LEAST:
+        return f"{duplicates} duplicates and {others} non-duplicates are too few, {LEAST} of each are needed"
+    if fitted.slope <= 0:
+        return f"duplicates are no more similar than non-duplicates among the {len(labels):,} pairs"
+    return None
 
 
 def reliability(labels: np.ndarray, probability: np.ndarray) -> np.ndarray:

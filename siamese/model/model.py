@@ -70,6 +70,12 @@ class SiameseModel:
         return f"SiameseModel({tower}, {self.dimensions} dimensions, {words}, threshold {self.threshold:.3f})"
 
     @property
+    def warnings(self) -> list[str]:
+        """What its training found to speak against this model, if anything."""
+        found = self.facts.get("warnings")  # of a stranger's folder: anything
+        return [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
+
+    @property
     def dimensions(self) -> int:
         """Dimension of a question vector."""
         if self.architecture is None:

@@ -10,13 +10,14 @@ import numpy as np
 
 from siamese.errors import DataError, UserError
 from siamese.pairs import huggingface
-from siamese.pairs.clusters import pair_keys
+from siamese.pairs.held import split_questions
 from siamese.pairs.pairs import Columns, Pairs
 from siamese.pairs.reading import PairsLike, name_of, pairs_of, read_pairs
 from siamese.system.files import sha256
 from siamese.text.ragged import Texts
 
 COURSE_TRAINING, COURSE_TEST = 300_000, 10_240  # rows of the published assignment's split
+DRAWN_BY = "questions"  # how a file without a split is split; 0.1.0 drew pairs, and did not say so
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,14 @@ class Datasets:
     validation: Pairs
     test: Pairs | None
     how: str  # description of the split, for messages
+    drawn: bool = False  # whether `split_questions` drew the validation pairs
 
 
 def load(source: Source, warn: Callable[[Pairs, str], None] = lambda pairs, path: None) -> Datasets:
     """Read and split the pairs of a source.
 
     The first of these decides: the course's split, if chosen; the validation file, if given; the column `split`; else
-    a random tenth of the pairs is kept for validation.
+    `split_questions` keeps a tenth of the pairs for validation.
 
     Args:
         source: the files.
@@ -73,7 +75,7 @@ def load(source: Source, warn: Callable[[Pairs, str], None] = lambda pairs, path
 
 
 def part(pairs: Pairs, validation: Pairs | None = None, name: str = "pairs", validation_name: str = "") -> Datasets:
-    """Return the parts of labelled pairs by their column `split`, or else at random.
+    """Return the parts of labelled pairs by their column `split`, or else by `split_questions`.
 
     Args:
         pairs: all pairs.
@@ -84,15 +86,15 @@ def part(pairs: Pairs, validation: Pairs | None = None, name: str = "pairs", val
         DataError: a part has too few pairs of a label.
     """
     own = {part: pairs.part(part) for part in ("validation", "test")}
-    training = _training_part(pairs, name)
+    training, drawn = _training_part(pairs, name), False
     if validation is not None:
         how = f"validation pairs from {validation_name}" if validation_name else "validation pairs given separately"
     elif (validation := own["validation"]) is not None:
         how = f"split by the {'data set' if huggingface.names_data_set(name) else 'column split of the file'}"
     else:
-        training, validation = random_split(training)
-        how = "a random tenth of the pairs kept for validation"
-    return _checked(Datasets(training, validation, own["test"], how), name, validation_name or name)
+        training, validation, across = split_questions(training)
+        how, drawn = f"a tenth kept for validation, by questions; {across:,} pairs across the two parts left out", True
+    return _checked(Datasets(training, validation, own["test"], how, drawn), name, validation_name or name)
 
 
 def _checked(parts: Datasets, name: str, validation_name: str) -> Datasets:
@@ -112,7 +114,8 @@ def remember(source: Source) -> dict[str, Any]:
     facts = asdict(source)
     if source.columns.duplicate is None:  # which version 0.1 did not know
         del facts["columns"]["duplicate"]
-    return {"source": facts, "sha256": {name: _checksum(name, source.columns) for name in files}}
+    sums = {name: _checksum(name, source.columns) for name in files}
+    return {"source": facts, "sha256": sums, "drawn_by": DRAWN_BY}
 
 
 def _checksum(name: str, columns: Columns) -> str | None:
@@ -123,7 +126,7 @@ def _checksum(name: str, columns: Columns) -> str | None:
 
 
 def recall(facts: dict[str, Any]) -> Datasets | None:
-    """Return the pairs that a model was trained on, or None if the files are gone or changed.
+    """Return the pairs that a model was trained on, or None if the files are gone or changed, or 0.1.0 split them.
 
     Data sets are looked up in the download cache alone, so that the facts of a model never cause a download.
     """
@@ -135,7 +138,8 @@ def recall(facts: dict[str, Any]) -> Datasets | None:
             if all(
                 digest is not None and _checksum(name, source.columns) == digest for name, digest in digests.items()
             ):
-                return load(source)
+                parts = load(source)
+                return None if parts.drawn and saved.get("drawn_by") != DRAWN_BY else parts
     except (KeyError, TypeError, ValueError, OSError, UserError):  # the facts of a model may be anything
         pass
     return None
@@ -172,14 +176,6 @@ def to_tune(data: PairsLike, columns: Columns) -> Pairs:
     """Return the pairs that a threshold is chosen on: the validation part if there is one, else all."""
     pairs = pairs_of(data, columns)
     return pairs.part("validation") or pairs
-
-
-def random_split(pairs: Pairs, seed: int = 0, share: float = 0.1) -> tuple[Pairs, Pairs]:
-    """Keep a random share of the pairs for validation. Copies of a pair, in either order, stay together."""
-    _, pair = np.unique(pair_keys(pairs), axis=0, return_inverse=True)
-    chance = np.random.default_rng(seed).random(pair.max(initial=0) + 1)
-    held = chance[pair] < share
-    return pairs.take(~held), pairs.take(held)
 
 
 def course_split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -88,20 +88,37 @@ def card(model: SiameseModel, data: Datasets) -> str:
     losses += [f"{c.teacher_weight:g} × distance from the vectors of {Path(c.teacher).name}"] if c.teacher else []
     drawn = f"; {c.training_pairs:,} of these, drawn by the seed" if c.training_pairs else ""
     terms = ", so for non-commercial use" if c.start_from == PRETRAINED else ""
+    chosen, unseen = model.facts.get("chosen_threshold"), model.facts.get("unseen")
     if c.threshold is not None:
-        why = f"as published; chosen on the validation pairs it would be {model.facts['chosen_threshold']:.3f}"
-    elif c.goal == "probability" and fitted.slope > 0:
+        why = "as published" + (f"; chosen on the validation pairs it would be {chosen:.3f}" if chosen else "")
+    elif chosen is None:
+        why = "not fitted"
+    elif c.goal == "probability":
         why = "where the probability crosses one half"
     else:
-        why = f"chosen for {'accuracy' if c.goal == 'probability' else c.goal} on the validation pairs"
+        why = f"chosen for {c.goal} on the validation pairs"
+    holds = (
+        f"fitted on the validation pairs: it holds if about {fitted.prior:.0%} of the pairs are duplicates, as among "
+        "these; `--prior` converts it to another share"
+    )
+    new = f"of these, {unseen['pairs']:,} have no question of the training pairs: {_scores(unseen)}" if unseen else (
+        "each of these has a question of the training pairs, so their scores are too good"
+    )  # fmt: skip
     text = page(
-        "siamese.report", "card.template", config=c, fitted=fitted, training=training, scores=scores,
+        "siamese.report", "card.template", config=c, fitted=fitted, training=training, pairs=len(training),
         tower=tower + ("; weights of int8 and float16" if c.compact else ""),
         started=f"started from {Path(c.start_from).name}{terms}" if c.start_from else "",
         vectors=f"word vectors at the start: {Path(c.word_vectors).name}" if c.word_vectors else "",
-        losses=" + ".join(losses), pairs=len(training), how=data.how, drawn=drawn, threshold=model.threshold, why=why,
+        losses=" + ".join(losses), how=data.how, drawn=drawn, threshold=model.threshold, why=why,
+        holds="not fitted" if chosen is None else holds, validation=scores["pairs"], scores=_scores(scores), new=new,
+        warnings="\n- ".join(f"**warning**: {warning}" for warning in model.warnings),
     )  # fmt: skip
     return text.replace("- \n", "")  # of an empty field
+
+
+def _scores(scores: dict[str, Any]) -> str:
+    names = {"accuracy": "accuracy", "f1": "F1", "average_precision": "average precision", "roc_auc": "ROC AUC"}
+    return ", ".join(f"{shown} {scores[name]:.3f}" for name, shown in names.items() if scores[name] is not None)
 
 
 def _loss(config: Config, name: str) -> str:

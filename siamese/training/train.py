@@ -8,11 +8,13 @@ from torch import Tensor
 
 from siamese.config import Config
 from siamese.errors import UserError
+from siamese.evaluation.evaluate import unseen_pairs
 from siamese.evaluation.metrics import all_scores
-from siamese.evaluation.thresholds import choose_threshold
-from siamese.model.calibration import HIGHEST, Calibration, calibrate
+from siamese.evaluation.thresholds import choose_threshold, doubts, tune
+from siamese.model.calibration import HIGHEST, Calibration
 from siamese.model.compact import rounded
 from siamese.model.model import SiameseModel
+from siamese.pairs.clusters import Clusters
 from siamese.pairs.pairs import Pairs
 from siamese.system.progress import Progress
 from siamese.training.batches import Prepared
@@ -20,6 +22,9 @@ from siamese.training.logs import VALIDATION
 from siamese.training.loop import fast_and_repeatable, train_epochs
 from siamese.training.processes import Processes
 from siamese.training.start import Started, arrays, start
+
+# Of a model with too few validation pairs: one half at 0.8, near the thresholds that the recipes reach on Quora
+UNFITTED = Calibration(12.0, -9.6, 0.5)
 
 
 @fast_and_repeatable()
@@ -64,14 +69,16 @@ def train_model(
     train_epochs(config, started.step, started.pairs, started.epochs, validate, started.checkpoint, progress, stop)
     model = _model_of(config, started, run.best or run.tower.state_dict())
     if processes.first:
-        _finish(model, validation, run.history, progress)
+        if start_from:
+            model.calibration, model.threshold = start_from.calibration, start_from.threshold
+        _finish(model, training, validation, run.history, progress)
     return model
 
 
 def _model_of(config: Config, started: Started, weights: Mapping[str, Tensor]) -> SiameseModel:
     """Return a model with these weights of the run's tower, not calibrated yet."""
     architecture = getattr(started.step.run.tower, "architecture", None)  # of a transformer
-    calibration, threshold = Calibration(1.0, 0.0, 0.5), config.threshold or 0.5
+    calibration, threshold = UNFITTED, config.threshold or 0.8
     return SiameseModel(config, started.tokenizer, arrays(weights), threshold, calibration, architecture=architecture)
 
 
@@ -82,25 +89,39 @@ def validation_scores(model: SiameseModel, validation: Pairs) -> dict[str, float
     return {name: getattr(scores, name) for name in VALIDATION}
 
 
-def _finish(model: SiameseModel, validation: Pairs, history: list[dict[str, Any]], progress: Progress) -> None:
+def _finish(
+    model: SiameseModel, training: Pairs, validation: Pairs, history: list[dict[str, Any]], progress: Progress
+) -> None:
     """Round the weights of a compact model, and choose calibration and threshold on the validation pairs.
 
-    `facts` get the history, the chosen threshold (the one in use unless the recipe fixes one) and the scores.
+    `facts` get the history, the chosen threshold if there is one (the one in use unless the recipe fixes one), the
+    scores, those on validation pairs without a question of the training pairs, and what speaks against the model.
     """
     config = model.config
     if config.compact:  # threshold and calibration must fit the model as it will be loaded
         model.weights = rounded(model.weights)
-    similarity = model.similarity(validation.question1, validation.question2)
-    model.calibration = calibrate(validation.labels, similarity)
+    labels, similarity = validation.labels, model.similarity(validation.question1, validation.question2)
+    warnings = []
     try:
-        chosen = choose_threshold(validation.labels, similarity, config.goal)
+        if unfitted := tune(model, labels, similarity, config.goal):
+            warnings.append(unfitted)
+        chosen = {} if unfitted else {"chosen_threshold": model.threshold}
     except UserError as error:  # if the precision is out of reach, keep the model nevertheless
-        progress.say(f"{error}; the threshold is chosen for accuracy instead")
-        chosen = choose_threshold(validation.labels, similarity)
-    chosen = min(chosen, HIGHEST)
-    model.threshold = chosen if config.threshold is None else config.threshold
+        warnings.append(f"{error}; the threshold is chosen for accuracy instead")
+        model.threshold = min(choose_threshold(labels, similarity), HIGHEST)
+        chosen = {"chosen_threshold": model.threshold}
+    if config.threshold is not None:
+        model.threshold = config.threshold
+    warnings += doubts(labels, similarity, model.threshold)
+    for warning in warnings:
+        progress.say(f"warning: {warning}")
+    unseen, _ = unseen_pairs(validation, Clusters(training))
+    assert unseen is not None
+    part = all_scores(labels[unseen], similarity[unseen], model.threshold).to_dict() if unseen.any() else None
     model.facts = {
         "history": history,
-        "chosen_threshold": chosen,
-        "validation": all_scores(validation.labels, similarity, model.threshold).to_dict(),
+        **chosen,
+        "validation": all_scores(labels, similarity, model.threshold).to_dict(),
+        "unseen": part,
+        "warnings": warnings,
     }
