@@ -11,7 +11,8 @@ import numpy as np
 from siamese.errors import DataError, UserError
 from siamese.evaluation.metrics import Scores, all_scores
 from siamese.evaluation.results import Compared, Evaluation
-from siamese.evaluation.thresholds import tune
+from siamese.evaluation.thresholds import choose_threshold, tune
+from siamese.model.calibration import calibrate
 from siamese.model.model import SiameseModel
 from siamese.model.similarity import check_threshold
 from siamese.pairs import splits
