@@ -221,11 +221,11 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
+@dataclass
 class _Watch(Progress):
     """Reports every epoch to the parent."""
 
-    def __init__(self, key: str) -> None:
-        self.key = key
+    key: str
 
     def epoch(self, record: dict[str, Any]) -> None:
         _worker.epochs.put(self.key)

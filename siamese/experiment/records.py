@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,20 @@ ONCE = {"buckets": 0}  # values in recipes from before these fields existed
 Record = dict[str, Any]
 
 
+@dataclass
 class Records:
-    """The finished trainings of a folder: trainings.jsonl, and results.csv made from it."""
+    """The finished trainings of a folder: trainings.jsonl, and results.csv made from it.
 
-    def __init__(self, out: Path, data: dict[str, str]) -> None:
-        """Read the records of a folder; UserError if one is damaged or belongs to other data.
+    Raises:
+        UserError: a record is damaged or belongs to other data.
+    """
 
-        Args:
-            out: the folder.
-            data: checksums of the training, validation and test pairs.
-        """
-        self.out, self.data = out, data
+    out: Path
+    data: dict[str, str]  # checksums of the training, validation and test pairs
+
+    def __post_init__(self) -> None:
         self.all: list[Record] = []
-        path = out / TRAININGS
+        path, data = self.out / TRAININGS, self.data
         if not path.exists():
             return
         for number, line in enumerate(path.read_bytes().splitlines(), 1):
