@@ -234,14 +234,15 @@ def test_predict_a_file(command: Command, steep: Path, tmp_path: Path) -> None:
         code, out, err = command(*words, *given, "--out", out_path)
         assert code == 0
         scored = read_csv(out_path)
-        assert list(scored[0]) == ["question1", "question2", "similarity", "probability", "is_duplicate"]
-        assert [(row["question1"], row["question2"]) for row in scored] == [(a, b) for a, b, _ in rows if b]
+        assert list(scored[0]) == ["left", "right", "extra", "similarity", "probability", "is_duplicate", "fault"]
+        assert [[row["left"], row["right"], row["extra"]] for row in scored] == rows
+        assert scored[1]["fault"] == "right is missing or empty" and scored[1]["is_duplicate"] == ""
         count = sum(row["is_duplicate"] == "1" for row in scored)
         assert out == f"2 pairs, {count} of them duplicates, written to {out_path}\n"
         # the faulty row, which begins on line 4 of the file since the first has two lines
-        assert err == f"{path}: 1 of 3 rows skipped\n  {path}, line 4: right is missing or empty\n"
-        for row in scored:
-            said = model.predict(row["question1"], row["question2"], **more)
+        assert err == f"{path}: 1 of 3 rows without an answer\n  {path}, line 4: right is missing or empty\n"
+        for row in scored[::2]:
+            said = model.predict(row["left"], row["right"], **more)
             assert float(row["similarity"]) == pytest.approx(said.similarity, abs=1e-6)
             assert float(row["probability"]) == pytest.approx(said.probability, abs=1e-6)
             assert row["is_duplicate"] == str(int(said.is_duplicate))

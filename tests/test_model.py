@@ -5,22 +5,24 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas
 import pytest
-from files import read_csv
+from files import read_csv, write_csv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import WORDS, random_model
 
 from siamese import Pairs, Prediction, SiameseModel
 from siamese.config import Config, preset
-from siamese.errors import ModelError, UserError
+from siamese.errors import DataError, ModelError, UserError
 from siamese.model.calibration import Calibration
 from siamese.model.files import write_predictions
 from siamese.model.model import COURSE_BATCH
 from siamese.model.similarity import cosine
+from siamese.pairs.pairs import Columns
 from siamese.pairs.reading import read_pairs
 from siamese.text.tokenizer import Tokenizer
 
@@ -220,7 +222,7 @@ def test_a_threshold_outside_0_to_1_is_refused(model: SiameseModel, threshold: f
     with pytest.raises(UserError, match="threshold .*: expected a number from 0 to 1"):
         model.predict("a", "b", threshold)
     with pytest.raises(UserError, match="threshold .*: expected a number from 0 to 1"):
-        write_predictions(model, Pairs.of(["a"], ["b"], [-1]), tmp_path / "out.csv", threshold)
+        scored(model, ["a"], ["b"], tmp_path / "out.csv", threshold)
     assert not list(tmp_path.iterdir())
 
 
@@ -321,13 +323,20 @@ NASTY = [
 ]  # fmt: skip
 
 
+def scored(model: SiameseModel, first: list[str], second: list[str], out: Path | None, *more: float | None) -> int:
+    """Predict pairs, and return the number of duplicates."""
+    with TemporaryDirectory() as folder:
+        source = write_csv(Path(folder) / "pairs.csv", zip(first, second), "question1,question2")
+        return write_predictions(model, source, out, Columns(), *more)[0]
+
+
 def test_predictions_come_back_from_csv(model: SiameseModel, tmp_path: Path) -> None:
-    first, second = [*NASTY, "how old are you ?"], [*reversed(NASTY), "what is your age ?"]
-    pairs = Pairs.of(first, second, [-1] * len(first))
+    texts = [text for text in NASTY if text.strip()]
+    first, second = [*texts, "how old are you ?"], [*reversed(texts), "what is your age ?"]
     path = tmp_path / "new" / "scored.csv"
-    count = write_predictions(model, pairs, path, threshold=0.1)
+    count = scored(model, first, second, path, 0.1)
     rows = read_csv(path)
-    assert list(rows[0]) == ["question1", "question2", "similarity", "probability", "is_duplicate"]
+    assert list(rows[0]) == ["question1", "question2", "similarity", "probability", "is_duplicate", "fault"]
     assert [row["question1"] for row in rows] == first
     assert [row["question2"] for row in rows] == second
     similarity = model.similarity(first, second)
@@ -340,20 +349,22 @@ def test_predictions_come_back_from_csv(model: SiameseModel, tmp_path: Path) -> 
 
 def test_written_predictions_are_a_file_of_pairs(model: SiameseModel, tmp_path: Path) -> None:
     texts = [text for text in NASTY if text.strip()]
-    write_predictions(model, Pairs.of(texts, texts[::-1], [-1] * len(texts)), tmp_path / "scored.csv")
+    scored(model, texts, texts[::-1], tmp_path / "scored.csv")
     again = read_pairs(tmp_path / "scored.csv", need=())
     assert list(again.question1) == texts
     assert again.skipped == 0
 
 
 def test_predictions_are_printed(model: SiameseModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pairs = Pairs.of(["how old", "zzz"], ["how old", 'a "quote"'], [-1, -1])
-    assert write_predictions(model, pairs, None, threshold=0) == 1
+    pairs = ["how old", "zzz"], ["how old", 'a "quote"']
+    assert scored(model, *pairs, None, 0) == 1
     printed = capsys.readouterr().out
-    write_predictions(model, pairs, tmp_path / "out.csv", threshold=0)
+    scored(model, *pairs, tmp_path / "out.csv", 0)
     assert printed == (tmp_path / "out.csv").read_text(encoding="utf-8")
     # sigmoid(6 · 1 − 3) = 0.952574, sigmoid(−3) = 0.047426
-    assert printed.splitlines()[1:] == ['"how old","how old",1.0,0.952574,1', '"zzz","a ""quote""",0.0,0.047426,0']
+    assert printed.splitlines()[1:] == [
+        '"how old","how old",1.0,0.952574,1,""', '"zzz","a ""quote""",0.0,0.047426,0,""',
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("threshold", [None, 0.1])
@@ -361,7 +372,7 @@ def test_predictions_with_a_prior(model: SiameseModel, tmp_path: Path, threshold
     model = dataclasses.replace(model, threshold=0.0)  # far from where the probability crosses
     first, second = ["how old are you", "age", "the station", "zzz"], ["what is your age", "age", "how old", "age"]
     path = tmp_path / "scored.csv"
-    count = write_predictions(model, Pairs.of(first, second, [-1] * 4), path, threshold, 0.1)
+    count = scored(model, first, second, path, threshold, 0.1)
     rows = read_csv(path)
     said = [model.predict(a, b, threshold, 0.1) for a, b in zip(first, second)]
     assert [float(row["probability"]) for row in rows] == pytest.approx([p.probability for p in said], abs=1e-6)
@@ -371,14 +382,14 @@ def test_predictions_with_a_prior(model: SiameseModel, tmp_path: Path, threshold
 
 
 def test_no_predictions(model: SiameseModel, tmp_path: Path) -> None:
-    assert write_predictions(model, Pairs.of([], [], []), tmp_path / "out.csv") == 0
+    assert scored(model, [], [], tmp_path / "out.csv") == 0
     assert len((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()) == 1
 
 
 def test_a_failed_write_leaves_the_old_file(model: SiameseModel, tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     path.write_text("old")
-    with pytest.raises(UnicodeEncodeError):  # half of a surrogate pair is no character
-        write_predictions(model, Pairs.of(["how", "\ud800"], ["old", "x"], [-1, -1]), path)
+    with pytest.raises(DataError, match="all 1 rows are faulty"):
+        scored(model, [" "], ["old"], path)
     assert path.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]

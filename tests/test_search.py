@@ -199,15 +199,17 @@ def test_the_command(archive: Archive, tmp_path: Path, capsys: pytest.CaptureFix
     entry.main(["search", "--file", str(asked), "--archive", str(folder), "-k", "2", "--out", str(out)])
     assert capsys.readouterr().out.startswith("2 questions, ")
     rows = read_csv(out)
-    assert [(row["question_id"], row["rank"]) for row in rows] == [("q1", "1"), ("q1", "2"), ("q3", "1"), ("q3", "2")]
-    assert (rows[0]["question"], rows[0]["id"], rows[0]["found"]) == ("zzqx, again", "zzqx", "zzqx 3.11 released")
+    ranks = [("q1", "1"), ("q1", "2"), ("q2", ""), ("q3", "1"), ("q3", "2")]
+    assert [(row["id"], row["rank"]) for row in rows] == ranks
+    assert (rows[2]["found"], rows[2]["fault"]) == ("", "question is missing or empty")
+    assert (rows[0]["question"], rows[0]["found_id"], rows[0]["found"]) == ("zzqx, again", "zzqx", "zzqx 3.11 released")
     entry.main(["search", "--file", str(asked), "--archive", str(folder), "-k", "2"])
     assert capsys.readouterr().out.encode() == out.read_bytes()
 
     for asked_for, message in (
         ([], "search takes a question, or --file PATH"),
         (["a", "--file", "b"], "search takes a question, or --file PATH"),
-        (["--file", "b.csv", "--json"], "--json is for one question; --file writes CSV"),
+        (["--file", "b.csv", "--json"], "--json is for one question; --file writes a file"),
         (["a", "--out", "b"], "--out goes with --file; the answer for one question is printed"),
         (["a", "-k", "0"], "k 0: expected a whole number of 1 or more"),
     ):

@@ -315,3 +315,17 @@ def test_the_command(small_file: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert f"{path} has 2 of the vocabulary's" in capsys.readouterr().err
     path.unlink()  # which the model needs no more
     assert SiameseModel.load(tmp_path / "m").config.word_vectors == str(path)
+
+
+def test_a_small_gzip_file_of_one_long_line_is_refused(tmp_path: Path) -> None:
+    with gzip.open(path := tmp_path / "bomb.gz", "wb", compresslevel=1) as file:
+        file.write(b"a 1 2\n")
+        for _ in range(64):
+            file.write(b"1 " * (1 << 19))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=f"{path}, line 2: more than 1,048,576 bytes; expected word vectors"):
+            word_vectors.read(path, ["a", "b"])
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()

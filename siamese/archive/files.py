@@ -7,11 +7,14 @@ from pathlib import Path
 
 from siamese.archive.store import Archive, Block
 from siamese.errors import ArchiveError
-from siamese.pairs.reading import FilledRows, read_records
-from siamese.system.csv_output import writing_csv
+from siamese.pairs.cells import needed
+from siamese.pairs.formats import Faults, unchanged
+from siamese.pairs.reading import FilledRows, count_rows, read_records, whole_rows
+from siamese.system.csv_output import cells_for, names_beside, writing_csv
 
 QUESTIONS_AT_A_TIME = 16_384
-FOUND = ("question_id", "question", "rank", "id", "found", "similarity", "probability", "is_duplicate")
+ADDED = ("rank", "id", "found", "similarity", "probability", "is_duplicate", "fault")  # to the columns of a file
+PREFIX = "found_"  # of those that the file has already
 
 
 class QuestionFile:
@@ -65,26 +68,42 @@ def at_line(error: ArchiveError, path: str | Path | None, lines: list[int]) -> A
     return ArchiveError(f"{path}, line {lines[error.position]}: {error}")
 
 
-def search_file(archive: Archive, file: QuestionFile, out: str | Path | None, k: int, legs: str) -> tuple[int, int]:
-    """Search for all questions of a file and write the hits as CSV, with the columns FOUND.
+def search_file(
+    archive: Archive, path: str | Path, out: str | Path | None, column: str, k: int, legs: str,
+    progress: Callable[[int, int], None],
+) -> tuple[int, Faults]:  # fmt: skip
+    """Search for the questions of a file, and write the file again with a row for each hit and the columns ADDED.
+
+    A question without a hit has one row, and so has a faulty row, with the reason.
 
     Args:
         archive: the archive to search.
-        file: the questions.
-        out: the file to write, atomically; None prints the rows.
+        path: the file.
+        out: the file to write, atomically, whose ending names its format; None prints CSV.
+        column: of the questions.
         k, legs: as in `Archive.search`.
+        progress: called with the number of rows done and of all.
 
     Returns:
-        The number of questions, and how many of them have a duplicate.
+        The number of questions that have a duplicate, and the number of rows and of faulty ones.
+
+    Raises:
+        DataError: the file cannot be read or changes meanwhile, or all rows are faulty.
     """
-    asked = having = 0
-    with writing_csv(out, FOUND) as writer:
-        for questions, ids in file:
-            found = archive.search(questions, k, legs)
-            for question, own, hits in zip(questions, ids or [""] * len(questions), found):
+    faults, having = Faults(str(path)), 0
+    total = count_rows(path, column)
+    names, rows = whole_rows(path, [column], faults, lambda row: needed(row.get(column), column))
+    with writing_csv(out, names_beside(names, ADDED, PREFIX)) as writer, unchanged(path):
+        while block := list(islice(rows, QUESTIONS_AT_A_TIME)):
+            found = iter(archive.search([question for _, question, _ in block if question], k, legs))
+            for cells, question, fault in block:
+                kept, hits = cells_for(out, cells), next(found) if question else []
                 for rank, hit in enumerate(hits, 1):
                     numbers = round(hit.similarity, 6), round(hit.probability, 6), int(hit.is_duplicate)
-                    writer.writerow([own, question, rank, hit.id, hit.question, *numbers])
-            asked += len(questions)
-            having += sum(any(hit.is_duplicate for hit in hits) for hits in found)
-    return asked, having
+                    writer.writerow([*kept, rank, hit.id, hit.question, *numbers, None])
+                if not hits:
+                    writer.writerow([*kept, *[None] * (len(ADDED) - 1), fault or None])
+                having += any(hit.is_duplicate for hit in hits)
+            progress(faults.rows, total)
+        faults.check_any()
+    return having, faults

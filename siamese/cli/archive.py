@@ -7,8 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from siamese.cli.options import QUESTIONS, Command, add_model, add_question_columns, load_model
+from siamese.cli.options import (
+    OUTPUTS,
+    QUESTIONS,
+    Command,
+    add_model,
+    add_question_columns,
+    load_model,
+    report_unanswered,
+)
 from siamese.errors import ArchiveError, UserError
+from siamese.system.csv_output import check_format
 
 if TYPE_CHECKING:
     from siamese.archive.files import QuestionFile
@@ -44,7 +53,7 @@ def add_commands(command: Command) -> None:
     sub = command("search", search, "Find the questions of an archive that are nearest to a question.")
     sub.add_argument("question", nargs="?", metavar="QUESTION")
     sub.add_argument("--file", metavar="PATH", help=f"many questions instead: {QUESTIONS}")
-    sub.add_argument("--out", metavar="PATH", help="with --file: the CSV to write (default: print it)")
+    sub.add_argument("--out", metavar="PATH", help=f"with --file: {OUTPUTS} to write (default: print CSV)")
     sub.add_argument("-k", type=int, default=10, metavar="N", help="how many (default 10)")
     sub.add_argument("--legs", default="both", choices=["both", "vectors", "words"],
                      help="rank by similarity, by shared words (BM25), or both (default)")  # fmt: skip
@@ -104,20 +113,26 @@ def search(options: argparse.Namespace) -> None:
     if (options.question is None) == (options.file is None):
         raise UserError("search takes a question, or --file PATH")
     if options.file and options.json:
-        raise UserError("--json is for one question; --file writes CSV")
+        raise UserError("--json is for one question; --file writes a file")
     if options.out and not options.file:
         raise UserError("--out goes with --file; the answer for one question is printed")
     from siamese.archive.store import SEARCH
+    from siamese.system.progress import CountBar
 
+    check_format(options.out)
     archive = _open(options)
     if options.file:
         from siamese.archive.files import search_file
 
-        with _questions(options) as file:
-            asked, having = search_file(archive, file, options.out, options.k, options.legs)
+        with CountBar("questions") as bar:
+            having, faults = search_file(
+                archive, options.file, options.out, options.question_column, options.k, options.legs, bar
+            )
+        report_unanswered(faults)
         if options.out:
+            asked = faults.rows - faults.count
             found = f"{asked:,} questions, {having:,} of them with a duplicate, written to {options.out}"
-            print(f"{found}; search {SEARCH}{_left_out(file)}")
+            print(f"{found}; search {SEARCH}")
         return
     hits = archive.search([options.question], options.k, options.legs)[0]
     if options.json:

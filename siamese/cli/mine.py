@@ -5,8 +5,9 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from siamese.cli.options import QUESTIONS, Command, add_model, add_question_columns, advising, load_model
+from siamese.cli.options import OUTPUTS, QUESTIONS, Command, add_model, add_question_columns, advising, load_model
 from siamese.errors import UserError
+from siamese.system.csv_output import check_format
 from siamese.system.program import program
 
 if TYPE_CHECKING:
@@ -23,10 +24,10 @@ def add_commands(command: Command) -> None:
     add = sub.add_argument
     add("file", nargs="?", metavar="QUESTIONS", help=f"{QUESTIONS}; with --engine ray also a folder or glob of them, "
         "at any fsspec address")  # fmt: skip
-    add("--out", metavar="PATH", help="the CSV to write: pairs, most similar first")
+    add("--out", metavar="PATH", help=f"{OUTPUTS} to write: pairs, most similar first")
     add("--threshold", type=float, metavar="T", help="0 to 1, instead of the model's")
     add("--max-pairs", type=int, metavar="N", help="only the N most similar pairs")
-    add("--clusters", metavar="PATH", help="also write clusters, as CSV")
+    add("--clusters", metavar="PATH", help="also write clusters, in such a file")
     add("--report", metavar="PATH", help="also write a page with the clusters, as HTML")
     add("--linkage", choices=("complete", "connected"), default="complete", help="of clusters: complete, every two are "
         "a pair; connected, by chains of pairs (default %(default)s)")  # fmt: skip
@@ -59,6 +60,7 @@ def mine(options: argparse.Namespace) -> None:
         return _threshold(options)
     if not options.out:
         raise UserError("mine needs --out PATH, the CSV to write")
+    check_format(options.out, options.clusters, only_csv=options.engine == "ray")
     if not options.file and not options.mined:
         raise UserError("mine needs a file of questions, or --from PATH with mined pairs")
     if options.address and options.engine != "ray":

@@ -15,6 +15,7 @@ from siamese.errors import UserError
 
 if TYPE_CHECKING:
     from siamese.model.model import SiameseModel
+    from siamese.pairs.formats import Faults
     from siamese.pairs.pairs import Columns, Pairs
     from siamese.pairs.splits import Source
 
@@ -24,6 +25,7 @@ DEFAULTS = Config()
 SHOWN = 400  # characters of a message that may quote an argument
 PAIR_COLUMNS = ("question1", "question2", "label", "question", "group")
 FILES = ".csv, .tsv, .jsonl or .parquet, with Quora's columns; hf:NAME[:CONFIG[:SPLIT]] of Hugging Face"
+OUTPUTS = "the .csv, .tsv, .jsonl or .parquet file"
 QUESTIONS = ".txt with a question a line, or .csv, .tsv, .jsonl, .parquet"
 
 # Adds a command, given its name, its function (None if it has actions), its help, and for an action its command.
@@ -177,7 +179,14 @@ def advising(advice: str) -> Iterator[None]:
 
 def report_faults(pairs: "Pairs", path: str) -> None:
     """Print the number of skipped rows of a file on stderr, and the first few of them."""
-    if pairs.skipped:
-        print(f"{path}: {pairs.skipped} of {pairs.rows} rows skipped", file=sys.stderr)
-        for fault in pairs.faults:
-            print(f"  {fault}", file=sys.stderr)
+    _report(path, pairs.skipped, pairs.rows, "skipped", pairs.faults)
+
+
+def report_unanswered(faults: "Faults") -> None:
+    """Print the number of rows of a file that have no answer on stderr, and why the first few have none."""
+    _report(faults.path, faults.count, faults.rows, "without an answer", faults.shown)
+
+
+def _report(path: str, count: int, rows: int, how: str, shown: list[str]) -> None:
+    if count:
+        print(f"{path}: {count} of {rows} rows {how}", *shown, sep="\n  ", file=sys.stderr)

@@ -5,8 +5,18 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from siamese.cli.options import QUESTIONS, Command, add_columns, add_model, column_names, load_model, report_faults
+from siamese.cli.options import (
+    OUTPUTS,
+    QUESTIONS,
+    Command,
+    add_columns,
+    add_model,
+    column_names,
+    load_model,
+    report_unanswered,
+)
 from siamese.errors import UserError
+from siamese.system.csv_output import check_format
 
 if TYPE_CHECKING:
     from siamese.model.model import SiameseModel
@@ -17,7 +27,7 @@ def add_commands(command: Command) -> None:
     sub = command("predict", predict, "Say whether two questions are duplicates.")
     sub.add_argument("questions", nargs="*", metavar="QUESTION", help="two questions")
     sub.add_argument("--file", metavar="PATH", help="score all pairs of this file instead")
-    sub.add_argument("--out", metavar="PATH", help="with --file: the CSV file to write (default: print it)")
+    sub.add_argument("--out", metavar="PATH", help=f"with --file: {OUTPUTS} to write (default: print CSV)")
     sub.add_argument("--threshold", type=float, metavar="T", help="0 to 1, instead of the model's")
     sub.add_argument("--prior", type=float, metavar="P", help="share of duplicates among your pairs, such as 0.01; "
                      "adjusts probability and verdict")  # fmt: skip
@@ -38,9 +48,10 @@ def predict(options: argparse.Namespace) -> None:
     if bool(options.file) == bool(options.questions) or len(options.questions) not in (0, 2):
         raise UserError(f"predict takes two questions, or --file PATH; got {len(options.questions)} question(s)")
     if options.file and options.json:
-        raise UserError("--json is for two questions; --file writes CSV")
+        raise UserError("--json is for two questions; --file writes a file")
     if options.out and not options.file:
         raise UserError("--out goes with --file; the answer for two questions is printed")
+    check_format(options.out)
     model = load_model(options.model)
     if options.file:
         return _predict_file(model, options)
@@ -57,13 +68,12 @@ def predict(options: argparse.Namespace) -> None:
 
 def _predict_file(model: "SiameseModel", options: argparse.Namespace) -> None:
     from siamese.model.files import write_predictions
-    from siamese.pairs.reading import read_pairs
 
-    pairs = read_pairs(options.file, column_names(options), labelled=False)
-    report_faults(pairs, options.file)
-    count = write_predictions(model, pairs, options.out, options.threshold, options.prior)
+    columns = column_names(options)
+    count, faults = write_predictions(model, options.file, options.out, columns, options.threshold, options.prior)
+    report_unanswered(faults)
     if options.out:
-        print(f"{len(pairs)} pairs, {count} of them duplicates, written to {options.out}")
+        print(f"{faults.rows - faults.count} pairs, {count} of them duplicates, written to {options.out}")
 
 
 def encode(options: argparse.Namespace) -> None:
@@ -71,5 +81,8 @@ def encode(options: argparse.Namespace) -> None:
     from siamese.system.progress import CountBar
 
     model = load_model(options.model)
-    count = encode_file(model, options.file, options.out, options.question, CountBar("questions"))
-    print(f"{count} vectors of {model.dimensions} dimensions written to {options.out}")
+    with CountBar("questions") as bar:
+        faults = encode_file(model, options.file, options.out, options.question, bar)
+    report_unanswered(faults)
+    zero = f", {faults.count} of them zero for want of a question" if faults.count else ""
+    print(f"{faults.rows} vectors of {model.dimensions} dimensions{zero} written to {options.out}")

@@ -7,50 +7,79 @@ from pathlib import Path
 import numpy as np
 
 from siamese.model.model import SiameseModel
-from siamese.pairs.pairs import Pairs
-from siamese.pairs.reading import read_records
-from siamese.system.csv_output import writing_csv
+from siamese.pairs.cells import needed, text_of
+from siamese.pairs.formats import Faults, unchanged
+from siamese.pairs.pairs import Columns
+from siamese.pairs.reading import QUORA, count_rows, whole_rows
+from siamese.system.csv_output import cells_for, names_beside, writing_csv
 from siamese.system.files import replacing
 
-QUESTIONS_AT_A_TIME = 65_536  # questions in memory
+AT_A_TIME = 65_536  # questions or pairs in memory
+ADDED = ("similarity", "probability", "is_duplicate", "fault")  # to the columns of a file of pairs
+PREFIX = "predicted_"  # of those that the file has already
 
 
 def encode_file(
     model: SiameseModel, path: str | Path, out: str | Path, column: str = "question",
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> int:  # fmt: skip
-    """Write the vectors of a file's questions as a .npy array (n, d) float32, and return n.
+) -> Faults:  # fmt: skip
+    """Write the vectors of a file's questions as a .npy array (n, d) float32: row i is that of the file's row i.
 
-    The file need not fit in memory. It is read twice, first to count its questions.
+    The file need not fit in memory. It is read twice, first to count its questions. A blank question has the zero
+    vector, and so has a faulty row.
+
+    Returns:
+        The number of rows and of faulty ones.
+
+    Raises:
+        DataError: the file cannot be read or changes meanwhile, or all rows are faulty.
     """
-    total = sum(1 for _ in read_records(path, column))
-    questions, done = (record.question for record in read_records(path, column)), 0
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False}
-    with replacing(out) as temporary, open(temporary, "wb") as file:
+    faults = Faults(str(path))
+    with replacing(out) as temporary, open(temporary, "wb") as file, unchanged(path):
+        total = count_rows(path, column)
         np.lib.format.write_array_header_1_0(file, header | {"shape": (total, model.dimensions)})
-        while block := list(islice(questions, QUESTIONS_AT_A_TIME)):
+        _, rows = whole_rows(path, [column], faults, lambda row: text_of(row.get(column), column) or "", others=False)
+        while block := [question or "" for _, question, _ in islice(rows, AT_A_TIME)]:
             file.write(model.encode(block).astype(np.float32, copy=False).tobytes())
-            done += len(block)
-            progress(done, total)
-    return total
+            progress(faults.rows, total)
+        faults.check_any()
+    return faults
 
 
 def write_predictions(
-    model: SiameseModel, pairs: Pairs, path: str | Path | None, threshold: float | None = None,
-    prior: float | None = None,
-) -> int:  # fmt: skip
-    """Write question1, question2, similarity, probability, is_duplicate as CSV, and return the number of duplicates.
+    model: SiameseModel, path: str | Path, out: str | Path | None, columns: Columns = QUORA,
+    threshold: float | None = None, prior: float | None = None,
+) -> tuple[int, Faults]:  # fmt: skip
+    """Write a file of pairs again, in its order, with the columns ADDED. A faulty row has no verdict but the reason.
 
     Args:
         model: the detector.
-        pairs: n pairs, whose labels are ignored.
-        path: the file, replaced only once it is complete; None prints the rows.
+        path: the pairs; labels are not looked at. The file need not fit in memory.
+        out: the file, replaced only once it is complete, whose ending names its format; None prints CSV.
+        columns: the names of the columns of questions.
         threshold, prior: as in `SiameseModel.predict`.
+
+    Returns:
+        The number of duplicates, and the number of rows and of faulty ones.
+
+    Raises:
+        DataError: the file cannot be read or changes meanwhile, or all rows are faulty.
     """
-    threshold = model.threshold_for(threshold, prior)
-    similarity = model.similarity(pairs.question1, pairs.question2)
-    probability = model.probability(similarity, prior)
-    with writing_csv(path, ["question1", "question2", "similarity", "probability", "is_duplicate"]) as writer:
-        for q1, q2, s, p in zip(pairs.question1, pairs.question2, similarity.tolist(), probability.tolist()):
-            writer.writerow([q1, q2, round(s, 6), round(p, 6), int(s > threshold)])
-    return int((similarity > threshold).sum())
+    threshold, duplicates, faults = model.threshold_for(threshold, prior), 0, Faults(str(path))
+    sides = [columns.question1, columns.question2]
+    names, rows = whole_rows(path, sides, faults, lambda row: [needed(row.get(name), name) for name in sides])
+    with writing_csv(out, names_beside(names, ADDED, PREFIX)) as writer, unchanged(path):
+        while block := list(islice(rows, AT_A_TIME)):
+            pairs = [pair for _, pair, _ in block if pair]
+            similarity = model.similarity([a for a, _ in pairs], [b for _, b in pairs])
+            verdicts = zip(similarity.tolist(), model.probability(similarity, prior).tolist())
+            for cells, pair, fault in block:
+                added: list[object] = [None, None, None, fault]
+                if pair:
+                    s, p = next(verdicts)
+                    added = [round(s, 6), round(p, 6), int(s > threshold), None]
+                writer.writerow([*cells_for(out, cells), *added])
+            duplicates += int((similarity > threshold).sum())
+        faults.check_any()
+    return duplicates, faults

@@ -3,8 +3,10 @@
 import csv
 import itertools
 import json
+import os
+import stat
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +18,8 @@ from siamese.system.optional import optional
 
 SUFFIXES = ".csv, .tsv, .jsonl or .parquet"
 FAULTS_SHOWN = 5  # faulty rows that a message describes
-ROWS_AT_A_TIME = 8_192  # rows of a Parquet file in memory as objects
+ROWS_AT_A_TIME = 8_192  # rows of a data set in memory as objects
+PARQUET_ROWS = 256  # rows of a Parquet file in memory as objects; a small file can hold large ones
 MOST_LINES = 100  # lines of one row of a CSV or TSV file
 MOST_CHARACTERS = 300  # of a reason that a library gives
 
@@ -26,12 +29,25 @@ Row = Mapping[str, Any]  # column to value
 Records = Iterator[tuple[int, Row | str]]  # the line of each record, and the record or why it cannot be read
 
 
+class Unreadable(str):
+    """The reason why a record cannot be read, and its text."""
+
+    text = ""
+
+    @classmethod
+    def of(cls, reason: str, text: str) -> "Unreadable":
+        unreadable = cls(reason)
+        unreadable.text = text.rstrip("\r\n")
+        return unreadable
+
+
 @dataclass(frozen=True)
 class File:
     """An open file: the names of its columns, and its records."""
 
     names: list[str]
     records: Records
+    varies: bool = False  # later records may have other columns
 
 
 @dataclass
@@ -47,6 +63,10 @@ class Faults:
 
     def without(self, records: Records, parse: Callable[[Row], T]) -> Iterator[T]:
         """Yield what `parse` makes of each record, except of those that it refuses."""
+        return (parsed for _, parsed, fault in self.beside(records, parse) if not fault)  # type: ignore[misc]
+
+    def beside(self, records: Records, parse: Callable[[Row], T]) -> Iterator[tuple[Row | str, T | None, str]]:
+        """Yield each record with what `parse` makes of it, or with None and the reason why it is faulty."""
         for line, record in records:
             self.rows += 1
             try:
@@ -57,8 +77,9 @@ class Faults:
                 self.count += 1
                 if len(self.shown) < FAULTS_SHOWN:
                     self.shown.append(f"{self.path}, {self.place} {line}: {fault}")
+                yield record, None, str(fault)
             else:
-                yield parsed
+                yield record, parsed, ""
 
     def check(self) -> None:
         """Raise DataError if more than 1 % of the rows, and more than two, are faulty; if strict, if one is."""
@@ -66,21 +87,31 @@ class Faults:
             faulty = f"{self.count} of {self.rows} rows are faulty" + ("" if self.strict else ", more than 1 %")
             raise DataError(f"{self.path}: {faulty}; mend or remove them{self}")
 
+    def check_any(self) -> None:
+        """Raise DataError if all rows are faulty."""
+        if 0 < self.rows == self.count:
+            raise DataError(f"{self.path}: all {self.rows} rows are faulty{self}")
+
     def __str__(self) -> str:
         """Return the first few messages on a line of their own, to follow a sentence."""
         return "\n  " + "; ".join(fault.removeprefix(f"{self.path}, ") for fault in self.shown) if self.shown else ""
 
 
-def open_file(path: str | Path) -> File:
+def open_file(path: str | Path, wanted: Collection[str] | None = None) -> File:
     """Open a file by its ending.
+
+    Args:
+        path: the file.
+        wanted: the columns to read, if others may be left out; None: all.
 
     Raises:
         DataError: there is no such file, it is a folder, or its ending or content is not one of these formats.
     """
     path = _existing(path)
     readers = {".csv": _delimited, ".tsv": _delimited, ".jsonl": _json_lines, ".ndjson": _json_lines}
-    readers[".parquet"] = _parquet
     suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        return _parquet(path, wanted)
     if suffix not in readers:
         raise DataError(f"{path}: cannot tell the format from {path.suffix!r}; expected {SUFFIXES}")
     return readers[suffix](path)
@@ -160,8 +191,9 @@ def _delimited(path: Path) -> File:
                 if not row:
                     continue  # an empty line
                 fault = f"{len(row)} fields, expected {len(names)}"
+            text = lines.read[0]
             lines.back_to_second()  # a stray quote only costs its own line
-            yield line, fault
+            yield line, Unreadable.of(fault, text)
 
     names: list[str] = []
     while not any(names):
@@ -181,24 +213,24 @@ def _json_lines(path: Path) -> File:
             if line.strip():
                 try:
                     record = json.loads(line)
-                    yield number, record if isinstance(record, dict) else "not a JSON object"
+                    yield number, record if isinstance(record, dict) else Unreadable.of("not a JSON object", line)
                 except (ValueError, RecursionError) as error:
-                    yield number, f"not JSON: {error}"
+                    yield number, Unreadable.of(f"not JSON: {error}", line)
 
     for number, first in records():
         if isinstance(first, str):
             raise DataError(f"{path}, line {number}: {first}; expected one JSON object a line")
-        return File(list(first), records())
+        return File(list(first), records(), varies=True)
     return File([], records())
 
 
-def _parquet(path: Path) -> File:
+def _parquet(path: Path, wanted: Collection[str] | None) -> File:
     parquet = optional("pyarrow.parquet", f"{path}: a Parquet file")
 
     def records() -> Records:
         with refusing(str(path), "not a Parquet file"):  # pages are read when their rows are
-            rows = itertools.chain.from_iterable(batch.to_pylist() for batch in file.iter_batches(ROWS_AT_A_TIME))
-            yield from enumerate(rows, 1)
+            batches = file.iter_batches(PARQUET_ROWS, columns=None if wanted is None else list(wanted))
+            yield from enumerate(itertools.chain.from_iterable(batch.to_pylist() for batch in batches), 1)
 
     with refusing(str(path), "not a Parquet file"):
         file = parquet.ParquetFile(path)
@@ -217,3 +249,20 @@ def refusing(name: str, fault: str = "cannot be read") -> Iterator[None]:
         reason = error.__cause__ if type(error).__name__ == "DatasetGenerationError" and error.__cause__ else error
         text = " ".join(str(reason).split()) or type(reason).__name__
         raise DataError(f"{name}: {fault}: {text[:MOST_CHARACTERS]}") from error
+
+
+@contextmanager
+def unchanged(path: str | Path) -> Iterator[None]:
+    """Raise DataError if a file changes within the block, so that what was read may be neither old nor new."""
+
+    def state() -> tuple[int, ...]:
+        try:
+            found = os.stat(path)
+        except OSError:
+            return ()
+        return (found.st_ino, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else ()
+
+    before = state()
+    yield
+    if state() != before:
+        raise DataError(f"{path}: changed while it was read; run the command again")

@@ -1,13 +1,14 @@
 """Read labelled pairs, questions in groups, or questions alone: from files, data sets or DataFrames, without pandas."""
 
 import dataclasses
+import itertools
 import warnings
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from siamese.pairs.huggingface import names_data_set, open_data_set
 from siamese.pairs.pairs import PARTS, Columns, Pairs
 from siamese.text.ragged import Texts
 
+T = TypeVar("T")
 QUORA = Columns()
 IN_COLUMN = ("", *PARTS)  # the parts that a row may belong to
 
@@ -54,7 +56,9 @@ def read_pairs(
         DataError: there is no such file, its format or encoding is another, a column is missing, more than 1 % of the
             rows (and more than two) are faulty, or a needed label does not occur.
     """
-    file = _open(path, columns.label if labelled else None, columns.duplicate if labelled else None)
+    names = {*dataclasses.astuple(columns), "id", "unseen", "split"} - {None}
+    file = _open(path, names, columns.label if labelled else None, columns.duplicate)
+    _check_once(file, path, names)
     return _pairs_of_rows(file, Faults(str(path)), columns, labelled=labelled, need=need)
 
 
@@ -80,16 +84,14 @@ def read_records(path: str | Path, column: str = "question", id_column: str | No
     Raises:
         DataError: there is no such file or column, or a row cannot be read.
     """
-    if Path(path).suffix.lower() == ".txt":
+    if _is_text(path):
         if id_column is not None:
             raise DataError(f"{path}: one question a line, so there is no column {id_column!r} of ids")
         for line, text in enumerate(text_lines(path), 1):
             yield QuestionRow(line, None, text.rstrip("\r\n"))
         return
-    file = _open(path)
-    for name in (column, *([id_column] if id_column is not None else [])):
-        if name not in file.names:
-            raise DataError(f"{path}, line 1: no column {name!r}; it has {', '.join(map(repr, file.names[:20]))}")
+    file = _open(path, {column, id_column or "id"})
+    _check_columns(file, path, [column] if id_column is None else [column, id_column])
     for line, record in file.records:
         if isinstance(record, str):
             raise DataError(f"{path}, line {line}: {record}; every row is needed, so mend or remove it")
@@ -131,8 +133,73 @@ class FilledRows:
             yield place, record
 
 
-def _open(path: str | Path, label: str | None = None, duplicate: str | None = None) -> File:
-    return open_data_set(str(path), label, duplicate) if names_data_set(path) else open_file(path)
+def _open(
+    path: str | Path, wanted: Collection[str] | None = None, label: str | None = None, duplicate: str | None = None
+) -> File:
+    if names_data_set(path):
+        return open_data_set(str(path), label, duplicate if label else None)
+    return open_file(path, wanted)
+
+
+def whole_rows(
+    path: str | Path, columns: Sequence[str], faults: Faults, parse: Callable[[Row], T], others: bool = True
+) -> tuple[list[str], Iterator[tuple[list[Any], T | None, str]]]:
+    """Open a file whose rows are written again with more columns.
+
+    Args:
+        path: a file or data set as in `read_pairs`, or a .txt file, whose lines are the first of the columns.
+        columns: that must be there.
+        faults: counts the faulty rows.
+        parse: returns what is needed of a row, or raises Refused.
+        others: False if no other columns are needed.
+
+    Returns:
+        The names of all columns, and for each row its cells, what `parse` makes of it, and "", or None and the reason
+        why it is faulty. A row that cannot be read has its text in the first cell.
+
+    Raises:
+        DataError: there is no such file or column, or two columns have one name.
+    """
+    file = File(list(columns), enumerate(_texts(path, columns[0]), 1)) if _is_text(path) else None
+    file = file or _open(path, None if others else columns)
+    _check_columns(file, path, columns)
+    names = file.names if others else list(columns)
+    if file.varies and others:
+        later = (list(record) for _, record in _open(path).records if not isinstance(record, str))
+        names = list(dict.fromkeys(itertools.chain(names, *later)))
+    _check_once(file, path, names)
+
+    def rows() -> Iterator[tuple[list[Any], T | None, str]]:
+        for record, parsed, fault in faults.beside(file.records, parse):
+            row = {names[0]: getattr(record, "text", "")} if isinstance(record, str) else record
+            yield [row.get(name) for name in names], parsed, fault
+
+    return names, rows()
+
+
+def count_rows(path: str | Path, column: str) -> int:
+    """Count the rows of a file, faulty ones too."""
+    return sum(1 for _ in whole_rows(path, [column], Faults(str(path)), lambda row: None, others=False)[1])
+
+
+def _is_text(path: str | Path) -> bool:
+    return Path(path).suffix.lower() == ".txt" and not names_data_set(path)
+
+
+def _texts(path: str | Path, column: str) -> Iterator[Row]:
+    return ({column: text.rstrip("\r\n")} for text in text_lines(path))
+
+
+def _check_columns(file: File, path: str | Path, columns: Iterable[str]) -> None:
+    for name in columns:
+        if name not in file.names:
+            raise DataError(f"{path}, line 1: no column {name!r}; it has {', '.join(map(repr, file.names[:20]))}")
+    _check_once(file, path, columns)
+
+
+def _check_once(file: File, path: str | Path, columns: Iterable[str]) -> None:
+    if twice := [name for name in columns if file.names.count(name) > 1]:
+        raise DataError(f"{path}, line 1: two columns are called {twice[0]!r}; rename one")
 
 
 def pairs_of(data: PairsLike, columns: Columns = QUORA, *, need: tuple[int, ...] = (0, 1)) -> Pairs:

@@ -1,34 +1,159 @@
-"""Write CSV files, all in the same dialect."""
+"""Write tables: CSV, all in the same dialect, TSV, JSON lines or Parquet, as the ending of the file says."""
 
 import csv
+import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from siamese.errors import UserError
 from siamese.system.files import replacing
+from siamese.system.optional import optional
+
+KEEP_TYPES = (".jsonl", ".ndjson", ".parquet")
+ROWS = 8_192  # rows of a Parquet file in memory
+
+
+def check_format(*paths: str | Path | None, only_csv: bool = False) -> None:
+    """Raise a UserError if the ending of a file to write is that of no format of tables. A name without one is CSV.
+
+    Args:
+        paths: the files; None is none.
+        only_csv: whether CSV is the only format.
+    """
+    for path in paths:
+        suffix = "" if path is None else Path(path).suffix.lower()
+        if suffix == ".parquet" and not only_csv:
+            optional("pyarrow.parquet", f"{path}: a Parquet file")
+        elif suffix not in ("", ".csv") and (only_csv or suffix not in (".tsv", ".jsonl", ".ndjson")):
+            known = ".csv" if only_csv else ".csv, .tsv, .jsonl or .parquet"
+            raise UserError(f"{path}: cannot write the format {suffix!r}; use {known}")
+
+
+def names_beside(names: Sequence[str], added: Iterable[str], prefix: str) -> list[str]:
+    """Return names of columns followed by added ones, which get a prefix if they are taken."""
+    found = list(names)
+    for name in added:
+        while name in found:
+            name = prefix + name
+        found.append(name)
+    return found
+
+
+def cells_for(path: str | Path | None, cells: Iterable[Any]) -> list[Any]:
+    """Return the cells of any file as those of a file to write: missing ones are None, and lists are JSON in CSV."""
+    found = [None if cell != cell else cell for cell in cells]  # NaN
+    if path is not None and Path(path).suffix.lower() in KEEP_TYPES:
+        return found
+    return [json.dumps(c, ensure_ascii=False, default=str) if isinstance(c, list | dict) else c for c in found]
 
 
 @contextmanager
 def writing_csv(path: str | Path | None, names: Sequence[str]) -> Iterator[Any]:
-    """Yield a `csv.writer` to a file that is written atomically, or to standard output if `path` is None.
+    """Yield a writer of rows, as `csv.writer`, to a file that is written atomically, or None for standard output.
 
     Args:
-        path: the file, or None.
-        names: of the columns, written as the first row.
+        path: the file, whose ending names the format; None prints CSV.
+        names: of the columns, written as the first row of CSV and TSV.
+
+    Raises:
+        UserError: the ending is that of another format.
     """
     if path is None:
         yield csv_writer(sys.stdout, names)
         return
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        yield csv_writer(file, names)
+    check_format(path)
+    suffix = Path(path).suffix.lower()
+    with replacing(path) as temporary:
+        if suffix == ".parquet":
+            with _Parquet(temporary, names) as writer:
+                yield writer
+            return
+        with open_csv(temporary) as file:
+            if suffix in (".jsonl", ".ndjson"):
+                yield _JsonLines(file, names)
+            else:
+                yield csv_writer(file, names, "\t" if suffix == ".tsv" else ",")
 
 
-def csv_writer(file: Any, names: Sequence[str] = ()) -> Any:
+def open_csv(path: str | Path) -> Any:
+    """Open a file for `csv_writer`."""
+    return open(path, "w", encoding="utf-8", newline="")
+
+
+def csv_writer(file: Any, names: Sequence[str] = (), delimiter: str = ",") -> Any:
     """Return a `csv.writer` to an open file that quotes all text. If there are names, write them as the first row."""
     # Otherwise Python 3.11 would not quote a lone carriage return, which ends a row for a reader.
-    writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC, delimiter=delimiter)
     if names:
         writer.writerow(names)
     return writer
+
+
+class _Rows:
+    """A writer with the methods of `csv.writer`."""
+
+    def writerow(self, row: Sequence[Any]) -> None:
+        raise NotImplementedError
+
+    def writerows(self, rows: Iterable[Sequence[Any]]) -> None:
+        for row in rows:
+            self.writerow(row)
+
+
+class _JsonLines(_Rows):
+    def __init__(self, file: Any, names: Sequence[str]) -> None:
+        self.file, self.names = file, names
+
+    def writerow(self, row: Sequence[Any]) -> None:
+        self.file.write(json.dumps(dict(zip(self.names, row)), ensure_ascii=False, default=str) + "\n")
+
+
+class _Parquet(_Rows):
+    """Writes blocks of rows. The first block decides the types; a column that has several is text."""
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self.path, self.names, self.rows = path, names, list[Sequence[Any]]()
+        self.writer: Any = None
+
+    def __enter__(self) -> "_Parquet":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is None:
+            self._flush()
+        if self.writer is not None:
+            self.writer.close()
+
+    def writerow(self, row: Sequence[Any]) -> None:
+        self.rows.append(row)
+        if len(self.rows) == ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        columns = list(zip(*self.rows)) or [()] * len(self.names)
+        types = [None] * len(columns) if self.writer is None else self.writer.schema.types
+        table = pa.table([self._array(*column) for column in zip(columns, types)], self.names)
+        if self.writer is None:
+            self.writer = parquet.ParquetWriter(self.path, table.schema)
+        self.writer.write_table(table)
+        self.rows.clear()
+
+    def _array(self, cells: Sequence[Any], kind: Any) -> Any:
+        import pyarrow as pa
+
+        try:
+            array = pa.array(cells, kind)
+            if kind is not None or not pa.types.is_null(array.type):
+                return array
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            if kind not in (None, pa.string()):
+                raise UserError(
+                    f"a value of a column is no {kind}, unlike those before; write .csv or .jsonl"
+                ) from None
+        return pa.array([cell if cell is None else str(cell) for cell in cells], pa.string())

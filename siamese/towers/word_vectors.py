@@ -12,6 +12,7 @@ array and a table of words instead. This writes them as a text file:
 
 import codecs
 import gzip
+import itertools
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from siamese.text.tokenizer import Tokenizer
 
 SPREAD = 0.1  # standard deviation of the tower's random start (initial: torch)
 FORMATS = "word vectors in GloVe or word2vec text format (.gz too), a word and its numbers on each line"
+LONGEST = 1 << 20  # bytes of a line
 HEADER = re.compile(rb"\d{1,9}\s+([1-9]\d{0,5})\s*")  # of word2vec: the number of words, and the dimension
 
 
@@ -128,7 +130,12 @@ def _lines(path: str | Path) -> Iterator[bytes]:
         raise DataError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}; expected {FORMATS}")
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb") as file:
-            yield from file
+            for number in itertools.count(1):
+                if not (line := file.readline(LONGEST + 1)):
+                    return
+                if len(line) > LONGEST:  # a small compressed file can hold a line that fills the memory
+                    raise DataError(f"{path}, line {number}: more than {LONGEST:,} bytes; expected {FORMATS}")
+                yield line
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: not a whole gzip file ({error}); expected {FORMATS}") from None
 

@@ -17,7 +17,7 @@ from siamese.mining.found import LONG_PAIR, MILLION, Wanted, in_order, order_of
 from siamese.mining.sharded import store
 from siamese.mining.sharded.shards import Job, Summary
 from siamese.model.calibration import Calibration
-from siamese.system.csv_output import writing_csv
+from siamese.system.csv_output import csv_writer, open_csv
 
 A_PAIR = 1_000  # bytes of a pair with its texts, in memory and files together
 A_FOUND = 60  # without them
@@ -192,8 +192,8 @@ def write_range(job: Job, shared: tuple[Calibration, Sequence[str]], part: int, 
     probability = np.round(calibration.probability(similarity), 6)
     names = ["question1", "question2", "id1", "id2"][: 4 if ids else 2]
     first, second, *known = (table[name].to_pylist() for name in names)
-    with store.writing(f"{job.work}/written/{part:06}.csv") as path, writing_csv(path, ()) as writer:
-        writer.writerows(zip(first, second, similarity.tolist(), probability.tolist(), *known))
+    with store.writing(f"{job.work}/written/{part:06}.csv") as path, open_csv(path) as target:
+        csv_writer(target).writerows(zip(first, second, similarity.tolist(), probability.tolist(), *known))
     if job.linkage:
         store.write_table(job.at("final", f"{part:06}"), table)
     return {"pairs": len(pairs), "last": float(similarity[-1]) if len(pairs) else None}

@@ -21,7 +21,7 @@ from siamese.mining.sharded import components, joins, shards, store
 from siamese.mining.sharded.shards import Job, Summary
 from siamese.mining.sharded.stages import Stages, Unit
 from siamese.model.model import SiameseModel
-from siamese.system.csv_output import csv_writer, writing_csv
+from siamese.system.csv_output import csv_writer, open_csv
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".txt")
 A_TEXT = 16  # least bytes of a question in a file, to estimate how many there are
@@ -222,7 +222,7 @@ def write_pairs(
             break
         units.append({"part": part, "limit": limit, "ids": ids})
     written = stages("write", joins.write_range, units, (model.calibration, files))
-    with store.writing(out) as path, open(path, "w", encoding="utf-8", newline="") as target:
+    with store.writing(out) as path, open_csv(path) as target:
         csv_writer(target, tables.pair_names(ids))
         target.flush()
         for unit in units:
@@ -271,7 +271,8 @@ def write_clusters(stages: Stages, encoded: Encoded, parts: int, out: str) -> tu
     made = stages("cluster", components.cluster, units, (encoded.names, [] if complete else names))
     cluster_of = itemgetter(0, 1)
     ordered = merge(*(_rows(job.at("clusters", f"{i:06}")) for i in range(groups)), key=cluster_of)
-    with store.writing(out) as path, writing_csv(path, tables.cluster_names(encoded.ids)) as writer:
+    with store.writing(out) as path, open_csv(path) as target:
+        writer = csv_writer(target, tables.cluster_names(encoded.ids))
         for i, (_, same) in enumerate(groupby(ordered, cluster_of), 1):
             writer.writerows([i, *row[2:]] for row in same)
     return sum(one["clusters"] for one in made), sum(one["members"] for one in made)
