@@ -46,8 +46,9 @@ class InputError(DataError, ValueError):
 class DuplicateClassifier(ClassifierMixin, BaseEstimator):
     """Classify pairs of questions as duplicates or not.
 
-    `X` is a list of pairs, an array (n, 2), or a DataFrame with the columns question1 and question2 (else its first two
-    columns). `y` has two values, such as 0 and 1, or False and True; the greater one means duplicates.
+    `X` is a list of pairs, an array (n, 2), or a DataFrame with the columns question1 and question2, or with two
+    others. `fit` remembers their names, by which it reads every later DataFrame. `y` has two values, such as 0 and 1,
+    or False and True; the greater one means duplicates.
 
     `fit` trains a model on a part of the pairs, and chooses epoch, threshold and calibration on the rest. If `model` is
     given, `fit` keeps its weights and only chooses threshold and calibration, on all pairs. A few dozen are enough.
@@ -73,6 +74,7 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
         model_: the `SiameseModel` with its threshold and calibration; `model_.save` writes it.
         classes_: (2,) the labels; the last one means duplicates.
         n_features_in_: 2, the questions of a pair.
+        feature_names_in_: (2,) the names of their columns, if `X` was a DataFrame.
     """
 
     def __init__(
@@ -114,7 +116,8 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: pairs, labels or parameters cannot be used.
         """
-        question1, question2 = _questions_of_pairs(X)
+        names = _names(X, COLUMNS)
+        question1, question2 = _questions_of_pairs(X, names)
         classes, labels = _labels(y, len(question1))
         pairs = Pairs.of(question1, question2, labels)
         try:
@@ -122,6 +125,7 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
         except UserError as error:
             raise InputError(str(error)) from error
         self.classes_, self.n_features_in_ = classes, 2
+        _remember(self, names)
         return self
 
     def _calibrated(self, pairs: Pairs) -> SiameseModel:
@@ -167,7 +171,7 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
     def similarity(self, X: Any) -> np.ndarray:
         """Return the cosine of each pair, (n,) float64."""
         check_is_fitted(self)
-        return self.model_.similarity(*_questions_of_pairs(X))
+        return self.model_.similarity(*_questions_of_pairs(X, _names(X, COLUMNS, self)))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the cosine of each pair minus the threshold, (n,) float64."""
@@ -199,20 +203,22 @@ class QuestionVectors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     Attributes:
         model_: the `SiameseModel`.
+        feature_names_in_: (1,) the name of the column, if `X` was a DataFrame. Later ones are read by it.
     """
 
     def __init__(self, model: str | Path = PRETRAINED) -> None:
         self.model = model
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Load the model; ignore the arguments."""
+        """Load the model, and remember the name of the column if `X` is a DataFrame; ignore `y`."""
         self.model_ = SiameseModel.load(self.model)
+        _remember(self, _names(X, ["question"]))
         return self
 
     def transform(self, X: Any) -> np.ndarray:
         """Return vectors of length 1, or 0 for a question without a known word, (n, d) float32."""
         check_is_fitted(self)
-        return self.model_.encode(_questions(X))
+        return self.model_.encode(_questions(X, _names(X, ["question"], self)))
 
     @property
     def _n_features_out(self) -> int:
@@ -231,14 +237,37 @@ class _Warnings(Progress):
         warnings.warn(message.removeprefix("warning: "), stacklevel=2)
 
 
-def _questions_of_pairs(X: Any) -> tuple[list[str], list[str]]:
-    """Return the first and the second questions of n pairs."""
-    if hasattr(X, "columns"):
-        names = list(X.columns)
-        if len(names) < 2:
-            raise InputError(f"X: a DataFrame with the columns {names}; expected question1 and question2")
-        chosen = [names.index(name) for name in COLUMNS] if set(COLUMNS) <= set(names) else [0, 1]
-        X = np.asarray(X, dtype=object)[:, chosen]
+def _names(X: Any, usual: list[str], fitted: Any = None) -> list[Any] | None:
+    """Return the columns of a DataFrame to read: those of `fit`, or the usual ones, or all if they are as many."""
+    if not hasattr(X, "columns"):
+        return None
+    has = list(X.columns)
+    known = getattr(fitted, "feature_names_in_", None)
+    wanted = usual if known is None else list(known)
+    if all(has.count(name) == 1 for name in wanted):
+        return wanted
+    if known is None and len(has) == len(set(has)) == len(wanted):
+        return has
+    why = "" if known is None else ", as in fit"
+    raise InputError(f"X: a DataFrame with the columns {_shown(has)}; expected {' and '.join(map(str, wanted))}{why}")
+
+
+def _remember(estimator: Any, names: list[Any] | None) -> None:
+    """Set or delete `feature_names_in_`, as scikit-learn does; it has no names that are not text."""
+    if names and all(isinstance(name, str) for name in names):
+        estimator.feature_names_in_ = np.array(names, object)
+    else:
+        vars(estimator).pop("feature_names_in_", None)
+
+
+def _columns(X: Any, names: list[Any]) -> np.ndarray:
+    """Return these columns of a DataFrame, (n, k) object."""
+    return np.asarray(X, dtype=object)[:, [list(X.columns).index(name) for name in names]]
+
+
+def _questions_of_pairs(X: Any, names: list[Any] | None) -> tuple[list[str], list[str]]:
+    """Return the first and the second questions of n pairs, in these columns if X is a DataFrame."""
+    X = X if names is None else _columns(X, names)
     rows = _rows(X)
     for i, row in enumerate(rows):
         if isinstance(row, str) or not hasattr(row, "__len__") or len(row) != 2:
@@ -247,10 +276,9 @@ def _questions_of_pairs(X: Any) -> tuple[list[str], list[str]]:
     return first, _texts([row[1] for row in rows], "X, row {}, second question")
 
 
-def _questions(X: Any) -> list[str]:
-    """Return n questions as a list."""
-    if hasattr(X, "columns"):
-        X = np.asarray(X, dtype=object)
+def _questions(X: Any, names: list[Any] | None) -> list[str]:
+    """Return n questions as a list, from this column if X is a DataFrame."""
+    X = X if names is None else _columns(X, names)
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.shape[1] == 1:
         X = X[:, 0]
     return _texts(_rows(X), "X, row {}")

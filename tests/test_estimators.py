@@ -124,7 +124,7 @@ def test_verdicts_scores_and_probabilities_agree(calibrated: DuplicateClassifier
 def test_forms_of_pairs(calibrated: DuplicateClassifier, rows: pd.DataFrame, pairs: list[tuple[str, str]]) -> None:
     expected = calibrated.similarity(pairs).tolist()
     turned = rows[["is_duplicate", "question2", "question1"]].set_index(rows.index + 5)
-    renamed = rows[["question1", "question2", "id"]].set_axis(["a", "b", "question1"], axis=1)
+    renamed = rows[["question1", "question2"]].set_axis(["a", "question1"], axis=1)
     for X in (rows, turned, renamed, np.array(pairs), np.array(pairs, object), [[*pair] for pair in pairs]):
         assert calibrated.similarity(X).tolist() == expected
     assert calibrated.predict([]).shape == (0,)
@@ -245,3 +245,25 @@ def test_parameters_that_cannot_be_used(parameters: dict[str, Any], message: str
     pairs = [("How old are you?", "What is your age?"), ("how", "why"), ("who", "where"), ("when", "what")]
     with pytest.raises(ValueError, match=message):
         DuplicateClassifier(**parameters).fit(pairs, [0, 1, 0, 1])
+
+
+def test_columns_are_read_by_name(rows: pd.DataFrame) -> None:
+    named = pd.DataFrame({"q1": rows.question1, "q2": rows.question2})
+    classifier = DuplicateClassifier(model="pretrained").fit(named, rows.is_duplicate)
+    assert classifier.feature_names_in_.tolist() == ["q1", "q2"]
+    expected = classifier.similarity(named).tolist()
+    wider = named.assign(qid1="How do I cook rice?")[["qid1", "q2", "q1"]]  # which used to be question 1
+    assert classifier.similarity(wider) == pytest.approx(expected)
+    assert classifier.similarity(named.to_numpy()).tolist() == expected
+    for other in (named.rename(columns={"q1": "first"}), named[["q1"]], pd.concat([named, named], axis=1)):
+        with pytest.raises(ValueError, match="X: a DataFrame with the columns .* expected q1 and q2, as in fit"):
+            classifier.predict(other)
+    for unnamed in (wider, named[["q1"]]):
+        with pytest.raises(ValueError, match="expected question1 and question2$"):
+            DuplicateClassifier(model="pretrained").fit(unnamed, rows.is_duplicate)
+    assert not hasattr(classifier.fit(named.to_numpy(), rows.is_duplicate), "feature_names_in_")
+
+    vectors = QuestionVectors().fit(named[["q2"]])
+    assert (vectors.transform(wider) == vectors.transform(named.q2)).all()
+    with pytest.raises(ValueError, match="expected q2, as in fit"):
+        vectors.transform(named[["q1"]])

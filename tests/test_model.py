@@ -171,6 +171,16 @@ def test_a_plain_string_is_no_list_of_questions(model: SiameseModel, course: Sia
             which.encode(["how old", float("nan")])
 
 
+@pytest.mark.parametrize("wrong", [None, 3, b"how", {"how": 1}])
+def test_what_is_no_list_of_questions_is_refused(tiny_model: Path, wrong: Any) -> None:
+    model = SiameseModel.load(tiny_model)
+    for ask in (model.encode, lambda q: model.similarity(q, ["a"]), lambda q: model.embedding_similarity(["a"], q)):
+        with pytest.raises(UserError, match="expected a list of questions, got"):
+            ask(wrong)
+        with pytest.raises(UserError, match="question 0 is None; expected text"):
+            ask([None])
+
+
 def test_a_series_is_as_good_as_a_list(model: SiameseModel, course: SiameseModel) -> None:
     texts = ["how old are you", "zzz", "your age"]
     series = pandas.Series(texts, index=[7, 3, 5])

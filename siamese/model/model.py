@@ -164,7 +164,7 @@ class SiameseModel:
 
     def embedding_similarity(self, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
         """Return the cosine of the mean word vectors of each pair, a baseline; (n,) float64."""
-        both = [*questions1, *questions2]
+        both = [*_checked(questions1), *_checked(questions2)]
         if isinstance(self.tokenizer, SubwordTokenizer):
             table, tokens = self.weights[SUBWORD_TABLE], self.tokenizer.encode(both, special=False)
         else:
@@ -276,9 +276,10 @@ class SiameseModel:
 
 
 def _checked(questions: Iterable[str]) -> Iterator[str]:
-    """Yield the questions. Raise UserError if `questions` is a single string, or a question is not text."""
-    if isinstance(questions, str):
-        raise UserError("expected a list of questions, got one string; put it in a list")
+    """Yield the questions. Raise UserError if `questions` is no list of questions, or a question is not text."""
+    if isinstance(questions, str | bytes | Mapping) or not hasattr(questions, "__iter__"):
+        what = "one string; put it in a list" if isinstance(questions, str) else f"{questions!r:.40}"
+        raise UserError(f"expected a list of questions, got {what}")
     for i, question in enumerate(questions):
         if not isinstance(question, str):
             raise UserError(f"question {i} is {question!r:.40}; expected text")

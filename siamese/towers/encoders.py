@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from siamese.errors import ModelError, UserError
 from siamese.system.optional import optional
 from siamese.text.subwords import MOST_TOKENS, SubwordTokenizer
+from siamese.towers.forks import torch_runs
 from siamese.towers.transformer import FIELDS, Architecture, TransformerTower, check_architecture, encode, most_tokens
 
 Encode = Callable[[Sequence[str]], np.ndarray]  # n questions to (n, d) float32, rows of length 1
@@ -34,6 +35,7 @@ def load_encoder(name: str) -> Encode:
         encoder = encoder.bfloat16()  # three times as fast, with the same average precision to three digits
 
     def encode(questions: Sequence[str]) -> np.ndarray:
+        torch_runs()
         found = encoder.encode(list(questions), convert_to_tensor=True, show_progress_bar=False).float()
         return nn.functional.normalize(found, dim=1).cpu().numpy()
 

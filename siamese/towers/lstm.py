@@ -38,6 +38,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from siamese.towers.forks import torch_runs
+
 ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 ROW_MULTIPLE = 32  # n_t is rounded up to this in products, since oneDNN compiles a kernel for each new shape
 SPARE = 128  # rows of zeros after each thread's tokens, for such rounding
@@ -74,6 +76,7 @@ def lstm_mean(
     Raises:
         ValueError: ids, lengths or sizes do not fit.
     """
+    torch_runs()
     V, E = weight.shape
     if skip and w_hh.shape[1] != E:
         raise ValueError(f"skip adds word vectors to LSTM outputs: E = {E} must equal H = {w_hh.shape[1]}")
@@ -280,4 +283,5 @@ def _each(run: Callable[[int, slice, list[int]], Any], parts: list[Part]) -> lis
     return list(_teams[len(parts)].map(mode()(lambda part: run(*part)), parts))
 
 
-os.register_at_fork(after_in_child=_teams.clear)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_teams.clear)

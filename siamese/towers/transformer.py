@@ -17,6 +17,7 @@ from siamese.errors import ModelError
 from siamese.system.optional import optional
 from siamese.text.ragged import Tokens
 from siamese.text.subwords import SubwordTokenizer
+from siamese.towers.forks import torch_runs
 
 TOKENS_AT_A_TIME = 1_024  # padded tokens that run together, so that they fit a core's cache
 
@@ -70,6 +71,7 @@ class TransformerTower(nn.Module):
             (n, d) rows of length 1, or 0 for a question without a token. Even without any token, the weights get
             gradients, of 0, since processes that share a batch wait for them.
         """
+        torch_runs()
         starts = lengths.cumsum(0) - lengths
         parts = [torch.from_numpy(part).to(ids.device) for part in padded_parts(lengths.cpu().numpy())]
         found = [self._encode(ids, starts[rows], lengths[rows]) for rows in parts]
