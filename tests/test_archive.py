@@ -21,8 +21,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from siamese import SiameseModel
 from siamese.archive import database, ranking
-from siamese.archive.database import DATABASE, LISTS, VECTORS
+from siamese.archive.database import DATABASE, LISTS
 from siamese.archive.store import Archive
+from siamese.archive.vectors import HEADER, VECTORS
 from siamese.errors import ArchiveError, UserError
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +52,7 @@ def held(archive: Archive) -> dict[str, str]:
 def vectors(archive: Archive) -> dict[str, bytes]:
     """Return what `vectors.f32` holds for each id."""
     size = 4 * archive.model.dimensions
-    content = (archive._database.folder / VECTORS).read_bytes()
+    content = (archive._database.folder / VECTORS).read_bytes()[HEADER:]
     rows = archive._database.execute("SELECT id, row FROM questions")
     return {id: content[row * size : (row + 1) * size] for id, row in rows}
 
@@ -275,9 +276,9 @@ def test_vectors_are_on_the_disk_before_the_database_says_so(archive: Archive, m
     monkeypatch.setattr(database, "sync_file", lambda path: (calls.append(f"sync {path.stat().st_size}"), sync(path)))
     archive._database.connection.set_trace_callback(calls.append)
     archive.add(["how do I take luggage"] * 3)
-    assert calls.index(f"sync {3 * 4 * 16}") < calls.index("COMMIT")
+    assert calls.index(f"sync {HEADER + 3 * 4 * 16}") < calls.index("COMMIT")
     # Nothing of the table is committed before: one BEGIN, one COMMIT.
-    assert [call for call in calls if call.split()[0] in ("BEGIN", "COMMIT")][:2] == ["BEGIN IMMEDIATE", "COMMIT"]
+    assert [call for call in calls if call in ("BEGIN IMMEDIATE", "COMMIT")][:2] == ["BEGIN IMMEDIATE", "COMMIT"]
     assert archive._database.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 
@@ -388,7 +389,7 @@ def test_removed_is_gone_from_the_files(archive: Archive, monkeypatch: pytest.Mo
     # Killed before the vector is wiped: the next change does it.
     gone = vectors(archive)["b"]
     with monkeypatch.context() as patch:
-        patch.setattr(database.Database, "_wipe", lambda *_: None)
+        patch.setattr(database.Database, "fill", lambda *_: None)
         archive.remove(["b"])
     assert gone in files()
     assert [hit.id for hit in archive.search(["claim luggage"])[0]] == ["c"]
@@ -504,7 +505,7 @@ def test_commands(tiny_model: Path, tmp_path: Path, command: Command) -> None:
 
     code, out, _ = command("archive", "info", "--archive", folder, "--json")
     found = json.loads(out)
-    assert (found["questions"], found["rows"], found["search"], found["model"]) == (4, 6, "exact", str(tiny_model))
+    assert (found["questions"], found["rows"], found["search"], found["model"]) == (4, 4, "exact", str(tiny_model))
     assert found["bytes"] == sum(path.stat().st_size for path in folder.iterdir())
     assert re.search(r"^questions +4$", command("archive", "info", "--archive", folder)[1], re.MULTILINE)
 

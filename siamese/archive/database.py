@@ -1,123 +1,263 @@
 """The two files of an archive, and atomic changes of both.
 
 `archive.sqlite` holds texts, ids and the index of words, `vectors.f32` one vector for each question. A change is one
-SQLite transaction, so other processes see all of it or nothing. Row i of the vectors starts at byte 4 d i and never
-moves. It is written and synced before the transaction commits. Rows beyond those that the database counts are left over
-from a crash; the next change overwrites them.
+SQLite transaction, so other processes see all of it or nothing. Vectors are written and synced before the transaction
+commits. Rows beyond those that the database counts are left over from a crash; the next change cuts them off.
+
+A removed question leaves a hole: a row of `blank` without a question, whose bytes count as zeros in the checksum of
+their block. The next transaction moves the last questions into the holes, which overwrites the removed vectors, and
+then cuts the file. A reader whose older snapshot needs what was overwritten finds a wrong checksum and begins again.
 """
 
+import os
+import secrets
 import sqlite3
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
+from zlib import crc32
 
 import numpy as np
 
-from siamese.archive import words
+from siamese.archive import vectors, words
+from siamese.archive.vectors import BLOCK, VECTORS, WAITING
 from siamese.errors import ArchiveError
-from siamese.system.files import sync_file
+from siamese.system.files import sync_file, sync_folder
+from siamese.system.locking import without_locks
 from siamese.system.program import program
 
-FORMAT = 1
-DATABASE, VECTORS = "archive.sqlite", "vectors.f32"
+FORMAT = 2  # format 1, of version 0.1.0, has no id and no checksums; the first change turns it into format 2
+DATABASE = "archive.sqlite"
+WAL = f"{DATABASE}-wal"
 LISTS = "lists.npz"  # from version 0.1, which compared a query with only a part of a large archive
 PATIENCE = 1.0  # seconds that a second writer waits for the first
 
-# `blank` has the rows whose vector is 0: questions without a known word, and removed questions. `wiped` says whether a
-# removed vector has been overwritten.
-_SCHEMA = """
+# `blank` has the rows whose vector counts as 0: questions without a known word, and removed questions.
+_SUMS = "CREATE TABLE sums(block INTEGER PRIMARY KEY, crc INTEGER NOT NULL)"
+_SCHEMA = f"""
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE questions(row INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, question TEXT NOT NULL);
+CREATE TABLE questions(row INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, question TEXT NOT NULL, crc INTEGER);
 CREATE TABLE blank(row INTEGER PRIMARY KEY, wiped INTEGER NOT NULL);
+{_SUMS};
 """
+COUNTS = ("rows", "questions", "number", "changes")  # of questions; the last number given as an id; of transactions
 
-Meta = dict[str, Any]  # the table: format, model, fingerprint, dimensions, and counts, which a change may update
+Meta = dict[str, Any]  # the table: format, model, fingerprint, dimensions, id, and COUNTS, which a change may update
 
 
 def create(folder: Path, facts: Mapping[str, Any]) -> None:
     """Create the files of an empty archive; `facts` are model, fingerprint and dimensions."""
-    (folder / VECTORS).touch()
     (folder / DATABASE).touch()
-    with closing(_connect(folder / DATABASE)) as connection:
+    with refusing(folder), closing(_connect(folder / DATABASE)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")  # so that readers and the writer do not block each other
         connection.executescript(_SCHEMA)
         words.create(connection)
-        # Rows ever used, questions, the last number given as an id, transactions.
-        counts = {"rows": 0, "questions": 0, "number": 0, "changes": 0}
+        counts = dict.fromkeys(COUNTS, 0)
         connection.executemany("INSERT INTO meta VALUES (?, ?)", {"format": FORMAT, **facts, **counts}.items())
+        _renew(connection, folder / VECTORS, np.zeros((0, facts["dimensions"]), np.float32))
+
+
+@contextmanager
+def refusing(folder: Path) -> Iterator[None]:
+    """Turn SQLite's errors within the block into ArchiveError."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0)
+        if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
+            if without_locks(folder):
+                raise ArchiveError(f"{folder}: on a file system without locks; copy it to one that has them") from None
+            raise ArchiveError(f"{folder}: another process is writing to it; wait for its end") from None
+        raise ArchiveError(f"{folder / DATABASE}: {error}") from error
 
 
 class Database:
-    """An open archive: SQL, transactions, and the vectors as of the last refresh."""
+    """An open archive: SQL, transactions, and the vectors as of the last transaction that asked for them.
+
+    Threads take turns.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._lock = threading.RLock()
         if not (folder / DATABASE).is_file():
             raise ArchiveError(f"{folder}: no archive there (no {DATABASE}); `{program()} archive build` makes one")
-        with self.refusing():
-            self.connection = _connect(folder / DATABASE)
-            self.execute = self.connection.execute
-            self.facts = self.meta()
-            self.words = words.Words(self.connection)
-        if self.facts.get("format") != FORMAT:
-            raise ArchiveError(f"{folder}: an archive of format {self.facts.get('format')!r}; expected {FORMAT}")
-        self.dimensions: int = self.facts["dimensions"]
-        self.vectors: np.ndarray = np.zeros((0, self.dimensions), np.float32)  # (rows, d), 0 where blank
+        self.vectors = np.zeros((0, 0), np.float32)  # (rows, d), 0 where blank
         self.blank = np.zeros(0, bool)  # (rows,)
-        self._changes = -1  # of the archive, at the last refresh
+        self._held = self.vectors  # with room for more
+        self._sums: dict[int, int] = {}  # of the blocks in `vectors`
+        self._id: str | None = None  # of the file that they are from
+        self._changes = -1  # at the last look into the vectors
+        self._sealed = False
+        with refusing(folder):
+            self._connect()
+            try:
+                with self.reading() as self.facts:
+                    self.dimensions: int = self.facts["dimensions"]
+            except BaseException:
+                self.close()
+                raise
+
+    def _connect(self) -> None:
+        """Open the database, if nothing can be written there without SQLite's own files beside it."""
+        path = self.folder / DATABASE
+        self._file, self._immutable, self._sealed = _state(self.folder), False, False
+        self.readonly = not (os.access(self.folder, os.W_OK) and os.access(path, os.W_OK))
+        self.connection = _connect(path, "mode=ro" if self.readonly else "mode=rw")
+        try:
+            self.connection.execute("PRAGMA schema_version")
+        except sqlite3.OperationalError:
+            self.connection.close()
+            if not self.readonly:
+                raise
+            if self._file[-1]:
+                message = "has changes that are not yet in the database; open it once where it can be written"
+                raise ArchiveError(f"{self.folder}: {WAL} {message}") from None
+            self._immutable = True
+            self.connection = _connect(path, "immutable=1")
+        self.execute = self.connection.execute
+        self.words = words.Words(self.connection)
 
     def close(self) -> None:
-        self.connection.close()
+        with self._lock:
+            self.connection.close()
 
     def meta(self) -> Meta:
-        return dict(self.execute("SELECT key, value FROM meta"))
+        meta = dict(self.execute("SELECT key, value FROM meta"))
+        if meta.get("format") not in (1, FORMAT):
+            raise ArchiveError(f"{self.folder}: an archive of format {meta.get('format')!r}; expected {FORMAT}")
+        kinds = {"model": str, "fingerprint": str, "dimensions": int, **dict.fromkeys(COUNTS, int)}
+        for key, kind in (kinds if meta["format"] == 1 else {**kinds, "id": str}).items():
+            value = meta.get(key)
+            if type(value) is not kind or (isinstance(value, int) and value < (key == "dimensions")):
+                raise ArchiveError(f"{self.folder / DATABASE}: damaged: {key} is {value!r}")
+        return meta
+
+    def text(self, column: str, value: object) -> tuple[int, str, str] | None:
+        """Return row, id and text of the question whose row or id is this, or None if there is none.
+
+        Raises:
+            ArchiveError: they have another checksum.
+        """
+        right = "crc IS crc(row, id, question)" if self.facts["format"] == FORMAT else "1"
+        sql = f"SELECT row, id, question, {right} FROM questions WHERE {column} = ?"
+        if (found := self.execute(sql, (value,)).fetchone()) and not found[3]:
+            raise ArchiveError(f"{self.folder / DATABASE}: damaged: a text has another checksum; restore a copy")
+        return found[:3] if found else None
 
     @contextmanager
-    def refusing(self) -> Iterator[None]:
-        """Turn SQLite's errors within the block into ArchiveError."""
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise ArchiveError(f"{self.folder}: another process is writing to it; wait for its end") from None
-            raise ArchiveError(f"{self.folder / DATABASE}: {error}") from error
-
-    @contextmanager
-    def reading(self) -> Iterator[Meta]:
+    def reading(self, with_vectors: bool = False) -> Iterator[Meta]:
         """Hold a snapshot of the newest state, whatever other processes commit meanwhile."""
-        with self.refusing():
-            self.execute("BEGIN")
+        with self._lock, refusing(self.folder):
+            meta = self._begin(with_vectors)
             try:
-                meta = self.meta()
-                if meta["changes"] != self._changes:
-                    self._refresh(meta)
                 yield meta
             finally:
                 self.execute("ROLLBACK")
+            if self._immutable and _state(self.folder) != self._file:
+                raise ArchiveError(f"{self.folder}: changed while it was read; try again")
+
+    def _begin(self, with_vectors: bool) -> Meta:
+        """Begin to read. A failure counts only if no other process has changed the archive meanwhile."""
+        before = None
+        while True:
+            self._check_place()
+            self.execute("BEGIN")
+            try:
+                meta = self.meta()
+                with vectors.opened(self.folder, meta) as file:
+                    if not self._sealed:
+                        self._check_seal(meta, file)
+                    if with_vectors and meta["changes"] != self._changes:
+                        self._load(meta, file)
+                self.facts = meta
+                return meta
+            except BaseException as error:
+                try:
+                    now = self.execute("SELECT value FROM meta WHERE key = 'changes'").fetchone()
+                finally:
+                    self.execute("ROLLBACK")
+                if before == now or not isinstance(error, ArchiveError):
+                    raise
+                before = now
+
+    def _check_place(self) -> None:
+        """Raise ArchiveError if the folder has another database than the open one, or none."""
+        state = _state(self.folder)
+        if state[:2] != self._file[:2]:
+            raise ArchiveError(f"{self.folder}: replaced or removed since it was opened; open it again")
+        if self._immutable and state != self._file:  # SQLite would not notice
+            self.connection.close()
+            self._connect()
+
+    def _check_seal(self, meta: Meta, file: IO[bytes]) -> None:
+        """Compare the database with its checksum in the header of the vectors."""
+        if meta["format"] == FORMAT:
+            changes, checksum = vectors.seal(file)
+            if changes > meta["changes"]:
+                raise ArchiveError(f"{self.folder / DATABASE}: older than {VECTORS}: copied while in use, or damaged")
+            if changes == meta["changes"]:
+                if crc32(self.connection.serialize()) != checksum:
+                    raise ArchiveError(f"{self.folder / DATABASE}: damaged: another checksum; restore a copy")
+                self._sealed = True
+                return
+        # Of version 0.1.0, or a crash came between the commit and its seal.
+        if (found := self.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
+            raise ArchiveError(f"{self.folder / DATABASE}: damaged: {found.splitlines()[0]}")
+        self._sealed = True
 
     @contextmanager
     def writing(self) -> Iterator[tuple[Meta, IO[bytes]]]:
         """Change the archive atomically.
 
         Yields:
-            The table of counts, which the block may change, and the file of vectors, to which it may write from row
-            `rows` on.
+            The table of counts, which the block may change, and the file of vectors, for `append` and `blot`.
         """
-        with self.refusing(), open(self.folder / VECTORS, "r+b") as file:
+        with self._lock:
+            self.fill()
+            with self._transaction() as change:
+                yield change
+
+    def fill(self) -> None:
+        """Move the last questions into the rows of removed ones."""
+        with self._lock:
+            with self.reading():
+                holes = self._holes()
+            if holes:  # a transaction of its own: until it is committed, the last rows must stay as they are
+                with self._transaction() as (meta, file):
+                    self._fill(meta, file)
+
+    def _holes(self) -> list[int]:
+        sql = "SELECT row FROM blank WHERE row NOT IN (SELECT row FROM questions) ORDER BY row"
+        return [row for (row,) in self.execute(sql)]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[tuple[Meta, IO[bytes]]]:
+        if self.readonly:
+            raise ArchiveError(f"{self.folder}: cannot be changed: no permission to write there")
+        with refusing(self.folder):
+            self._check_place()
             self.execute("BEGIN IMMEDIATE")
             try:
-                self._wipe(file)
                 meta = self.meta()
-                file.seek(meta["rows"] * self.dimensions * 4)
-                yield meta, file
-                file.flush()
-                sync_file(self.folder / VECTORS)  # before the transaction commits
-                meta["changes"] += 1
-                changed = [(value, key) for key, value in meta.items()]
-                self.connection.executemany("UPDATE meta SET value = ? WHERE key = ?", changed)
-                self.execute("COMMIT")
+                if meta["format"] != FORMAT:
+                    self._upgrade(meta)
+                with vectors.opened(self.folder, meta, "r+b") as file:
+                    self._cut(meta, file)
+                    yield meta, file
+                    sync_file(Path(file.name))  # before the transaction commits
+                    meta["changes"] += 1
+                    self.connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
+                    self._check_place()
+                    self.execute("COMMIT")
+                    self._check_place()
+                    self.facts = meta
+                    self._cut(meta, file)
+                    self._seal(file)
+                if Path(file.name).name == WAITING:  # of `_upgrade`
+                    os.replace(file.name, self.folder / VECTORS)
             except BaseException as error:
                 if isinstance(error, OSError) and error.filename is None:  # a full disk
                     error.filename = str(self.folder / VECTORS)
@@ -125,37 +265,180 @@ class Database:
                     self.execute("ROLLBACK")
                 raise
             (self.folder / LISTS).unlink(missing_ok=True)
+            sync_folder(self.folder)
             # Otherwise the log keeps what was removed. If somebody is reading, the next change does it.
             self.execute("PRAGMA busy_timeout = 0")
             self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
 
-    def _wipe(self, file: IO[bytes]) -> None:
-        """Overwrite the vectors of removed questions."""
-        for (row,) in self.execute("SELECT row FROM blank WHERE NOT wiped").fetchall():
-            file.seek(row * self.dimensions * 4)
-            file.write(bytes(self.dimensions * 4))
-        self.execute("UPDATE blank SET wiped = 1 WHERE NOT wiped")
+    def _seal(self, file: IO[bytes]) -> None:
+        """Write the checksum of the database into the header."""
+        self.execute("BEGIN")
+        try:
+            meta = self.meta()
+            file.seek(0)
+            file.write(vectors.header(meta["id"], meta["changes"], crc32(self.connection.serialize())))
+        finally:
+            self.execute("ROLLBACK")
 
-    def _refresh(self, meta: Meta) -> None:
-        shape = (meta["rows"], self.dimensions)
-        if meta["rows"]:  # an empty file cannot be mapped
-            try:
-                self.vectors = np.memmap(self.folder / VECTORS, "<f4", "r", shape=shape)
-            except (OSError, ValueError) as error:
-                raise ArchiveError(f"{self.folder / VECTORS}: {error}; expected {shape[0]:,} vectors") from None
-        self.blank = np.zeros(meta["rows"], bool)
-        self.blank[[row for (row,) in self.execute("SELECT row FROM blank")]] = True
+    def _upgrade(self, meta: Meta) -> None:
+        """Turn format 1 into format 2."""
+        with vectors.opened(self.folder, meta) as file:
+            self._load(meta, file)
+        self.execute("ALTER TABLE questions ADD COLUMN crc INTEGER")
+        self.execute("UPDATE questions SET crc = crc(row, id, question)")
+        self.execute(_SUMS)
+        meta["id"], meta["format"] = _renew(self.connection, self.folder / WAITING, self.vectors), FORMAT
+
+    def copy(self, folder: Path) -> None:
+        """Copy the newest state into an empty folder, with an id of its own."""
+        (folder / DATABASE).touch()
+        with self.reading(with_vectors=True) as meta, closing(_connect(folder / DATABASE)) as connection:
+            self.connection.backup(connection)
+            if meta["format"] == FORMAT:
+                _renew(connection, folder / VECTORS, self.vectors)
+            else:
+                self.vectors.astype("<f4").tofile(folder / VECTORS)
+        with closing(Database(folder)) as copied, copied.writing():
+            pass
+
+    def append(self, meta: Meta, file: IO[bytes], rows: np.ndarray) -> None:
+        """Write the vectors of new questions, (n, d), after the last row."""
+        vectors.check(rows)
+        data = np.ascontiguousarray(rows, "<f4")
+        self._write(meta, file, meta["rows"], data)
+        while len(data):
+            block, inside = divmod(meta["rows"], BLOCK)
+            part, data = data[: BLOCK - inside], data[BLOCK - inside :]
+            before = self.execute("SELECT crc FROM sums WHERE block = ?", (block,)).fetchone() if inside else (0,)
+            self.execute("INSERT OR REPLACE INTO sums VALUES (?, ?)", (block, crc32(part.data, before[0])))
+            meta["rows"] += len(part)
+
+    def blot(self, meta: Meta, file: IO[bytes], rows: Sequence[int]) -> None:
+        """Let the vectors of removed questions count as zeros; the next transaction overwrites them."""
+        blocks = {block: self._block(meta, file, block) for block in {row // BLOCK for row in rows}}
+        for row in rows:
+            blocks[row // BLOCK][row % BLOCK] = 0
+        self.connection.executemany("INSERT OR REPLACE INTO blank VALUES (?, 0)", ((row,) for row in rows))
+        self._sum(blocks)
+
+    def _fill(self, meta: Meta, file: IO[bytes]) -> None:
+        rows = meta["questions"]
+        last = self.execute("SELECT row, question FROM questions WHERE row >= ? ORDER BY row", (rows,)).fetchall()
+        low = [row for row in self._holes() if row < rows]
+        if len(low) != len(last):
+            raise ArchiveError(f"{self.folder / DATABASE}: damaged: {len(last)} questions for {len(low)} empty rows")
+        moves = [(new, old, text) for new, (old, text) in zip(low, last)]
+        needed = {row // BLOCK for new, old, _ in moves for row in (new, old)}
+        needed |= {rows // BLOCK}  # the new last one
+        blocks = {block: self._block(meta, file, block) for block in needed if block * BLOCK < meta["rows"]}
+        words.move(self.connection, moves)
+        self.connection.executemany("DELETE FROM blank WHERE row = ?", ((row,) for row in self._holes()))
+        for new, old, _ in moves:
+            vector = blocks[new // BLOCK][new % BLOCK] = blocks[old // BLOCK][old % BLOCK]
+            self._write(meta, file, new, vector)
+            sql = "UPDATE questions SET row = ?1, crc = crc(?1, id, question) WHERE row = ?2"
+            self.execute(sql, (new, old))
+            self.execute("UPDATE blank SET row = ? WHERE row = ?", (new, old))
+        self.execute("DELETE FROM sums WHERE block * ? >= ?", (BLOCK, rows))
+        self._sum({block: data[: rows - block * BLOCK] for block, data in blocks.items() if block * BLOCK < rows})
+        meta["rows"] = rows
+
+    def _sum(self, blocks: Mapping[int, np.ndarray]) -> None:
+        sums = ((block, crc32(np.ascontiguousarray(data).data)) for block, data in blocks.items())
+        self.connection.executemany("INSERT OR REPLACE INTO sums VALUES (?, ?)", sums)
+
+    def _write(self, meta: Meta, file: IO[bytes], row: int, data: np.ndarray) -> None:
+        file.seek(vectors.start(meta) + row * self.dimensions * 4)
+        left = memoryview(np.ascontiguousarray(data).tobytes())
+        while len(left):  # a nearly full disk takes a part
+            left = left[file.write(left) :]
+
+    def _cut(self, meta: Meta, file: IO[bytes]) -> None:
+        file.truncate(vectors.start(meta) + meta["rows"] * self.dimensions * 4)
+
+    def _block(self, meta: Meta, file: IO[bytes], block: int) -> np.ndarray:
+        """Return the rows of a block."""
+        first, end = block * BLOCK, min((block + 1) * BLOCK, meta["rows"])
+        rows = np.empty((end - first, self.dimensions), "<f4")
+        blank = self.execute("SELECT row FROM blank WHERE row >= ? AND row < ?", (first, end)).fetchall()
+        checksum = self.execute("SELECT crc FROM sums WHERE block = ?", (block,)).fetchone()
+        self._read(meta, file, first, rows, [row - first for (row,) in blank], checksum[0] if checksum else -1)
+        return rows
+
+    def _read(self, meta: Meta, file: IO[bytes], first: int, rows: np.ndarray, blank: Any, sum: int | None) -> None:
+        """Read the rows from `first` on, and check them."""
+        vectors.read(file, vectors.start(meta) + first * self.dimensions * 4, rows)
+        rows[blank] = 0
+        try:
+            vectors.check(rows)
+            if sum is not None and crc32(rows.data) != sum:
+                raise ArchiveError("vectors with another checksum")
+        except ArchiveError as error:
+            place = f"{self.folder / VECTORS}: damaged: rows {first:,} to {first + len(rows) - 1:,}"
+            raise ArchiveError(f"{place}: {error}; restore a copy") from None
+
+    def _load(self, meta: Meta, file: IO[bytes]) -> None:
+        """Read the blocks that have changed since the last look."""
+        rows, sums = meta["rows"], dict[int, int]()
+        if meta["format"] == FORMAT:
+            sums = dict(self.execute("SELECT block, crc FROM sums"))
+        if self._id != meta.get("id"):
+            self._sums = {}
+        self._changes = -1  # until all is read
+        if len(self._held) < rows or not len(self._held):
+            held = np.empty((rows + (rows // 8 if len(self._held) else 0), self.dimensions), "<f4")
+            held[: len(self.vectors)] = self.vectors.reshape(-1, self.dimensions)
+            self._held = held
+        blank = np.zeros(rows, bool)
+        try:
+            blank[[row for (row,) in self.execute("SELECT row FROM blank")]] = True
+        except (IndexError, TypeError):
+            raise ArchiveError(f"{self.folder / DATABASE}: damaged: a blank row that is not there") from None
+        for block in range(-(-rows // BLOCK)):
+            part = slice(block * BLOCK, min((block + 1) * BLOCK, rows))
+            checksum = sums.get(block, -1) if meta["format"] == FORMAT else None
+            if checksum is None or self._sums.get(block) != checksum:
+                self._sums.pop(block, None)
+                self._read(meta, file, part.start, self._held[part], blank[part], checksum)
+        self.vectors, self.blank, self._sums, self._id = self._held[:rows], blank, sums, meta.get("id")
         self.words.forget()
         self._changes = meta["changes"]
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    # A service uses it from several threads, guarded by a lock.
+def _renew(connection: sqlite3.Connection, path: Path, rows: np.ndarray) -> str:
+    """Write a new file of vectors, and its id and checksums to the database. Return the id."""
+    id = secrets.token_hex(16)
+    sums = vectors.write(path, id, rows)
+    connection.execute("DELETE FROM sums")
+    connection.executemany("INSERT INTO sums VALUES (?, ?)", enumerate(sums))
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('id', ?)", (id,))
+    return id
+
+
+def _state(folder: Path) -> tuple[int, ...]:
+    """Return what shows whether the database was replaced (the first two), or has changed."""
+    try:
+        about = os.stat(folder / DATABASE)
+    except FileNotFoundError:
+        return (-1, -1)
+    try:
+        log = os.stat(folder / WAL).st_size
+    except FileNotFoundError:
+        log = 0
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, log
+
+
+def _connect(path: Path, how: str = "mode=rw") -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=PATIENCE, check_same_thread=False
+        f"{path.resolve().as_uri()}?{how}", uri=True, isolation_level=None, timeout=PATIENCE, check_same_thread=False
     )
+    connection.create_function("crc", 3, _text_sum, deterministic=True)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA temp_store = MEMORY")  # queries leave no files
     return connection
+
+
+def _text_sum(row: int, id: str, question: str) -> int:
+    return crc32(f"{row}\0{id}\0{question}".encode())

@@ -3,8 +3,8 @@
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -13,7 +13,8 @@ from typing import IO, Any
 import numpy as np
 
 from siamese.archive import database, ranking, words
-from siamese.archive.database import DATABASE, LISTS, VECTORS, Database, Meta
+from siamese.archive.database import DATABASE, LISTS, WAL, Database, Meta, refusing
+from siamese.archive.vectors import VECTORS
 from siamese.config import PRETRAINED
 from siamese.errors import ArchiveError, UserError
 from siamese.model.model import SiameseModel, fingerprint
@@ -45,7 +46,7 @@ class Hit:
 class Archive:
     """Questions with ids, searched by meaning and by words.
 
-    One thread uses it at a time. Any number of processes may read it while one writes.
+    Threads that share it take turns. Any number of processes may read it while one writes.
 
     >>> archive = Archive.build("faq", ["How do I lose weight?"], ids=["a"])
     >>> archive.search(["What is the fastest way to lose weight?"])[0][0].id
@@ -107,26 +108,22 @@ class Archive:
             shown = name or "the model"
             raise UserError(f"{shown} averages the padding, so its vectors depend on their batch; use another preset")
         folder = Path(folder)
-        with locked(folder):
-            if (folder / DATABASE).exists():
-                raise ArchiveError(f"{folder}: an archive is there already; `archive add` adds to it")
-            building = folder / BUILDING
-            shutil.rmtree(building, ignore_errors=True)  # from a process that was killed
-            building.mkdir()
-            try:
-                name = name if name in ("", PRETRAINED) else str(Path(name).resolve())
-                facts = {"model": name, "fingerprint": fingerprint(model), "dimensions": model.dimensions}
-                database.create(building, facts)
-                with cls(building, model) as archive:
-                    archive.add_blocks(blocks)
-                (folder / LISTS).unlink(missing_ok=True)  # from an archive that was removed
-                os.replace(building / VECTORS, folder / VECTORS)
-                sync_folder(folder)
-                os.replace(building / DATABASE, folder / DATABASE)  # from here on the archive exists
-                sync_folder(folder)
-            finally:
-                shutil.rmtree(building, ignore_errors=True)
+        with _placing(folder) as building:
+            name = name if name in ("", PRETRAINED) else str(Path(name).resolve())
+            facts = {"model": name, "fingerprint": fingerprint(model), "dimensions": model.dimensions}
+            database.create(building, facts)
+            with cls(building, model) as archive:
+                archive.add_blocks(blocks)
         return cls(folder, model)
+
+    def copy(self, folder: str | Path) -> None:
+        """Copy the archive as it is now into a folder, all or none, even while other processes change it.
+
+        Raises:
+            ArchiveError: there is an archive already, or this one is damaged.
+        """
+        with _placing(Path(folder)) as building:
+            self._database.copy(building)
 
     def __enter__(self) -> "Archive":
         return self
@@ -138,8 +135,8 @@ class Archive:
         self._database.close()
 
     def __len__(self) -> int:
-        with self._database.refusing():
-            return int(self._database.meta()["questions"])
+        with self._database.reading() as meta:
+            return int(meta["questions"])
 
     # Changes
 
@@ -179,21 +176,20 @@ class Archive:
             ArchiveError: there is no such id (`position` is its place), or another process is writing.
         """
         connection = self._database.connection
-        with self._database.writing() as (meta, _):
+        with self._database.writing() as (meta, file):
             found: dict[str, tuple[int, str]] = {}  # row and text
             for position, one in enumerate(ids):
-                sql = "SELECT row, question FROM questions WHERE id = ?"
-                if (row := connection.execute(sql, (_id(one, position),)).fetchone()) is None:
+                if (row := self._database.text("id", _id(one, position))) is None:
                     raise ArchiveError(f"no question has the id {one!r}", position)
-                found[one] = row
-            rows = [(row,) for row, _ in found.values()]
+                found[one] = row[0], row[2]
+            rows = [row for row, _ in found.values()]
             words.remove(connection, list(found.values()))
-            connection.executemany("DELETE FROM questions WHERE row = ?", rows)
-            connection.executemany("INSERT OR REPLACE INTO blank VALUES (?, 0)", rows)
+            connection.executemany("DELETE FROM questions WHERE row = ?", ((row,) for row in rows))
+            self._database.blot(meta, file, rows)
             meta["questions"] -= len(rows)
         # Every change begins by overwriting removed vectors. If another process writes first, it does that.
-        with suppress(ArchiveError), self._database.writing():
-            pass
+        with suppress(ArchiveError):
+            self._database.fill()
 
     def _append(self, questions: Sequence[str], ids: Sequence[str] | None, meta: Meta, file: IO[bytes]) -> list[str]:
         given = list(ids) if ids is not None else self._numbers(len(questions), meta)
@@ -203,15 +199,14 @@ class Archive:
         for position, record in enumerate(zip(count(meta["rows"]), given, questions)):
             try:
                 _id(record[1], position)
-                self._database.execute("INSERT INTO questions VALUES (?, ?, ?)", record)
+                self._database.execute("INSERT INTO questions VALUES (?1, ?2, ?3, crc(?1, ?2, ?3))", record)
             except sqlite3.IntegrityError:
                 raise ArchiveError(f"the id {record[1]!r} is there already", position) from None
             except UnicodeEncodeError:
                 raise ArchiveError(f"{record[2][:40]!r} has half a character", position) from None
         blank = meta["rows"] + np.flatnonzero(~vectors.any(axis=1))
         self._database.connection.executemany("INSERT INTO blank VALUES (?, 1)", ((row,) for row in blank.tolist()))
-        file.write(vectors.astype("<f4", copy=False).tobytes())
-        meta["rows"] += len(given)
+        self._database.append(meta, file, vectors)
         meta["questions"] += len(given)
         return given
 
@@ -220,7 +215,7 @@ class Archive:
         numbers: list[str] = []
         while len(numbers) < n:
             meta["number"] += 1
-            if self.get(str(meta["number"])) is None:
+            if self._database.text("id", str(meta["number"])) is None:
                 numbers.append(str(meta["number"]))
         return numbers
 
@@ -228,9 +223,9 @@ class Archive:
 
     def get(self, id: str) -> str | None:
         """Return the question with an id, or None."""
-        with self._database.refusing():
-            row = self._database.execute("SELECT question FROM questions WHERE id = ?", (_id(id),)).fetchone()
-        return None if row is None else row[0]
+        with self._database.reading():
+            found = self._database.text("id", _id(id))
+        return found[2] if found else None
 
     def info(self) -> dict[str, Any]:
         """Return what the archive holds: counts, model and kind of search by name, and the bytes of its files."""
@@ -238,9 +233,9 @@ class Archive:
             unknown = self._database.execute("SELECT count(*) FROM blank JOIN questions USING (row)").fetchone()[0]
         files = filter(Path.is_file, self._database.folder.iterdir())
         return {
-            "questions": meta["questions"], "without_a_known_word": unknown, "rows": meta["rows"],
-            "dimensions": meta["dimensions"], "model": self.name, "fingerprint": meta["fingerprint"],
-            "search": SEARCH, "bytes": sum(path.stat().st_size for path in files),
+            "format": meta["format"], "questions": meta["questions"], "without_a_known_word": unknown,
+            "rows": meta["rows"], "dimensions": meta["dimensions"], "model": self.name,
+            "fingerprint": meta["fingerprint"], "search": SEARCH, "bytes": sum(path.stat().st_size for path in files),
         }  # fmt: skip
 
     def search(self, questions: Iterable[str], k: int = 10, legs: str = "both") -> list[list[Hit]]:
@@ -261,12 +256,14 @@ class Archive:
             raise UserError(f"legs {legs!r}: expected one of {', '.join(LEGS)}")
         questions, found = _columns(questions, None)[0], list[list[Hit]]()
         for start in range(0, len(questions), QUESTIONS_AT_A_TIME):
-            with self._database.reading() as meta:
-                found += self._search(questions[start : start + QUESTIONS_AT_A_TIME], k, legs, meta["questions"])
+            part = questions[start : start + QUESTIONS_AT_A_TIME]
+            queries = self.model.encode(part)
+            with self._database.reading(with_vectors=True) as meta:
+                found += self._search(part, queries, k, legs, meta["questions"])
         return found
 
-    def _search(self, questions: Sequence[str], k: int, legs: str, n: int) -> list[list[Hit]]:
-        data, queries = self._database, self.model.encode(questions)
+    def _search(self, questions: Sequence[str], queries: np.ndarray, k: int, legs: str, n: int) -> list[list[Hit]]:
+        data = self._database
         k = min(k, max(n, 1))
         candidates = k if legs == "vectors" else max(k, ranking.CANDIDATES)
         near = [np.zeros(0, np.int64)] * len(questions)
@@ -289,9 +286,34 @@ class Archive:
         probability = self.model.probability(similarity)
         hits = []
         for row, s, p in zip(rows.tolist(), similarity.tolist(), probability.tolist()):
-            id, question = self._database.execute("SELECT id, question FROM questions WHERE row = ?", (row,)).fetchone()
-            hits.append(Hit(id, question, s, p, s > self.model.threshold))
+            if (found := self._database.text("row", row)) is None:
+                raise ArchiveError(
+                    f"{self._database.folder / DATABASE}: damaged: row {row} has no text; restore a copy"
+                )
+            hits.append(Hit(*found[1:], s, p, s > self.model.threshold))
         return hits
+
+
+@contextmanager
+def _placing(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder, whose archive comes into `folder` if the block ends without an error."""
+    with locked(folder):
+        if (folder / DATABASE).exists():
+            raise ArchiveError(f"{folder}: an archive is there already; `archive add` adds to it")
+        building = folder / BUILDING
+        shutil.rmtree(building, ignore_errors=True)  # from a process that was killed
+        building.mkdir()
+        try:
+            with refusing(folder):
+                yield building
+            for name in (LISTS, WAL, f"{DATABASE}-shm", f"{DATABASE}-journal"):  # from an archive that was removed
+                (folder / name).unlink(missing_ok=True)
+            os.replace(building / VECTORS, folder / VECTORS)
+            sync_folder(folder)
+            os.replace(building / DATABASE, folder / DATABASE)  # from here on the archive exists
+            sync_folder(folder)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
 
 
 def _columns(questions: Iterable[str] | Frame, ids: Iterable[str] | None) -> Block:

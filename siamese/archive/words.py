@@ -53,11 +53,22 @@ def add(connection: sqlite3.Connection, first: int) -> None:
     connection.execute(sql, (first,))
 
 
+def move(connection: sqlite3.Connection, rows: Sequence[tuple[int, int, str]]) -> None:
+    """Give questions another row: the new one, the old one and the text of each."""
+    _forget(connection, [(old, text) for _, old, text in rows])
+    sql = "INSERT INTO words(rowid, question) VALUES (?, ?)"
+    connection.executemany(sql, ((new, text) for new, _, text in rows))
+
+
 def remove(connection: sqlite3.Connection, rows: Sequence[tuple[int, str]]) -> None:
     """Remove questions, given by row and text, from the index, so that the file keeps none of their words."""
-    connection.executemany("INSERT INTO words(words, rowid, question) VALUES ('delete', ?, ?)", rows)
+    _forget(connection, rows)
     # FTS5 only marks deleted rows until its segments are merged.
     connection.execute("INSERT INTO words(words) VALUES ('optimize')")
+
+
+def _forget(connection: sqlite3.Connection, rows: Sequence[tuple[int, str]]) -> None:
+    connection.executemany("INSERT INTO words(words, rowid, question) VALUES ('delete', ?, ?)", rows)
 
 
 class Words:

@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -43,6 +44,18 @@ def locked(folder: str | Path, advice: str = "wait for its end, or choose anothe
         with suppress(OSError):  # not empty
             for path in new:
                 path.rmdir()
+
+
+def without_locks(folder: Path) -> bool:
+    """Return whether the folder is on a file system without locks, as far as can be tested."""
+    with suppress(OSError, ImportError), tempfile.TemporaryFile(dir=folder) as file:
+        import fcntl  # not on Windows
+
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno in NO_LOCKS
+    return False
 
 
 @contextmanager
