@@ -46,6 +46,10 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--id", default="id", dest="id_column", metavar="NAME", help="that column (default id)")
     _add_archive(sub)
 
+    sub = command("copy", copy, "Copy an archive, even while it is in use.", actions)
+    sub.add_argument("--out", required=True, metavar="DIR", help="the folder of the copy")
+    _add_archive(sub)
+
     sub = command("info", info, "Describe an archive.", actions)
     sub.add_argument("--json", action="store_true", help="print JSON")
     _add_archive(sub)
@@ -71,16 +75,18 @@ def build(options: argparse.Namespace) -> None:
     model = load_model(options.model)
     from siamese.archive.store import SEARCH, Archive
 
-    with _questions(options) as file, file.naming_lines():
-        archive = Archive.build_blocks(options.out, file, model, options.model)
-    print(f"{options.out}: {len(archive):,} questions, search {SEARCH}{_left_out(file)}")
+    with (
+        _questions(options) as file, file.naming_lines(),
+        Archive.build_blocks(options.out, file, model, options.model) as archive,
+    ):  # fmt: skip
+        count = len(archive)
+    print(f"{options.out}: {count:,} questions, search {SEARCH}{_left_out(file)}")
 
 
 def add(options: argparse.Namespace) -> None:
-    archive = _open(options)
-    with _questions(options) as file, file.naming_lines():
-        count = archive.add_blocks(file)
-    print(f"{options.archive}: {count:,} added, {len(archive):,} questions{_left_out(file)}")
+    with _open(options) as archive, _questions(options) as file, file.naming_lines():
+        added, count = archive.add_blocks(file), len(archive)
+    print(f"{options.archive}: {added:,} added, {count:,} questions{_left_out(file)}")
 
 
 def remove(options: argparse.Namespace) -> None:
@@ -89,19 +95,27 @@ def remove(options: argparse.Namespace) -> None:
     from siamese.archive.files import at_line
     from siamese.pairs.reading import read_records
 
-    archive, lines, ids = _open(options), [], options.ids
+    lines, ids = [], options.ids
     if options.file:
         records = list(read_records(options.file, options.id_column))  # whose questions are the ids
         lines, ids = [record.line for record in records], [record.question for record in records]
-    try:
-        archive.remove(ids)
-    except ArchiveError as error:
-        raise at_line(error, options.file, lines) from None
-    print(f"{options.archive}: {len(archive):,} questions left")
+    with _open(options) as archive:
+        try:
+            archive.remove(ids)
+        except ArchiveError as error:
+            raise at_line(error, options.file, lines) from None
+        print(f"{options.archive}: {len(archive):,} questions left")
+
+
+def copy(options: argparse.Namespace) -> None:
+    with _open(options) as archive:
+        archive.copy(options.out)
+        print(f"{options.out}: {len(archive):,} questions")
 
 
 def info(options: argparse.Namespace) -> None:
-    found = _open(options).info()
+    with _open(options) as archive:
+        found = archive.info()
     if options.json:
         print(json.dumps(found, indent=2))
         return
@@ -116,11 +130,15 @@ def search(options: argparse.Namespace) -> None:
         raise UserError("--json is for one question; --file writes a file")
     if options.out and not options.file:
         raise UserError("--out goes with --file; the answer for one question is printed")
+    check_format(options.out)
+    with _open(options) as archive:
+        _search(archive, options)
+
+
+def _search(archive: "Archive", options: argparse.Namespace) -> None:
     from siamese.archive.store import SEARCH
     from siamese.system.progress import CountBar
 
-    check_format(options.out)
-    archive = _open(options)
     if options.file:
         from siamese.archive.files import search_file
 
