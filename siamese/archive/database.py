@@ -105,11 +105,9 @@ class Database:
         path = self.folder / DATABASE
         self._file, self._immutable, self._sealed = _state(self.folder), False, False
         self.readonly = not (os.access(self.folder, os.W_OK) and os.access(path, os.W_OK))
-        self.connection = _connect(path, "mode=ro" if self.readonly else "mode=rw")
         try:
-            self.connection.execute("PRAGMA schema_version")
+            self.connection = _connect(path, "mode=ro" if self.readonly else "mode=rw")
         except sqlite3.OperationalError:
-            self.connection.close()
             if not self.readonly:
                 raise
             if self._file[-1]:
@@ -434,7 +432,11 @@ def _connect(path: Path, how: str = "mode=rw") -> sqlite3.Connection:
         f"{path.resolve().as_uri()}?{how}", uri=True, isolation_level=None, timeout=PATIENCE, check_same_thread=False
     )
     connection.create_function("crc", 3, _text_sum, deterministic=True)
-    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        connection.execute("PRAGMA synchronous = FULL")  # reads the database
+    except BaseException:
+        connection.close()
+        raise
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA temp_store = MEMORY")  # queries leave no files
     return connection

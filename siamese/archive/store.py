@@ -231,11 +231,12 @@ class Archive:
         """Return what the archive holds: counts, model and kind of search by name, and the bytes of its files."""
         with self._database.reading() as meta:
             unknown = self._database.execute("SELECT count(*) FROM blank JOIN questions USING (row)").fetchone()[0]
-        files = filter(Path.is_file, self._database.folder.iterdir())
+        files = (self._database.folder / name for name in (DATABASE, WAL, VECTORS))
         return {
             "format": meta["format"], "questions": meta["questions"], "without_a_known_word": unknown,
             "rows": meta["rows"], "dimensions": meta["dimensions"], "model": self.name,
-            "fingerprint": meta["fingerprint"], "search": SEARCH, "bytes": sum(path.stat().st_size for path in files),
+            "fingerprint": meta["fingerprint"], "search": SEARCH,
+            "bytes": sum(path.stat().st_size for path in files if path.exists()),
         }  # fmt: skip
 
     def search(self, questions: Iterable[str], k: int = 10, legs: str = "both") -> list[list[Hit]]:
