@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import sqlite3
 import tempfile
 import threading
@@ -131,6 +132,22 @@ def test_a_damaged_archive_is_an_error_of_the_service(writing: TestClient, memor
     assert writing.post("/questions", json={"questions": ["one"]}).status_code == 500
     assert writing.post("/search", json={"questions": ["one"]}).status_code == 200  # the index is empty
     assert writing.delete("/questions/1").status_code == 500
+
+
+def test_an_archive_that_is_replaced_gives_503_with_the_reason(
+    writing: TestClient, memory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert writing.post("/questions", json={"questions": ["one"], "ids": ["a"]}).status_code == 201
+    shutil.rmtree(memory / "archive")
+    new_archive(memory / "archive")
+    reason = "the archive: replaced or removed since it was opened; restart the service"
+    for answer in (
+        writing.post("/questions", json={"questions": ["two"]}), writing.delete("/questions/a"),
+        writing.post("/search", json={"questions": ["one"]}), writing.get("/health"),
+    ):  # fmt: skip
+        assert (answer.status_code, answer.json()) == (503, {"detail": reason})
+    assert reason in caplog.text
+    assert len(Archive.open(memory / "archive", MODEL)) == 0
 
 
 WRITES = [("POST", "/questions", {"questions": ["one"]}), ("DELETE", "/questions/1", None)]

@@ -19,8 +19,8 @@ from siamese.model.explanation import explain
 from siamese.model.model import SiameseModel
 from siamese.service import messages as m
 from siamese.service.bodies import Room, StrictRoute, described
-from siamese.service.guard import Guard
-from siamese.service.limits import ID, LIMITS, Limits, Workers
+from siamese.service.guard import LOG, Guard
+from siamese.service.limits import ID, LIMITS, RETRY, Limits, Workers
 from siamese.version import VERSION
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def make_app(
 
         archive, counted = (one.pool.submit(Archive.open, archive_folder, model).result() for one in (keeper, counter))
         _add_archive(app, archive, keeper, token)
+        app.add_exception_handler(ArchiveError, partial(_archive_error, str(archive_folder)))
 
     @app.get("/health")
     async def health() -> m.Health:
@@ -151,11 +152,9 @@ def _add_archive(app: FastAPI, archive: "Archive", keeper: Workers, token: str |
         try:
             return await keeper.run(work, *arguments)
         except ArchiveError as error:
-            if error.position is not None:  # an id that exists already, or does not exist
-                raise HTTPException(unfit, str(error)) from None
-            if error.__cause__:  # an error of SQLite, such as a full disk
+            if error.position is None:
                 raise
-            raise HTTPException(503, "another process is writing to the archive", {"Retry-After": "1"}) from None
+            raise HTTPException(unfit, str(error)) from None  # an id that exists already, or does not exist
 
     @app.post("/search", response_model=m.SearchAnswer)
     async def search(asked: m.SearchRequest) -> Any:
@@ -180,6 +179,15 @@ def _add_archive(app: FastAPI, archive: "Archive", keeper: Workers, token: str |
     async def remove_question(id: Annotated[str, InPath(min_length=1, max_length=ID, examples=["faq-1"])]) -> None:
         """Remove a question from the archive."""
         await write(archive.remove, [id], unfit=404)
+
+
+async def _archive_error(folder: str, request: Request, error: Exception) -> JSONResponse:
+    """Answer 503 with the reason, such as a folder that was replaced, and log it."""
+    if error.__cause__:  # an error of SQLite, such as a full disk
+        raise error
+    reason = str(error).replace(folder, "the archive").replace("open it again", "restart the service")
+    LOG.error(reason)
+    return JSONResponse({"detail": reason}, 503, RETRY)
 
 
 async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
