@@ -259,7 +259,7 @@ SCORING = "predict --model pretrained --file data/questions.csv"
         ("losses | true", "0 0", ""),
         ("losses | head -n 1 >&2", "0 0", "in-batch losses, by --loss NAME:\n"),
         ("--help | true", "0 0", ""),
-        (f"{SCORING} | head -n 1 >&2", "0 0", '"question1","question2","similarity","probability","is_duplicate"\n'),
+        (f"{SCORING} | head -n 1 | cut -c 1-17 >&2", "0 0 0", '"id","qid1","qid2\n'),
         (f"{SCORING} > /dev/full", "2", "error: standard output: No space left on device\n"),
         ("losses >&-", "2", "error: standard output is closed, so nothing can be printed\n"),
         ("losses > /dev/full", "2", "error: standard output: No space left on device\n"),

@@ -226,9 +226,10 @@ def test_files_of_hostile_questions(tmp_path: Path, capsys: pytest.CaptureFixtur
     entry.main(["encode", "--model", "pretrained", str(path), "--out", str(tmp_path / "vectors.npy")])
     vectors = np.load(tmp_path / "vectors.npy", allow_pickle=False)
     assert vectors == pytest.approx(model_of("shipped").encode(questions), abs=1e-6)
-    # JSON can spell half a surrogate pair; in a file of questions every row gets a vector.
+    # JSON can spell half a surrogate pair, which no file of ours could hold; such a row gets the vector of a blank one.
     lines = tmp_path / "questions.jsonl"
     lines.write_text("".join(json.dumps({"question": question}) + "\n" for question in QUESTIONS))
     entry.main(["encode", "--model", "pretrained", str(lines), "--out", str(tmp_path / "vectors.npy")])
     vectors = np.load(tmp_path / "vectors.npy", allow_pickle=False)
-    assert vectors == pytest.approx(model_of("shipped").encode(QUESTIONS), abs=1e-6)
+    kept = [question if writable(question) else "" for question in QUESTIONS]
+    assert vectors == pytest.approx(model_of("shipped").encode(kept), abs=1e-6)

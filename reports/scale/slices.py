@@ -26,9 +26,10 @@ def rows_of(path: str) -> Rows:
 
 def scores(labels: np.ndarray, rows: Rows, which: np.ndarray) -> tuple[float, ...]:
     """Return accuracy, average precision, area under the ROC and calibration error of some of the pairs."""
+    ours = "predicted_is_duplicate"  # beside the labels; without them, or from version 0.1, without the prefix
     similarity, probability, verdict = (
         np.array([float(row[column]) for row in rows])[which]
-        for column in ("similarity", "probability", "is_duplicate")
+        for column in ("similarity", "probability", ours if ours in rows[0] else "is_duplicate")
     )
     labels = labels[which]
     return (

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from siamese.archive.store import Archive, Block
 from siamese.errors import ArchiveError
 from siamese.pairs.cells import needed
-from siamese.pairs.formats import Faults, unchanged
+from siamese.pairs.formats import Faults, watched
 from siamese.pairs.reading import FilledRows, count_rows, read_records, whole_rows
 from siamese.system.csv_output import cells_for, names_beside, writing_csv
 
@@ -88,13 +88,16 @@ def search_file(
         The number of questions that have a duplicate, and the number of rows and of faulty ones.
 
     Raises:
-        DataError: the file cannot be read or changes meanwhile, or all rows are faulty.
+        DataError: the file cannot be read or changes meanwhile, or all its rows (the first 16,384) are faulty.
     """
-    faults, having = Faults(str(path)), 0
+    faults, having, check_unchanged = Faults(str(path)), 0, watched(path)
     total = count_rows(path, column)
     names, rows = whole_rows(path, [column], faults, lambda row: needed(row.get(column), column))
-    with writing_csv(out, names_beside(names, ADDED, PREFIX)) as writer, unchanged(path):
-        while block := list(islice(rows, QUESTIONS_AT_A_TIME)):
+    blocks = iter(lambda: list(islice(rows, QUESTIONS_AT_A_TIME)), [])
+    first = next(blocks, [])
+    faults.check_any()  # before anything is printed
+    with writing_csv(out, names_beside(names, ADDED, PREFIX)) as writer:
+        for block in chain([first], blocks):
             found = iter(archive.search([question for _, question, _ in block if question], k, legs))
             for cells, question, fault in block:
                 kept, hits = cells_for(out, cells), next(found) if question else []
@@ -105,5 +108,5 @@ def search_file(
                     writer.writerow([*kept, *[None] * (len(ADDED) - 1), fault or None])
                 having += any(hit.is_duplicate for hit in hits)
             progress(faults.rows, total)
-        faults.check_any()
+        check_unchanged()
     return having, faults

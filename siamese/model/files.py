@@ -1,14 +1,14 @@
 """Run a model on a file: write the vectors of its questions, or the verdicts on its pairs."""
 
 from collections.abc import Callable
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 
 from siamese.model.model import SiameseModel
 from siamese.pairs.cells import needed, text_of
-from siamese.pairs.formats import Faults, unchanged
+from siamese.pairs.formats import Faults, watched
 from siamese.pairs.pairs import Columns
 from siamese.pairs.reading import QUORA, count_rows, whole_rows
 from siamese.system.csv_output import cells_for, names_beside, writing_csv
@@ -32,11 +32,11 @@ def encode_file(
         The number of rows and of faulty ones.
 
     Raises:
-        DataError: the file cannot be read or changes meanwhile, or all rows are faulty.
+        DataError: the file cannot be read or changes meanwhile, or all its rows (the first AT_A_TIME) are faulty.
     """
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False}
-    faults = Faults(str(path))
-    with replacing(out) as temporary, open(temporary, "wb") as file, unchanged(path):
+    faults, check_unchanged = Faults(str(path)), watched(path)
+    with replacing(out) as temporary, open(temporary, "wb") as file:
         total = count_rows(path, column)
         np.lib.format.write_array_header_1_0(file, header | {"shape": (total, model.dimensions)})
         _, rows = whole_rows(path, [column], faults, lambda row: text_of(row.get(column), column) or "", others=False)
@@ -44,6 +44,7 @@ def encode_file(
             file.write(model.encode(block).astype(np.float32, copy=False).tobytes())
             progress(faults.rows, total)
         faults.check_any()
+        check_unchanged()
     return faults
 
 
@@ -64,13 +65,17 @@ def write_predictions(
         The number of duplicates, and the number of rows and of faulty ones.
 
     Raises:
-        DataError: the file cannot be read or changes meanwhile, or all rows are faulty.
+        DataError: the file cannot be read or changes meanwhile, or all its rows (the first AT_A_TIME) are faulty.
     """
-    threshold, duplicates, faults = model.threshold_for(threshold, prior), 0, Faults(str(path))
+    threshold, duplicates = model.threshold_for(threshold, prior), 0
+    faults, check_unchanged = Faults(str(path)), watched(path)
     sides = [columns.question1, columns.question2]
     names, rows = whole_rows(path, sides, faults, lambda row: [needed(row.get(name), name) for name in sides])
-    with writing_csv(out, names_beside(names, ADDED, PREFIX)) as writer, unchanged(path):
-        while block := list(islice(rows, AT_A_TIME)):
+    blocks = iter(lambda: list(islice(rows, AT_A_TIME)), [])
+    first = next(blocks, [])
+    faults.check_any()  # before anything is printed
+    with writing_csv(out, names_beside(names, ADDED, PREFIX)) as writer:
+        for block in chain([first], blocks):
             pairs = [pair for _, pair, _ in block if pair]
             similarity = model.similarity([a for a, _ in pairs], [b for _, b in pairs])
             verdicts = zip(similarity.tolist(), model.probability(similarity, prior).tolist())
@@ -81,5 +86,5 @@ def write_predictions(
                     added = [round(s, 6), round(p, 6), int(s > threshold), None]
                 writer.writerow([*cells_for(out, cells), *added])
             duplicates += int((similarity > threshold).sum())
-        faults.check_any()
+        check_unchanged()
     return duplicates, faults

@@ -251,9 +251,8 @@ def refusing(name: str, fault: str = "cannot be read") -> Iterator[None]:
         raise DataError(f"{name}: {fault}: {text[:MOST_CHARACTERS]}") from error
 
 
-@contextmanager
-def unchanged(path: str | Path) -> Iterator[None]:
-    """Raise DataError if a file changes within the block, so that what was read may be neither old nor new."""
+def watched(path: str | Path) -> Callable[[], None]:
+    """Return a function that raises DataError if a file has changed by then, so that what was read may be neither."""
 
     def state() -> tuple[int, ...]:
         try:
@@ -262,7 +261,9 @@ def unchanged(path: str | Path) -> Iterator[None]:
             return ()
         return (found.st_ino, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else ()
 
+    def check() -> None:
+        if state() != before:
+            raise DataError(f"{path}: changed while it was read; run the command again")
+
     before = state()
-    yield
-    if state() != before:
-        raise DataError(f"{path}: changed while it was read; run the command again")
+    return check
