@@ -290,7 +290,7 @@ def test_show_text_and_files_without_ids(command: Command, steep: Path, tmp_path
     found = json.loads((out_folder / "examination.json").read_text(encoding="utf-8"))
     assert [row["id"] for row in found["mistakes"]] == ["1"]  # the same text twice, labelled different
     assert found["mistakes"][0]["question1"] == "a|b <i>"
-    assert "| 1 | a\\|b &lt;i> | a\\|b &lt;i> |" in report
+    assert r"| 1 | a\|b \<i\> | a\|b \<i\> |" in report
 
 
 @pytest.mark.slow

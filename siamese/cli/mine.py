@@ -2,11 +2,11 @@
 
 import argparse
 import shlex
-import sys
 from typing import TYPE_CHECKING
 
 from siamese.cli.options import OUTPUTS, QUESTIONS, Command, add_model, add_question_columns, advising, load_model
 from siamese.errors import UserError
+from siamese.system.console import say
 from siamese.system.csv_output import check_format
 from siamese.system.program import program
 
@@ -33,6 +33,8 @@ def add_commands(command: Command) -> None:
         "a pair; connected, by chains of pairs (default %(default)s)")  # fmt: skip
     add("--from", dest="mined", metavar="PATH", help="mined pairs, for a higher threshold or for clusters without a "
         "model; QUESTIONS add their exact copies")  # fmt: skip
+    add("--escape-formulas", action=argparse.BooleanOptionalAction, default=True, help="in files for people, that is "
+        "clusters and pairs to label, put an apostrophe before what a spreadsheet computes (default yes)")  # fmt: skip
     add_question_columns(sub)
     add_model(sub)
     add = sub.add_argument_group("running").add_argument
@@ -105,6 +107,7 @@ def _on_ray(options: argparse.Namespace) -> None:
         found = mine_shards(
             shards, model, _settings(options, model), options.out, options.clusters, column=options.question_column,
             id_column=options.id_column, address=options.address, resume=options.resume, progress=bar,
+            escape=options.escape_formulas,
         )  # fmt: skip
     _say_questions(found.questions, found.copies, found.blank)
     if found.recall:
@@ -134,7 +137,7 @@ def _read(options: argparse.Namespace) -> "Questions":
 def _write(options: argparse.Namespace, found: "Mined") -> None:
     """Write a sample to label, or pairs, clusters and the page."""
     if options.label_sample:
-        count = found.write_sample(options.out, options.label_sample, options.seed)
+        count = found.write_sample(options.out, options.label_sample, options.seed, options.escape_formulas)
         print(
             f"{count:,} of {len(found):,} pairs, in random order: {options.out}\n"
             "Fill its column is_duplicate with 1 or 0, from the top, as many rows as you like. Then run\n"
@@ -144,7 +147,7 @@ def _write(options: argparse.Namespace, found: "Mined") -> None:
     last = found.write_pairs(options.out)
     _say_pairs(options, len(found), last)
     if options.clusters:
-        _say_clusters(options, *found.write_clusters(options.clusters))
+        _say_clusters(options, *found.write_clusters(options.clusters, options.escape_formulas))
     if options.report:
         shown, count = found.write_report(options.report)
         which = "all" if shown == count else f"the first {shown:,} of"
@@ -182,10 +185,9 @@ def _say_clusters(options: argparse.Namespace, count: int, members: int) -> None
 
 def _note(options: argparse.Namespace, model: "SiameseModel", questions: int, pairs: int) -> None:
     """Warn that the model's own threshold says little about these questions, and say how to find a better one."""
-    print(
+    say(
         f"note: the threshold {model.threshold:.3f} was chosen on labelled pairs, {model.calibration.prior:.0%} of "
         f"them duplicates. Of the {questions * (questions - 1) // 2:,} pairs of these questions far fewer are, so it "
         f"says little about how many of the {pairs:,} above it are right. To find out:\n"
-        f"  {program()} mine --from {shlex.quote(options.out)} --label-sample 200 --out to_label.csv",
-        file=sys.stderr,
+        f"  {program()} mine --from {shlex.quote(options.out)} --label-sample 200 --out to_label.csv"
     )

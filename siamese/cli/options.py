@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import difflib
 import os
-import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from siamese import config
 from siamese.config import CHOICES, PRETRAINED, Config
 from siamese.errors import UserError
+from siamese.system.console import say
 
 if TYPE_CHECKING:
     from siamese.model.model import SiameseModel
@@ -123,11 +123,11 @@ def load_model(name: str) -> "SiameseModel":
     if name != PRETRAINED:
         loaded = model.SiameseModel.load(name)
         for warning in loaded.warnings:
-            print(f"using {name}: warning: {warning}", file=sys.stderr)
+            say(f"using {name}: warning: {warning}")
         return loaded
     loaded, card = model.SiameseModel.pretrained(), model.SHIPPED / "README.md"
     where = card.relative_to(Path.cwd()) if card.is_relative_to(Path.cwd()) else card
-    print(f"using the pretrained model (trained on Quora's pairs, for non-commercial use: {where})", file=sys.stderr)
+    say(f"using the pretrained model (trained on Quora's pairs, for non-commercial use: {where})")
     return loaded
 
 
@@ -173,7 +173,7 @@ def advising(advice: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print(f"\nstopped; {advice}", file=sys.stderr)
+        say(f"\nstopped; {advice}")
         raise
 
 
@@ -189,4 +189,4 @@ def report_unanswered(faults: "Faults") -> None:
 
 def _report(path: str, count: int, rows: int, how: str, shown: list[str]) -> None:
     if count:
-        print(f"{path}: {count} of {rows} rows {how}", *shown, sep="\n  ", file=sys.stderr)
+        say("\n  ".join([f"{path}: {count} of {rows} rows {how}", *shown]))

@@ -2,10 +2,10 @@
 
 import argparse
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from siamese.cli.options import Command, add_model, default_model, load_model
+from siamese.system.console import say
 from siamese.system.stopping import Stopped
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def serve(options: argparse.Namespace) -> None:
     server = make_server(app, LIMITS)
     if not local:
         warning = "anyone who can reach this machine can ask, and nothing is encrypted"
-        print(f"warning: {options.host} is not a loopback address: {warning}", file=sys.stderr)
+        say(f"warning: {options.host} is not a loopback address: {warning}")
     host = f"[{options.host}]" if ":" in options.host else options.host
     print(f"serving on http://{host}:{listening.getsockname()[1]}, until Ctrl-C", flush=True)
     try:

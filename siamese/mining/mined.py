@@ -213,9 +213,12 @@ class Mined:
         self._count, last = tables.write_pairs(path, self.questions, self._ranked(), self._probability)
         return last
 
-    def write_clusters(self, path: str | Path) -> tuple[int, int]:
-        """Write the clusters as CSV, a row for each question. Return the numbers of clusters and distinct questions."""
-        tables.write_clusters(path, self.questions, self._clusters)
+    def write_clusters(self, path: str | Path, escape: bool = True) -> tuple[int, int]:
+        """Write the clusters as CSV, a row for each question. Return the numbers of clusters and distinct questions.
+
+        `escape` puts an apostrophe before a text that a spreadsheet would take for a formula.
+        """
+        tables.write_clusters(path, self.questions, self._clusters, escape)
         return len(self._clusters), sum(map(len, self._clusters))
 
     def write_report(self, path: str | Path) -> tuple[int, int]:
@@ -224,7 +227,7 @@ class Mined:
         shown = report.write(path, self.questions, self._clusters, self.linkage, lowest)
         return shown, len(self._clusters)
 
-    def write_sample(self, path: str | Path, size: int, seed: int = 0) -> int:
+    def write_sample(self, path: str | Path, size: int, seed: int = 0, escape: bool = True) -> int:
         """Write a sample of the pairs for a person to label, stratified by similarity and in random order.
 
         Args:
@@ -252,7 +255,7 @@ class Mined:
             here = (ranks >= start) & (ranks < start + len(chunk))
             pairs[here] = chunk[ranks[here] - start]
             start += len(chunk)
-        tables.write_sample(path, self.questions, pairs, [h for _, h in drawn], strata)
+        tables.write_sample(path, self.questions, pairs, [h for _, h in drawn], strata, escape)
         return len(pairs)
 
     def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -152,20 +152,23 @@ def cluster_rows(questions: Questions, clusters: Iterable[list[Member]]) -> Iter
         yield found
 
 
-def write_clusters(path: str | Path, questions: Questions, clusters: Iterable[list[Member]]) -> None:
-    """Write clusters as CSV, a row for each question, with its ids if there are any."""
+def write_clusters(
+    path: str | Path, questions: Questions, clusters: Iterable[list[Member]], escape: bool = True
+) -> None:
+    """Write clusters as CSV, a row for each question, with its ids if there are any; `escape` as in `csv_writer`."""
     names = cluster_names(bool(questions.ids))
     cells_of = attrgetter(*names)
-    with writing_csv(path, names) as writer:
+    with writing_csv(path, names, escape) as writer:
         writer.writerows(cells_of(row) for rows in cluster_rows(questions, clusters) for row in rows)
 
 
 def write_sample(
-    path: str | Path, questions: Questions, pairs: np.ndarray, strata: Sequence[int], cut: Sequence[Stratum]
-) -> None:
-    """Write pairs for a person to label; `strata` is the stratum of each, from 0."""
+    path: str | Path, questions: Questions, pairs: np.ndarray, strata: Sequence[int], cut: Sequence[Stratum],
+    escape: bool = True,
+) -> None:  # fmt: skip
+    """Write pairs for a person to label; `strata` is the stratum of each, from 0, and `escape` as in `csv_writer`."""
     texts = questions.texts
-    with writing_csv(path, LABELS + (IDS if questions.ids else [])) as writer:
+    with writing_csv(path, LABELS + (IDS if questions.ids else []), escape) as writer:
         for (millionths, first, second), h in zip(pairs.tolist(), strata):
             row = [texts[first], texts[second], "", millionths / MILLION, h + 1, cut[h].pairs, cut[h].above]
             writer.writerow([*row, *questions.ids_of(first, second)])

@@ -24,6 +24,7 @@ from siamese.errors import DataError
 from siamese.pairs.cells import part_of
 from siamese.pairs.formats import ROWS_AT_A_TIME, File, Row, refusing
 from siamese.pairs.pairs import PARTS
+from siamese.system.console import say
 from siamese.system.optional import optional
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def _chosen(name: str, splits: Splits) -> Splits:
 @cache
 def _note(text: str) -> None:
     """Print a note, once however often the data set is read."""
-    print(f"note: {text}", file=sys.stderr)
+    say(f"note: {text}")
 
 
 def _classes(rows: Rows) -> dict[str, list[str]]:

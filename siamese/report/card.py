@@ -12,7 +12,7 @@ from siamese.losses.registry import LOSSES
 from siamese.model.calibration import reliability
 from siamese.model.model import SiameseModel
 from siamese.pairs.splits import Datasets
-from siamese.report.tables import answer, markdown, markdown_table, page, recall_table
+from siamese.report.tables import answer, inert, markdown, markdown_table, page, recall_table
 from siamese.system.files import write_text
 from siamese.system.program import program
 from siamese.text.tokenizer import Tokenizer
@@ -79,13 +79,11 @@ def card(model: SiameseModel, data: Datasets) -> str:
         tower += f"{len(model.tokenizer.words):,} words ({c.tokens})"
         tower += f", and {c.buckets:,} rows shared by all other words" if c.buckets else ""
     else:
-        tower = (
-            f"transformer {Path(encoder_of(c)).name} → mean over tokens ({model.dimensions} dimensions) → normalize; "
-        )
+        tower = f"transformer {_name(encoder_of(c))} → mean over tokens ({model.dimensions} dimensions) → normalize; "
         tower += f"{len(model.tokenizer):,} subwords"
     losses = [] if c.loss == "none" else [_loss(c, c.loss)]
     losses += [] if c.labelled == "none" else [f"{c.labelled_weight:g} × {_loss(c, c.labelled)}"]
-    losses += [f"{c.teacher_weight:g} × distance from the vectors of {Path(c.teacher).name}"] if c.teacher else []
+    losses += [f"{c.teacher_weight:g} × distance from the vectors of {_name(c.teacher)}"] if c.teacher else []
     drawn = f"; {c.training_pairs:,} of these, drawn by the seed" if c.training_pairs else ""
     terms = ", so for non-commercial use" if c.start_from == PRETRAINED else ""
     chosen, unseen = model.facts.get("chosen_threshold"), model.facts.get("unseen")
@@ -107,13 +105,17 @@ def card(model: SiameseModel, data: Datasets) -> str:
     text = page(
         "siamese.report", "card.template", config=c, fitted=fitted, training=training, pairs=len(training),
         tower=tower + ("; weights of int8 and float16" if c.compact else ""),
-        started=f"started from {Path(c.start_from).name}{terms}" if c.start_from else "",
-        vectors=f"word vectors at the start: {Path(c.word_vectors).name}" if c.word_vectors else "",
-        losses=" + ".join(losses), how=data.how, drawn=drawn, threshold=model.threshold, why=why,
+        started=f"started from {_name(c.start_from)}{terms}" if c.start_from else "",
+        vectors=f"word vectors at the start: {_name(c.word_vectors)}" if c.word_vectors else "",
+        losses=" + ".join(losses), how=inert(data.how), drawn=drawn, threshold=model.threshold, why=why,
         holds="not fitted" if chosen is None else holds, validation=scores["pairs"], scores=_scores(scores), new=new,
-        warnings="\n- ".join(f"**warning**: {warning}" for warning in model.warnings),
+        warnings="\n- ".join(f"**warning**: {inert(warning)}" for warning in model.warnings),
     )  # fmt: skip
     return text.replace("- \n", "")  # of an empty field
+
+
+def _name(path: str) -> str:
+    return inert(Path(path).name)
 
 
 def _scores(scores: dict[str, Any]) -> str:

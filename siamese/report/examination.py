@@ -8,7 +8,7 @@ from siamese.evaluation.examination import SHOWN, SURE, Common, Examination, Sli
 from siamese.evaluation.metrics import RECALLS, Scores
 from siamese.evaluation.results import OURS, Evaluation
 from siamese.report import plots
-from siamese.report.tables import answer, markdown, markdown_table, page
+from siamese.report.tables import answer, inert, markdown, markdown_table, page
 from siamese.system.files import write_text
 
 CALLED = {"duplicate": "called duplicates", "different": "called different"}
@@ -28,6 +28,7 @@ def write(found: Examination, folder: Path, model: str, data: str, command: str)
     plots.reliability(found.reliability, folder / "reliability.png")
     plots.features({CALLED[said]: common.features for said, common in found.in_common.items()}, folder / "features.png")
     scores = found.scores
+    model, data, command = map(inert, (model, data, command))
     text = page(
         "siamese.report", "examination.template", model=model, data=data, command=command, scores=scores,
         share=scores.duplicates / scores.pairs, answer=answer(scores), table=markdown_table(scores),
@@ -59,11 +60,6 @@ def _number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def _text(text: str) -> str:
-    """Escape a text for a cell of a table."""
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
-
-
 def _ranking_table(scores: Evaluation) -> str:
     """Return a table of calibration errors and precisions at a recall."""
     rows = [["pairs", "", "calibration error", *(f"precision at recall {recall:g}" for recall in RECALLS)]]
@@ -87,7 +83,7 @@ def _encoder(found: Examination) -> str:
         on_disk = "–" if size is None else f"{size / 1e6:.1f}"
         rows.append([name, f"{speed:,.0f}", on_disk, *precision, _number(found_of["all"]["roc_auc"])])
     return (
-        f"\n## Beside {encoder.name}\n\n{markdown(rows, text=1)}\n"
+        f"\n## Beside {inert(encoder.name)}\n\n{markdown(rows, text=1)}\n"
         f"The model is **{encoder.ratio:.0f} times** as fast: both encoded {encoder.questions} questions of "
         f"these pairs in turn, {encoder.rounds} rounds, one thread each; medians. "
         "The encoder computes in bfloat16 if the processor multiplies it, else in float32.\n"
@@ -118,13 +114,13 @@ def _mistakes(found: Examination) -> str:
     rows = [["id", "what they look like", "label", "unseen", *names, "words", "unknown"]]
     texts = [["id", "question 1", "question 2"]]
     for row in found.mistakes:
-        id, unseen = _text(row.id), {None: "–", True: "yes", False: "no"}[row.unseen]
+        id, unseen = inert(row.id), {None: "–", True: "yes", False: "no"}[row.unseen]
         numbers = (_number(getattr(row, name)) for name in names)
         words = "/".join(map(str, row.words))
         about = ", ".join(row.features) or "–"
         rows.append([id, about, str(row.label), unseen, *numbers, words, str(row.unknown)])
         if row.question1 is not None and row.question2 is not None:
-            texts.append([id, _text(row.question1), _text(row.question2)])
+            texts.append([id, inert(row.question1), inert(row.question2)])
     shown = f"\n{markdown(texts, text=3)}" if len(texts) > 1 else ""
     missed = sum(row.label for row in found.mistakes)
     counts = Counter(name for row in found.mistakes for name in row.features).most_common()

@@ -1,14 +1,22 @@
 """Pages from templates, Markdown tables in general, and those of an evaluation."""
 
+import re
 from importlib.resources import files
 
 from siamese.evaluation.metrics import RECALLS
 from siamese.evaluation.results import OURS, Evaluation
+from siamese.system.console import visible
 
 
 def page(package: str, name: str, **values: object) -> str:
     """Return the text file `name` of a package with `values` in place of its {fields}, as `str.format` writes them."""
     return files(package).joinpath(name).read_text("utf-8").format_map(values)
+
+
+def inert(text: str) -> str:
+    """Return a text of anybody as Markdown in a line or a table's cell, where it makes no link, image, code or tag."""
+    text = visible(" ".join(text.split()))
+    return re.sub(r"[\\`\[\]<>|@]|:(?=//)|(?<=www)\.", r"\\\g<0>", text, flags=re.IGNORECASE)
 
 
 def markdown(rows: list[list[str]], text: int) -> str:

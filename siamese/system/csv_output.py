@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from siamese.errors import UserError
 from siamese.system.files import replacing
 from siamese.system.optional import optional
 
+# How cells begin that a spreadsheet computes, unless they are numbers, or that already have an apostrophe before that.
+_FORMULA = re.compile(r"'*(?:[=@\t\r＝＠]|[+\-＋－](?!\d*\.?\d*$))")
 KEEP_TYPES = (".jsonl", ".ndjson", ".parquet")
 ROWS = 8_192  # rows of a Parquet file in memory
 
@@ -51,18 +54,19 @@ def cells_for(path: str | Path | None, cells: Iterable[Any]) -> list[Any]:
 
 
 @contextmanager
-def writing_csv(path: str | Path | None, names: Sequence[str]) -> Iterator[Any]:
+def writing_csv(path: str | Path | None, names: Sequence[str], escape: bool = False) -> Iterator[Any]:
     """Yield a writer of rows, as `csv.writer`, to a file that is written atomically, or None for standard output.
 
     Args:
         path: the file, whose ending names the format; None prints CSV.
         names: of the columns, written as the first row of CSV and TSV.
+        escape: as in `csv_writer`, in CSV and TSV.
 
     Raises:
         UserError: the ending is that of another format.
     """
     if path is None:
-        yield csv_writer(sys.stdout, names)
+        yield csv_writer(sys.stdout, names, escape=escape)
         return
     check_format(path)
     suffix = Path(path).suffix.lower()
@@ -75,7 +79,7 @@ def writing_csv(path: str | Path | None, names: Sequence[str]) -> Iterator[Any]:
             if suffix in (".jsonl", ".ndjson"):
                 yield _JsonLines(file, names)
             else:
-                yield csv_writer(file, names, "\t" if suffix == ".tsv" else ",")
+                yield csv_writer(file, names, "\t" if suffix == ".tsv" else ",", escape)
 
 
 def open_csv(path: str | Path) -> Any:
@@ -83,13 +87,16 @@ def open_csv(path: str | Path) -> Any:
     return open(path, "w", encoding="utf-8", newline="")
 
 
-def csv_writer(file: Any, names: Sequence[str] = (), delimiter: str = ",") -> Any:
-    """Return a `csv.writer` to an open file that quotes all text. If there are names, write them as the first row."""
+def csv_writer(file: Any, names: Sequence[str] = (), delimiter: str = ",", escape: bool = False) -> Any:
+    """Return a `csv.writer` to an open file that quotes all text. If there are names, write them as the first row.
+
+    `escape` puts an apostrophe before a text that a spreadsheet would take for a formula, as OWASP advises.
+    """
     # Otherwise Python 3.11 would not quote a lone carriage return, which ends a row for a reader.
     writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC, delimiter=delimiter)
     if names:
         writer.writerow(names)
-    return writer
+    return _Escaping(writer) if escape else writer
 
 
 class _Rows:
@@ -101,6 +108,14 @@ class _Rows:
     def writerows(self, rows: Iterable[Sequence[Any]]) -> None:
         for row in rows:
             self.writerow(row)
+
+
+class _Escaping(_Rows):
+    def __init__(self, writer: Any) -> None:
+        self.writer = writer
+
+    def writerow(self, row: Sequence[Any]) -> None:
+        self.writer.writerow([f"'{c}" if isinstance(c, str) and _FORMULA.match(c) else c for c in row])
 
 
 class _JsonLines(_Rows):

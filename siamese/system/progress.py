@@ -9,6 +9,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from siamese.system.console import visible
+
 EVERY = 30.0  # seconds between plain lines
 
 
@@ -103,7 +105,7 @@ class TrainingBar(Progress):
         self.say(f"the teacher has encoded {done:,} of {total:,} questions")
 
     def say(self, message: str) -> None:
-        tqdm.write(message, file=sys.stderr)
+        tqdm.write(visible(message), file=sys.stderr)
 
     def close(self) -> None:
         self.bar.__exit__()

@@ -39,7 +39,7 @@ class Lost(UserError):
 def mine_shards(
     shards: Sequence[tuple[str, str]], model: SiameseModel, settings: Settings, out: str, clusters_out: str | None, *,
     column: str, id_column: str | None, address: str | None, resume: bool,
-    progress: Callable[[str, int, int], None],
+    progress: Callable[[str, int, int], None], escape: bool = True,
 ) -> Found:  # fmt: skip
     """Find the pairs of the questions in many files, by cells, and write them and their clusters as CSV.
 
@@ -52,6 +52,7 @@ def mine_shards(
         address: of the Ray cluster; None uses this machine alone.
         resume: continue the run that was stopped there.
         progress: called with the name of a stage, and the number of its units that are done and of all.
+        escape: put an apostrophe before a text of a cluster that a spreadsheet would take for a formula.
 
     Raises:
         UserError: Ray is missing or does not answer, the questions cannot be used, or another run was stopped there.
@@ -69,7 +70,7 @@ def mine_shards(
         try:
             stages = Stages(job, runner, progress)
             encoded = pipeline.encode(stages, [shard for shard, _ in shards], model)
-            found = pipeline.find(stages, encoded, model, settings.seed, out, clusters_out)
+            found = pipeline.find(stages, encoded, model, settings.seed, out, clusters_out, escape)
         except Lost:
             raise
         except UserError:  # to continue would fail again

@@ -232,7 +232,7 @@ def write_pairs(
     return sum(one["pairs"] for one in written), last[-1] if last else None, len(units)
 
 
-def write_clusters(stages: Stages, encoded: Encoded, parts: int, out: str) -> tuple[int, int]:
+def write_clusters(stages: Stages, encoded: Encoded, parts: int, out: str, escape: bool) -> tuple[int, int]:
     """Write the clusters of all pairs as CSV. Return the numbers of clusters and of their questions.
 
     Raises:
@@ -272,7 +272,7 @@ def write_clusters(stages: Stages, encoded: Encoded, parts: int, out: str) -> tu
     cluster_of = itemgetter(0, 1)
     ordered = merge(*(_rows(job.at("clusters", f"{i:06}")) for i in range(groups)), key=cluster_of)
     with store.writing(out) as path, open_csv(path) as target:
-        writer = csv_writer(target, tables.cluster_names(encoded.ids))
+        writer = csv_writer(target, tables.cluster_names(encoded.ids), escape=escape)
         for i, (_, same) in enumerate(groupby(ordered, cluster_of), 1):
             writer.writerows([i, *row[2:]] for row in same)
     return sum(one["clusters"] for one in made), sum(one["members"] for one in made)
@@ -296,7 +296,10 @@ def _rows(address: str) -> Iterator[list[Any]]:
             yield from map(list, zip(*(column.to_pylist() for column in table.slice(start, CHUNK).columns)))
 
 
-def find(stages: Stages, encoded: Encoded, model: SiameseModel, seed: int, out: str, clusters_out: str | None) -> Found:
+def find(
+    stages: Stages, encoded: Encoded, model: SiameseModel, seed: int, out: str, clusters_out: str | None,
+    escape: bool = True,
+) -> Found:  # fmt: skip
     """Find and write all pairs of the encoded questions, except for the few that the cells lose."""
     n, recall, count, p = int(encoded.starts[-1]), None, 0, 0
     joined: list[Summary] = []
@@ -305,5 +308,5 @@ def find(stages: Stages, encoded: Encoded, model: SiameseModel, seed: int, out: 
         count = len(centres)
         joined = join(stages, encoded, centres, p)
     pairs, last, parts = write_pairs(stages, joined, model, encoded.ids, out)
-    made = write_clusters(stages, encoded, parts, clusters_out) if clusters_out else (0, 0)
+    made = write_clusters(stages, encoded, parts, clusters_out, escape) if clusters_out else (0, 0)
     return Found(n, pairs, last, recall, count, p, encoded.copies, encoded.blank, *made)
