@@ -8,7 +8,7 @@ from pathlib import Path
 from siamese.archive.store import Archive, Block
 from siamese.errors import ArchiveError
 from siamese.pairs.cells import needed
-from siamese.pairs.formats import Faults, watched
+from siamese.pairs.formats import Faults
 from siamese.pairs.reading import FilledRows, count_rows, read_records, whole_rows
 from siamese.system.csv_output import cells_for, names_beside, writing_csv
 
@@ -90,7 +90,7 @@ def search_file(
     Raises:
         DataError: the file cannot be read or changes meanwhile, or all its rows (the first 16,384) are faulty.
     """
-    faults, having, check_unchanged = Faults(str(path)), 0, watched(path)
+    faults, having = Faults(str(path)), 0
     total = count_rows(path, column)
     names, rows = whole_rows(path, [column], faults, lambda row: needed(row.get(column), column))
     blocks = iter(lambda: list(islice(rows, QUESTIONS_AT_A_TIME)), [])
@@ -108,5 +108,4 @@ def search_file(
                     writer.writerow([*kept, *[None] * (len(ADDED) - 1), fault or None])
                 having += any(hit.is_duplicate for hit in hits)
             progress(faults.rows, total)
-        check_unchanged()
     return having, faults

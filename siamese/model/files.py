@@ -67,8 +67,7 @@ def write_predictions(
     Raises:
         DataError: the file cannot be read or changes meanwhile, or all its rows (the first AT_A_TIME) are faulty.
     """
-    threshold, duplicates = model.threshold_for(threshold, prior), 0
-    faults, check_unchanged = Faults(str(path)), watched(path)
+    threshold, duplicates, faults = model.threshold_for(threshold, prior), 0, Faults(str(path))
     sides = [columns.question1, columns.question2]
     names, rows = whole_rows(path, sides, faults, lambda row: [needed(row.get(name), name) for name in sides])
     blocks = iter(lambda: list(islice(rows, AT_A_TIME)), [])
@@ -86,5 +85,4 @@ def write_predictions(
                     added = [round(s, 6), round(p, 6), int(s > threshold), None]
                 writer.writerow([*cells_for(out, cells), *added])
             duplicates += int((similarity > threshold).sum())
-        check_unchanged()
     return duplicates, faults

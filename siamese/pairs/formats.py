@@ -127,11 +127,13 @@ def _existing(path: str | Path) -> Path:
 
 
 def text_lines(path: str | Path) -> Iterator[str]:
-    """Yield the lines of a UTF-8 file. Raise DataError with the line if it is not UTF-8."""
+    """Yield the lines of a UTF-8 file. Raise DataError if it changes meanwhile, or with the line if it is not UTF-8."""
     path = _existing(path)
+    check_unchanged = watched(path)
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             yield from file
+        check_unchanged()
     except UnicodeDecodeError:
         with open(path, "rb") as binary:
             for number, line in enumerate(binary, 1):
@@ -226,11 +228,13 @@ def _json_lines(path: Path) -> File:
 
 def _parquet(path: Path, wanted: Collection[str] | None) -> File:
     parquet = optional("pyarrow.parquet", f"{path}: a Parquet file")
+    check_unchanged = watched(path)
 
     def records() -> Records:
         with refusing(str(path), "not a Parquet file"):  # pages are read when their rows are
             batches = file.iter_batches(PARQUET_ROWS, columns=None if wanted is None else list(wanted))
             yield from enumerate(itertools.chain.from_iterable(batch.to_pylist() for batch in batches), 1)
+        check_unchanged()
 
     with refusing(str(path), "not a Parquet file"):
         file = parquet.ParquetFile(path)

@@ -261,6 +261,20 @@ def test_a_file_that_changes_while_it_is_read(model: SiameseModel, tmp_path: Pat
     assert [one.name for one in tmp_path.iterdir() if one.suffix == ".npy"] == []
 
 
+@pytest.mark.parametrize("change", [append, cut, rewrite])
+@pytest.mark.parametrize("suffix", [".txt", ".csv", ".jsonl"])
+def test_any_file_that_changes_while_it_is_read(tmp_path: Path, suffix: str, change: Callable) -> None:
+    tried["changes of a file"] += 1
+    path = tmp_path / f"q{suffix}"
+    line = '{"question": "how old are you"}\n' if suffix == ".jsonl" else "how old are you\n"
+    path.write_text(("question\n" if suffix == ".csv" else "") + line * 3_000)
+    rows = read_records(path)
+    next(rows)
+    change(path)
+    with pytest.raises(DataError, match="changed while it was read|not JSON"):
+        list(rows)
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs the memory that Linux counts")
 def test_a_small_file_with_a_large_column_takes_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "fat.parquet"
