@@ -484,10 +484,10 @@ def test_commands(tiny_model: Path, tmp_path: Path, command: Command) -> None:
     )
     more.write_text('{"id": 7, "question": "flight"}\n{"id": "7", "question": "ticket"}\n', encoding="utf-8")
     assert command(*add) == (2, "", f"error: {more}, line 2: the id '7' is there already\n")
+    more.write_text('{"id": 7, "question": "flight"}\n{"id": "\\ud800", "question": "ticket"}\n', encoding="utf-8")
     assert command(*add)[2].startswith(f"error: {more}, line 2: id is not text: '\\ud800' has half a character")
-    assert command(*add)[2].startswith(f"error: {more}, line 2: the id '\\ud800': expected a text")
     more.write_text('{"id": 7, "question": "\\ud800"}\n', encoding="utf-8")
-    assert command(*add)[2] == f"error: {more}, line 1: '\\ud800' has half a character\n"
+    assert command(*add)[2].startswith(f"error: {more}, line 1: question is not text: '\\ud800' has half a character")
     more.write_text('{"id": 7, "question": "flight"}\n{"id": "8", "question": "ticket"}\n', encoding="utf-8")
     assert command(*add) == (0, f"{folder}: 2 added, 4 questions\n", "")
     lines = tmp_path / "lines.txt"
