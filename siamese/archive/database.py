@@ -13,6 +13,7 @@ import os
 import secrets
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from zlib import crc32
 
 import numpy as np
 
-from siamese.archive import vectors, words
+from siamese.archive import content, vectors, words
 from siamese.archive.vectors import BLOCK, VECTORS, WAITING
 from siamese.errors import ArchiveError
 from siamese.system.files import sync_file, sync_folder
@@ -91,6 +92,8 @@ class Database:
         self._id: str | None = None  # of the file that they are from
         self._changes = -1  # at the last look into the vectors
         self._sealed = False
+        self._content = content.hold(folder / DATABASE)
+        self._release = weakref.finalize(self, content.release, self._content)
         with refusing(folder):
             self._connect()
             try:
@@ -121,6 +124,7 @@ class Database:
     def close(self) -> None:
         with self._lock:
             self.connection.close()
+            self._release()  # after it, see `content`
 
     def meta(self) -> Meta:
         meta = dict(self.execute("SELECT key, value FROM meta"))
@@ -197,7 +201,7 @@ class Database:
             if changes > meta["changes"]:
                 raise ArchiveError(f"{self.folder / DATABASE}: older than {VECTORS}: copied while in use, or damaged")
             if changes == meta["changes"]:
-                if crc32(self.connection.serialize()) != checksum:
+                if self._checksum() != checksum:
                     raise ArchiveError(f"{self.folder / DATABASE}: damaged: another checksum; restore a copy")
                 self._sealed = True
                 return
@@ -253,7 +257,6 @@ class Database:
                     self._check_place()
                     self.facts = meta
                     self._cut(meta, file)
-                    self._seal(file)
                 if Path(file.name).name == WAITING:  # of `_upgrade`
                     os.replace(file.name, self.folder / VECTORS)
             except BaseException as error:
@@ -268,16 +271,25 @@ class Database:
             self.execute("PRAGMA busy_timeout = 0")
             self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
+            self._seal()
 
-    def _seal(self, file: IO[bytes]) -> None:
-        """Write the checksum of the database into the header."""
+    def _seal(self) -> None:
+        """Write the checksum of the database into the header of the vectors."""
         self.execute("BEGIN")
         try:
             meta = self.meta()
-            file.seek(0)
-            file.write(vectors.header(meta["id"], meta["changes"], crc32(self.connection.serialize())))
+            with vectors.opened(self.folder, meta, "r+b") as file:
+                file.seek(0)
+                file.write(vectors.header(meta["id"], meta["changes"], self._checksum()))
         finally:
             self.execute("ROLLBACK")
+
+    def _checksum(self) -> int:
+        """Return the CRC-32 of the database as it is in this transaction."""
+        if _state(self.folder)[-1]:  # a part is in the log
+            return crc32(self.connection.serialize())
+        # While this transaction reads from the database alone, SQLite lets nobody write to it.
+        return content.checksum(self._content)
 
     def _upgrade(self, meta: Meta) -> None:
         """Turn format 1 into format 2."""

@@ -1,0 +1,44 @@
+"""The checksum of a database file's content.
+
+Closing any file of a database releases all locks that SQLite holds on it in this process, as POSIX wants it. So each
+database has one file here, which is closed after the last connection.
+"""
+
+import os
+import threading
+from pathlib import Path
+from zlib import crc32
+
+_BYTES_AT_A_TIME = 1 << 20
+
+Key = tuple[int, int]  # device and inode
+
+_files: dict[Key, list[int]] = {}  # descriptor and number of users
+_lock = threading.Lock()
+
+
+def hold(path: Path) -> Key:
+    """Open the file for `checksum`, until `release`."""
+    with _lock:
+        about = os.stat(path)
+        if (key := (about.st_dev, about.st_ino)) not in _files:
+            _files[key] = [os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), 0]
+        _files[key][1] += 1
+    return key
+
+
+def release(key: Key) -> None:
+    with _lock:
+        _files[key][1] -= 1
+        if not _files[key][1]:
+            os.close(_files.pop(key)[0])
+
+
+def checksum(key: Key) -> int:
+    """Return the CRC-32 of the whole file."""
+    found, file = 0, _files[key][0]
+    with _lock:
+        os.lseek(file, 0, os.SEEK_SET)
+        while data := os.read(file, _BYTES_AT_A_TIME):
+            found = crc32(data, found)
+    return found
