@@ -6,10 +6,15 @@ database has one file here, which is closed after the last connection.
 
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
-from zlib import crc32
+
+import numpy as np
+
+from siamese.archive import vectors
 
 _BYTES_AT_A_TIME = 1 << 20
+_ROW = 512  # bytes, the smallest page of SQLite
 
 Key = tuple[int, int]  # device and inode
 
@@ -35,10 +40,17 @@ def release(key: Key) -> None:
 
 
 def checksum(key: Key) -> int:
-    """Return the CRC-32 of the whole file."""
-    found, file = 0, _files[key][0]
+    """Return the checksum of the whole file."""
+    file = _files[key][0]
     with _lock:
         os.lseek(file, 0, os.SEEK_SET)
-        while data := os.read(file, _BYTES_AT_A_TIME):
-            found = crc32(data, found)
+        return checksum_of(iter(lambda: os.read(file, _BYTES_AT_A_TIME), b""))
+
+
+def checksum_of(parts: Iterable[bytes]) -> int:
+    """Return the checksum of a database's content, in parts of whole pages, as of vectors of _ROW bytes."""
+    found = 0
+    for part in parts:
+        whole = part.ljust(-(-len(part) // _ROW) * _ROW, b"\0")  # a file that was cut off
+        found = vectors.checksum(np.frombuffer(whole, np.float32).reshape(-1, _ROW // 4), found)
     return found

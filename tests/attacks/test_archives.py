@@ -371,6 +371,34 @@ def test_the_owner_writes_while_another_user_has_it_open(
     reader.communicate()
 
 
+NO_LOCKS = """
+import ctypes, struct, sys
+# seccomp: fcntl(F_SETLK) and fcntl(F_OFD_SETLK) fail with ENOLCK, as on a file system without locks.
+rules = [(0x20, 0, 0, 0), (0x15, 0, 3, 72), (0x20, 0, 0, 24), (0x15, 2, 0, 6), (0x15, 1, 0, 37),
+         (0x06, 0, 0, 0x7FFF0000), (0x06, 0, 0, 0x00050000 | 37)]
+program = b"".join(struct.pack("HBBI", *rule) for rule in rules)
+buffer = ctypes.create_string_buffer(program)
+filter = struct.pack("HxxxxxxP", len(rules), ctypes.addressof(buffer))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+if libc.prctl(22, 2, ctypes.create_string_buffer(filter), 0, 0):
+    sys.exit(77)
+from siamese.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.uname().machine != "x86_64", reason="filters calls of Linux by number"
+)
+def test_a_file_system_without_locks(folder: Path) -> None:
+    done = python("-c", NO_LOCKS, "search", "luggage", "--archive", folder)
+    if done.returncode == 77:
+        pytest.skip("may not filter system calls")
+    expected = f"error: {folder}: on a file system without locks; copy it to one that has them\n"
+    assert (done.returncode, done.stderr) == (2, expected)
+
+
 # Room, size, threads
 
 
