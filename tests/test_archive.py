@@ -469,8 +469,7 @@ def test_commands(tiny_model: Path, tmp_path: Path, command: Command) -> None:
     assert not folder.exists()
     first.write_text('key,text\na,How do I take luggage?\n"b ""x""",\nc,"Two\nlines"\n', encoding="utf-8")
     assert command(*build)[:2] == (0, f"{folder}: 2 questions, search exact; 1 blank rows left out\n")
-    code, _, err = command(*build)
-    assert (code, err) == (2, f"error: {folder}: an archive is there already; `archive add` adds to it\n")
+    assert command(*build)[0] == 0  # as it was built: it can be built again
 
     more = tmp_path / "more.jsonl"
     more.write_text('{"id": 7, "question": "flight"}\n\n{"id": "c", "question": "ticket"}\n', encoding="utf-8")
@@ -490,6 +489,8 @@ def test_commands(tiny_model: Path, tmp_path: Path, command: Command) -> None:
     assert command(*add)[2].startswith(f"error: {more}, line 1: question is not text: '\\ud800' has half a character")
     more.write_text('{"id": 7, "question": "flight"}\n{"id": "8", "question": "ticket"}\n', encoding="utf-8")
     assert command(*add) == (0, f"{folder}: 2 added, 4 questions\n", "")
+    code, _, err = command(*build)
+    assert code == 2 and "changed since it was built; `archive add` adds to it, --force replaces it" in err
     lines = tmp_path / "lines.txt"
     lines.write_text("seat\n\npassport\n", encoding="utf-8")
     assert command(*add[:2], lines, *add[3:]) == (0, f"{folder}: 2 added, 6 questions; 1 blank rows left out\n", "")

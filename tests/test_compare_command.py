@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -242,7 +243,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="signals
 def test_ctrl_c_stops_and_says_how_to_go_on(interrupted: dict[str, Any]) -> None:
     out, err, code = interrupted["stopped"]
     assert (code, out) == (130, "")
-    assert err.endswith("stopped; run the same command again to continue\n")
+    assert "stopped; continue with: python run.py compare --data " in err
     assert "Traceback" not in err
     assert len(interrupted["left by Ctrl-C"]) == 1  # it was in the middle of a training
 
@@ -288,7 +289,8 @@ def test_compare_prints_its_conclusion_and_writes_it(interrupted: dict[str, Any]
     assert conclusion.startswith(f"- Is another better than {VARIANTS[0]}?\n  - Primary contrast: `{VARIANTS[1]}`")
     report = (folder / "report.md").read_text("utf-8")
     assert conclusion in report
-    assert f'python run.py compare --data "{folder.parent}/my pairs.csv" --out "{folder}" --losses' in report
+    data, out = shlex.quote(f"{folder.parent}/my pairs.csv"), shlex.quote(str(folder))
+    assert f"python run.py compare --data {data} --out {out} --losses" in report
 
 
 @linux

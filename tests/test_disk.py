@@ -195,7 +195,7 @@ def test_predictions_are_the_old_ones_or_the_new_ones(
     out = tmp_path / "out.csv"
     out.write_bytes(OLD)
     disk = Disk(tmp_path, monkeypatch)
-    entry.main(["predict", "--model", str(tiny_model), "--file", str(small_file), "--out", str(out)])
+    entry.main(["predict", "--force", "--model", str(tiny_model), "--file", str(small_file), "--out", str(out)])
     new = out.read_bytes()
     assert [found["out.csv"] for found in disk.after_any_cut()] == [OLD, OLD, OLD, new, new]
 
@@ -240,7 +240,7 @@ def test_a_disk_that_is_full_again_and_again(
     save = SiameseModel.save
     for but in (0, 64 << 10):
         with monkeypatch.context() as patch:
-            patch.setattr(SiameseModel, "save", lambda model, folder, but=but: (room.fill(but), save(model, folder)))
+            patch.setattr(SiameseModel, "save", lambda *to, but=but, **how: (room.fill(but), save(*to, **how)))
             code, said = train(folder, "--resume")
         assert code == 2 and len(said) == 2, said
         assert said[0] == f"error: {folder}: cannot be written: {full}"

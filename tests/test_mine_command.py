@@ -153,7 +153,10 @@ def test_nothing_is_found(command: Command, file: Path, tmp_path: Path) -> None:
     said = mined(command, file, "--out", out, "--threshold", "1", "--report", page)
     assert "0 pairs" in said and read_csv(out) == []
     assert "exact copy: q2" in page.read_text(encoding="utf-8")
-    code, _, err = command("mine", file, "--out", out, "--threshold", "1", "--label-sample", 5, "--model", "pretrained")
+    sample = tmp_path / "to_label.csv"
+    code, _, err = command(
+        "mine", file, "--out", sample, "--threshold", "1", "--label-sample", 5, "--model", "pretrained"
+    )
     assert code == 2 and "nothing to label" in err
     empty = tmp_path / "empty.txt"
     empty.write_text("")
@@ -244,7 +247,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bytes(command: Command, tmp_pa
         process.send_signal(how)
         _, err = process.communicate()
         assert process.returncode == code
-        assert how != signal.SIGINT or "run the same command with --resume to continue" in err
+        assert how != signal.SIGINT or "stopped; continue with: " in err
     assert command(*line, "--resume")[0] == 0
     assert again.read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again.csv", "q.txt", "whole.csv"]

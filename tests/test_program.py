@@ -34,9 +34,9 @@ def test_where_the_package_lies_without_run_py_it_is_installed(tmp_path: Path) -
 
 
 def test_the_line_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    for called, start in (("/bin/siamese", "siamese"), ("my folder/run.py", 'python "my folder/run.py"')):
+    for called, start in (("/bin/siamese", "siamese"), ("my folder/run.py", "python 'my folder/run.py'")):
         monkeypatch.setattr(sys, "argv", [called, "train", "--data", "my pairs.csv", "--resume"])
-        assert command_line("--resume") == f'{start} train --data "my pairs.csv" --resume'
+        assert command_line("--resume") == f"{start} train --data 'my pairs.csv' --resume"
 
 
 def test_an_installed_command_speaks_of_itself(

@@ -197,7 +197,7 @@ def test_nagles_algorithm_is_off(short: Any, connection: socket.socket) -> None:
 
 
 @posix
-@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 143)])
 def test_a_signal_lets_requests_in_flight_finish(number: int, code: int) -> None:
     process = started()
     port = port_of(process)

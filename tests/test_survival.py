@@ -29,6 +29,7 @@ from siamese.experiment import comparison
 from siamese.experiment.variants import against_first
 from siamese.model import folder as model_folder
 from siamese.pairs.splits import Datasets
+from siamese.system.files import UNFINISHED
 from siamese.system.locking import LOCK, locked
 from siamese.system.progress import Progress
 from siamese.system.stopping import Stopped, stopping_at_once, stopping_when_asked
@@ -381,7 +382,7 @@ def test_a_command_that_meets_it_all(small_file: Path, tmp_path: Path, command: 
     killed.kill()
     assert end(killed)[0] == -signal.SIGKILL
     assert (folder / LOCK).exists()  # and holds nobody off
-    (folder / f".{CHECKPOINT}.12345678").write_bytes(b"half a checkpoint")
+    (folder / f".{CHECKPOINT}.12345678{UNFINISHED}").write_bytes(b"half a checkpoint")
 
     assert end(undisturbed)[0] == 0
     code, out, err = end(Typed(again))

@@ -27,12 +27,14 @@ from siamese.archive.vectors import BLOCK, VECTORS, WAITING
 from siamese.errors import ArchiveError
 from siamese.system.files import sync_file, sync_folder
 from siamese.system.locking import without_locks
+from siamese.system.outputs import refuse_links
 from siamese.system.program import program
 
 FORMAT = 2  # format 1, of version 0.1.0, has no id and no checksums; the first change turns it into format 2
 DATABASE = "archive.sqlite"
 WAL = f"{DATABASE}-wal"
 LISTS = "lists.npz"  # from version 0.1, which compared a query with only a part of a large archive
+FILES = (DATABASE, VECTORS, WAITING, LISTS, WAL, f"{DATABASE}-shm", f"{DATABASE}-journal")
 PATIENCE = 1.0  # seconds that a second writer waits for the first
 
 # `blank` has the rows whose vector counts as 0: questions without a known word, and removed questions.
@@ -85,6 +87,7 @@ class Database:
         self._lock = threading.RLock()
         if not (folder / DATABASE).is_file():
             raise ArchiveError(f"{folder}: no archive there (no {DATABASE}); `{program()} archive build` makes one")
+        refuse_links(folder, *FILES)
         self.vectors = np.zeros((0, 0), np.float32)  # (rows, d), 0 where blank
         self.blank = np.zeros(0, bool)  # (rows,)
         self._held = self.vectors  # with room for more

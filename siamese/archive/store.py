@@ -4,7 +4,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from siamese.archive import database, ranking, words
-from siamese.archive.database import DATABASE, LISTS, WAL, Database, Meta, refusing
+from siamese.archive.database import DATABASE, FILES, WAL, Database, Meta, refusing
 from siamese.archive.vectors import VECTORS
 from siamese.config import PRETRAINED
 from siamese.errors import ArchiveError, UserError
@@ -23,6 +23,7 @@ from siamese.pairs.cells import Refused, text_of
 from siamese.pairs.reading import Frame, names_of
 from siamese.system.files import sync_folder
 from siamese.system.locking import locked
+from siamese.system.outputs import refuse_links
 
 BUILDING = ".building"
 SEARCH = "exact"  # each query is compared with all questions
@@ -41,6 +42,20 @@ class Hit:
     similarity: float  # cosine, -1 to 1
     probability: float  # of being duplicates, at the share of duplicates in the model's validation pairs
     is_duplicate: bool
+
+
+def _check_replaceable(folder: Path, force: bool) -> None:
+    """Raise an ArchiveError if a folder has an archive that was changed since it was built, or a file of its names."""
+    if force:
+        return
+    if (folder / DATABASE).exists():
+        with closing(Database(folder)) as earlier:
+            if earlier.facts["changes"] <= 1:
+                return
+        raise ArchiveError(f"{folder}: an archive is there already, changed since it was built; `archive add` adds to "
+                           "it, --force replaces it")  # fmt: skip
+    if (folder / VECTORS).exists() and not (folder / BUILDING).exists():  # else from a build that was killed
+        raise ArchiveError(f"{folder / VECTORS}: exists without an archive; choose another folder, or use --force")
 
 
 class Archive:
@@ -82,9 +97,11 @@ class Archive:
     @classmethod
     def build(
         cls, folder: str | Path, questions: Iterable[str] | Frame = (), model: SiameseModel | str | Path = PRETRAINED,
-        *, ids: Iterable[str] | None = None, name: str | None = None,
+        *, ids: Iterable[str] | None = None, name: str | None = None, force: bool = False,
     ) -> "Archive":  # fmt: skip
         """Build an archive of questions, all or none, and open it.
+
+        It replaces an archive that nobody has added to or removed from since it was built.
 
         Args:
             folder: the archive; created if it is missing.
@@ -92,23 +109,26 @@ class Archive:
             model: a model, its folder or "pretrained".
             name: the model's folder, from which `open` loads it; needed if `model` is a `SiameseModel`, unless it is
                 given to `open` too.
+            force: replace an archive that was changed since, or files of its names that are not those of an archive.
 
         Raises:
-            ArchiveError: there is an archive already; as in `add`.
+            ArchiveError: there is an archive that was changed since it was built; as in `add`.
             UserError: the model's vectors depend on their batch, or another process is building there.
         """
         if not isinstance(model, SiameseModel):
             name, model = name or str(model), SiameseModel.load(model)
-        return cls.build_blocks(folder, [_columns(questions, ids)], model, name or "")
+        return cls.build_blocks(folder, [_columns(questions, ids)], model, name or "", force)
 
     @classmethod
-    def build_blocks(cls, folder: str | Path, blocks: Iterable[Block], model: SiameseModel, name: str) -> "Archive":
+    def build_blocks(
+        cls, folder: str | Path, blocks: Iterable[Block], model: SiameseModel, name: str, force: bool = False
+    ) -> "Archive":
         """Build an archive as `build` does, from blocks of which one is in memory at a time."""
         if model.config.padding != "none":
             shown = name or "the model"
             raise UserError(f"{shown} averages the padding, so its vectors depend on their batch; use another preset")
         folder = Path(folder)
-        with _placing(folder) as building:
+        with _placing(folder, force) as building:
             name = name if name in ("", PRETRAINED) else str(Path(name).resolve())
             facts = {"model": name, "fingerprint": fingerprint(model), "dimensions": model.dimensions}
             database.create(building, facts)
@@ -116,13 +136,17 @@ class Archive:
                 archive.add_blocks(blocks)
         return cls(folder, model)
 
-    def copy(self, folder: str | Path) -> None:
+    def copy(self, folder: str | Path, *, force: bool = False) -> None:
         """Copy the archive as it is now into a folder, all or none, even while other processes change it.
+
+        Args:
+            folder: the copy.
+            force: as in `build`.
 
         Raises:
             ArchiveError: there is an archive already, or this one is damaged.
         """
-        with _placing(Path(folder)) as building:
+        with _placing(Path(folder), force) as building:
             self._database.copy(building)
 
     def __enter__(self) -> "Archive":
@@ -296,18 +320,19 @@ class Archive:
 
 
 @contextmanager
-def _placing(folder: Path) -> Iterator[Path]:
+def _placing(folder: Path, force: bool) -> Iterator[Path]:
     """Yield an empty folder, whose archive comes into `folder` if the block ends without an error."""
     with locked(folder):
-        if (folder / DATABASE).exists():
-            raise ArchiveError(f"{folder}: an archive is there already; `archive add` adds to it")
+        refuse_links(folder, BUILDING, *FILES)
+        _check_replaceable(folder, force)
         building = folder / BUILDING
         shutil.rmtree(building, ignore_errors=True)  # from a process that was killed
         building.mkdir()
         try:
             with refusing(folder):
                 yield building
-            for name in (LISTS, WAL, f"{DATABASE}-shm", f"{DATABASE}-journal"):  # from an archive that was removed
+            _check_replaceable(folder, force)  # again, since others may have added to it meanwhile
+            for name in FILES:  # the database first: without it there is no archive
                 (folder / name).unlink(missing_ok=True)
             os.replace(building / VECTORS, folder / VECTORS)
             sync_folder(folder)

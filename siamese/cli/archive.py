@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,13 +12,16 @@ from siamese.cli.options import (
     OUTPUTS,
     QUESTIONS,
     Command,
+    add_force,
     add_model,
     add_question_columns,
+    check_outputs,
     load_model,
     report_unanswered,
 )
 from siamese.errors import ArchiveError, UserError
 from siamese.system.csv_output import check_format
+from siamese.system.outputs import Folder, Output, table_ending_with
 
 if TYPE_CHECKING:
     from siamese.archive.files import QuestionFile
@@ -32,6 +36,7 @@ def add_commands(command: Command) -> None:
     sub = command("build", build, "Make an archive of a file's questions.", actions)
     sub.add_argument("file", metavar="PATH", help=QUESTIONS)
     sub.add_argument("--out", required=True, metavar="DIR", help="the archive's folder")
+    add_force(sub)
     add_question_columns(sub)
     add_model(sub)
 
@@ -48,6 +53,7 @@ def add_commands(command: Command) -> None:
 
     sub = command("copy", copy, "Copy an archive, even while it is in use.", actions)
     sub.add_argument("--out", required=True, metavar="DIR", help="the folder of the copy")
+    add_force(sub)
     _add_archive(sub)
 
     sub = command("info", info, "Describe an archive.", actions)
@@ -58,6 +64,7 @@ def add_commands(command: Command) -> None:
     sub.add_argument("question", nargs="?", metavar="QUESTION")
     sub.add_argument("--file", metavar="PATH", help=f"many questions instead: {QUESTIONS}")
     sub.add_argument("--out", metavar="PATH", help=f"with --file: {OUTPUTS} to write (default: print CSV)")
+    add_force(sub)
     sub.add_argument("-k", type=int, default=10, metavar="N", help="how many (default 10)")
     sub.add_argument("--legs", default="both", choices=["both", "vectors", "words"],
                      help="rank by similarity, by shared words (BM25), or both (default)")  # fmt: skip
@@ -72,15 +79,25 @@ def _add_archive(sub: argparse.ArgumentParser) -> None:
 
 
 def build(options: argparse.Namespace) -> None:
-    model = load_model(options.model)
     from siamese.archive.store import SEARCH, Archive
 
+    _check_folder(options, options.file)
+    model = load_model(options.model)
     with (
         _questions(options) as file, file.naming_lines(),
-        Archive.build_blocks(options.out, file, model, options.model) as archive,
+        Archive.build_blocks(options.out, file, model, options.model, options.force) as archive,
     ):  # fmt: skip
         count = len(archive)
     print(f"{options.out}: {count:,} questions, search {SEARCH}{_left_out(file)}")
+
+
+def _check_folder(options: argparse.Namespace, source: str) -> None:
+    from siamese.archive.database import FILES
+    from siamese.archive.store import BUILDING
+
+    # Which of these files are replaced, the archive decides under its lock.
+    written = Folder("--out", options.out, (BUILDING, *FILES), dict.fromkeys((BUILDING, *FILES), os.path.exists))
+    check_outputs(options, written, inputs=(source, options.model))
 
 
 def add(options: argparse.Namespace) -> None:
@@ -108,8 +125,9 @@ def remove(options: argparse.Namespace) -> None:
 
 
 def copy(options: argparse.Namespace) -> None:
+    _check_folder(options, options.archive)
     with _open(options) as archive:
-        archive.copy(options.out)
+        archive.copy(options.out, force=options.force)
         print(f"{options.out}: {len(archive):,} questions")
 
 
@@ -130,7 +148,11 @@ def search(options: argparse.Namespace) -> None:
         raise UserError("--json is for one question; --file writes a file")
     if options.out and not options.file:
         raise UserError("--out goes with --file; the answer for one question is printed")
+    from siamese.archive.files import ADDED, PREFIX
+
     check_format(options.out)
+    written = Output("--out", options.out, table_ending_with(ADDED, PREFIX))
+    check_outputs(options, written, inputs=(options.file, options.archive, options.model))
     with _open(options) as archive:
         _search(archive, options)
 

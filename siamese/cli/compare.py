@@ -3,8 +3,19 @@
 import argparse
 import dataclasses
 
-from siamese.cli.options import Command, add_data, add_recipe, advising, changed_fields, data_source, report_faults
+from siamese.cli.options import (
+    Command,
+    add_data,
+    add_force,
+    add_recipe,
+    advising,
+    changed_fields,
+    check_outputs,
+    data_source,
+    report_faults,
+)
 from siamese.experiment.variants import BASE, ONE_SIDED, against_first, parse_all, read_study
+from siamese.system.outputs import Folder
 from siamese.system.program import command_line
 
 MOST = 1_000  # seeds and jobs
@@ -24,6 +35,7 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--jobs", type=_count, metavar="N", help="trainings at a time (default: one a core)")
     sub.add_argument("--out", default="models/compare", metavar="DIR", help="folder for the report and the finished "
                      "trainings, which the next run keeps (default %(default)s)")  # fmt: skip
+    add_force(sub)
     add_recipe(sub, "of all variants", ("epochs", "batch_size", "learning_rate", "precision"), BASE)
 
 
@@ -43,11 +55,14 @@ def compare(options: argparse.Namespace) -> None:
     from siamese.pairs import splits
 
     source = data_source(options)
+    proofs = {**report.OUTPUTS, comparison.UNFINISHED: Path.is_dir}
+    written = Folder("--out", options.out, (*proofs, *report.FIGURES), proofs)
+    check_outputs(options, written, inputs=(source.data, source.validation, options.test, options.study))
     data = splits.load(source, warn=report_faults)
     if options.test:
         data = dataclasses.replace(data, test=splits.to_score(options.test, source.columns))
     out = Path(options.out)
-    with advising("run the same command again to continue"):
+    with advising():
         compared = comparison.compare(study, data, options.seeds, out, options.jobs or comparison.cores())
     report.write(compared, data, out, command_line())
     print(f"{report.conclusion(compared)}\n\n{out}/report.md written")

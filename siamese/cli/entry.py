@@ -16,14 +16,14 @@ from siamese.system.program import program
 from siamese.system.stopping import Stopped, stopping_at_once
 from siamese.version import VERSION
 
-EXIT_CODES = "Exit code: 0 done, 2 user error, 130 stopped by Ctrl-C, 143 by SIGTERM."
+EXIT_CODES = "Exit code: 0 done, 2 user error, 130 stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP."
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command.
 
     Exit codes: 0 done, or the reader closed the pipe (`| head`); 2 user error (two lines at most; with --debug a
-    traceback, and 1); 130 stopped by Ctrl-C, 143 by SIGTERM.
+    traceback, and 1); 130 stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
     """
     if code := console.check_streams() or _run(arguments):
         sys.exit(code)

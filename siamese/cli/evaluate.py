@@ -4,8 +4,19 @@ import argparse
 import json
 from typing import Any
 
-from siamese.cli.options import FILES, Command, add_columns, add_model, column_names, load_model, report_faults
+from siamese.cli.options import (
+    FILES,
+    Command,
+    add_columns,
+    add_force,
+    add_model,
+    check_outputs,
+    column_names,
+    load_model,
+    report_faults,
+)
 from siamese.config import ENCODER
+from siamese.system.outputs import Folder
 from siamese.system.program import command_line
 
 
@@ -18,6 +29,7 @@ def add_commands(command: Command) -> None:
     sub = command("examine", examine, "Report a model's mistakes on labelled pairs, and what they have in common.")
     sub.add_argument("--against", metavar="ENCODER", help=f"compare with a sentence encoder: {ENCODER}")
     sub.add_argument("--out", default="models/examination", metavar="DIR", help="report folder (default %(default)s)")
+    add_force(sub)
     sub.add_argument("--show-text", action="store_true", help="include the questions of the mistakes, not only ids")
     _add_scored(sub)
 
@@ -56,8 +68,10 @@ def examine(options: argparse.Namespace) -> None:
     from siamese.evaluation.against import ComparedEncoder
     from siamese.evaluation.evaluate import setting
     from siamese.evaluation.examination import examine
-    from siamese.report.examination import summary, write
+    from siamese.report.examination import FIGURES, OUTPUTS, summary, write
 
+    read = (options.data, options.tune_on, options.trained_on, options.model, options.against)
+    check_outputs(options, Folder("--out", options.out, (*OUTPUTS, *FIGURES), OUTPUTS), inputs=read)
     given, folder = setting(**_scored(options)), Path(options.out)
     encoder = ComparedEncoder(options.against) if options.against else None
     found = examine(given, options.model, encoder, text=options.show_text)

@@ -1,16 +1,23 @@
 """The command `export`: a trained model in the formats of other libraries. Light at import."""
 
 import argparse
+import json
+import os
 from pathlib import Path
 
-from siamese.cli.options import Command, add_model, load_model
+from siamese.cli.options import Command, add_force, add_model, check_outputs, load_model
 from siamese.config import PRETRAINED
 from siamese.errors import UserError
+from siamese.system.outputs import Folder, Output, beginning_with
 
 FORMS = {
     "sentence-transformers": "a folder for SentenceTransformer(path), which needs none of our code",
     "onnx": "a file for onnxruntime",
 }
+
+
+CARD = "pipeline_tag: sentence-similarity\n---\n# A detector of duplicate questions\n"  # of our folders
+ONNX = b"\x12\x07siamese"  # at the beginning of our files: field 2 of a ModelProto, its producer
 
 
 def add_commands(command: Command) -> None:
@@ -19,11 +26,19 @@ def add_commands(command: Command) -> None:
     forms = "; ".join(f"{name}: {what}" for name, what in FORMS.items())
     sub.add_argument("--to", required=True, choices=list(FORMS), metavar="FORM", help=forms)
     sub.add_argument("--out", required=True, metavar="PATH", help="the folder or, for onnx, the file to write")
+    add_force(sub)
     add_model(sub)
 
 
 def export(options: argparse.Namespace) -> None:
     """Write the form that `--to` names, and print how to load it."""
+    if options.to == "onnx":
+        check_outputs(options, Output("--out", options.out, beginning_with(ONNX)), inputs=[options.model])
+    else:
+        check_outputs(options, Folder("--out", options.out, (), {}), inputs=[options.model])
+        card = Path(options.out, "README.md")
+        if card.parent.is_dir() and os.listdir(card.parent) and not (card.is_file() and beginning_with(CARD)(card)):
+            raise UserError(f"{options.out}: exists already; give a new folder, or that of an earlier export")
     model = load_model(options.model)
     if model.config.padding != "none":
         raise UserError(
@@ -36,13 +51,13 @@ def export(options: argparse.Namespace) -> None:
     from siamese.export import crc, writing
     from siamese.report.tables import page
 
-    out = Path(options.out)
+    out, named = Path(options.out), json.dumps(options.out, ensure_ascii=False)
     if options.to == "onnx":
         writing.write_onnx(model, out, about)
         inside = "tokenizer, threshold and calibration are inside"
-        print(f'{out}: load with onnxruntime.InferenceSession("{out}"); {inside}')
+        print(f"{out}: load with onnxruntime.InferenceSession({named}); {inside}")
         return
-    loading = f'SentenceTransformer("{out}")'
+    loading = f"SentenceTransformer({named})"
     writing.write_folder(model, out, page("siamese.export", "card.template", about=about, loading=loading))
     differences = ""
     if model.config.tower == "transformer":

@@ -1,21 +1,29 @@
 """The command `mine`. Light at import."""
 
 import argparse
-import shlex
 from typing import TYPE_CHECKING
 
-from siamese.cli.options import OUTPUTS, QUESTIONS, Command, add_model, add_question_columns, advising, load_model
+from siamese.cli.options import (
+    OUTPUTS,
+    QUESTIONS,
+    Command,
+    add_force,
+    add_model,
+    add_question_columns,
+    advising,
+    check_outputs,
+    load_model,
+)
 from siamese.errors import UserError
 from siamese.system.console import say
 from siamese.system.csv_output import check_format
-from siamese.system.program import program
+from siamese.system.outputs import Output, beginning_with, table_with
+from siamese.system.program import joined, program
 
 if TYPE_CHECKING:
     from siamese.mining.mined import Mined, Settings
     from siamese.mining.questions import Questions
     from siamese.model.model import SiameseModel
-
-RESUME = "run the same command with --resume to continue"
 
 
 def add_commands(command: Command) -> None:
@@ -41,6 +49,7 @@ def add_commands(command: Command) -> None:
     add("--memory", type=int, default=2_048, metavar="MB", help="to use at most (default %(default)s)")
     add("--approximate", action="store_true", help="faster above 200,000 questions; finds 99 %% of the pairs or more")
     add("--resume", action="store_true", help="continue a stopped run")
+    add_force(sub)
     add("--engine", choices=("process", "ray"), default="process", help="ray: more questions than this machine holds, "
         "on its cores or a cluster, by cells as --approximate, with --memory for each worker")  # fmt: skip
     add("--address", metavar="ADDRESS", help="of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT")
@@ -72,19 +81,40 @@ def mine(options: argparse.Namespace) -> None:
     elif options.mined:
         from siamese.mining.mined import Mined
 
+        _check_outputs(options, [options.file, options.mined])
+
         given = {name: getattr(options, name) for name in ("threshold", "max_pairs", "linkage", "memory")}
         _write(options, Mined.read(options.mined, _read(options) if options.file else None, **given))
     else:
         _from_questions(options)
 
 
+def _check_outputs(options: argparse.Namespace, inputs: list[str | None]) -> None:
+    from siamese.mining import report, tables
+
+    written = table_with(*(tables.pair_names(ids) for ids in (False, True)))
+    if options.label_sample:
+        written = table_with(tables.LABELS, [*tables.LABELS, *tables.IDS])
+    check_outputs(
+        options, Output("--out", options.out, written),
+        Output("--clusters", options.clusters, table_with(*(tables.cluster_names(ids) for ids in (False, True)))),
+        Output("--report", options.report, beginning_with(report.MARK)),
+        inputs=[*inputs, options.model],
+    )  # fmt: skip
+
+
 def _from_questions(options: argparse.Namespace) -> None:
+    _check_outputs(options, [options.file])
     model = load_model(options.model)
     from siamese.mining.mine import mined_beside
     from siamese.system.progress import CountBar
 
     settings, questions = _settings(options, model), _read(options)
-    with advising(RESUME), CountBar("questions") as encoded, CountBar("comparisons") as joined:
+    with (
+        advising("--resume"),
+        CountBar("questions") as encoded,
+        CountBar("comparisons") as joined,
+    ):
         progress = (encoded, joined)
         with mined_beside(options.out, questions, model, settings, options.resume, *progress) as found:
             if found.recall:
@@ -98,12 +128,18 @@ def _on_ray(options: argparse.Namespace) -> None:
     for name, value in (("from", options.mined), ("report", options.report), ("label-sample", options.label_sample)):
         if value:
             raise UserError(f"--{name} does not go with --engine ray; run it on the mined pairs, with --from PATH")
+    from siamese.mining.sharded import store
     from siamese.mining.sharded.on_ray import mine_shards
     from siamese.mining.sharded.pipeline import list_shards
     from siamese.system.progress import StageBar
 
-    shards, model = list_shards(options.file), load_model(options.model)
-    with advising(RESUME), StageBar() as bar:
+    shards = list_shards(options.file)
+    _check_outputs(options, [path for path, _ in shards])
+    for path in (options.out, options.clusters):
+        if path and "://" in path and not (options.force or options.resume) and store.exists(path):
+            raise UserError(f"{path}: exists; choose another name, or replace it with --force")
+    model = load_model(options.model)
+    with advising("--resume"), StageBar() as bar:
         found = mine_shards(
             shards, model, _settings(options, model), options.out, options.clusters, column=options.question_column,
             id_column=options.id_column, address=options.address, resume=options.resume, progress=bar,
@@ -141,7 +177,7 @@ def _write(options: argparse.Namespace, found: "Mined") -> None:
         print(
             f"{count:,} of {len(found):,} pairs, in random order: {options.out}\n"
             "Fill its column is_duplicate with 1 or 0, from the top, as many rows as you like. Then run\n"
-            f"  {program()} mine --labels {shlex.quote(options.out)} --precision 0.95"
+            f"  {program()} mine {joined('--labels', options.out)} --precision 0.95"
         )
         return
     last = found.write_pairs(options.out)
@@ -189,5 +225,5 @@ def _note(options: argparse.Namespace, model: "SiameseModel", questions: int, pa
         f"note: the threshold {model.threshold:.3f} was chosen on labelled pairs, {model.calibration.prior:.0%} of "
         f"them duplicates. Of the {questions * (questions - 1) // 2:,} pairs of these questions far fewer are, so it "
         f"says little about how many of the {pairs:,} above it are right. To find out:\n"
-        f"  {program()} mine --from {shlex.quote(options.out)} --label-sample 200 --out to_label.csv"
+        f"  {program()} mine {joined('--from', options.out)} --label-sample 200 --out to_label.csv"
     )

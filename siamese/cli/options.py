@@ -4,14 +4,17 @@ import argparse
 import dataclasses
 import difflib
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from siamese import config
 from siamese.config import CHOICES, PRETRAINED, Config
 from siamese.errors import UserError
+from siamese.system import outputs as outputs_module
 from siamese.system.console import say
+from siamese.system.outputs import Folder, Output
+from siamese.system.program import command_line
 
 if TYPE_CHECKING:
     from siamese.model.model import SiameseModel
@@ -109,6 +112,17 @@ def add_model(sub: argparse.ArgumentParser) -> None:
                      f"model of the package (default {MODEL} if it exists, else {PRETRAINED})")  # fmt: skip
 
 
+def add_force(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--force", action="store_true",
+                     help="replace an output even if another program may have written it")  # fmt: skip
+
+
+def check_outputs(options: argparse.Namespace, *outputs: Output | Folder, inputs: Sequence[str | None]) -> None:
+    """Raise a UserError if an output would replace what a person has, an input or another output."""
+    read = [os.path.join(os.path.dirname(config.__file__), PRETRAINED) if i == PRETRAINED else i for i in inputs]
+    outputs_module.check_outputs(outputs, read, options.force)
+
+
 def default_model() -> str:
     """Return the default of --model: the model trained here, or else the one of the package."""
     return MODEL if os.path.isfile(os.path.join(MODEL, "config.json")) else PRETRAINED
@@ -168,12 +182,12 @@ def changed_fields(options: argparse.Namespace) -> dict[str, Any]:
 
 
 @contextmanager
-def advising(advice: str) -> Iterator[None]:
-    """Print this advice if the user stops the block."""
+def advising(*more: str) -> Iterator[None]:
+    """If the user stops the block, print the command line that continues it: this one, with more words."""
     try:
         yield
     except KeyboardInterrupt:
-        say(f"\nstopped; {advice}")
+        say(f"\nstopped; continue with: {command_line(*more)}")
         raise
 
 

@@ -3,23 +3,22 @@
 import argparse
 import dataclasses
 import json
-from typing import TYPE_CHECKING
 
 from siamese.cli.options import (
     OUTPUTS,
     QUESTIONS,
     Command,
     add_columns,
+    add_force,
     add_model,
+    check_outputs,
     column_names,
     load_model,
     report_unanswered,
 )
 from siamese.errors import UserError
 from siamese.system.csv_output import check_format
-
-if TYPE_CHECKING:
-    from siamese.model.model import SiameseModel
+from siamese.system.outputs import Output, table_ending_with
 
 
 def add_commands(command: Command) -> None:
@@ -32,6 +31,7 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--prior", type=float, metavar="P", help="share of duplicates among your pairs, such as 0.01; "
                      "adjusts probability and verdict")  # fmt: skip
     sub.add_argument("--json", action="store_true", help="print JSON")
+    add_force(sub)
     add_model(sub)
     add_columns(sub)
 
@@ -41,6 +41,7 @@ def add_commands(command: Command) -> None:
         "--out", required=True, metavar="PATH", help="the .npy file to write: float32, a row for each question"
     )
     sub.add_argument("--question", default="question", metavar="NAME", help="the column (default question)")
+    add_force(sub)
     add_model(sub)
 
 
@@ -51,10 +52,9 @@ def predict(options: argparse.Namespace) -> None:
         raise UserError("--json is for two questions; --file writes a file")
     if options.out and not options.file:
         raise UserError("--out goes with --file; the answer for two questions is printed")
-    check_format(options.out)
-    model = load_model(options.model)
     if options.file:
-        return _predict_file(model, options)
+        return _predict_file(options)
+    model = load_model(options.model)
     question1, question2 = options.questions
     prediction = model.predict(question1, question2, options.threshold, options.prior)
     if options.json:
@@ -66,9 +66,13 @@ def predict(options: argparse.Namespace) -> None:
         )
 
 
-def _predict_file(model: "SiameseModel", options: argparse.Namespace) -> None:
-    from siamese.model.files import write_predictions
+def _predict_file(options: argparse.Namespace) -> None:
+    from siamese.model.files import ADDED, PREFIX, write_predictions
 
+    check_format(options.out)
+    written = Output("--out", options.out, table_ending_with(ADDED, PREFIX))
+    check_outputs(options, written, inputs=(options.file, options.model))
+    model = load_model(options.model)
     columns = column_names(options)
     count, faults = write_predictions(model, options.file, options.out, columns, options.threshold, options.prior)
     report_unanswered(faults)
@@ -77,9 +81,10 @@ def _predict_file(model: "SiameseModel", options: argparse.Namespace) -> None:
 
 
 def encode(options: argparse.Namespace) -> None:
-    from siamese.model.files import encode_file
+    from siamese.model.files import encode_file, is_ours
     from siamese.system.progress import CountBar
 
+    check_outputs(options, Output("--out", options.out, is_ours), inputs=(options.file, options.model))
     model = load_model(options.model)
     with CountBar("questions") as bar:
         faults = encode_file(model, options.file, options.out, options.question, bar)

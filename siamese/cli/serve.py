@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 from typing import TYPE_CHECKING
 
 from siamese.cli.options import Command, add_model, default_model, load_model
@@ -27,7 +28,7 @@ def add_commands(command: Command) -> None:
 
 
 def serve(options: argparse.Namespace) -> None:
-    """Answer requests until SIGTERM or Ctrl-C, then finish those in flight."""
+    """Answer requests until SIGTERM, SIGHUP or Ctrl-C, then finish those in flight."""
     import ctypes
     import logging
     from contextlib import suppress
@@ -55,6 +56,9 @@ def serve(options: argparse.Namespace) -> None:
         say(f"warning: {options.host} is not a loopback address: {warning}")
     host = f"[{options.host}]" if ":" in options.host else options.host
     print(f"serving on http://{host}:{listening.getsockname()[1]}, until Ctrl-C", flush=True)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) not in (signal.SIG_IGN, None):
+        # uvicorn handles SIGTERM, but not the end of the terminal.
+        signal.signal(signal.SIGHUP, lambda number, frame: signal.raise_signal(signal.SIGTERM))
     try:
         # One thread for each question: splitting such small products among cores costs more than it saves.
         with threadpool_limits(1, user_api="blas"):

@@ -2,7 +2,17 @@
 
 import argparse
 
-from siamese.cli.options import MODEL, Command, add_data, add_recipe, data_source, load_model, recipe, report_faults
+from siamese.cli.options import (
+    MODEL,
+    Command,
+    add_data,
+    add_force,
+    add_recipe,
+    data_source,
+    load_model,
+    recipe,
+    report_faults,
+)
 from siamese.config import PRESETS, PRETRAINED
 from siamese.system.program import command_line
 
@@ -14,6 +24,7 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--split", choices=["course"], help="split --data as the published assignment did")
     sub.add_argument("--out", default=MODEL, metavar="DIR", help=f"the model folder (default {MODEL})")
     sub.add_argument("--resume", action="store_true", help="continue a stopped run")
+    add_force(sub)
     sub.add_argument("--start-from", metavar="DIR", help="start with the weights and vocabulary of this model folder, "
                      f"or of '{PRETRAINED}', the model that comes with the package")  # fmt: skip
     sub.add_argument("--log", choices=["tensorboard"], help="also write curves to DIR/tensorboard")
@@ -30,7 +41,7 @@ def train(options: argparse.Namespace) -> None:
 
     done = runs.train_recipe(
         config, source, options.out, start=start, resume=options.resume, progress=TrainingBar(), warn=report_faults,
-        log=options.log, again=command_line("--resume"),
+        log=options.log, again=command_line("--resume"), anew=command_line(without="--resume"), force=options.force,
     )  # fmt: skip
     if done.summary:
         print(done.summary)

@@ -8,7 +8,7 @@ import numpy as np
 
 from siamese.config import Config
 from siamese.experiment.comparison import Comparison
-from siamese.experiment.records import Record
+from siamese.experiment.records import RESULTS, TRAININGS, Record
 from siamese.experiment.scores import BINS, METRICS, TITLES
 from siamese.experiment.statistics import BAND, POINTS, Contrast, Interval, contrast, contrasts, holm, interval, values
 from siamese.experiment.variants import differing
@@ -17,9 +17,15 @@ from siamese.pairs.splits import Datasets
 from siamese.report import plots
 from siamese.report.tables import markdown, page
 from siamese.system.files import write_text
+from siamese.system.outputs import beginning_with, json_with
 
 REPORT = "report.md"
 COMPUTED = "<!-- `compare` computes what follows. What stands above was written by hand, and is kept. -->"
+OUTPUTS = {  # of `compare`, with what shows that we wrote them
+    TRAININGS: json_with("variant", "config"), RESULTS: beginning_with("variant,seed,epoch,"),
+    REPORT: beginning_with(COMPUTED),
+}  # fmt: skip
+FIGURES = tuple(f"{name}.png" for name in ("scores", "differences", "curves", "histograms", "time", "sizes"))
 PURPOSES = {
     "a verdict on a pair (accuracy, all test pairs)": "accuracy",
     "ranking pairs (average precision, unseen pairs)": "unseen average precision",

@@ -7,8 +7,8 @@ the text for `SubwordTokenizer`; `threshold`; and `calibration`, the fields of `
 import dataclasses
 import importlib
 import json
+import secrets
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -54,38 +54,45 @@ def write_onnx(model: SiameseModel, path: Path, about: str) -> None:
 
 
 def write_folder(model: SiameseModel, folder: Path, card: str) -> None:
-    """Write a model as a new folder for `SentenceTransformer(folder)`.
+    """Write a model as a folder for `SentenceTransformer(folder)`, in place of an earlier one.
 
     Args:
         model: as for `modules` of its tower.
-        folder: one that does not exist or is empty.
+        folder: one that does not exist, is empty, or has only files with the names of those that are written.
         card: the text of its README.md.
 
     Raises:
-        UserError: sentence-transformers is not installed, the model does not fit, or `folder` is not empty.
+        UserError: sentence-transformers is not installed, the model does not fit, or `folder` has other files.
         OSError: the folder cannot be written.
     """
     parts = _form(model).modules(model)
     from sentence_transformers import SentenceTransformer
 
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: exists already; give a new or an empty folder")
+    folder = folder.resolve()  # so that a link that a person named stays
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    temporary, earlier = (folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{end}") for end in ("", ".old"))
+    temporary.mkdir()
     try:
         encoder = SentenceTransformer(modules=parts, device="cpu", similarity_fn_name="cosine")
         encoder.save(str(temporary), create_model_card=False)
         write_text(temporary / "README.md", card)
+        mode = (temporary / "README.md").stat().st_mode
         for path in temporary.rglob("*"):
             if path.is_file():
-                path.chmod(0o644)  # safetensors lets only the owner read them
+                path.chmod(mode)  # safetensors lets only the owner read them
                 sync_file(path)
-        temporary.chmod(0o755)
         if folder.exists():
-            folder.rmdir()
+            new = {path.relative_to(temporary) for path in temporary.rglob("*")}
+            if other := [path for path in sorted(folder.rglob("*")) if path.relative_to(folder) not in new]:
+                raise UserError(f"{other[0]}: not a file of an export, and not replaced; give a new or an empty folder")
+            temporary.chmod(folder.stat().st_mode)
+            folder.rename(earlier)
         temporary.rename(folder)
         sync_folder(folder.parent)
+        shutil.rmtree(earlier, ignore_errors=True)
     finally:
+        if earlier.exists() and not folder.exists():
+            earlier.rename(folder)
         shutil.rmtree(temporary, ignore_errors=True)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from siamese.mining.found import PAIR, Recall, in_order
 from siamese.system.files import write_text
+from siamese.system.outputs import no_follow, refuse_links
 from siamese.system.resuming import check_same_run
 
 IDENTITY, PAIRS = "identity.json", "pairs.bin"
@@ -41,8 +42,10 @@ class Kept:
     def __post_init__(self) -> None:
         self.path, known = self.folder / PAIRS, self.folder / IDENTITY
         self.units = 0  # finished ones
+        refuse_links(self.folder, IDENTITY, PAIRS)
         if not known.exists():
-            self.path.write_bytes(b"")
+            if not self.path.is_file() or self.path.stat().st_size:  # an empty one is from a run that was killed here
+                open(self.path, "xb").close()
             write_text(known, json.dumps(self.identity, indent=2) + "\n")
             return
         check_same_run(self.folder, self.identity, json.loads(known.read_text(encoding="utf-8")), self.resume)
@@ -55,7 +58,7 @@ class Kept:
     def append(self, pairs: np.ndarray) -> None:
         """Append the pairs of the next unit."""
         data = pairs.tobytes()
-        with open(self.path, "ab") as file:
+        with open(self.path, "ab", opener=no_follow) as file:
             file.write(HEADER.pack(self.units, len(pairs), zlib.crc32(data)) + data)
         self.units += 1
 
@@ -105,7 +108,9 @@ class Kept:
 
     def _sorted_run(self, number: int, parts: list[np.ndarray]) -> Path:
         path = self.folder / f"sorted-{number}.bin"
-        in_order(np.concatenate(parts)).tofile(path)
+        path.unlink(missing_ok=True)  # from a run that was killed
+        with open(path, "xb") as file:
+            in_order(np.concatenate(parts)).tofile(file)
         return path
 
     def remove(self) -> None:

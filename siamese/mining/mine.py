@@ -1,6 +1,7 @@
 """Find all pairs of questions above a threshold, in units of work that are saved when they are done."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +19,10 @@ from siamese.mining.kept import Kept
 from siamese.mining.mined import MEMORY, Mined, Settings
 from siamese.mining.questions import Questions, QuestionsLike
 from siamese.model.model import SiameseModel
+from siamese.system.files import remove_leftovers
 from siamese.system.locking import locked
 from siamese.system.optional import needing
+from siamese.system.outputs import is_stream, refuse_links
 
 QUESTIONS_AT_A_TIME = 65_536  # that are encoded
 CELLS_A_UNIT = 32
@@ -83,7 +86,8 @@ def mined_beside(
     A run that is stopped, even within the block, can be continued with `resume`.
 
     Args:
-        out: the file that the block writes; the pairs are in a folder with this name and ".unfinished".
+        out: the file that the block writes; the pairs are in a folder with this name and ".unfinished", or, if it is a
+            device or a pipe, in a temporary one.
         questions: to compare.
         model: encodes them.
         settings: what to find.
@@ -94,8 +98,17 @@ def mined_beside(
     Raises:
         UserError: too little memory is allowed, or another run was stopped there.
     """
+    if is_stream(out):
+        with (
+            TemporaryDirectory(prefix="siamese-") as folder,
+            mined_beside(Path(folder) / "pairs", questions, model, settings, resume, encoded, joined) as found,
+        ):
+            yield found
+        return
     unfinished = Path(out).with_name(f"{Path(out).name}.unfinished")
+    refuse_links(unfinished.parent, unfinished.name)
     with locked(unfinished):
+        remove_leftovers(Path(out).parent, re.escape(Path(out).name))
         vectors, kept = _start(questions, model, settings, unfinished, resume, encoded)
         try:
             join(vectors, settings, kept, joined)

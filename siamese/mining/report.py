@@ -13,6 +13,7 @@ from siamese.mining.questions import Copy, Questions
 from siamese.system.files import write_text
 from siamese.text.keys import words_of
 
+MARK = '<meta name="generator" content="siamese mine">'
 MOST = 20_000  # questions on the page; more make a browser slow
 
 Copies = dict[int, list[Copy]]  # of each question that has any

@@ -17,6 +17,23 @@ from siamese.system.files import replacing
 AT_A_TIME = 65_536  # questions or pairs in memory
 ADDED = ("similarity", "probability", "is_duplicate", "fault")  # to the columns of a file of pairs
 PREFIX = "predicted_"  # of those that the file has already
+HEADER = 256  # bytes of the header of vectors; numpy takes 128 for it, which shows whose file it is
+
+
+def header(count: int, dimensions: int) -> bytes:
+    """Return the beginning of a .npy file of float32, (count, dimensions)."""
+    descr = np.lib.format.dtype_to_descr(np.dtype(np.float32))
+    text = repr({"descr": descr, "fortran_order": False, "shape": (count, dimensions)})
+    magic = np.lib.format.magic(1, 0)
+    length = HEADER - len(magic) - 2
+    return magic + length.to_bytes(2, "little") + text.encode().ljust(length - 1) + b"\n"
+
+
+def is_ours(path: Path) -> bool:
+    """Return whether `encode_file` wrote a .npy file, as the size of its header shows."""
+    with open(path, "rb") as file:
+        start = file.read(HEADER)
+    return start[:10] == header(0, 0)[:10] and start[-1:] == b"\n"
 
 
 def encode_file(
@@ -34,11 +51,10 @@ def encode_file(
     Raises:
         DataError: the file cannot be read or changes meanwhile, or all its rows (the first AT_A_TIME) are faulty.
     """
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False}
     faults, check_unchanged = Faults(str(path)), watched(path)
     with replacing(out) as temporary, open(temporary, "wb") as file:
         total = count_rows(path, column)
-        np.lib.format.write_array_header_1_0(file, header | {"shape": (total, model.dimensions)})
+        file.write(header(total, model.dimensions))
         _, rows = whole_rows(path, [column], faults, lambda row: text_of(row.get(column), column) or "", others=False)
         while block := [question or "" for _, question, _ in islice(rows, AT_A_TIME)]:
             file.write(model.encode(block).astype(np.float32, copy=False).tobytes())

@@ -22,6 +22,7 @@ import numpy as np
 
 from siamese.errors import ModelError, UserError
 from siamese.system.files import remove_leftovers, replacing, sync_folder
+from siamese.system.outputs import Folder, Ours, check_folder, json_with
 from siamese.system.strict_json import strict_json
 
 FORMAT = 3  # format 2 is the same without checksums
@@ -40,7 +41,9 @@ TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"
 Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # the type of each tensor, a key of TYPES, and its shape
 
 
-def write(folder: Path, settings: Mapping[str, Any], words: str, tensors: Mapping[str, np.ndarray]) -> None:
+def write(
+    folder: Path, settings: Mapping[str, Any], words: str, tensors: Mapping[str, np.ndarray], force: bool = False
+) -> None:
     """Write a model folder. A crash at any moment leaves the old model or the new one.
 
     Vocabulary and weights are first written to names with their checksums, by which `place` finds them once config.json
@@ -51,9 +54,11 @@ def write(folder: Path, settings: Mapping[str, Any], words: str, tensors: Mappin
         settings: for config.json; all FIELDS but the format, and the ARCHITECTURE of a transformer.
         words: the text of the vocabulary, or of a transformer's tokenizer.
         tensors: for the file of weights.
+        force: replace files of these names that are not those of a model.
 
     Raises:
         ModelError: a number or a size would be refused by the reader.
+        UserError: the folder has files of these names that are not those of a model.
     """
     from safetensors.numpy import save
 
@@ -67,8 +72,9 @@ def write(folder: Path, settings: Mapping[str, Any], words: str, tensors: Mappin
     for name, content in {**data, CONFIG: config}.items():
         if len(content) > MOST_BYTES[name]:
             raise ModelError(f"{folder / name}: {len(content):,} bytes, expected {MOST_BYTES[name]:,} at most")
+    check_folder(output(folder), force)
     folder.mkdir(parents=True, exist_ok=True)
-    _settle(folder)  # after a process that was killed
+    earlier = _settle(folder)  # after a process that was killed
     try:
         for name, content in data.items():
             with replacing(_waiting(folder, name, sums[name])) as new:
@@ -80,6 +86,20 @@ def write(folder: Path, settings: Mapping[str, Any], words: str, tensors: Mappin
         raise
     finally:
         _settle(folder)
+    for name in {VOCABULARY, TOKENIZER} & earlier - sums.keys():  # the words of an earlier model of the other kind
+        (folder / name).unlink(missing_ok=True)
+
+
+def output(folder: str | Path, option: str = "out", more: Mapping[str, Ours | None] = {}) -> Folder:
+    """Return a model folder as an output.
+
+    Args:
+        folder: the folder.
+        option: that names it.
+        more: the names of further files in it, and what shows that we wrote one, if not the config.json beside it.
+    """
+    proofs = {CONFIG: json_with("format", "threshold", "calibration"), **{n: ours for n, ours in more.items() if ours}}
+    return Folder(option, str(folder), (*FILES, TOKENIZER, *more), proofs)
 
 
 def words_file(settings: Mapping[str, Any]) -> str:
@@ -97,8 +117,8 @@ def _waiting(folder: Path, name: str, checksum: str) -> Path:
     return folder / f".{name}.{checksum}"
 
 
-def _settle(folder: Path) -> None:
-    """Rename the files that config.json asks for, and remove the other files of unfinished saves."""
+def _settle(folder: Path) -> set[str]:
+    """Rename the files that config.json asks for, and return their names. Remove other files of unfinished saves."""
     sums: dict[str, str] = {}
     with suppress(ModelError), refusing(folder / CONFIG):
         sums = read_settings(folder / CONFIG)[1]
@@ -106,12 +126,13 @@ def _settle(folder: Path) -> None:
         with suppress(FileNotFoundError):
             os.replace(_waiting(folder, name, checksum), folder / name)
     sync_folder(folder)  # before removals: on the disk, the last copy of a file may still have its other name
-    if sums:  # removes the words of an earlier model of the other kind
-        for name in {VOCABULARY, TOKENIZER} - sums.keys():
-            (folder / name).unlink(missing_ok=True)
-    for name in (*FILES, TOKENIZER):
-        remove_leftovers(folder / name)
-        remove_leftovers(folder / f".{name}")  # with a checksum in the name
+    waiting = rf"\.({'|'.join(map(re.escape, (*FILES, TOKENIZER)))})\.[0-9a-f]{{64}}"
+    remove_leftovers(folder, waiting)
+    remove_leftovers(folder, re.escape(CONFIG))
+    for path in folder.iterdir():
+        if re.fullmatch(waiting, path.name):
+            path.unlink()
+    return set(sums)
 
 
 def sealed(settings: Mapping[str, Any], sums: Mapping[str, str]) -> bytes:

@@ -207,11 +207,16 @@ class SiameseModel:
         similarity = float(self.similarity([question1], [question2])[0])
         return Prediction(similarity > threshold, similarity, threshold, float(self.probability(similarity, prior)))
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, *, force: bool = False) -> None:
         """Write the model folder, in place of an older model.
+
+        Args:
+            folder: a new or empty one, one with a model, or one without files of a model's names.
+            force: replace files of these names that are not those of a model.
 
         Raises:
             ModelError: `load` would not accept the vocabulary or a weight.
+            UserError: the folder has files of these names that are not those of a model.
         """
         settings: dict[str, Any] = {"config": dataclasses.asdict(self.config), "threshold": self.threshold}
         settings |= {"calibration": dataclasses.asdict(self.calibration), "facts": self.facts}
@@ -220,7 +225,7 @@ class SiameseModel:
         else:
             words = model_folder.lines_of(self.tokenizer.words)
         stored = pack(self.weights) if self.config.compact else self.weights
-        model_folder.write(Path(folder), settings, words, stored)
+        model_folder.write(Path(folder), settings, words, stored, force)
 
     @classmethod
     def load(cls, folder: str | Path) -> "SiameseModel":

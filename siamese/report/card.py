@@ -14,10 +14,13 @@ from siamese.model.model import SiameseModel
 from siamese.pairs.splits import Datasets
 from siamese.report.tables import answer, inert, markdown, markdown_table, page, recall_table
 from siamese.system.files import write_text
-from siamese.system.program import program
+from siamese.system.program import joined, program
 from siamese.text.tokenizer import Tokenizer
 
 HEAT_MAP_PAIRS = 32
+REPORT = "report.md"
+RECIPE = "- recipe: preset `"  # in each card
+FIGURES = ("training.png", "similarity.png", "reliability.png", "curves.png", "prior.png", "heat-map.png")
 
 
 def write_report(model: SiameseModel, data: Datasets, result: Evaluation | None, folder: Path) -> None:
@@ -58,7 +61,7 @@ def write_report(model: SiameseModel, data: Datasets, result: Evaluation | None,
         if history
         else "",
     }
-    write_text(folder / "report.md", page("siamese.report", "report.template", **parts))
+    write_text(folder / REPORT, page("siamese.report", "report.template", **parts))
 
 
 def write_card(model: SiameseModel, data: Datasets, result: Evaluation | None, folder: Path, about: str) -> None:
@@ -142,12 +145,11 @@ def summary(model: SiameseModel, result: Evaluation | None, folder: str) -> str:
     scores, history = model.facts["validation"], model.facts["history"]
     best = max(history, key=lambda record: record["average_precision"])["epoch"] if history else None
     tests = f"\ntest pairs:\n{result}\n" if result else ""
-    quoted = f'"{folder}"' if " " in folder else folder
-    option = "" if folder == "models/latest" else f" --model {quoted}"
+    option = [] if folder == "models/latest" else ["--model", folder]
     return (
         f"{f'epoch {best} kept' if best else 'not trained'}; "
         f"validation pairs: average precision {scores['average_precision']:.3f}, "
         f"accuracy {scores['accuracy']:.3f} at threshold {model.threshold:.3f}\n{tests}\n"
         f"model: {folder}, with report.md and its figures\n"
-        f'try:   {program()} predict "How old are you?" "What is your age?"{option}'
+        f'try:   {program()} predict "How old are you?" "What is your age?" {joined(*option)}'.rstrip()
     )

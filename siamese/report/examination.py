@@ -10,7 +10,13 @@ from siamese.evaluation.results import OURS, Evaluation
 from siamese.report import plots
 from siamese.report.tables import answer, inert, markdown, markdown_table, page
 from siamese.system.files import write_text
+from siamese.system.outputs import beginning_with, json_with
 
+TITLE = "# Where is this model right, and where wrong?"
+OUTPUTS = {  # with what shows that we wrote them
+    "examination.md": beginning_with(TITLE), "examination.json": json_with("scores", "mistakes", "in_common"),
+}  # fmt: skip
+FIGURES = ("slices.png", "reliability.png", "features.png")
 CALLED = {"duplicate": "called duplicates", "different": "called different"}
 STRIKING, LEAST = 1.5, 5  # the summary names features with this ratio of shares and this many pairs, or more
 

@@ -12,6 +12,7 @@ from typing import Any
 from siamese.errors import UserError
 from siamese.system.files import replacing
 from siamese.system.optional import optional
+from siamese.system.outputs import refuse_labels
 
 # How cells begin that a spreadsheet computes, unless they are numbers, or that already have an apostrophe before that.
 _FORMULA = re.compile(r"'*(?:[=@\t\r＝＠]|[+\-＋－](?!\d*\.?\d*$))")
@@ -63,12 +64,13 @@ def writing_csv(path: str | Path | None, names: Sequence[str], escape: bool = Fa
         escape: as in `csv_writer`, in CSV and TSV.
 
     Raises:
-        UserError: the ending is that of another format.
+        UserError: the ending is that of another format, or the file has labels that a person filled in.
     """
     if path is None:
         yield csv_writer(sys.stdout, names, escape=escape)
         return
     check_format(path)
+    refuse_labels(path)  # again, since a person may have filled them in meanwhile
     suffix = Path(path).suffix.lower()
     with replacing(path) as temporary:
         if suffix == ".parquet":

@@ -3,10 +3,16 @@
 import errno
 import hashlib
 import os
-import tempfile
+import re
+import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from siamese.system.outputs import is_stream
+
+UNFINISHED = ".siamese"  # ends the name of a temporary file, so that no file of a person is taken for one
 
 
 @contextmanager
@@ -14,41 +20,55 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder, which becomes `path` if the block ends without an error.
 
     A crash leaves the old file or the new one, since the data are flushed to the disk before the name is, and the name
-    before the function returns. If an OSError has no filename, as on a full disk, it is set to `path`.
+    before the function returns. An older file's mode and owner are kept, a new file has those of any new file. If
+    `path` is a device or a pipe, it is yielded itself. If an OSError has no filename, as on a full disk, it is set to
+    `path`.
 
     Raises:
-        OSError: the file cannot be written, or `path` is a folder or a device such as /dev/null.
+        OSError: the file cannot be written, or `path` is a folder.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():
-        number = errno.EISDIR if path.is_dir() else errno.EINVAL
-        raise OSError(number, "a folder; expected a file" if path.is_dir() else "not a file", str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise OSError(errno.EISDIR, "a folder; expected a file", str(path))
+    stream = is_stream(path)
+    temporary = path if stream else path.with_name(f".{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        if stream:
+            yield path
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        old = path.stat() if path.exists() else None
+        # The umask applies to a new file. Of a replaced one nobody else reads anything before it has the old mode.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if old else 0o666))
+        try:
+            yield temporary
+            sync_file(temporary)
+            if old:
+                if os.name == "posix" and (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
+                    with suppress(PermissionError):
+                        os.chown(temporary, old.st_uid, old.st_gid)
+                temporary.chmod(stat.S_IMODE(old.st_mode))
+            os.replace(temporary, path)
+            sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
-        error.filename = str(path)  # instead of the temporary name
+        if error.filename in (None, str(temporary)):
+            error.filename = str(path)  # instead of the temporary name
         raise
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        sync_file(temporary)
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except OSError as error:
-        if error.filename is None:
-            error.filename = str(path)
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files of `path` that killed processes have left. No other process may be writing it."""
-    for temporary in path.parent.glob(f".{path.name}.*"):
-        temporary.unlink(missing_ok=True)
+def remove_leftovers(folder: Path, name: str = ".+") -> None:
+    """Remove the temporary files that killed processes have left in a folder. No other process may be writing them.
+
+    Args:
+        folder: the folder.
+        name: a regular expression for the names of the files that they would have become; by default any.
+    """
+    pattern = re.compile(rf"\.({name})\.[0-9a-f]{{8}}{re.escape(UNFINISHED)}")
+    for temporary in folder.iterdir() if folder.is_dir() else ():
+        if pattern.fullmatch(temporary.name):
+            temporary.unlink(missing_ok=True)
 
 
 def sync_file(path: Path) -> None:

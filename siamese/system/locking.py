@@ -12,6 +12,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from siamese.errors import UserError
+from siamese.system.files import remove_leftovers
+from siamese.system.outputs import refuse_links
 
 LOCK = ".lock"
 WAIT = 0.1  # seconds; a holder that is ending may remove the file that this process has opened
@@ -23,14 +25,15 @@ def locked(folder: str | Path, advice: str = "wait for its end, or choose anothe
     """Lock a folder within the block.
 
     Creates the folder and its parents; removes those it created if they end up empty. The operating system releases the
-    lock when the process ends, even if it crashes. On a file system without locks, nothing is locked.
+    lock when the process ends, even if it crashes. On a file system without locks, nothing is locked. Temporary files
+    of killed processes are removed.
 
     Args:
         folder: the folder.
         advice: what to do if it is in use, for the message.
 
     Raises:
-        UserError: another process has locked the folder, or it is a file.
+        UserError: another process has locked the folder, or it is a file; the lock's file is a link.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -61,6 +64,7 @@ def without_locks(folder: Path) -> bool:
 @contextmanager
 def _held(folder: Path, advice: str) -> Iterator[None]:
     path = folder / LOCK
+    refuse_links(folder, LOCK)
     lock = FileLock(path, timeout=WAIT, fallback_to_soft=False, on_acquired=_sign)
     try:
         lock.acquire()
@@ -70,6 +74,7 @@ def _held(folder: Path, advice: str) -> Iterator[None]:
         if error.errno not in NO_LOCKS:
             raise
     try:
+        remove_leftovers(folder)
         yield
     finally:
         if os.name == "posix":  # before the release, since nobody else can lock a file without a name

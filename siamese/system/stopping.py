@@ -1,4 +1,4 @@
-"""Stop a program by Ctrl-C (SIGINT) or SIGTERM, at once or at a safe point."""
+"""Stop a program by Ctrl-C (SIGINT), SIGTERM, or SIGHUP of a closed terminal, at once or at a safe point."""
 
 import os
 import signal
@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))  # not on Windows
+SIGNALS = (signal.SIGINT, *ENDING)
 Handler = Callable[[int, FrameType | None], None]
 
 
@@ -21,18 +22,18 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def stopping_at_once() -> Iterator[None]:
-    """Within the block, make SIGTERM raise `Stopped`, so that unfinished files are removed as after Ctrl-C."""
+    """Within the block, make SIGTERM and SIGHUP raise `Stopped`, so that unfinished files are removed."""
 
     def handler(number: int, frame: FrameType | None) -> None:
         raise Stopped(number)
 
-    with _handled_by(handler, (signal.SIGTERM,)):
+    with _handled_by(handler, ENDING):
         yield
 
 
 @contextmanager
 def stopping_when_asked() -> Iterator[Callable[[], int]]:
-    """Within the block, only note the first Ctrl-C or SIGTERM; the second one raises `Stopped`.
+    """Within the block, only note the first Ctrl-C, SIGTERM or SIGHUP; the second one raises `Stopped`.
 
     Yields a function that returns the number of the noted signal, or 0.
     """

@@ -6,6 +6,7 @@ and nothing else is random.
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,6 +41,12 @@ class Run:
     best: dict[str, Tensor] = field(default_factory=dict)  # weights of the tower in the best epoch
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Return whether a file has the header of a checkpoint."""
+    with open(path, "rb") as file:
+        return b'"identity"' in file.read(min(int.from_bytes(file.read(8), "little"), 1 << 26))
+
+
 @dataclass
 class Checkpoint:
     """The file from which a run continues. Without a folder, nothing is written.
@@ -56,7 +63,7 @@ class Checkpoint:
         self.path = Path(self.folder) / CHECKPOINT if self.folder else None
         self.last = time.monotonic()
         if self.path and self.writes:
-            remove_leftovers(self.path)
+            remove_leftovers(self.path.parent, re.escape(CHECKPOINT))
 
     def save(self, run: Run) -> None:
         """Replace the file atomically. On an error the old file stays.

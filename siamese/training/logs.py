@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from siamese.config import Config
-from siamese.system.files import remove_leftovers, replacing
+from siamese.system.files import replacing
 from siamese.system.progress import Progress
 from siamese.training.checkpoints import writing
 
@@ -29,7 +29,6 @@ class MetricsFile(Progress):
     def __init__(self, folder: Path) -> None:
         self.path = folder / METRICS
         self.history: list[dict[str, Any]] = []
-        remove_leftovers(self.path)
 
     def resumed(self, history: list[dict[str, Any]]) -> None:
         self.history = list(history)

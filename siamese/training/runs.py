@@ -1,17 +1,17 @@
 """Train from the command line or from Python: read the pairs, train, and save the model with its report."""
 
 import dataclasses
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from siamese.config import Config, recipe
+from siamese.config import PRETRAINED, Config, recipe
 from siamese.errors import DivergedError, UserError
 from siamese.evaluation.evaluate import Setting, evaluate_in
-from siamese.model.model import SiameseModel
+from siamese.model import folder as model_folder
+from siamese.model.model import SHIPPED, SiameseModel
 from siamese.pairs import splits
 from siamese.pairs.pairs import Pairs, checksum
 from siamese.pairs.reading import PairsLike, pairs_of
@@ -19,10 +19,11 @@ from siamese.pairs.splits import Datasets, Source
 from siamese.report import card
 from siamese.system.locking import locked
 from siamese.system.optional import optional
+from siamese.system.outputs import Folder, Ours, beginning_with, check_outputs
 from siamese.system.progress import CountBar, Listeners, Progress
 from siamese.system.resuming import differing
-from siamese.training.checkpoints import CHECKPOINT, writing
-from siamese.training.logs import MetricsFile, TensorBoard
+from siamese.training.checkpoints import CHECKPOINT, is_checkpoint, writing
+from siamese.training.logs import METRICS, TENSORBOARD, MetricsFile, TensorBoard
 from siamese.training.processes import Processes, connected
 from siamese.training.start import fit_to_labels
 from siamese.training.train import train_model
@@ -78,7 +79,7 @@ class Trained:
 def train_recipe(
     config: Config, data: Source | Datasets, out: str | Path | None, *, start: SiameseModel | None = None,
     resume: bool = False, progress: Progress | None = None, warn: Callable[[Pairs, str], None] | None = None,
-    log: str | None = None, again: str = "train(..., resume=True)",
+    log: str | None = None, again: str = "train(..., resume=True)", anew: str = "train(...)", force: bool = False,
 ) -> Trained:  # fmt: skip
     """Train, score and save, or continue a stopped run, alone or with the other processes that torchrun started.
 
@@ -91,18 +92,23 @@ def train_recipe(
         progress: callbacks.
         warn: called with the pairs and the name of each file that was read, to report faulty rows.
         log: "tensorboard" writes event files for TensorBoard beside metrics.csv.
-        again: the call or command that continues a stopped run, for messages.
+        again, anew: the calls or commands that continue a stopped run and that begin one, for messages.
+        force: replace files of the folder that we may not have written.
 
     Raises:
-        UserError: another process uses the folder; `resume`, and the folder holds the model of another run; or what
-            `train_model` raises.
+        UserError: another process uses the folder; the folder is an input, or has files that we did not write under
+            names that a run writes; `resume`, and the folder holds the model of another run; or what `train_model`
+            raises.
     """
     if out is None and (resume or log):
         raise UserError("out is None, so there is nothing to resume or log; give a folder")
     if log == "tensorboard":
         optional("torch.utils.tensorboard", "--log tensorboard")
-    if out is not None and config.encoder and os.path.realpath(config.encoder) == os.path.realpath(out):
-        raise UserError(f"--out: {out} is the encoder's folder, which training must not change; choose another")
+    if out is not None:
+        inputs = [config.encoder, config.teacher, config.word_vectors, config.start_from]
+        inputs = [str(SHIPPED) if name == PRETRAINED else name for name in inputs]
+        inputs += [data.data, data.validation] if isinstance(data, Source) else []
+        check_outputs([_output(out)], inputs, force)
 
     with connected() as processes:
         listener = progress if progress and processes.first else Progress()
@@ -128,7 +134,18 @@ def train_recipe(
                 summary = f"{folder}: this run is finished and its model saved; without --resume it is trained again"
                 return Trained(SiameseModel.load(folder), summary)
             listeners = [MetricsFile(folder), *([TensorBoard(folder, config)] if log else []), listener]
-            return _in_folder(run, parts, about, folder, listeners, again)
+            return _in_folder(run, parts, about, folder, listeners, again, anew)
+
+
+def _output(folder: str | Path) -> Folder:
+    """Return the folder of a run as an output."""
+    beside: dict[str, Ours] = {
+        "README.md": beginning_with(card.RECIPE),
+        METRICS: beginning_with("epoch,"),
+        CHECKPOINT: is_checkpoint,
+    }
+    beside[TENSORBOARD] = Path.is_dir
+    return model_folder.output(folder, "--out", {**beside, **dict.fromkeys((card.REPORT, *card.FIGURES))})
 
 
 def _read(
@@ -157,7 +174,7 @@ class _Kept(Progress):
 
 def _in_folder(
     run: Callable[..., SiameseModel], parts: Datasets, about: dict[str, Any], folder: Path, listeners: list[Progress],
-    again: str,
+    again: str, anew: str,
 ) -> Trained:  # fmt: skip
     """Train, score and save in the folder, which this process has locked."""
     kept, result = _Kept(), None
@@ -169,13 +186,13 @@ def _in_folder(
         if parts.test is not None:
             result = evaluate_in(Setting(model, parts.test, parts.training, parts.validation))
         with writing():
-            model.save(folder)
+            model.save(folder, force=True)  # checked at the start
             card.write_report(model, parts, result, folder)
             card.write_card(model, parts, result, folder, "# A detector of duplicate questions\n")
     except KeyboardInterrupt:
         progress.close()
         if kept.step_kept is None:
-            progress.say(f"\nstopped before the first checkpoint; start again with: {again}")
+            progress.say(f"\nstopped before the first checkpoint; start again with: {anew}")
         else:
             progress.say(f"\nstopped; step {kept.step_kept:,} is kept, continue with: {again}")
         raise

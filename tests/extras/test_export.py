@@ -368,8 +368,14 @@ def test_what_the_command_says(folders: dict[str, Path], tmp_path: Path, command
         code, out, err = command(*export, tmp_path / name, "--model", folders[name])
         assert (code, err) == (0, "")
         assert out == f'{tmp_path / name}: load with SentenceTransformer("{tmp_path / name}"){but}\n'
+    assert command(*export, tmp_path / "tiny", "--model", folders["tiny"])[0] == 0  # again
+    (tmp_path / "tiny" / "notes.txt").write_text("a person's")
+    for force in ((), ("--force",)):
+        code, _, err = command(*export, tmp_path / "tiny", "--model", folders["tiny"], *force)
+        assert code == 2 and "notes.txt: not a file of an export" in err
+    assert (tmp_path / "tiny" / "modules.json").exists()
     code, _, err = command(*export, tmp_path, "--model", folders["tiny"])
-    assert code == 2 and f"{tmp_path}: exists already; give a new or an empty folder" in err
+    assert code == 2 and f"{tmp_path}: exists already; give a new folder, or that of an earlier export" in err
     assert {path.name for path in tmp_path.iterdir()} == {"plain", "tiny"}
 
 

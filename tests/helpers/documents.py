@@ -80,13 +80,14 @@ def copy_project(folder: Path) -> None:
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
 
 
-def run(document: Path, folder: Path, label: str = "") -> int:
+def run(document: Path, folder: Path, label: str = "", times: int = 1) -> int:
     """Run the blocks of a guide that have this label, and return how many there are.
 
     Args:
         document: the guide.
         folder: an empty folder to work in.
         label: "" for the blocks that need nothing else, "slow" or "extras".
+        times: that each command runs, one after the other; its first output is compared.
 
     Raises:
         AssertionError: a command fails, or does not print what the guide shows.
@@ -105,14 +106,16 @@ def run(document: Path, folder: Path, label: str = "") -> int:
                 for command, shown in block.commands():
                     compare(command, shown, server.ask(command))
             elif block.label == label and block.language == "python":
-                _run([sys.executable, "-c", block.text], folder)
+                for _ in range(times):
+                    _run([sys.executable, "-c", block.text], folder)
             elif block.label == label and block.language == "console":
                 for command, shown in block.commands():
                     words = shlex.split(command)
                     shorter = SHORTER.get(words[2], []) if words[:2] == ["python", "run.py"] else []
                     trained = trained or bool(shorter)
                     words[0] = sys.executable if words[0] == "python" else words[0]
-                    printed = _run([*words, *shorter], folder, fails=any(line.startswith("error: ") for line in shown))
+                    fails = any(line.startswith("error: ") for line in shown)
+                    printed, *_ = [_run([*words, *shorter], folder, fails) for _ in range(times)]
                     if "--seeds" not in shorter:  # a comparison with one seed has less to say
                         compare(command, shown, printed, numbers=not trained)
             else:

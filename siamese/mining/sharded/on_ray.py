@@ -23,6 +23,7 @@ from siamese.mining.sharded.pipeline import Found
 from siamese.mining.sharded.shards import Job
 from siamese.mining.sharded.stages import Results, Runner, Stages, Unit, Work
 from siamese.model.model import SiameseModel, fingerprint
+from siamese.system.locking import LOCK
 from siamese.system.optional import optional
 from siamese.system.resuming import check_same_run
 
@@ -65,6 +66,8 @@ def mine_shards(
         check_reachable(job.work)
         if store.exists(known := f"{job.work}/{IDENTITY}"):
             check_same_run(job.work, identity, store.read_json(known), resume)
+        elif other := [name for name in store.names(job.work) if name != LOCK]:
+            raise UserError(f"{job.work}/{other[0]}: not a file of a run; remove it, or choose another --out")
         else:
             store.write_json(known, identity)
         try:

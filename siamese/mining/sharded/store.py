@@ -21,6 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 from siamese.errors import UserError
 from siamese.system.files import replacing
 from siamese.system.locking import LOCK, locked
+from siamese.system.outputs import refuse_links
 
 
 def connect(address: str) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -48,6 +49,7 @@ def held(folder: str) -> Iterator[None]:
     if not isinstance(files, LocalFileSystem):
         yield
         return
+    refuse_links(Path(path).parent, Path(path).name)
     with locked(path):
         yield
     with suppress(OSError):
