@@ -9,7 +9,7 @@ from siamese.archive.store import Archive, Block
 from siamese.errors import ArchiveError
 from siamese.pairs.cells import needed
 from siamese.pairs.formats import Faults
-from siamese.pairs.reading import FilledRows, count_rows, read_records, whole_rows
+from siamese.pairs.reading import FilledRows, blocks_of, count_rows, read_records, whole_rows
 from siamese.system.csv_output import cells_for, names_beside, writing_csv
 
 QUESTIONS_AT_A_TIME = 16_384
@@ -88,12 +88,12 @@ def search_file(
         The number of questions that have a duplicate, and the number of rows and of faulty ones.
 
     Raises:
-        DataError: the file cannot be read or changes meanwhile, or all its rows (the first 16,384) are faulty.
+        DataError: the file cannot be read or changes meanwhile, or all its rows (of the first block) are faulty.
     """
     faults, having = Faults(str(path)), 0
     total = count_rows(path, column)
     names, rows = whole_rows(path, [column], faults, lambda row: needed(row.get(column), column))
-    blocks = iter(lambda: list(islice(rows, QUESTIONS_AT_A_TIME)), [])
+    blocks = blocks_of(rows, QUESTIONS_AT_A_TIME)
     first = next(blocks, [])
     faults.check_any()  # before anything is printed
     with writing_csv(out, names_beside(names, ADDED, PREFIX)) as writer:

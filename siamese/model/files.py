@@ -10,7 +10,7 @@ from siamese.model.model import SiameseModel
 from siamese.pairs.cells import needed, text_of
 from siamese.pairs.formats import Faults, watched
 from siamese.pairs.pairs import Columns
-from siamese.pairs.reading import QUORA, count_rows, whole_rows
+from siamese.pairs.reading import QUORA, blocks_of, count_rows, whole_rows
 from siamese.system.csv_output import cells_for, names_beside, writing_csv
 from siamese.system.files import replacing
 
@@ -49,7 +49,7 @@ def encode_file(
         The number of rows and of faulty ones.
 
     Raises:
-        DataError: the file cannot be read or changes meanwhile, or all its rows (the first AT_A_TIME) are faulty.
+        DataError: the file cannot be read or changes meanwhile, or all its rows (of the first block) are faulty.
     """
     faults, check_unchanged = Faults(str(path)), watched(path)
     with replacing(out) as temporary, open(temporary, "wb") as file:
@@ -81,12 +81,12 @@ def write_predictions(
         The number of duplicates, and the number of rows and of faulty ones.
 
     Raises:
-        DataError: the file cannot be read or changes meanwhile, or all its rows (the first AT_A_TIME) are faulty.
+        DataError: the file cannot be read or changes meanwhile, or all its rows (of the first block) are faulty.
     """
     threshold, duplicates, faults = model.threshold_for(threshold, prior), 0, Faults(str(path))
     sides = [columns.question1, columns.question2]
     names, rows = whole_rows(path, sides, faults, lambda row: [needed(row.get(name), name) for name in sides])
-    blocks = iter(lambda: list(islice(rows, AT_A_TIME)), [])
+    blocks = blocks_of(rows, AT_A_TIME)
     first = next(blocks, [])
     faults.check_any()  # before anything is printed
     with writing_csv(out, names_beside(names, ADDED, PREFIX)) as writer:

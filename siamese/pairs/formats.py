@@ -206,6 +206,8 @@ def _delimited(path: Path) -> File:
             return File([], records())
         except csv.Error as error:
             raise DataError(f"{path}, line {line}: {error}; expected a line with the names of the columns") from None
+    if names.count("") > 1:  # as of a spreadsheet's empty columns
+        names = [name or f"column {i}" for i, name in enumerate(names, 1)]
     return File(names, records())
 
 

@@ -20,7 +20,10 @@ from siamese.pairs.huggingface import names_data_set, open_data_set
 from siamese.pairs.pairs import PARTS, Columns, Pairs
 from siamese.text.ragged import Texts
 
+ROOM = 1 << 25  # characters of a block of rows
+
 T = TypeVar("T")
+Whole = tuple[list[Any], T | None, str]  # the cells of a row, what was made of it, and its fault or ""
 QUORA = Columns()
 IN_COLUMN = ("", *PARTS)  # the parts that a row may belong to
 
@@ -143,7 +146,7 @@ def _open(
 
 def whole_rows(
     path: str | Path, columns: Sequence[str], faults: Faults, parse: Callable[[Row], T], others: bool = True
-) -> tuple[list[str], Iterator[tuple[list[Any], T | None, str]]]:
+) -> tuple[list[str], Iterator[Whole[T]]]:
     """Open a file whose rows are written again with more columns.
 
     Args:
@@ -169,12 +172,25 @@ def whole_rows(
         names = list(dict.fromkeys(itertools.chain(names, *later)))
     _check_once(file, path, names)
 
-    def rows() -> Iterator[tuple[list[Any], T | None, str]]:
+    def rows() -> Iterator[Whole[T]]:
         for record, parsed, fault in faults.beside(file.records, parse):
             row = {names[0]: getattr(record, "text", "")} if isinstance(record, str) else record
             yield [row.get(name) for name in names], parsed, fault
 
     return names, rows()
+
+
+def blocks_of(rows: Iterable[Whole[T]], most: int) -> Iterator[list[Whole[T]]]:
+    """Yield the rows of `whole_rows` in blocks of at most so many rows, or of fewer if they are long."""
+    block, size = [], 0
+    for row in rows:
+        block.append(row)
+        size += sum(len(cell) for cell in row[0] if isinstance(cell, str | bytes))
+        if len(block) == most or size > ROOM:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
 
 
 def count_rows(path: str | Path, column: str) -> int:

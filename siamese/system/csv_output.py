@@ -17,7 +17,7 @@ from siamese.system.outputs import refuse_labels
 # How cells begin that a spreadsheet computes, unless they are numbers, or that already have an apostrophe before that.
 _FORMULA = re.compile(r"'*(?:[=@\t\r＝＠]|[+\-＋－](?!\d*\.?\d*$))")
 KEEP_TYPES = (".jsonl", ".ndjson", ".parquet")
-ROWS = 8_192  # rows of a Parquet file in memory
+ROWS, ROOM = 8_192, 1 << 25  # rows and characters of a Parquet file in memory
 
 
 def check_format(*paths: str | Path | None, only_csv: bool = False) -> None:
@@ -133,6 +133,7 @@ class _Parquet(_Rows):
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
         self.path, self.names, self.rows = path, names, list[Sequence[Any]]()
+        self.size = 0  # characters in `rows`
         self.writer: Any = None
 
     def __enter__(self) -> "_Parquet":
@@ -146,7 +147,8 @@ class _Parquet(_Rows):
 
     def writerow(self, row: Sequence[Any]) -> None:
         self.rows.append(row)
-        if len(self.rows) == ROWS:
+        self.size += sum(len(cell) for cell in row if isinstance(cell, str | bytes))
+        if len(self.rows) == ROWS or self.size > ROOM:
             self._flush()
 
     def _flush(self) -> None:
@@ -160,6 +162,7 @@ class _Parquet(_Rows):
             self.writer = parquet.ParquetWriter(self.path, table.schema)
         self.writer.write_table(table)
         self.rows.clear()
+        self.size = 0
 
     def _array(self, cells: Sequence[Any], kind: Any) -> Any:
         import pyarrow as pa
