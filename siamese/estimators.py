@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from siamese import text
 from siamese.config import PRETRAINED, Config, recipe
 from siamese.errors import DataError, UserError
-from siamese.evaluation.thresholds import tune
+from siamese.evaluation.thresholds import doubts, tune
 from siamese.model import calibration
 from siamese.model.model import SiameseModel
 from siamese.pairs.held import split_questions
@@ -138,6 +138,11 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
         similarity = model.similarity(pairs.question1, pairs.question2)
         if reason := tune(model, pairs.labels, similarity, self.goal or Config.goal):
             warnings.warn(f"{reason}; the model keeps its own", stacklevel=3)
+            return model
+        found = doubts(pairs.labels, similarity, model.threshold)
+        for doubt in found:
+            warnings.warn(doubt, stacklevel=3)
+        model.facts = {**model.facts, "warnings": found, "chosen_threshold": model.threshold}
         return model
 
     def _trained(self, pairs: Pairs) -> SiameseModel:

@@ -15,7 +15,7 @@ from siamese.experiment.variants import differing
 from siamese.pairs.pairs import Pairs
 from siamese.pairs.splits import Datasets
 from siamese.report import plots
-from siamese.report.tables import markdown, page
+from siamese.report.tables import inert, markdown, page
 from siamese.system.files import write_text
 from siamese.system.outputs import beginning_with, json_with
 
@@ -200,7 +200,7 @@ def _chosen(c: Comparison) -> str:
             continue
         setting = ", ".join(f"{name} {record['config'][name]}" for name in varied[variant])
         score = "failed" if "error" in record else f"{record['validation'] * POINTS:.2f}"
-        rows.append([f"`{variant}`", setting, score, "taken" if record in c.records[variant] else ""])
+        rows.append([f"`{variant}`", inert(setting), score, "taken" if record in c.records[variant] else ""])
     return (
         "## Settings\n\nEach was trained with the first seed; the one with the highest average precision on the "
         f"validation pairs is compared.\n\n{markdown(rows, text=2)}"
@@ -210,7 +210,7 @@ def _chosen(c: Comparison) -> str:
 def _failures(c: Comparison) -> str:
     if not c.failed:
         return ""
-    lines = [f"- `{r['variant']}`, seed {r['config']['seed']}: {r['error']}" for r in c.failed]
+    lines = [f"- `{r['variant']}`, seed {r['config']['seed']}: {inert(r['error'])}" for r in c.failed]
     return "## Trainings that failed\n\n" + "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from siamese.errors import DataError
 from siamese.text.ragged import Texts
 
 PARTS = ("train", "validation", "test")  # the values of a column `split`
@@ -67,9 +68,19 @@ class Pairs:
 
     @classmethod
     def of(cls, question1: Iterable[str], question2: Iterable[str], labels: Iterable[int]) -> "Pairs":
-        """Make pairs of Python values."""
-        values = np.array(list(labels), np.int8)
-        return cls(Texts.of(question1), Texts.of(question2), values, rows=len(values))
+        """Make pairs of Python values, as many of each. A label is 1, 0, or -1 if there is none.
+
+        Raises:
+            DataError: a question is not text, a label is another, or there are not as many of each.
+        """
+        first, second, given = list(question1), list(question2), list(labels)
+        if not len(first) == len(second) == len(given):
+            raise DataError(f"{len(first)} first and {len(second)} second questions, {len(given)} labels; give as many")
+        if wrong := [value for value in (*first, *second) if not isinstance(value, str)]:
+            raise DataError(f"a question is {wrong[0]!r:.40}; expected text")
+        if others := [value for value in given if value not in (-1, 0, 1)]:
+            raise DataError(f"a label is {others[0]!r:.40}; use 1 for duplicates, 0 for others, -1 for none")
+        return cls(Texts.of(first), Texts.of(second), np.array(given, np.int8), rows=len(given))
 
 
 def checksum(pairs: Pairs) -> str:

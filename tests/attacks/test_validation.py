@@ -14,6 +14,7 @@ from files import write_csv
 
 import siamese
 from siamese import DuplicateClassifier, Pairs, SiameseModel
+from siamese.errors import DataError
 from siamese.evaluation.metrics import roc_auc_interval
 from siamese.evaluation.thresholds import doubts
 from siamese.model.calibration import LEAST
@@ -117,3 +118,33 @@ def test_a_good_model_has_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert SiameseModel.pretrained().warnings == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ((["a", "b"], ["c", "d"], [0.9, 1]), "a label is 0.9; use 1 for duplicates"),  # which was 0
+        ((["a", "b"], ["c", "d"], [2, 1]), "a label is 2;"),
+        ((["a", "b"], ["c", "d"], [None, 1]), "a label is None;"),
+        ((["a", "b"], ["c", "d"], [float("nan"), 1]), "a label is nan;"),
+        ((["a", "b"], ["c"], [0, 1]), "2 first and 1 second questions, 2 labels"),
+        ((["a", "b"], ["c", "d"], [0]), "2 first and 2 second questions, 1 labels"),
+        ((["a", None], ["c", "d"], [0, 1]), "a question is None; expected text"),
+    ],
+)
+def test_pairs_of_values_that_are_none(columns: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Pairs.of(*columns)
+
+
+def test_a_fit_replaces_the_warnings_of_the_training(tiny_model: Path, tmp_path: Path, command: Command) -> None:
+    model = SiameseModel.load(tiny_model)
+    model.facts = {"history": [], "warnings": ["threshold and probability are not fitted: too few"]}
+    model.save(tmp_path / "model")
+    pairs = [(f"how old is {i}", f"how old is {i}") for i in range(20)] + [(f"how {i}", f"who {i}") for i in range(20)]
+    fitted = DuplicateClassifier(model=tmp_path / "model").fit(pairs, [1] * 20 + [0] * 20).model_
+    assert fitted.warnings == [] and fitted.facts["chosen_threshold"] == fitted.threshold
+    questions = tmp_path / "questions.txt"
+    questions.write_text("how old\nhow young\n")
+    said = command("mine", questions, "--out", tmp_path / "b.csv", "--model", tmp_path / "model")[2]
+    assert "was not fitted. Of the" in said and "was chosen on labelled pairs" not in said
