@@ -302,11 +302,15 @@ class Database:
         self.execute("UPDATE questions SET crc = crc(row, id, question)")
         self.execute(_SUMS)
         meta["id"], meta["format"] = _renew(self.connection, self.folder / WAITING, self.vectors), FORMAT
+        sync_folder(self.folder)  # before the transaction commits, after which only this file will do
 
     def copy(self, folder: Path) -> None:
         """Copy the newest state into an empty folder, with an id of its own."""
         (folder / DATABASE).touch()
-        with self.reading(with_vectors=True) as meta, closing(_connect(folder / DATABASE)) as connection:
+        with (
+            self.reading(with_vectors=True) as meta, refusing(folder),
+            closing(_connect(folder / DATABASE)) as connection,
+        ):  # fmt: skip
             self.connection.backup(connection)
             if meta["format"] == FORMAT:
                 _renew(connection, folder / VECTORS, self.vectors)
@@ -386,7 +390,7 @@ class Database:
         try:
             if sum is None:  # a checksum is taken only of vectors that were checked
                 vectors.check(rows)
-            elif vectors.checksum(rows) != sum:
+            elif vectors.checksum(rows) != sum or not np.isfinite(np.vdot(rows, rows)):
                 raise ArchiveError("vectors with another checksum")
         except ArchiveError as error:
             place = f"{self.folder / VECTORS}: damaged: rows {first:,} to {first + len(rows) - 1:,}"

@@ -420,6 +420,20 @@ def test_build_and_add_on_a_full_disk(tiny_model: Path, tmp_path: Path, command:
         subprocess.run(["umount", disk], check=True)
 
 
+@root
+def test_copy_to_a_full_disk(folder: Path, tmp_path: Path, command: Command) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=72k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("may not mount")
+    try:
+        code, out, err = command("archive", "copy", "--archive", folder, "--out", disk / "a")
+        assert (code, out, err.count("\n")) == (2, "", 1) and str(disk / "a") in err, err
+        assert not list(disk.iterdir())
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 def test_the_vectors_shrink(folder: Path, model: SiameseModel) -> None:
     with Archive.open(folder, model) as archive:
         right = [hit for hit in archive.search([TEXTS[3]], N)[0] if int(hit.id) > 250]
@@ -456,6 +470,27 @@ def test_eight_threads(folder: Path, model: SiameseModel) -> None:
         for thread in threads:
             thread.join()
         assert (failed, len(archive)) == ([], N)
+
+
+def test_killed_at_the_end_of_the_upgrade(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, old = Path(shutil.copytree(OLD / "archive", tmp_path / "a")), SiameseModel.load(OLD / "format-3")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, Archive.open(folder, old) as archive:
+        before = archive.search(["How can part 3 be mended?"])
+        patch.setattr("siamese.archive.database.os.replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            archive.add(["Where?"], ["d"])
+    for change in (True, False):
+        with Archive.open(folder, old) as archive:
+            assert archive.get("d") == "Where?" and archive.info()["format"] == 2
+            assert archive.search(["How can part 3 be mended?"])[0][0].id == before[0][0].id
+            if change:
+                archive.remove(["d"])
+                archive.add(["Where?"], ["d"])
+    assert {path.name for path in folder.iterdir()} == {DATABASE, VECTORS}
 
 
 def test_an_archive_of_0_1_0_is_read_as_it_is_and_upgraded_by_the_next_change(tmp_path: Path) -> None:
