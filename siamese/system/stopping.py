@@ -2,9 +2,10 @@
 
 import os
 import signal
+import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))  # not on Windows
@@ -25,6 +26,7 @@ def stopping_at_once() -> Iterator[None]:
     """Within the block, make SIGTERM and SIGHUP raise `Stopped`, so that unfinished files are removed."""
 
     def handler(number: int, frame: FrameType | None) -> None:
+        _leave_closed_terminal()
         raise Stopped(number)
 
     with _handled_by(handler, ENDING):
@@ -41,6 +43,7 @@ def stopping_when_asked() -> Iterator[Callable[[], int]]:
 
     def handler(number: int, frame: FrameType | None) -> None:
         nonlocal noted
+        _leave_closed_terminal()
         if noted:
             raise Stopped(number)
         noted = number
@@ -49,6 +52,16 @@ def stopping_when_asked() -> Iterator[Callable[[], int]]:
 
     with _handled_by(handler, SIGNALS):
         yield lambda: noted
+
+
+def _leave_closed_terminal() -> None:
+    """Let no message fail because the terminal, which was closed, cannot show it."""
+    for number in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(number).st_mode) and not os.isatty(number):
+                nothing = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nothing, number)
+                os.close(nothing)
 
 
 @contextmanager

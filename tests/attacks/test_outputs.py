@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -351,6 +352,25 @@ def test_a_hangup_keeps_a_checkpoint(files: Path, small_file: Path) -> None:
     # Pasted into a shell, with less to do.
     done = subprocess.run(f"{sys.executable} {again} --patience x", shell=True, capture_output=True, text=True)
     assert "--patience" in done.stderr and not Path("X").exists()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="terminals as on Linux")
+@pytest.mark.slow
+def test_a_terminal_that_closes_is_a_hangup_and_no_error(files: Path, small_file: Path) -> None:
+    import pty
+
+    line = [sys.executable, str(ROOT / "run.py"), "train", "--data", str(small_file), "--epochs", "2000", "--out", "m"]
+    process, terminal = pty.fork()
+    if not process:
+        os.execve(sys.executable, line, {**os.environ, "OMP_NUM_THREADS": "1"})
+    os.set_blocking(terminal, False)
+    while not Path("m/metrics.csv").exists():
+        with suppress(BlockingIOError):
+            os.read(terminal, 65_536)
+        time.sleep(0.1)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 129
+    assert Path("m/checkpoint.safetensors").exists()
 
 
 @posix
