@@ -291,7 +291,8 @@ def test_a_stray_quote_costs_its_own_line_only(tmp_path: Path, case: str) -> Non
 
 
 def test_a_field_beyond_the_limit_costs_its_own_line_only(tmp_path: Path) -> None:
-    pairs = read_pairs(write(tmp_path / "p.csv", [("a" * 140_000, "b", 0), ("c", "d", 1), ("e", "f", 0)]))
+    rows = [("a" * ((1 << 24) + 1), "b", 0), ("c", "d", 1), ("e", "f", 0)]
+    pairs = read_pairs(write(tmp_path / "p.csv", rows))
     assert rows_of(pairs) == [("c", "d", 1), ("e", "f", 0)]
     assert "line 2" in pairs.faults[0]
 
@@ -357,19 +358,28 @@ UNUSABLE = {
     "blank.csv": (b"\n\n \r\n", "line 1: no column|empty"),
     "header.csv": (b"question1,question2,is_duplicate\n", "0 rows and no usable"),
     "column.csv": (b"question1,q2,is_duplicate\na,b,1\n", "line 1: no column 'question2'; it has 'question1', 'q2'"),
-    "delimiter.csv": (b"question1;question2;is_duplicate\na;b;1\n", "line 1: no column 'question1'"),
+    "delimiter.csv": (b"question1 question2 is_duplicate\na b 1\n", "line 1: no column 'question1'"),
     "label.csv": (b"question1,question2\na,b\n", "line 1: no column 'is_duplicate'.*--label"),
     "quote.csv": (b'"question1,question2,is_duplicate\na,b,1\n', "line 1: "),
-    "binary.csv": (bytes(range(256)) * 8, "line 2: not UTF-8 text.*csv, .tsv, .jsonl or .parquet file in UTF-8"),
-    "latin.csv": ("question1,question2,is_duplicate\na,b,1\ncafé,b,0\n".encode("latin-1"), "line 3: not UTF-8"),
+    "binary.csv": (bytes(range(256)) * 8, "line 2: not UTF-8 text.*csv, .tsv, .*or .xlsx file in UTF-8; --encoding"),
+    "mixed.csv": ("question1,question2,is_duplicate\né,b,1\n".encode() + b"caf\xe9,b,0\n", "line 3: not UTF-8"),
     "latin.jsonl": ('{"question1": "café"}\n'.encode("latin-1"), "line 1: not UTF-8.*in UTF-8"),
-    "utf16.tsv": ("question1\tquestion2\tis_duplicate\n".encode("utf-16"), "line 1: not UTF-8"),
-    "late.csv": (b"question1,question2,is_duplicate\n" + b"a,b,1\n" * 50_000 + b"\xff,b,0\n", "line 50002: not UTF-8"),
+    "utf16.tsv": ("question1\tquestion2\n".encode("utf-16")[:-1], "line 1: not UTF-16"),
+    "late.csv": (
+        b"question1,question2,is_duplicate\n" + b"a,b,1\n" * 50_000 + b"\1\xff,b,0\n",
+        "line 50002: not UTF-8",
+    ),
     "array.jsonl": (b'[{"question1": "a"}]\n', "line 1: not a JSON object; expected one JSON object a line"),
     "keys.jsonl": (b'{"q1": "a"}\n', "no column 'question1', 'question2', 'is_duplicate'; it has 'q1'"),
     "text.parquet": (b"question1,question2,is_duplicate\na,b,1\n", "not a Parquet file"),
     "empty.parquet": (b"", "not a Parquet file"),
-    "pairs.xlsx": (b"PK", "cannot tell the format from '.xlsx'; expected .csv, .tsv, .jsonl or .parquet"),
+    "pairs.xls": (b"PK", "cannot tell the format from '.xls'; expected .csv, .tsv, .jsonl"),
+    "pairs.xlsx": (b"PK", "not an Excel file: File is not a zip file"),
+    "pairs.zip": (b"PK\3\4", "a damaged .zip: File is not a zip file"),
+    "pairs.csv.gz": (b"\x1f\x8b\x08\0", "cannot be unpacked: "),
+    "object.json": (b'{"question1": "a"}\n', "no column 'question2'"),
+    "list.json": (b'["a"]', "item 1: not a JSON object; expected a list of objects"),
+    "half.json": (b'[{"question1": "a"}', "not JSON: "),
     "one-label.csv": (b"question1,question2,is_duplicate\na,b,1\nc,d,1\n", r"2 rows and no usable .*\(label 0\)"),
     "no-label-1.csv": (b"question1,question2,is_duplicate\na,b,0\nc,d,2\n", r"2 rows and no usable .*\(label 1\)"),
 }
@@ -410,7 +420,9 @@ def test_numbers_of_groups_in_parquet_are_whole_where_one_is_missing(tmp_path: P
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
-    with pytest.raises(DataError, match="no such file; expected a .csv, .tsv, .jsonl or .parquet file") as caught:
+    with pytest.raises(
+        DataError, match="no such file; expected a .csv, .tsv, .jsonl, .json, .parquet or .xlsx file"
+    ) as caught:
         read_pairs(path)
     assert str(path) in str(caught.value)
     path.mkdir()

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 import warnings
-from contextlib import redirect_stdout
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from typing import Any
 
 from siamese.cli import archive, compare, evaluate, export, losses, mine, predict, serve, train
@@ -41,7 +41,7 @@ def _run(arguments: list[str] | None) -> int:
             options = _parser().parse_args(arguments)
             debug = options.debug
             check_not_empty(options)
-            with needing(options.command):
+            with needing(options.command), _reading(options):
                 options.run(options)
             sys.stdout.flush()
     except UserError as error:
@@ -55,6 +55,16 @@ def _run(arguments: list[str] | None) -> int:
             raise
         return console.failed(error)
     return 0
+
+
+def _reading(options: argparse.Namespace) -> AbstractContextManager[None]:
+    """Return a block in which text files are read as the options say."""
+    forced = {name: value for name in ("encoding", "delimiter") if (value := getattr(options, name, None))}
+    if not forced:
+        return nullcontext()
+    from siamese.pairs.sources import reading_as
+
+    return reading_as(**forced)
 
 
 def _parser() -> argparse.ArgumentParser:

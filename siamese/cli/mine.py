@@ -128,6 +128,8 @@ def _on_ray(options: argparse.Namespace) -> None:
     for name, value in (("from", options.mined), ("report", options.report), ("label-sample", options.label_sample)):
         if value:
             raise UserError(f"--{name} does not go with --engine ray; run it on the mined pairs, with --from PATH")
+    if options.encoding or options.delimiter:  # the processes of Ray would not know of them
+        raise UserError("--encoding and --delimiter do not go with --engine ray; give it UTF-8 and commas")
     from siamese.mining.sharded import store
     from siamese.mining.sharded.on_ray import mine_shards
     from siamese.mining.sharded.pipeline import list_shards

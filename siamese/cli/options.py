@@ -27,9 +27,9 @@ DATA = "data/questions.csv"  # comes with the source
 DEFAULTS = Config()
 SHOWN = 400  # characters of a message that may quote an argument
 PAIR_COLUMNS = ("question1", "question2", "label", "question", "group")
-FILES = ".csv, .tsv, .jsonl or .parquet, with Quora's columns; hf:NAME[:CONFIG[:SPLIT]] of Hugging Face"
+FILES = ".csv, .tsv, .json, .jsonl, .parquet or .xlsx, with Quora's columns; hf:NAME[:CONFIG[:SPLIT]] of Hugging Face"
 OUTPUTS = "the .csv, .tsv, .jsonl or .parquet file"
-QUESTIONS = ".txt with a question a line, or .csv, .tsv, .jsonl, .parquet"
+QUESTIONS = ".txt with a question a line, or .csv, .tsv, .json, .jsonl, .parquet, .xlsx"
 
 # Adds a command, given its name, its function (None if it has actions), its help, and for an action its command.
 Command = Callable[..., argparse.ArgumentParser]
@@ -147,12 +147,19 @@ def load_model(name: str) -> "SiameseModel":
 
 def add_columns(sub: argparse.ArgumentParser) -> None:
     """Add the names of the columns of a file of pairs."""
+    add_text(sub)
     group = sub.add_argument_group("columns", "names of the file's columns")
     for name in PAIR_COLUMNS:
         default, column = ("is_duplicate" if name == "label" else name), f"{name}_column"
         group.add_argument(f"--{name}", default=default, dest=column, metavar="NAME", help="(default %(default)s)")
     group.add_argument("--duplicate-class", metavar="NAME", help="of hf: data sets whose labels have names: the class "
                        "of duplicates (default: decided by the names)")  # fmt: skip
+
+
+def add_text(sub: argparse.ArgumentParser) -> None:
+    """Add how text files are read, if not as it is detected."""
+    sub.add_argument("--encoding", metavar="NAME", help="of text files (default: UTF-8, or detected and said)")
+    sub.add_argument("--delimiter", metavar="C", help="of columns: a character, or tab (default: detected and said)")
 
 
 def column_names(options: argparse.Namespace) -> "Columns":
@@ -164,7 +171,8 @@ def column_names(options: argparse.Namespace) -> "Columns":
 
 
 def add_question_columns(sub: argparse.ArgumentParser) -> None:
-    """Add the names of the columns of a file of questions."""
+    """Add the names of the columns of a file of questions, and how it is read."""
+    add_text(sub)
     sub.add_argument("--question", default="question", dest="question_column", metavar="NAME",
                      help="the file's column of questions (default question)")  # fmt: skip
     sub.add_argument("--id", dest="id_column", metavar="NAME", help="its column of ids (default id, if there is one)")

@@ -112,7 +112,7 @@ def _open(path: str | Path, names: list[str], command: str) -> tuple[list[str], 
 
 def _number(row: Mapping[str, Any], name: str, where: str, high: float = 1) -> float:
     try:
-        value = float(row[name])
+        value = float(str(row[name]).replace(",", "."))  # a decimal comma of a spreadsheet
     except (TypeError, ValueError):
         value = -1.0
     if not 0 <= value <= high:

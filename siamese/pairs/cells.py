@@ -13,7 +13,7 @@ PART_NAMES = {
 }  # fmt: skip
 NUMBERS: Any = (Real, Decimal)
 LABELS = {"false": 0, "no": 0, "true": 1, "yes": 1}
-_NUMBER = re.compile(r"([01])(\.0*)?")
+_NUMBER = re.compile(r"([01])([.,]0*)?")  # 1,0 in spreadsheets of many countries
 
 
 class Refused(ValueError):

@@ -1,10 +1,10 @@
-"""Read records from CSV, TSV, JSON lines or Parquet files, with the line and the fault of each."""
+"""Read records from CSV, TSV, JSON, Parquet or Excel files, with the line and the fault of each."""
 
 import csv
 import itertools
 import json
-import os
-import stat
+import re
+import zipfile
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,13 +14,22 @@ from typing import Any, TypeVar
 
 from siamese.errors import DataError, UserError
 from siamese.pairs.cells import Refused
+from siamese.pairs.sources import FORCED, FORMATS, SUFFIXES, Source, say, source_of, text_lines, watched
 from siamese.system.optional import optional
 
-SUFFIXES = ".csv, .tsv, .jsonl or .parquet"
 FAULTS_SHOWN = 5  # faulty rows that a message describes
 ROWS_AT_A_TIME = 8_192  # rows of a data set in memory as objects
 PARQUET_ROWS = 256  # rows of a Parquet file in memory as objects; a small file can hold large ones
-MOST_LINES = 100  # lines of one row of a CSV or TSV file
+MOST_FIELD = 1 << 24  # characters of a field of a CSV or TSV file
+MOST_LINES = 100  # lines of one of its rows, once REREAD characters were read again because of quotes not closed
+REREAD = 1 << 28
+MOST_UNPACKED = 1 << 29  # bytes of an Excel file
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+# Column names by which the delimiter is decided: a question may hold any of them.
+KNOWN = {
+    "question1", "question2", "is_duplicate", "label", "question", "group", "id", "unseen", "split", "qid1", "qid2",
+    "similarity", "probability", "cluster",
+}  # fmt: skip
 MOST_CHARACTERS = 300  # of a reason that a library gives
 
 T = TypeVar("T")
@@ -107,42 +116,13 @@ def open_file(path: str | Path, wanted: Collection[str] | None = None) -> File:
     Raises:
         DataError: there is no such file, it is a folder, or its ending or content is not one of these formats.
     """
-    path = _existing(path)
-    readers = {".csv": _delimited, ".tsv": _delimited, ".jsonl": _json_lines, ".ndjson": _json_lines}
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        return _parquet(path, wanted)
-    if suffix not in readers:
-        raise DataError(f"{path}: cannot tell the format from {path.suffix!r}; expected {SUFFIXES}")
-    return readers[suffix](path)
-
-
-def _existing(path: str | Path) -> Path:
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"{path}: no such file; expected a {SUFFIXES} file")
-    if not path.is_file():
-        raise DataError(f"{path}: a folder, expected a {SUFFIXES} file")
-    return path
-
-
-def text_lines(path: str | Path) -> Iterator[str]:
-    """Yield the lines of a UTF-8 file. Raise DataError if it changes meanwhile, or with the line if it is not UTF-8."""
-    path = _existing(path)
-    check_unchanged = watched(path)
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            yield from file
-        check_unchanged()
-    except UnicodeDecodeError:
-        with open(path, "rb") as binary:
-            for number, line in enumerate(binary, 1):
-                try:
-                    line.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    where, reason = f"{path}, line {number}", f"not UTF-8 text ({error.reason})"
-                    raise DataError(f"{where}: {reason}; expected a {SUFFIXES} file in UTF-8") from None
-        raise
+    source = source_of(path)
+    if source.suffix == ".parquet":
+        return _parquet(source, wanted)
+    if source.suffix not in FORMATS:
+        raise DataError(f"{path}: cannot tell the format from {source.suffix!r}; expected {SUFFIXES}")
+    readers = {".csv": _delimited, ".tsv": _delimited, ".json": _json, ".xlsx": _excel}
+    return readers.get(source.suffix, _json_lines)(source)
 
 
 class _Rereadable:
@@ -150,12 +130,13 @@ class _Rereadable:
 
     def __init__(self, lines: Iterator[str]) -> None:
         self.lines, self.pending, self.read, self.number = lines, deque[str](), list[str](), 0
+        self.reread = 0  # characters
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        if len(self.read) == MOST_LINES:  # otherwise a file of stray quotes takes quadratic time
+        if len(self.read) >= MOST_LINES and self.reread > REREAD:  # otherwise stray quotes take quadratic time
             raise csv.Error(f"more than {MOST_LINES} lines in one row; is a quote not closed?")
         line = self.pending.popleft() if self.pending else next(self.lines)
         self.read.append(line)
@@ -169,12 +150,44 @@ class _Rereadable:
         """Go back to the second line after the mark."""
         self.pending.extendleft(reversed(self.read[1:]))
         self.number -= len(self.read) - 1
+        self.reread += sum(map(len, self.read))
+
+    def heading(self) -> str:
+        """Return the first line that is not blank, which can then be read again."""
+        line = next((line for line in self if line.strip()), "")
+        self.mark()
+        return line
+
+    def again(self, line: str) -> None:
+        """Go back before this line, the last one that was read."""
+        self.pending.appendleft(line)
+        self.number -= 1
 
 
-def _delimited(path: Path) -> File:
-    lines = _Rereadable(text_lines(path))
+def _delimiter(heading: str, usual: str) -> str:
+    """Return the delimiter between the names of the columns: it gives the most known names, or else the most."""
+
+    def fitness(delimiter: str) -> tuple[int, int, bool]:
+        names = [name.strip(' "').lower() for name in heading.strip().split(delimiter)]
+        known = len(KNOWN.intersection(names))
+        return known, 0 if known else len(names), delimiter == usual
+
+    return max(DELIMITERS, key=fitness)
+
+
+def _delimited(source: Source) -> File:
+    path, lines = source.path, _Rereadable(text_lines(source))
+    usual = "\t" if source.suffix == ".tsv" else ","
+    heading = lines.heading()
+    said = re.fullmatch(r'"?sep=(.)"?\s*', heading, re.IGNORECASE)  # as Excel writes it
+    if not said and heading:
+        lines.again(heading)
+    delimiter = FORCED.get().delimiter or (said[1] if said else _delimiter(heading, usual))
+    if delimiter != usual and not FORCED.get().delimiter:
+        say(path, f"columns between {DELIMITERS.get(delimiter, repr(delimiter))}")
+    csv.field_size_limit(max(csv.field_size_limit(), MOST_FIELD))
     # Strict, so that a stray quote is an error instead of a field that swallows what follows.
-    reader = csv.reader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
 
     def records() -> Records:
         while True:
@@ -211,9 +224,62 @@ def _delimited(path: Path) -> File:
     return File(names, records())
 
 
-def _json_lines(path: Path) -> File:
+def _json(source: Source) -> File:
+    """Read a list of objects, or JSON lines, which some call .json too."""
+    start = next((line.strip() for line in text_lines(source, guess=False) if line.strip()), "")
+    if not start.startswith("["):
+        return _json_lines(source)
+    try:
+        found = json.loads("".join(text_lines(source, guess=False)))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{source.path}: not JSON: {error}; expected a list of objects") from None
+    records = [
+        record if isinstance(record, dict) else Unreadable.of("not a JSON object", json.dumps(record))
+        for record in found
+    ]
+    if records and isinstance(records[0], str):
+        raise DataError(f"{source.path}, item 1: {records[0]}; expected a list of objects")
+    return File(list(records[0]) if records else [], enumerate(records, 1), varies=True)
+
+
+def _excel(source: Source) -> File:
+    """Read the first sheet of an Excel file that holds anything."""
+    openpyxl, path = optional("openpyxl", f"{source.path}: an Excel file"), source.path
+    with refusing(path, "not an Excel file"):
+        file = source.open()
+        if sum(one.file_size for one in zipfile.ZipFile(file).infolist()) > MOST_UNPACKED:
+            raise DataError(f"{path}: unpacks to more than {MOST_UNPACKED:,} bytes; save it as .csv")
+        book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+        for sheet in book.worksheets:
+            rows = (
+                (line, row) for line, row in enumerate(sheet.iter_rows(values_only=True), 1) if any(map(_full, row))
+            )
+            if heading := next(rows, None):
+                break
+        else:
+            return File([], iter(()))
+    names = [str(name).strip() if _full(name) else "" for name in heading[1]]
+    if len(book.sheetnames) > 1:
+        say(path, f"its sheet {sheet.title!r}, one of {len(book.sheetnames)}")
+
     def records() -> Records:
-        for number, line in enumerate(text_lines(path), 1):
+        with file, refusing(path, "not an Excel file"):  # rows are read when they are needed
+            for line, row in rows:
+                cells = dict(zip(names, row))
+                yield line, cells if not any(map(_full, row[len(names) :])) else "more cells than names of columns"
+
+    return File([name for name in names if name], records())
+
+
+def _full(cell: Any) -> bool:
+    return cell is not None and str(cell).strip() != ""
+
+
+def _json_lines(source: Source) -> File:
+    path = source.path
+
+    def records() -> Records:
+        for number, line in enumerate(text_lines(source, guess=False), 1):
             if line.strip():
                 try:
                     record = json.loads(line)
@@ -228,18 +294,19 @@ def _json_lines(path: Path) -> File:
     return File([], records())
 
 
-def _parquet(path: Path, wanted: Collection[str] | None) -> File:
+def _parquet(source: Source, wanted: Collection[str] | None) -> File:
+    path = source.path
     parquet = optional("pyarrow.parquet", f"{path}: a Parquet file")
     check_unchanged = watched(path)
 
     def records() -> Records:
-        with refusing(str(path), "not a Parquet file"):  # pages are read when their rows are
+        with refusing(path, "not a Parquet file"):  # pages are read when their rows are
             batches = file.iter_batches(PARQUET_ROWS, columns=None if wanted is None else list(wanted))
             yield from enumerate(itertools.chain.from_iterable(batch.to_pylist() for batch in batches), 1)
         check_unchanged()
 
-    with refusing(str(path), "not a Parquet file"):
-        file = parquet.ParquetFile(path)
+    with refusing(path, "not a Parquet file"):
+        file = parquet.ParquetFile(source.open())
         names = list(file.schema_arrow.names)
     return File(names, records())
 
@@ -255,21 +322,3 @@ def refusing(name: str, fault: str = "cannot be read") -> Iterator[None]:
         reason = error.__cause__ if type(error).__name__ == "DatasetGenerationError" and error.__cause__ else error
         text = " ".join(str(reason).split()) or type(reason).__name__
         raise DataError(f"{name}: {fault}: {text[:MOST_CHARACTERS]}") from error
-
-
-def watched(path: str | Path) -> Callable[[], None]:
-    """Return a function that raises DataError if a file has changed by then, so that what was read may be neither."""
-
-    def state() -> tuple[int, ...]:
-        try:
-            found = os.stat(path)
-        except OSError:
-            return ()
-        return (found.st_ino, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else ()
-
-    def check() -> None:
-        if state() != before:
-            raise DataError(f"{path}: changed while it was read; run the command again")
-
-    before = state()
-    return check

@@ -14,10 +14,11 @@ import numpy as np
 
 from siamese.errors import DataError
 from siamese.pairs.cells import Refused, is_missing, label_in, needed, part_of, text_of
-from siamese.pairs.formats import Faults, File, Row, open_file, text_lines
+from siamese.pairs.formats import Faults, File, Row, open_file
 from siamese.pairs.groups import from_groups
 from siamese.pairs.huggingface import names_data_set, open_data_set
 from siamese.pairs.pairs import PARTS, Columns, Pairs
+from siamese.pairs.sources import source_of, text_lines
 from siamese.text.ragged import Texts
 
 ROOM = 1 << 25  # characters of a block of rows
@@ -44,7 +45,7 @@ PairsLike = Pairs | Frame | str | Path
 def read_pairs(
     path: str | Path, columns: Columns = QUORA, *, labelled: bool = True, need: tuple[int, ...] = (0, 1)
 ) -> Pairs:
-    """Read pairs from a CSV, TSV, JSON lines or Parquet file in UTF-8, or from a data set.
+    """Read pairs from a CSV, TSV, JSON, Parquet or Excel file, or from a data set.
 
     A file with the columns `question` and `group` holds questions instead. Those of one group are duplicates, and
     `from_groups` makes pairs of them.
@@ -199,7 +200,7 @@ def count_rows(path: str | Path, column: str) -> int:
 
 
 def _is_text(path: str | Path) -> bool:
-    return Path(path).suffix.lower() == ".txt" and not names_data_set(path)
+    return not names_data_set(path) and source_of(path).suffix == ".txt"
 
 
 def _texts(path: str | Path, column: str) -> Iterator[Row]:

@@ -17,6 +17,7 @@ LIBRARIES = {
     **dict.fromkeys(("tokenizers", "transformers"), ("transformers", "transformer")),
     **{name: (name, "service") for name in ("fastapi", "uvicorn")},
     **{name: (name, name) for name in ("datasets", "onnx", "tensorboard")},
+    "openpyxl": ("openpyxl", "spreadsheets"),
     "ray": ("ray[data]", "ray"),
 }
 
