@@ -1,6 +1,6 @@
 """Read files of questions into an archive, and write what a search finds."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -69,7 +69,7 @@ def at_line(error: ArchiveError, path: str | Path | None, lines: list[int]) -> A
 
 
 def search_file(
-    archive: Archive, path: str | Path, out: str | Path | None, column: str, k: int, legs: str,
+    archive: Archive, path: str | Path, out: str | Path | None, columns: Sequence[str], k: int, legs: str,
     progress: Callable[[int, int], None],
 ) -> tuple[int, Faults]:  # fmt: skip
     """Search for the questions of a file, and write the file again with a row for each hit and the columns ADDED.
@@ -80,7 +80,7 @@ def search_file(
         archive: the archive to search.
         path: the file.
         out: the file to write, atomically, whose ending names its format; None prints CSV.
-        column: of the questions.
+        columns: that of the questions, and others that must be there.
         k, legs: as in `Archive.search`.
         progress: called with the number of rows done and of all.
 
@@ -91,8 +91,8 @@ def search_file(
         DataError: the file cannot be read or changes meanwhile, or all its rows (of the first block) are faulty.
     """
     faults, having = Faults(str(path)), 0
-    total = count_rows(path, column)
-    names, rows = whole_rows(path, [column], faults, lambda row: needed(row.get(column), column))
+    total = count_rows(path, columns[0])
+    names, rows = whole_rows(path, columns, faults, lambda row: needed(row.get(columns[0]), columns[0]))
     blocks = blocks_of(rows, QUESTIONS_AT_A_TIME)
     first = next(blocks, [])
     faults.check_any()  # before anything is printed

@@ -164,10 +164,9 @@ def _search(archive: "Archive", options: argparse.Namespace) -> None:
     if options.file:
         from siamese.archive.files import search_file
 
+        columns = [name for name in (options.question_column, options.id_column) if name]
         with CountBar("questions") as bar:
-            having, faults = search_file(
-                archive, options.file, options.out, options.question_column, options.k, options.legs, bar
-            )
+            having, faults = search_file(archive, options.file, options.out, columns, options.k, options.legs, bar)
         report_unanswered(faults)
         if options.out:
             asked = faults.rows - faults.count

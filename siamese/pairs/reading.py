@@ -164,7 +164,7 @@ def whole_rows(
     Raises:
         DataError: there is no such file or column, or two columns have one name.
     """
-    file = File(list(columns), enumerate(_texts(path, columns[0]), 1)) if _is_text(path) else None
+    file = File([columns[0]], enumerate(_texts(path, columns[0]), 1)) if _is_text(path) else None
     file = file or _open(path, None if others else columns)
     _check_columns(file, path, columns)
     names = file.names if others else list(columns)

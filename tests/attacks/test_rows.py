@@ -167,7 +167,7 @@ def test_hits_beside_every_row(model: SiameseModel, tmp_path: Path, suffix: str)
     else:
         source, names = put(tmp_path / f"in{suffix}", ["question", "id"], rows), ["question", "id"]
     for out in (tmp_path / "out.csv", tmp_path / "out.jsonl"):
-        _, faults = search_file(archive, source, out, "question", 1, "vectors", lambda done, total: None)
+        _, faults = search_file(archive, source, out, ["question"], 1, "vectors", lambda done, total: None)
         found = rows_of(out)
         assert (faults.rows, faults.count) == (3, 1)
         hit = "found_id" if "id" in names else "id"
@@ -175,6 +175,8 @@ def test_hits_beside_every_row(model: SiameseModel, tmp_path: Path, suffix: str)
         assert [[row[name] for name in names] for row in found] == [row[: len(names)] for row in rows]
         assert [row["found"] or None for row in found] == ["how old are you", None, "the station"]
         assert found[1]["fault"] == "question is missing or empty" and not found[0]["fault"]
+    with pytest.raises(DataError, match="no column 'key'; it has 'question'"):
+        search_file(archive, source, None, ["question", "key"], 1, "vectors", lambda done, total: None)
 
 
 def test_vectors_of_every_row(model: SiameseModel, tmp_path: Path) -> None:
@@ -310,6 +312,9 @@ def test_a_small_file_with_a_large_column_takes_little_memory(tmp_path: Path) ->
 
 
 def test_user_errors_are_lines(model: SiameseModel, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("a\n")
+    with pytest.raises(DataError, match="in.txt, line 1: no column 'question2'; it has 'question1'"):
+        files.write_predictions(model, tmp_path / "in.txt", None)
     put(tmp_path / "in.csv", ["a", "b"], [["1", "2"]])
     with pytest.raises(UserError, match="in.csv, line 1: no column 'question1'; it has 'a', 'b'"):
         files.write_predictions(model, tmp_path / "in.csv", None)
