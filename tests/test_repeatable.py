@@ -9,13 +9,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import normalize
 
-from siamese.config import Config
+from siamese.config import PRESETS, Config, preset
 from siamese.losses.registry import LOSSES, names
+from siamese.pairs.pairs import Pairs
+from siamese.text.ragged import Tokens
 from siamese.towers.lstm_tower import Tower
+from siamese.training import teacher
+from siamese.training.batches import PairTokens
+from siamese.training.train import train_model
 
 BATCH, REPETITIONS = 512, 60
 
@@ -85,3 +91,33 @@ def test_tower(padded: bool) -> None:
         means.square().sum().backward()
         found.append(torch.cat([weight.grad.view(-1) for weight in tower.parameters() if weight.grad is not None]))
     assert all(torch.equal(gradient, found[0]) for gradient in found)
+
+
+PAIRS = PairTokens(
+    *(Tokens(np.random.default_rng(side).permutation(3_000).astype(np.int32), np.arange(3_001)) for side in (1, 2)),
+    (np.arange(3_000) % 3 > 0).astype(np.int8),
+    np.arange(3_000) // 2,  # known duplicates in every batch
+)
+
+
+def test_the_teachers_projection() -> None:
+    encoded = normalize(torch.randn(3_000, 384, generator=torch.Generator().manual_seed(1)), dim=1).numpy()
+    numbers = np.stack((PAIRS.first.ids, PAIRS.second.ids), axis=1)
+    config = Config(batch_size=BATCH)
+    found = [teacher.project(encoded, numbers, PAIRS, config) for _ in range(3)]
+    assert all(np.array_equal(vectors, found[0]) for vectors in found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "transformer"])
+def test_a_training_by_each_preset(name: str) -> None:
+    random = np.random.default_rng(1)
+    words = np.array([f"w{i}" for i in range(2_000)])
+    questions = [" ".join(random.choice(words, size=random.integers(3, 8))) for _ in range(1_400)]
+    turned = [" ".join(reversed(question.split())) for question in questions]
+    labels = (np.arange(1_400) % 4 > 0).astype(np.int8)
+    pairs = Pairs.of(questions, [*turned[:1_050], *turned[1_051:], turned[1_050]], labels)
+    config = preset(name).replace(batch_size=BATCH, epochs=1)
+    rows = np.arange(len(pairs))
+    first, second = (train_model(config, pairs.take(rows[200:]), pairs.take(rows[:200])).weights for _ in range(2))
+    assert all(np.array_equal(first[part], second[part]) for part in first)
