@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+from pathlib import Path
 
 from siamese.cli.options import (
     OUTPUTS,
@@ -18,7 +19,7 @@ from siamese.cli.options import (
 )
 from siamese.errors import UserError
 from siamese.system.csv_output import check_format
-from siamese.system.outputs import Output, table_ending_with
+from siamese.system.outputs import Output, is_stream, table_ending_with
 
 
 def add_commands(command: Command) -> None:
@@ -85,6 +86,8 @@ def encode(options: argparse.Namespace) -> None:
     from siamese.system.progress import CountBar
 
     check_outputs(options, Output("--out", options.out, is_ours), inputs=(options.file, options.model))
+    if Path(options.out).suffix.lower() not in (".npy", "") and not is_stream(options.out):
+        raise UserError(f"{options.out}: encode writes the format .npy; end the name with it")
     model = load_model(options.model)
     with CountBar("questions") as bar:
         faults = encode_file(model, options.file, options.out, options.question, bar)

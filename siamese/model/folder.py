@@ -77,7 +77,7 @@ def write(
     earlier = _settle(folder)  # after a process that was killed
     try:
         for name, content in data.items():
-            with replacing(_waiting(folder, name, sums[name])) as new:
+            with replacing(_waiting(folder, name, sums[name]), like=folder / name) as new:
                 new.write_bytes(content)
         with replacing(folder / CONFIG) as new:
             new.write_bytes(config)

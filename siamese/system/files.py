@@ -16,13 +16,17 @@ UNFINISHED = ".siamese"  # ends the name of a temporary file, so that no file of
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, like: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path in the same folder, which becomes `path` if the block ends without an error.
 
     A crash leaves the old file or the new one, since the data are flushed to the disk before the name is, and the name
     before the function returns. An older file's mode and owner are kept, a new file has those of any new file. If
     `path` is a device or a pipe, it is yielded itself. If an OSError has no filename, as on a full disk, it is set to
     `path`.
+
+    Args:
+        path: the file.
+        like: the file whose mode and owner are kept, if it exists, instead of those of `path`.
 
     Raises:
         OSError: the file cannot be written, or `path` is a folder.
@@ -37,7 +41,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
             yield path
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        old = path.stat() if path.exists() else None
+        like = like or path
+        old = like.stat() if like.exists() else None
         # The umask applies to a new file. Of a replaced one nobody else reads anything before it has the old mode.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if old else 0o666))
         try:

@@ -303,6 +303,10 @@ def test_the_umask_holds_for_new_files_and_the_mode_of_a_replaced_one_is_kept(fi
             assert stat.S_IMODE(os.stat(path).st_mode) == (old or 0o666 & ~mask)
         SiameseModel.pretrained().save("model")
         assert {stat.S_IMODE(path.stat().st_mode) for path in Path("model").iterdir()} == {0o666 & ~mask}
+        for path in Path("model").iterdir():
+            path.chmod(0o600)
+        SiameseModel.pretrained().save("model")  # its weights and words pass through names of their own
+        assert {stat.S_IMODE(path.stat().st_mode) for path in Path("model").iterdir()} == {0o600}
     finally:
         os.umask(before)
 

@@ -189,6 +189,13 @@ def test_vectors_of_every_row(model: SiameseModel, tmp_path: Path) -> None:
     assert not found[[1, 2]].any()
 
 
+@pytest.mark.parametrize("name", ["v.csv", "v.parquet", "v.npz"])
+def test_encode_writes_no_other_format_than_its_name_says(name: str, tmp_path: Path, command: Command) -> None:
+    (tmp_path / "in.csv").write_text("question\nhow old\n")
+    code, _, err = command("encode", tmp_path / "in.csv", "--out", tmp_path / name)
+    assert code == 2 and "encode writes the format .npy" in err and not (tmp_path / name).exists()
+
+
 @pytest.mark.parametrize("name", ["out.xlsx", "out.txt", "out.json", "out.csv.gz"])
 def test_an_ending_of_another_format_is_refused_before_any_work(tmp_path: Path, command: Command, name: str) -> None:
     tried["endings of outputs"] += 1
