@@ -45,8 +45,8 @@ def text_of(value: Any, name: str, whole: bool = False) -> str | None:
             raise Refused(f"{name} is not text: {value[:40]!r} has half a character") from None
         return value
     if whole and isinstance(value, NUMBERS) and not isinstance(value, bool) and abs(value) < 2.0**120:
-        # Whole numbers become floats if one of their column is missing. They are exact up to 2**53.
-        exact = not isinstance(value, float) or abs(value) <= 2**53
+        # Whole numbers become floats if one of their column is missing. They are exact below 2**53.
+        exact = not isinstance(value, float) or abs(value) < 2**53
         if exact and value == int(value):
             return str(int(value))
     raise Refused(f"{name} is not text but {type(value).__name__}: {repr(value)[:40]}")
