@@ -184,7 +184,8 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the label of each pair, (n,) of `classes_`."""
-        return self.classes_[(self.decision_function(X) > 0).astype(int)]
+        above = self.decision_function(X) > 0  # first, since it checks that there is a model
+        return self.classes_[above.astype(int)]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probabilities of the two labels, (n, 2) float64, if they are as frequent as in `fit`."""

@@ -135,7 +135,7 @@ def test_labels_are_counted_by_stratum_in_any_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([*ROWS, "i,j,yes,0.9,1,10,0.85"], "line 6: is_duplicate is 'yes'; use 1, 0 or nothing"),
+        ([*ROWS, "i,j,maybe,0.9,1,10,0.85"], "line 6: is_duplicate is 'maybe'"),
         ([*ROWS, "i,j,1,0.9,1,11,0.85"], "line 6: stratum 1 differs from the rows before"),
         ([*ROWS, "i,j,1,0.9,x,10,0.85"], "line 6: stratum 'x'"),
         ([*ROWS, "i,j,1"], "line 6: 3 fields"),

@@ -319,7 +319,7 @@ while True:
 @pytest.fixture
 def open_to_all(folder: Path, tmp_path: Path) -> tuple[object, ...]:
     copy = Path(shutil.copytree(model_folder(folder), tmp_path / "model"))
-    for path in (tmp_path, *tmp_path.parents[:2], folder, copy, *folder.iterdir(), *copy.iterdir()):
+    for path in (tmp_path, *tmp_path.parents[:3], folder, copy, *folder.iterdir(), *copy.iterdir()):
         path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
     return "--archive", folder, "--model", copy
 

@@ -460,7 +460,7 @@ ENCODER = ["--tower", "transformer", "--encoder", "ENCODER"]
         ([*ENCODER, "--preset", "course-trax-2020"], "--tokens: goes with the LSTM tower, not with"),
         ([*ENCODER, "--compact"], "--compact: goes with the LSTM tower"),
         ([*ENCODER, "--start-from", "pretrained"], "--start-from: goes with the LSTM tower"),
-        ([*ENCODER, "--out", "ENCODER"], "is the encoder's folder, which training must not change"),
+        ([*ENCODER, "--out", "ENCODER"], "also an input, which --out would replace"),
         (["--start-from", "TRAINED"], "--start-from: the model has tower 'transformer', the recipe 'lstm'"),
         (["--epochs", "0"], "--epochs: 0 is not a whole number of 1 or more"),
         (["--tower", "transformer", "--encoder", "no/such"], "no/such: no sentence encoder"),
