@@ -184,11 +184,12 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the label of each pair, (n,) of `classes_`."""
-        above = self.decision_function(X) > 0  # first, since it checks that there is a model
-        return self.classes_[above.astype(int)]
+        check_is_fitted(self)
+        return self.classes_[(self.decision_function(X) > 0).astype(int)]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probabilities of the two labels, (n, 2) float64, if they are as frequent as in `fit`."""
+        check_is_fitted(self)
         duplicate = self.model_.probability(self.similarity(X))
         return np.stack((1 - duplicate, duplicate), axis=1)
 
