@@ -417,7 +417,7 @@ def test_a_disk_that_is_full_at_the_very_end(
     folder = tmp_path / "m"
     line = ["train", "--data", small_file, "--out", folder, "--batch-size", 32, "--epochs", 1]
 
-    def full(_: Path) -> None:
+    def full(_: Path, like: Path | None = None) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:

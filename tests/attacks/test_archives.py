@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from commands import Command, posix, python
 
+import siamese
 from siamese import SiameseModel
 from siamese.archive.database import DATABASE, WAL
 from siamese.archive.store import Archive
@@ -25,7 +26,11 @@ N = 300
 TEXTS = [f"how do I claim luggage {i} of flight {i % 7} with ticket {i * i}" for i in range(N)]
 OLD = Path(__file__).parents[1] / "compatibility"
 
-root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root")
+ALL_MAY_READ = all(path.stat().st_mode & 0o005 == 0o005 for path in Path(siamese.__file__).parents)
+root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0 or not ALL_MAY_READ,
+    reason="needs root, and a copy of the package that every user may read",
+)
 
 
 @pytest.fixture(scope="module")
