@@ -138,7 +138,7 @@ def test_an_error_before_the_names_change_leaves_the_old_model(
 ) -> None:
     path = Path(shutil.copytree(tiny_model, tmp_path / "model"))
 
-    def full(_: Path, like: Path | None = None) -> None:
+    def full(_: Path) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "sync_file", full)
