@@ -21,7 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from siamese import SiameseModel
 from siamese.archive import database, ranking
-from siamese.archive.database import DATABASE, LISTS
+from siamese.archive.database import LISTS
+from siamese.archive.sqlite import DATABASE
 from siamese.archive.store import Archive
 from siamese.archive.vectors import HEADER, VECTORS
 from siamese.errors import ArchiveError, UserError

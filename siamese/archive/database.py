@@ -14,28 +14,25 @@ import secrets
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
-from zlib import crc32
 
 import numpy as np
 
-from siamese.archive import content, vectors, words
+from siamese.archive import content, rows, vectors, words
+from siamese.archive.rows import Rows
+from siamese.archive.sqlite import DATABASE, PATIENCE, WAL, connect, refusing, state
 from siamese.archive.vectors import BLOCK, VECTORS, WAITING
 from siamese.errors import ArchiveError
 from siamese.system.files import sync_file, sync_folder
-from siamese.system.locking import without_locks
 from siamese.system.outputs import refuse_links
 from siamese.system.program import program
 
 FORMAT = 2  # format 1, of version 0.1.0, has no id and no checksums; the first change turns it into format 2
-DATABASE = "archive.sqlite"
-WAL = f"{DATABASE}-wal"
 LISTS = "lists.npz"  # from version 0.1, which compared a query with only a part of a large archive
 FILES = (DATABASE, VECTORS, WAITING, LISTS, WAL, f"{DATABASE}-shm", f"{DATABASE}-journal")
-PATIENCE = 1.0  # seconds that a second writer waits for the first
 
 # `blank` has the rows whose vector counts as 0: questions without a known word, and removed questions.
 _SUMS = "CREATE TABLE sums(block INTEGER PRIMARY KEY, crc INTEGER NOT NULL)"
@@ -53,27 +50,13 @@ Meta = dict[str, Any]  # the table: format, model, fingerprint, dimensions, id, 
 def create(folder: Path, facts: Mapping[str, Any]) -> None:
     """Create the files of an empty archive; `facts` are model, fingerprint and dimensions."""
     (folder / DATABASE).touch()
-    with refusing(folder), closing(_connect(folder / DATABASE)) as connection:
+    with refusing(folder), closing(connect(folder / DATABASE)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")  # so that readers and the writer do not block each other
         connection.executescript(_SCHEMA)
         words.create(connection)
         counts = dict.fromkeys(COUNTS, 0)
         connection.executemany("INSERT INTO meta VALUES (?, ?)", {"format": FORMAT, **facts, **counts}.items())
         _renew(connection, folder / VECTORS, np.zeros((0, facts["dimensions"]), np.float32))
-
-
-@contextmanager
-def refusing(folder: Path) -> Iterator[None]:
-    """Turn SQLite's errors within the block into ArchiveError."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0)
-        if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
-            if without_locks(folder):
-                raise ArchiveError(f"{folder}: on a file system without locks; copy it to one that has them") from None
-            raise ArchiveError(f"{folder}: another process is writing to it; wait for its end") from None
-        raise ArchiveError(f"{folder / DATABASE}: {error}") from error
 
 
 class Database:
@@ -109,10 +92,10 @@ class Database:
     def _connect(self) -> None:
         """Open the database, if nothing can be written there without SQLite's own files beside it."""
         path = self.folder / DATABASE
-        self._file, self._immutable, self._sealed = _state(self.folder), False, False
+        self._file, self._immutable, self._sealed = state(self.folder), False, False
         self.readonly = not (os.access(self.folder, os.W_OK) and os.access(path, os.W_OK))
         try:
-            self.connection = _connect(path, "mode=ro" if self.readonly else "mode=rw")
+            self.connection = connect(path, "mode=ro" if self.readonly else "mode=rw")
         except sqlite3.OperationalError:
             if not self.readonly:
                 raise
@@ -120,7 +103,7 @@ class Database:
                 message = "has changes that are not yet in the database; open it once where it can be written"
                 raise ArchiveError(f"{self.folder}: {WAL} {message}") from None
             self._immutable = True
-            self.connection = _connect(path, "immutable=1")
+            self.connection = connect(path, "immutable=1")
         self.execute = self.connection.execute
         self.words = words.Words(self.connection)
 
@@ -161,7 +144,7 @@ class Database:
                 yield meta
             finally:
                 self.execute("ROLLBACK")
-            if self._immutable and _state(self.folder) != self._file:
+            if self._immutable and state(self.folder) != self._file:
                 raise ArchiveError(f"{self.folder}: changed while it was read; try again")
 
     def _begin(self, with_vectors: bool) -> Meta:
@@ -190,10 +173,10 @@ class Database:
 
     def _check_place(self) -> None:
         """Raise ArchiveError if the folder has another database than the open one, or none."""
-        state = _state(self.folder)
-        if state[:2] != self._file[:2]:
+        found = state(self.folder)
+        if found[:2] != self._file[:2]:
             raise ArchiveError(f"{self.folder}: replaced or removed since it was opened; open it again")
-        if self._immutable and state != self._file:  # SQLite would not notice
+        if self._immutable and found != self._file:  # SQLite would not notice
             self.connection.close()
             self._connect()
 
@@ -214,12 +197,8 @@ class Database:
         self._sealed = True
 
     @contextmanager
-    def writing(self) -> Iterator[tuple[Meta, IO[bytes]]]:
-        """Change the archive atomically.
-
-        Yields:
-            The table of counts, which the block may change, and the file of vectors, for `append` and `blot`.
-        """
+    def writing(self) -> Iterator[Rows]:
+        """Change the archive atomically; the block may change the counts in `Rows.meta`."""
         with self._lock:
             self.fill()
             with self._transaction() as change:
@@ -229,17 +208,13 @@ class Database:
         """Move the last questions into the rows of removed ones."""
         with self._lock:
             with self.reading():
-                holes = self._holes()
+                holes = rows.holes(self.connection)
             if holes:  # a transaction of its own: until it is committed, the last rows must stay as they are
-                with self._transaction() as (meta, file):
-                    self._fill(meta, file)
-
-    def _holes(self) -> list[int]:
-        sql = "SELECT row FROM blank WHERE row NOT IN (SELECT row FROM questions) ORDER BY row"
-        return [row for (row,) in self.execute(sql)]
+                with self._transaction() as change:
+                    change.fill()
 
     @contextmanager
-    def _transaction(self) -> Iterator[tuple[Meta, IO[bytes]]]:
+    def _transaction(self) -> Iterator[Rows]:
         if self.readonly:
             raise ArchiveError(f"{self.folder}: cannot be changed: no permission to write there")
         with refusing(self.folder):
@@ -250,8 +225,9 @@ class Database:
                 if meta["format"] != FORMAT:
                     self._upgrade(meta)
                 with vectors.opened(self.folder, meta, "r+b") as file:
-                    self._cut(meta, file)
-                    yield meta, file
+                    change = Rows(self.folder, self.connection, meta, file)
+                    change.cut()
+                    yield change
                     sync_file(Path(file.name))  # before the transaction commits
                     meta["changes"] += 1
                     self.connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
@@ -259,7 +235,7 @@ class Database:
                     self.execute("COMMIT")
                     self._check_place()
                     self.facts = meta
-                    self._cut(meta, file)
+                    change.cut()
                 if Path(file.name).name == WAITING:  # of `_upgrade`
                     os.replace(file.name, self.folder / VECTORS)
             except BaseException as error:
@@ -289,7 +265,7 @@ class Database:
 
     def _checksum(self) -> int:
         """Return the checksum of the database as it is in this transaction."""
-        if _state(self.folder)[-1]:  # a part is in the log
+        if state(self.folder)[-1]:  # a part is in the log
             return content.checksum_of([self.connection.serialize()])
         # While this transaction reads from the database alone, SQLite lets nobody write to it.
         return content.checksum(self._content)
@@ -309,7 +285,7 @@ class Database:
         (folder / DATABASE).touch()
         with (
             self.reading(with_vectors=True) as meta, refusing(folder),
-            closing(_connect(folder / DATABASE)) as connection,
+            closing(connect(folder / DATABASE)) as connection,
         ):  # fmt: skip
             self.connection.backup(connection)
             if meta["format"] == FORMAT:
@@ -319,148 +295,39 @@ class Database:
         with closing(Database(folder)) as copied, copied.writing():
             pass
 
-    def append(self, meta: Meta, file: IO[bytes], rows: np.ndarray) -> None:
-        """Write the vectors of new questions, (n, d), after the last row."""
-        vectors.check(rows)
-        data = np.ascontiguousarray(rows, "<f4")
-        self._write(meta, file, meta["rows"], data)
-        while len(data):
-            block, inside = divmod(meta["rows"], BLOCK)
-            part, data = data[: BLOCK - inside], data[BLOCK - inside :]
-            before = self.execute("SELECT crc FROM sums WHERE block = ?", (block,)).fetchone() if inside else (0,)
-            self.execute("INSERT OR REPLACE INTO sums VALUES (?, ?)", (block, vectors.checksum(part, before[0])))
-            meta["rows"] += len(part)
-
-    def blot(self, meta: Meta, file: IO[bytes], rows: Sequence[int]) -> None:
-        """Let the vectors of removed questions count as zeros; the next transaction overwrites them."""
-        blocks = {block: self._block(meta, file, block) for block in {row // BLOCK for row in rows}}
-        for row in rows:
-            blocks[row // BLOCK][row % BLOCK] = 0
-        self.connection.executemany("INSERT OR REPLACE INTO blank VALUES (?, 0)", ((row,) for row in rows))
-        self._sum(blocks)
-
-    def _fill(self, meta: Meta, file: IO[bytes]) -> None:
-        rows = meta["questions"]
-        last = self.execute("SELECT row, question FROM questions WHERE row >= ? ORDER BY row", (rows,)).fetchall()
-        low = [row for row in self._holes() if row < rows]
-        if len(low) != len(last):
-            raise ArchiveError(f"{self.folder / DATABASE}: damaged: {len(last)} questions for {len(low)} empty rows")
-        moves = [(new, old, text) for new, (old, text) in zip(low, last)]
-        needed = {row // BLOCK for new, old, _ in moves for row in (new, old)}
-        needed |= {rows // BLOCK}  # the new last one
-        blocks = {block: self._block(meta, file, block) for block in needed if block * BLOCK < meta["rows"]}
-        words.move(self.connection, moves)
-        self.connection.executemany("DELETE FROM blank WHERE row = ?", ((row,) for row in self._holes()))
-        for new, old, _ in moves:
-            vector = blocks[new // BLOCK][new % BLOCK] = blocks[old // BLOCK][old % BLOCK]
-            self._write(meta, file, new, vector)
-            sql = "UPDATE questions SET row = ?1, crc = crc(?1, id, question) WHERE row = ?2"
-            self.execute(sql, (new, old))
-            self.execute("UPDATE blank SET row = ? WHERE row = ?", (new, old))
-        self.execute("DELETE FROM sums WHERE block * ? >= ?", (BLOCK, rows))
-        self._sum({block: data[: rows - block * BLOCK] for block, data in blocks.items() if block * BLOCK < rows})
-        meta["rows"] = rows
-
-    def _sum(self, blocks: Mapping[int, np.ndarray]) -> None:
-        sums = ((block, vectors.checksum(np.ascontiguousarray(data))) for block, data in blocks.items())
-        self.connection.executemany("INSERT OR REPLACE INTO sums VALUES (?, ?)", sums)
-
-    def _write(self, meta: Meta, file: IO[bytes], row: int, data: np.ndarray) -> None:
-        file.seek(vectors.start(meta) + row * self.dimensions * 4)
-        left = memoryview(np.ascontiguousarray(data).tobytes())
-        while len(left):  # a nearly full disk takes a part
-            left = left[file.write(left) :]
-
-    def _cut(self, meta: Meta, file: IO[bytes]) -> None:
-        file.truncate(vectors.start(meta) + meta["rows"] * self.dimensions * 4)
-
-    def _block(self, meta: Meta, file: IO[bytes], block: int) -> np.ndarray:
-        """Return the rows of a block."""
-        first, end = block * BLOCK, min((block + 1) * BLOCK, meta["rows"])
-        rows = np.empty((end - first, self.dimensions), "<f4")
-        blank = self.execute("SELECT row FROM blank WHERE row >= ? AND row < ?", (first, end)).fetchall()
-        checksum = self.execute("SELECT crc FROM sums WHERE block = ?", (block,)).fetchone()
-        self._read(meta, file, first, rows, [row - first for (row,) in blank], checksum[0] if checksum else -1)
-        return rows
-
-    def _read(self, meta: Meta, file: IO[bytes], first: int, rows: np.ndarray, blank: Any, sum: int | None) -> None:
-        """Read the rows from `first` on, and check them."""
-        vectors.read(file, vectors.start(meta) + first * self.dimensions * 4, rows)
-        rows[blank] = 0
-        try:
-            if sum is None:  # a checksum is taken only of vectors that were checked
-                vectors.check(rows)
-            elif vectors.checksum(rows) != sum or not np.isfinite(np.vdot(rows, rows)):
-                raise ArchiveError("vectors with another checksum")
-        except ArchiveError as error:
-            place = f"{self.folder / VECTORS}: damaged: rows {first:,} to {first + len(rows) - 1:,}"
-            raise ArchiveError(f"{place}: {error}; restore a copy") from None
-
     def _load(self, meta: Meta, file: IO[bytes]) -> None:
         """Read the blocks that have changed since the last look."""
-        rows, sums = meta["rows"], dict[int, int]()
+        count, sums = meta["rows"], dict[int, int]()
         if meta["format"] == FORMAT:
             sums = dict(self.execute("SELECT block, crc FROM sums"))
         if self._id != meta.get("id"):
             self._sums = {}
         self._changes = -1  # until all is read
-        if len(self._held) < rows or not len(self._held):
-            held = np.empty((rows + (rows // 8 if len(self._held) else 0), self.dimensions), "<f4")
+        if len(self._held) < count or not len(self._held):
+            held = np.empty((count + (count // 8 if len(self._held) else 0), self.dimensions), "<f4")
             held[: len(self.vectors)] = self.vectors.reshape(-1, self.dimensions)
             self._held = held
-        blank = np.zeros(rows, bool)
+        blank = np.zeros(count, bool)
         try:
             blank[[row for (row,) in self.execute("SELECT row FROM blank")]] = True
         except (IndexError, TypeError):
             raise ArchiveError(f"{self.folder / DATABASE}: damaged: a blank row that is not there") from None
-        for block in range(-(-rows // BLOCK)):
-            part = slice(block * BLOCK, min((block + 1) * BLOCK, rows))
+        for block in range(-(-count // BLOCK)):
+            part = slice(block * BLOCK, min((block + 1) * BLOCK, count))
             checksum = sums.get(block, -1) if meta["format"] == FORMAT else None
             if checksum is None or self._sums.get(block) != checksum:
                 self._sums.pop(block, None)
-                self._read(meta, file, part.start, self._held[part], blank[part], checksum)
-        self.vectors, self.blank, self._sums, self._id = self._held[:rows], blank, sums, meta.get("id")
+                rows.read(self.folder, meta, file, part.start, self._held[part], blank[part], checksum)
+        self.vectors, self.blank, self._sums, self._id = self._held[:count], blank, sums, meta.get("id")
         self.words.forget()
         self._changes = meta["changes"]
 
 
-def _renew(connection: sqlite3.Connection, path: Path, rows: np.ndarray) -> str:
+def _renew(connection: sqlite3.Connection, path: Path, data: np.ndarray) -> str:
     """Write a new file of vectors, and its id and checksums to the database. Return the id."""
     id = secrets.token_hex(16)
-    sums = vectors.write(path, id, rows)
+    sums = vectors.write(path, id, data)
     connection.execute("DELETE FROM sums")
     connection.executemany("INSERT INTO sums VALUES (?, ?)", enumerate(sums))
     connection.execute("INSERT OR REPLACE INTO meta VALUES ('id', ?)", (id,))
     return id
-
-
-def _state(folder: Path) -> tuple[int, ...]:
-    """Return what shows whether the database was replaced (the first two), or has changed."""
-    try:
-        about = os.stat(folder / DATABASE)
-    except FileNotFoundError:
-        return (-1, -1)
-    try:
-        log = os.stat(folder / WAL).st_size
-    except FileNotFoundError:
-        log = 0
-    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, log
-
-
-def _connect(path: Path, how: str = "mode=rw") -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"{path.resolve().as_uri()}?{how}", uri=True, isolation_level=None, timeout=PATIENCE, check_same_thread=False
-    )
-    connection.create_function("crc", 3, _text_sum, deterministic=True)
-    try:
-        connection.execute("PRAGMA synchronous = FULL")  # reads the database
-    except BaseException:
-        connection.close()
-        raise
-    connection.execute("PRAGMA secure_delete = ON")
-    connection.execute("PRAGMA temp_store = MEMORY")  # queries leave no files
-    return connection
-
-
-def _text_sum(row: int, id: str, question: str) -> int:
-    return crc32(f"{row}\0{id}\0{question}".encode())

@@ -1,19 +1,20 @@
 """Archives of questions: add and remove questions, and search them by meaning and by words."""
 
-import os
-import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from siamese.archive import database, ranking, words
-from siamese.archive.database import DATABASE, FILES, WAL, Database, Meta, refusing
+from siamese.archive.database import Database, Meta
+from siamese.archive.placing import placing
+from siamese.archive.rows import Rows
+from siamese.archive.sqlite import DATABASE, WAL
 from siamese.archive.vectors import VECTORS
 from siamese.config import PRETRAINED
 from siamese.errors import ArchiveError, UserError
@@ -21,11 +22,7 @@ from siamese.model.model import SiameseModel, fingerprint
 from siamese.model.similarity import cosine
 from siamese.pairs.cells import Refused, text_of
 from siamese.pairs.reading import Frame, names_of
-from siamese.system.files import sync_folder
-from siamese.system.locking import locked
-from siamese.system.outputs import refuse_links
 
-BUILDING = ".building"
 SEARCH = "exact"  # each query is compared with all questions
 LEGS = ("both", "vectors", "words")
 QUESTIONS_AT_A_TIME = 256  # queries
@@ -42,20 +39,6 @@ class Hit:
     similarity: float  # cosine, -1 to 1
     probability: float  # of being duplicates, at the share of duplicates in the model's validation pairs
     is_duplicate: bool
-
-
-def _check_replaceable(folder: Path, force: bool) -> None:
-    """Raise an ArchiveError if a folder has an archive that was changed since it was built, or a file of its names."""
-    if force:
-        return
-    if (folder / DATABASE).exists():
-        with closing(Database(folder)) as earlier:
-            if earlier.facts["changes"] <= 1:
-                return
-        raise ArchiveError(f"{folder}: an archive is there already, changed since it was built; `archive add` adds to "
-                           "it, --force replaces it")  # fmt: skip
-    if (folder / VECTORS).exists() and not (folder / BUILDING).exists():  # else from a build that was killed
-        raise ArchiveError(f"{folder / VECTORS}: exists without an archive; choose another folder, or use --force")
 
 
 class Archive:
@@ -128,7 +111,7 @@ class Archive:
             shown = name or "the model"
             raise UserError(f"{shown} averages the padding, so its vectors depend on their batch; use another preset")
         folder = Path(folder)
-        with _placing(folder, force) as building:
+        with placing(folder, force) as building:
             name = name if name in ("", PRETRAINED) else str(Path(name).resolve())
             facts = {"model": name, "fingerprint": fingerprint(model), "dimensions": model.dimensions}
             database.create(building, facts)
@@ -146,7 +129,7 @@ class Archive:
         Raises:
             ArchiveError: there is an archive already, or this one is damaged.
         """
-        with _placing(Path(folder), force) as building:
+        with placing(Path(folder), force) as building:
             self._database.copy(building)
 
     def __enter__(self) -> "Archive":
@@ -178,20 +161,20 @@ class Archive:
             ArchiveError: an id exists or is given twice (`position` is its place), or another process is writing.
         """
         questions, ids = _columns(questions, ids)
-        with self._database.writing() as (meta, file):
-            first = meta["rows"]
-            given = self._append(questions, ids, meta, file)
+        with self._database.writing() as change:
+            first = change.meta["rows"]
+            given = self._append(questions, ids, change)
             words.add(self._database.connection, first)
         return given
 
     def add_blocks(self, blocks: Iterable[Block]) -> int:
         """Add blocks as `add` does, all or none, with one in memory at a time. Return the number of questions."""
-        with self._database.writing() as (meta, file):
-            first = meta["rows"]
+        with self._database.writing() as change:
+            first = change.meta["rows"]
             for questions, ids in blocks:
-                self._append(questions, ids, meta, file)
+                self._append(questions, ids, change)
             words.add(self._database.connection, first)
-        return int(meta["rows"] - first)
+        return int(change.meta["rows"] - first)
 
     def remove(self, ids: Iterable[str]) -> None:
         """Remove the questions with these ids, all or none. Their texts, words and vectors are overwritten.
@@ -200,7 +183,7 @@ class Archive:
             ArchiveError: there is no such id (`position` is its place), or another process is writing.
         """
         connection = self._database.connection
-        with self._database.writing() as (meta, file):
+        with self._database.writing() as change:
             found: dict[str, tuple[int, str]] = {}  # row and text
             for position, one in enumerate(ids):
                 if (row := self._database.text("id", _id(one, position))) is None:
@@ -209,13 +192,14 @@ class Archive:
             rows = [row for row, _ in found.values()]
             words.remove(connection, list(found.values()))
             connection.executemany("DELETE FROM questions WHERE row = ?", ((row,) for row in rows))
-            self._database.blot(meta, file, rows)
-            meta["questions"] -= len(rows)
+            change.blot(rows)
+            change.meta["questions"] -= len(rows)
         # Every change begins by overwriting removed vectors. If another process writes first, it does that.
         with suppress(ArchiveError):
             self._database.fill()
 
-    def _append(self, questions: Sequence[str], ids: Sequence[str] | None, meta: Meta, file: IO[bytes]) -> list[str]:
+    def _append(self, questions: Sequence[str], ids: Sequence[str] | None, change: Rows) -> list[str]:
+        meta = change.meta
         given = list(ids) if ids is not None else self._numbers(len(questions), meta)
         if len(given) != len(questions):
             raise UserError(f"{len(questions)} questions and {len(given)} ids; give each question one id")
@@ -230,7 +214,7 @@ class Archive:
                 raise ArchiveError(f"{record[2][:40]!r} has half a character", position) from None
         blank = meta["rows"] + np.flatnonzero(~vectors.any(axis=1))
         self._database.connection.executemany("INSERT INTO blank VALUES (?, 1)", ((row,) for row in blank.tolist()))
-        self._database.append(meta, file, vectors)
+        change.append(vectors)
         meta["questions"] += len(given)
         return given
 
@@ -317,29 +301,6 @@ class Archive:
                 )
             hits.append(Hit(*found[1:], s, p, s > self.model.threshold))
         return hits
-
-
-@contextmanager
-def _placing(folder: Path, force: bool) -> Iterator[Path]:
-    """Yield an empty folder, whose archive comes into `folder` if the block ends without an error."""
-    with locked(folder):
-        refuse_links(folder, BUILDING, *FILES)
-        _check_replaceable(folder, force)
-        building = folder / BUILDING
-        shutil.rmtree(building, ignore_errors=True)  # from a process that was killed
-        building.mkdir()
-        try:
-            with refusing(folder):
-                yield building
-            _check_replaceable(folder, force)  # again, since others may have added to it meanwhile
-            for name in FILES:  # the database first: without it there is no archive
-                (folder / name).unlink(missing_ok=True)
-            os.replace(building / VECTORS, folder / VECTORS)
-            sync_folder(folder)
-            os.replace(building / DATABASE, folder / DATABASE)  # from here on the archive exists
-            sync_folder(folder)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
 
 
 def _columns(questions: Iterable[str] | Frame, ids: Iterable[str] | None) -> Block:

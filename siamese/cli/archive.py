@@ -93,7 +93,7 @@ def build(options: argparse.Namespace) -> None:
 
 def _check_folder(options: argparse.Namespace, source: str) -> None:
     from siamese.archive.database import FILES
-    from siamese.archive.store import BUILDING
+    from siamese.archive.placing import BUILDING
 
     # Which of these files are replaced, the archive decides under its lock.
     written = Folder("--out", options.out, (BUILDING, *FILES), dict.fromkeys((BUILDING, *FILES), os.path.exists))

@@ -71,7 +71,7 @@ class SiameseModel:
 
     @property
     def warnings(self) -> list[str]:
-        """What its training found to speak against this model, if anything."""
+        """Warnings that training stored about this model."""
         found = self.facts.get("warnings")  # of a stranger's folder: anything
         return [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
 

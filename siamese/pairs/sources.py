@@ -49,7 +49,7 @@ SURELY = 0.05  # by which another must look better than Windows-1252, the common
 
 @dataclass(frozen=True)
 class Forced:
-    """What the user says about all text files; None lets the file decide."""
+    """Settings that the user forces on all text files; None lets the file decide."""
 
     encoding: str | None = None
     delimiter: str | None = None
@@ -164,7 +164,7 @@ class _Whole(io.RawIOBase):
 
 
 class _Spooled(io.RawIOBase):
-    """What came from a pipe, from its start; others may read it at other places."""
+    """The content of a pipe, from its start; others may read it at other places."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self.at = file, 0

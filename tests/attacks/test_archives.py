@@ -17,7 +17,7 @@ from commands import Command, posix, python
 
 import siamese
 from siamese import SiameseModel
-from siamese.archive.database import DATABASE, WAL
+from siamese.archive.sqlite import DATABASE, WAL
 from siamese.archive.store import Archive
 from siamese.archive.vectors import HEADER, VECTORS
 from siamese.errors import ArchiveError
