@@ -28,7 +28,7 @@ ROOT = str(Path(__file__).parents[2])
 
 @dataclass(frozen=True)
 class Step:
-    """What one step took and did."""
+    """The time and the results of one step."""
 
     seconds: float
     count: int  # pairs or questions
