@@ -35,7 +35,9 @@ class Kind(NamedTuple):
 
     is_duplicate: bool
     rule: "Rule | None" = None
-    words: Collection[str] | None = None  # a question must have one of these; "#" stands for any digit; None for no such rule
+    words: Collection[str] | None = (
+        None  # a question must have one of these; "#" stands for any digit; None for no such rule
+    )
     made_up: "_MadeUp | None" = None
 
 
@@ -106,7 +108,10 @@ def _list(text: str) -> list[str]:
 
 def _twos(text: str) -> list[tuple[str, str]]:
     """Return the entries of a list of two words each."""
-    return [(a.replace("_", " "), b.replace("_", " ")) for a, b in (entry.split() for entry in text.split(",") if entry.strip())]
+    return [
+        (a.replace("_", " "), b.replace("_", " "))
+        for a, b in (entry.split() for entry in text.split(",") if entry.strip())
+    ]
 
 
 def _article(word: str) -> str:
@@ -165,7 +170,16 @@ def _plural(noun: str) -> str:
     return noun + ("es" if noun.endswith(("s", "sh", "ch", "x")) else "s")
 
 
-_IRREGULAR_PLURALS = {"wife": "wives", "takeoff": "takeoffs", "maximum": "maxima", "minimum": "minima", "thief": "thieves"}
+_IRREGULAR_PLURALS = {
+    "wife": "wives",
+    "takeoff": "takeoffs",
+    "maximum": "maxima",
+    "minimum": "minima",
+    "thief": "thieves",
+}
+
+
+_AFTER_A_VERB = (" the", " my", " a", " it", " your", " this", " his", " her", " their", " an", " our")
 
 
 class _Phrases:
@@ -205,17 +219,25 @@ class _Phrases:
         after = f"{q.lower[end - 1]} {q.lower[end]}" if end < len(q.lower) else ""
         if before in self.fixed or after in self.fixed:
             return True
+        if q.lower[start] in ("lower", "clean", "correct", "dry") and after.endswith(_AFTER_A_VERB):
+            return True
         joined = q.gaps[start][-1:] in tuple("_-/\\.@#$<'\"") or q.gaps[end][:1] in tuple("_-/\\@(<[{'\"+=")
         return bool(joined and (start or q.gaps[start])) or q.gaps[end][:1] == "." and q.gaps[end][1:2].isalnum()
 
-    def change(self, q: Question, random: Random, keep: Callable[[Question, int, int], bool] | None = None) -> str | None:
+    def change(
+        self, q: Question, random: Random, keep: Callable[[Question, int, int], bool] | None = None
+    ) -> str | None:
         """Return the question with one phrase replaced by another, or None if there is none."""
         found = self.found(q)
         random.shuffle(found)
         for start, end, phrase in found:
             if keep is not None and not keep(q, start, end):
                 continue
-            new = [o for o in self.others[phrase] if o.lower() not in q.lower and f" {o.lower()} " not in f" {' '.join(q.lower)} "]
+            new = [
+                o
+                for o in self.others[phrase]
+                if o.lower() not in q.lower and f" {o.lower()} " not in f" {' '.join(q.lower)} "
+            ]
             if new:
                 return q.put(start, end, random.choice(new))
         return None
@@ -226,7 +248,8 @@ def _opposites(lists: Iterable[str], fixed: str) -> _Phrases:
 
     def both(a: str, b: str) -> None:
         phrases.add(a, [b])
-        phrases.add(b, [a])
+        if b.lower() not in phrases.others:  # smaller is the opposite of larger alone, which stands first
+            phrases.add(b, [a])
 
     for name in lists:
         for a, b in _twos(_TOML["opposites"][name]):
@@ -265,10 +288,10 @@ _TECHNOLOGIES = ("programming languages", "web frameworks", "databases", "operat
                  "browsers", "file formats", "cloud services", "companies", "devices", "data structures")  # fmt: skip
 _PEOPLE = ("men", "women", "surnames")
 _KINSHIP = ("family", "professions", "professions, plural")
-_ORIGINS = ("nationalities", "languages", "religions", "believers")
+_ORIGINS = ("nationalities", "nationalities with a language", "languages", "religions", "believers")
 _CALENDAR = ("months", "days")
 _ANY_CASE = frozenset({"programming languages", "databases", "linux distributions", "browsers", "file formats", "devices", "countries",
-                       "cities", "states", "nationalities", "web frameworks", "days", "religions"})  # fmt: skip
+                       "cities", "states", "nationalities", "nationalities with a language", "web frameworks", "days", "religions"})  # fmt: skip
 _AMBIGUOUS = frozenset("turkey china chile java flask rails oracle delphi pascal julia react express opera safari arch dart mint nice "
                        "polish slack zoom word outlook eclipse drive maine reading mobile lua scala django cassandra ember roku".split())  # fmt: skip
 
@@ -314,9 +337,19 @@ def _swap_names(groups: Sequence[str]) -> tuple[Rule, frozenset[str]]:
                 continue
             if proper and name[0].isupper() and not small and _part_of_a_name(q, start, end, phrases):
                 continue
-            if end < len(q.words) and q.gaps[end] == " " and (q.words[end][0].isdigit() or q.lower[end] in ("sdk", "api", "emulator")):
+            if (
+                end < len(q.words)
+                and q.gaps[end] == " "
+                and (q.words[end][0].isdigit() or q.lower[end] in ("sdk", "api", "emulator"))
+            ):
                 continue  # Windows 10 is a version
-            new = [o for o in phrases.others[phrase] if o.lower() not in q.text.lower()]
+            if start and q.lower[start - 1] == "the" and _WITH_THE.match(name):
+                continue
+            if name in _COLOURS and (
+                not as_written.islower() or q.lower[end : end + 1] != [] and q.lower[end] in _COLOURED
+            ):
+                continue
+            new = [o for o in phrases.others[phrase] if o.lower() not in q.text.lower() and not o.startswith("United")]
             if not new:
                 continue
             choice = random.choice(new)
@@ -328,13 +361,25 @@ def _swap_names(groups: Sequence[str]) -> tuple[Rule, frozenset[str]]:
     return rule, frozenset(phrases.longest)
 
 
+_WITH_THE = re.compile(r"U\.?[SK]|United")
+_COLOURS = frozenset(_list(_TOML["names"]["colours"]))
+_COLOURED = frozenset(
+    "man men woman women people person persons guy guys girl girls boy boys american americans community lives race family students mirror card cards book box hole".split()
+)
+
+
 def _part_of_a_name(q: Question, start: int, end: int, phrases: _Phrases) -> bool:
     """Return whether the word after or before is a part of a longer name, as in Washington Post."""
     if q.words[start].isupper() and len(q.words[start]) > 1 and q.text.isupper():
         return False
     titled = sum(word[0].isupper() for word in q.words) > 0.6 * len(q.words) and len(q.words) > 4
     after = end < len(q.words) and q.gaps[end] == " " and q.words[end][0].isupper() and not q.words[end].isupper()
-    before = start > 1 and q.gaps[start] == " " and q.words[start - 1][0].isupper() and q.lower[start - 1] not in phrases.longest
+    before = (
+        start > 1
+        and q.gaps[start] == " "
+        and q.words[start - 1][0].isupper()
+        and q.lower[start - 1] not in phrases.longest
+    )
     return (after or before) and not titled and phrases.names.get(q.lower[start], "") not in _FIRST_AND_LAST
 
 
@@ -344,7 +389,16 @@ _FIRST_AND_LAST = frozenset(name for group in ("men", "women", "surnames") for n
 # Near misses
 
 _NUMBER_WORDS = "two three four five six seven eight nine ten eleven twelve".split()
-_ORDINALS = {"second": "third", "third": "fourth", "fourth": "fifth", "fifth": "sixth", "1st": "2nd", "2nd": "3rd", "3rd": "4th", "4th": "5th"}
+_ORDINALS = {
+    "second": "third",
+    "third": "fourth",
+    "fourth": "fifth",
+    "fifth": "sixth",
+    "1st": "2nd",
+    "2nd": "3rd",
+    "3rd": "4th",
+    "4th": "5th",
+}
 _VERSION = re.compile(r"\d+(?:\.\d+)+")
 _CODE = re.compile(r"(?=[\w-]*\d{3})(?=[\w-]*[A-Za-z])[\w-]{4,}")
 _PRODUCT_NUMBER = re.compile(
@@ -369,12 +423,27 @@ def _number(q: Question, random: Random) -> str | None:
     found = []
     for i, word in enumerate(q.words):
         if word.isascii() and word.isdigit() and word not in ("0", "1", "00", "101", "404") and not _is_year(q, i):
-            joined = q.gaps[i][-1:] in tuple("-_/\\^.:;") or q.gaps[i + 1][:1] in tuple("-_/\\^:;") or (q.gaps[i + 1][:1] == "." and q.gaps[i + 1][1:])
+            joined = (
+                q.gaps[i][-1:] in tuple("-_/\\^.:;,")
+                or q.gaps[i + 1][:1] in tuple("-_/\\^:;%")[:6]
+                or (q.gaps[i + 1] == "," and q.words[i + 1 : i + 2] and q.words[i + 1][0].isdigit())
+                or (q.gaps[i + 1][:1] == "." and q.gaps[i + 1][1:])
+            )
             if not joined and not (i and _PRODUCT_NUMBER.match(f"{q.words[i - 1]} {word}")):
                 found.append((i, _other_digits(word, random)))
-        elif q.lower[i] in _NUMBER_WORDS and (i == 0 or q.lower[i - 1] not in ("these", "those", "between", "the", "of", "into", "for", "those")):
+        elif q.lower[i] in _NUMBER_WORDS and (
+            i == 0 or q.lower[i - 1] not in ("these", "those", "between", "the", "of", "into", "for", "those")
+        ):
             found.append((i, random.choice([w for w in _NUMBER_WORDS if w not in q.lower])))
-        elif q.lower[i] in _ORDINALS and not (q.lower[i] == "second" and q.lower[i + 1 : i + 2] != [] and q.lower[i + 1] in ("per", "hand", "order", "law")) and q.lower[i - 1 : i] in (["the"], ["a"], ["my"], ["his"]):
+        elif (
+            q.lower[i] in _ORDINALS
+            and not (
+                q.lower[i] == "second"
+                and q.lower[i + 1 : i + 2] != []
+                and q.lower[i + 1] in ("per", "hand", "order", "law")
+            )
+            and q.lower[i - 1 : i] in (["the"], ["a"], ["my"], ["his"])
+        ):
             found.append((i, _ORDINALS[q.lower[i]]))
     return q.put(*_at(*random.choice(found))) if found else None
 
@@ -390,7 +459,9 @@ def _is_year(q: Question, i: int) -> bool:
 
 def _year(q: Question, random: Random) -> str | None:
     found = [i for i, word in enumerate(q.words) if word.isdigit() and _is_year(q, i)]
-    found = [i for i in found if q.gaps[i][-1:] in ("", " ", "(") and q.gaps[i + 1][:1] not in ("-", "–", "/", ".", "x")[:3]]
+    found = [
+        i for i in found if q.gaps[i][-1:] in ("", " ", "(") and q.gaps[i + 1][:1] not in ("-", "–", "/", ".", "x")[:3]
+    ]
     if not found:
         return None
     i = random.choice(found)
@@ -402,7 +473,9 @@ def _year(q: Question, random: Random) -> str | None:
 
 
 def _version(q: Question, random: Random) -> str | None:
-    found = [(i, word) for i, word in enumerate(q.words) if _VERSION.fullmatch(word) and q.gaps[i][-1:] not in tuple("$£€")]
+    found = [
+        (i, word) for i, word in enumerate(q.words) if _VERSION.fullmatch(word) and q.gaps[i][-1:] not in tuple("$£€")
+    ]
     if found:
         i, word = random.choice(found)
         parts = word.split(".")
@@ -417,7 +490,11 @@ def _version(q: Question, random: Random) -> str | None:
 
 
 def _code(q: Question, random: Random) -> str | None:
-    found = [i for i, word in enumerate(q.words) if _CODE.fullmatch(word) and not re.fullmatch(r"\d+(?:st|nd|rd|th|s|k|px|gb|mb|ms|am|pm)", q.lower[i])]
+    found = [
+        i
+        for i, word in enumerate(q.words)
+        if _CODE.fullmatch(word) and not re.fullmatch(r"\d+(?:st|nd|rd|th|s|k|px|gb|mb|ms|am|pm)", q.lower[i])
+    ]
     if not found:
         return None
     i = random.choice(found)
@@ -425,6 +502,90 @@ def _code(q: Question, random: Random) -> str | None:
     runs = list(re.finditer(r"\d+", word))
     run = max(runs, key=lambda match: match.end() - match.start())
     return q.put(i, i + 1, word[: run.start()] + _other_digits(run[0], random) + word[run.end() :])
+
+
+def _unit(q: Question, random: Random) -> str | None:
+    return _UNITS.change(
+        q,
+        random,
+        keep=lambda q, start, end: (
+            q.words[start].islower()
+            or q.words[start].isupper()
+            or q.lower[start] in ("celsius", "fahrenheit", "kelvin")
+        ),
+    )
+
+
+_BEFORE_FIRST = frozenset("the his her my their our its your whose which".split())
+
+
+def _time(q: Question, random: Random) -> str | None:
+    def keep(q: Question, start: int, end: int) -> bool:
+        if q.lower[start] in ("first", "last") and end == start + 1:
+            before = q.lower[start - 1] if start else ""
+            ends = end == len(q.words) or q.gaps[end] != " "
+            return (
+                before in _BEFORE_FIRST
+                and q.words[start].islower()
+                or before.endswith("'s")
+                or ends
+                and (before.endswith("ed") or before in ("born", "came", "began"))
+            )
+        return True
+
+    return _TIMES.change(q, random, keep)
+
+
+_WITH_AFTER = frozenset(
+    "deal work working works worked wrong problem problems issue issues help helping trouble go along comes come came started start begin beginning beginnings comparable compatible compared "
+    "interact interacting associated do done does what happens happened ok up filled replace replaced replacing begins starts ends ending end starting struggling experience difference familiar interfere "
+    "conflict agree connected connect integrate integrated together relationship communicate consistent dealing talk talking speak live living stay married mixed charged equipped wrong".split()
+)
+
+
+def _without(q: Question, random: Random) -> str | None:
+    """Write with as without, and the other way round."""
+    for i, word in enumerate(q.lower):
+        if 0 < i < len(q.lower) - 1 and q.words[i].islower() and q.gaps[i] == q.gaps[i + 1] == " ":
+            follows = q.lower[i + 1]
+            if word == "without" and not follows.endswith("ing") and follows not in ("any", "being", "losing"):
+                return q.put(i, i + 1, "with")
+            if (
+                word == "with"
+                and q.lower[i - 1] not in _WITH_AFTER
+                and follows
+                not in (
+                    "no",
+                    "respect",
+                    "regard",
+                    "regards",
+                    "this",
+                    "these",
+                    "it",
+                    "them",
+                    "him",
+                    "her",
+                    "me",
+                    "only",
+                    "each",
+                    "same",
+                    "the",
+                    "different",
+                    "more",
+                    "and",
+                    "or",
+                    "non",
+                    "less",
+                    "other",
+                )
+            ):
+                if (
+                    follows not in ("two", "three", "multiple", "several")
+                    and "without" not in q.lower
+                    and not follows[0].isdigit()
+                ):
+                    return q.put(i, i + 1, "without")
+    return None
 
 
 _NEGATIVE = {"can't": "can", "cannot": "can", "doesn't": "does", "don't": "do", "didn't": "did", "isn't": "is", "aren't": "are", "wasn't": "was",
@@ -438,27 +599,70 @@ _AFTER_NOT = frozenset("only just even all to sure yet".split())
 def _negation(q: Question, random: Random) -> str | None:
     """Add or remove a "not" where a question does not mean the same without it; never at the start, as in Isn't."""
     lower, found = q.lower, []
+    if " at all" in q.text or len(lower) < 4:
+        return None
     for i, word in enumerate(lower):
-        if i and word in _NEGATIVE and not (word in ("can't", "cannot") and lower[i - 1] == "why" and i == 1 and len(lower) < 4):
+        if (
+            i
+            and word in _NEGATIVE
+            and not (word in ("can't", "cannot") and lower[i - 1] == "why" and i == 1 and len(lower) < 4)
+        ):
             inverted = lower[i - 1] in _WH and i == 1
             positive = _NEGATIVE[word]
             if inverted or word not in ("don't", "doesn't", "didn't"):
-                if not (word == "haven't" and "yet" in lower) and lower[i + 1 : i + 2] not in (["seem"], ["even"], ["help"], ["yet"]) and "anything" not in lower and "any" not in lower:
+                if (
+                    not (word == "haven't" and "yet" in lower)
+                    and lower[i + 1 : i + 2] not in (["seem"], ["even"], ["help"], ["yet"])
+                    and "anything" not in lower
+                    and "any" not in lower
+                ):
                     found.append(q.put(i, i + 1, positive))
-            elif word == "don't" and lower[i + 1 : i + 2] and lower[i - 1] in ("i", "they", "we", "you", "people", "women", "men", "who", "that"):
+            elif (
+                word == "don't"
+                and lower[i + 1 : i + 2]
+                and lower[i - 1] in ("i", "they", "we", "you", "people", "women", "men", "who", "that")
+            ):
                 found.append(q.drop(i, i + 1))
             elif word == "doesn't" and i + 1 < len(lower) and lower[i + 1] in _BASE and lower[i + 1] != "have":
                 found.append(q.put(i, i + 2, _forms(lower[i + 1])[1]))
-        elif i and word == "not" and lower[i - 1] in ("is", "are", "was", "were", "should", "could", "will", "did", "does", "do", "can") and i > 1:
-            if lower[i + 1 : i + 2] and lower[i + 1] not in _AFTER_NOT and (lower[i - 1] not in ("did", "does", "do")) and "any" not in lower:
+        elif (
+            i
+            and word == "not"
+            and lower[i - 1] in ("is", "are", "was", "were", "should", "could", "will", "did", "does", "do", "can")
+            and i > 1
+        ):
+            if (
+                lower[i + 1 : i + 2]
+                and lower[i + 1] not in _AFTER_NOT
+                and (lower[i - 1] not in ("did", "does", "do"))
+                and "any" not in lower
+            ):
                 found.append(q.drop(i, i + 1))
         elif i == 1 and lower[0] == "why" and word in ("does", "do", "is", "are", "was", "were", "did"):
-            if lower[i + 1 : i + 2] not in (["there"], ["not"], ["so"]) and "not" not in lower and "so" not in lower and not any(w in _NEGATIVE for w in lower):
+            if (
+                lower[i + 1 : i + 2] not in (["there"], ["not"], ["so"])
+                and "not" not in lower
+                and "so" not in lower
+                and not any(w in _NEGATIVE for w in lower)
+            ):
                 found.append(q.put(i, i + 1, _POSITIVE[word]))
-        elif word in ("should", "can", "must", "could") and 0 < i < len(lower) - 2 and lower[0] in ("what", "which", "when", "who", "where") and lower[i + 1] in _SUBJECTS:
+        elif (
+            word in ("should", "can", "must", "could")
+            and (i == 1 or (i < 4 and lower[0] in ("what", "which")))
+            and i < len(lower) - 2
+            and lower[0] in ("what", "which", "when", "who", "where")
+            and lower[i + 1] in _SUBJECTS
+        ):
             if lower[i + 2] in _BASE and not (word == "can" and lower[0] in ("what", "where")):
                 found.append(q.put(i + 1, i + 2, f"{q.words[i + 1]} not"))
-        elif word in ("should", "can", "will") and i > 1 and i + 1 < len(lower) and lower[i + 1] in _BASE and lower[i - 1] not in ("and", "or") and lower[1] != word:
+        elif (
+            word in ("should", "can", "will")
+            and i > 1
+            and i + 1 < len(lower)
+            and lower[i + 1] in _BASE
+            and lower[i - 1] not in ("and", "or")
+            and lower[1] != word
+        ):
             found.append(q.put(i, i + 1, _POSITIVE[word]))
     return random.choice(found) if found else None
 
@@ -470,7 +674,9 @@ _CONVERTERS = frozenset(
     form for verb in ("convert", "change", "translate", "transform", "migrate", "port", "cast", "export", "copy", "move", "switch", "transfer", "import", "sync", "drive", "travel", "fly")
     for form in _forms(verb)
 )  # fmt: skip
-_NO_DIRECTION = frozenset("difference distance far prevent prevents preventing stop stops between range ranges ranging time scratch start beginning".split())
+_NO_DIRECTION = frozenset(
+    "difference distance far prevent prevents preventing stop stops between range ranges ranging time scratch start beginning introduction access question".split()
+)
 
 
 def _noun_phrase(q: Question, start: int, most: int = 3) -> int | None:
@@ -482,7 +688,29 @@ def _noun_phrase(q: Question, start: int, most: int = 3) -> int | None:
             return None
     if end == start or (end - start == 1 and q.lower[start] in _DETERMINERS):
         return None
-    if end < len(q.words) and q.gaps[end] == " " and q.lower[end] in ("of", "that", "which", "who", "and", "or", "is", "are", "was", "were", "has", "have", "does", "do", "can", "will"):
+    if (
+        end < len(q.words)
+        and q.gaps[end] == " "
+        and q.lower[end]
+        in (
+            "of",
+            "that",
+            "which",
+            "who",
+            "and",
+            "or",
+            "is",
+            "are",
+            "was",
+            "were",
+            "has",
+            "have",
+            "does",
+            "do",
+            "can",
+            "will",
+        )
+    ):
         return None
     return end
 
@@ -492,7 +720,10 @@ def _direction(q: Question, random: Random) -> str | None:
     if not _NO_DIRECTION.isdisjoint(q.lower):
         return None
     for i, word in enumerate(q.lower[:-3]):
-        if not (word == "from" or (word in _CONVERTERS and word.startswith(("convert", "transl", "transf", "chang", "cast", "port")))):
+        if not (
+            word == "from"
+            or (word in _CONVERTERS and word.startswith(("convert", "transl", "transf", "chang", "cast", "port")))
+        ):
             continue
         for j in range(i + 2, min(i + 6, len(q.lower) - 1)):
             if q.lower[j] in ("to", "into"):
@@ -500,11 +731,19 @@ def _direction(q: Question, random: Random) -> str | None:
                 two = _noun_phrase(q, j + 1)
                 if one == j and two is not None and q.gaps[j] == q.gaps[j + 1] == " " and q.gaps[i + 1] == " ":
                     first, second = q.lower[i + 1 : j], q.lower[j + 1 : two]
-                    if first == second or second[0] in _BASE or second[0] in ("it", "the", "be") and len(second) == 1 or q.lower[i + 1] in ("it", "this", "them"):
+                    if (
+                        first == second
+                        or second[0] in _BASE
+                        or second[0] in ("it", "the", "be")
+                        and len(second) == 1
+                        or q.lower[i + 1] in ("it", "this", "them")
+                    ):
                         return None
                     if all(w.isdigit() for w in first + second):
                         return None
-                    if word != "from" and (first[0] in ("the", "my", "your", "all", "this") and second[0] not in ("the", "my", "a", "an")):
+                    if word != "from" and (
+                        first[0] in ("the", "my", "your", "all", "this") and second[0] not in ("the", "my", "a", "an")
+                    ):
                         return None
                     return q.swap((i + 1, j), (j + 1, two))
                 break
@@ -515,10 +754,12 @@ def _direction(q: Question, random: Random) -> str | None:
 
 _THAN = re.compile(
     r"^(?P<be>(?:(?:why|when) )?(?:is|are|was|were|isn't|do|does|did|will|can) )(?P<a>(?:[\w'.#+-]+ ){1,3}?)"
-    r"(?P<comparative>(?:[a-z]+ )?(?:better|worse|more [a-z]+|less [a-z]+|[a-z]{3,}er)) than (?P<b>[\w'.#+-]+(?: [\w'.#+-]+){0,2})(?P<end>[?.! ]*)$",
+    r"(?P<comparative>(?:(?:much|far|significantly|generally|really|perform|work|taste|look|run) )?(?:better|worse|more [a-z]+|less [a-z]+|[a-z]{3,}er)) than (?P<b>[\w'.#+-]+(?: [\w'.#+-]+){0,2})(?P<end>[?.! ]*)$",
     re.I,
 )
-_NOT_COMPARED = frozenset("other rather there ever never usual expected i me we us you average before normal it them that".split())
+_NOT_COMPARED = frozenset(
+    "other rather there ever never usual expected i me we us you average before normal it them that".split()
+)
 
 
 def _than(q: Question, random: Random) -> str | None:
@@ -541,11 +782,19 @@ _ACT = re.compile(
 )
 _PRONOUNS = {"i": "me", "he": "him", "she": "her", "we": "us", "they": "them", "you": "you", "it": "it"}
 _OBJECTS = {obj: subject for subject, obj in _PRONOUNS.items()}
-_CLAUSE = frozenset("that which who whom when where if to for of and or but because used called not by in on with from as is are was were do does".split())
+_CLAUSE = frozenset(
+    "that which who whom when where if to for of and or but because used called not by in on with from as is are was were do does".split()
+)
 
 
 def _clause(text: str) -> bool:
     return not _CLAUSE.isdisjoint(text.lower().split())
+
+
+_ADVERBS = frozenset("still really always often actually ever also only just not never even usually people".split())
+_NO_OBJECT = frozenset(
+    "it during go went work below above after before when ever still i he she they we you there together again worse less".split()
+)
 
 
 class _Act(NamedTuple):
@@ -563,7 +812,39 @@ def _act(q: Question) -> _Act | None:
     if match is None:
         return None
     a, b = match["a"].strip(), match["b"].strip()
-    if _clause(a) or _clause(b) or a.lower() in ("i", "you", "it", "not") or b.lower() in ("it", "so", "to", "me", "you", "this", "that") or b.split()[-1].lower() in ("most", "more", "much", "now", "out", "up", "off", "well", "today") or b.split()[0].lower() in ("more", "about", "up", "out", "most", "so", "off", "their", "his", "her", "its", "my", "your", "anything", "each", "than", "people") or "n't" in a or a.lower() in ("people", "one") or a.lower() in ("someone",):
+    if (
+        _clause(a)
+        or _clause(b)
+        or a.lower() in ("i", "you", "it", "not")
+        or not _ADVERBS.isdisjoint(a.lower().split())
+        or not _NO_OBJECT.isdisjoint(b.lower().split())
+        or b.lower() in _BASE
+        or b.lower() in ("it", "so", "to", "me", "you", "this", "that")
+        or b.split()[-1].lower() in ("most", "more", "much", "now", "out", "up", "off", "well", "today")
+        or b.split()[0].lower()
+        in (
+            "more",
+            "about",
+            "up",
+            "out",
+            "most",
+            "so",
+            "off",
+            "their",
+            "his",
+            "her",
+            "its",
+            "my",
+            "your",
+            "anything",
+            "each",
+            "than",
+            "people",
+        )
+        or "n't" in a
+        or a.lower() in ("people", "one")
+        or a.lower() in ("someone",)
+    ):
         return None
     return _Act(match["wh"], match["aux"], a, match["verb"].lower(), b, match["end"])
 
@@ -578,7 +859,11 @@ def _plural_subject(text: str) -> bool | None:
         return False
     if last in ("you", "they", "we", "them", "us"):
         return True
-    if last.endswith("s") and not last.endswith(("ss", "us", "is", "'s", "ics", "news", "as", "os")) and last not in ("windows", "rails"):
+    if (
+        last.endswith("s")
+        and not last.endswith(("ss", "us", "is", "'s", "ics", "news", "as", "os"))
+        and last not in ("windows", "rails")
+    ):
         return None if text[:1].isupper() and len(words) < 3 else True
     return False
 
@@ -620,7 +905,15 @@ def _passive(q: Question, right: bool) -> str | None:
         plural = subject.lower() != "i" and _plural_subject(subject)
         if plural is None:
             return None
-        be = ("were" if plural else "was") if act.aux.lower() == "did" else "am" if subject.lower() == "i" else "are" if plural else "is"
+        be = (
+            ("were" if plural else "was")
+            if act.aux.lower() == "did"
+            else "am"
+            if subject.lower() == "i"
+            else "are"
+            if plural
+            else "is"
+        )
         be = be.capitalize() if act.aux[0].isupper() else be
         return f"{act.wh}{be} {subject} {_PARTICIPLES[act.verb]} by {agent}{act.end}"
     return f"{act.wh}{act.aux} {subject} be {_PARTICIPLES[act.verb]} by {agent}{act.end}"
@@ -635,15 +928,26 @@ def _right_passive(q: Question, random: Random) -> str | None:
 
 
 _DONE_TO = {_forms(verb)[2]: _forms(verb)[0] for verb in _list(_TOML["words"]["people_verbs"])}
-_MAKERS = {_forms(verb)[2]: _forms(verb)[3] for verb in _list(_TOML["words"]["works_verbs"]) + _list(_TOML["words"]["people_verbs"])}
-_WHO = re.compile(rf"^(?P<who>who) (?P<verb>{'|'.join({**_MAKERS, **_DONE_TO, 'owns': ''})}) (?P<what>[^?.!,]+?)(?P<end>[?.! ]*)$", re.I)
+_MAKERS = {
+    _forms(verb)[2]: _forms(verb)[3]
+    for verb in _list(_TOML["words"]["works_verbs"]) + _list(_TOML["words"]["people_verbs"])
+}
+_WHO = re.compile(
+    rf"^(?P<who>who) (?P<verb>{'|'.join({**_MAKERS, **_DONE_TO, 'owns': ''})}) (?P<what>[^?.!,]+?)(?P<end>[?.! ]*)$",
+    re.I,
+)
 _WHO_DID = re.compile(r"^(?P<who>who) did (?P<what>[^?.!,]+?) (?P<verb>[a-z]+)(?P<end>[?.! ]*)$", re.I)
 
 
 def _who_whom(q: Question, random: Random) -> str | None:
     """Ask for the object in place of the subject, or the other way round: Who hired Anna? and Who did Anna hire?"""
     match = _WHO.match(q.text)
-    if match is not None and match["verb"].lower() in _DONE_TO and len(match["what"].split()) <= 4 and not _clause(match["what"]):
+    if (
+        match is not None
+        and match["verb"].lower() in _DONE_TO
+        and len(match["what"].split()) <= 4
+        and not _clause(match["what"])
+    ):
         return f"{match['who']} did {match['what']} {_DONE_TO[match['verb'].lower()]}{match['end']}"
     match = _WHO_DID.match(q.text)
     if match is not None and match["verb"].lower() in _DONE_TO.values() and not _clause(match["what"]):
@@ -654,7 +958,26 @@ def _who_whom(q: Question, random: Random) -> str | None:
 def _who_passive(q: Question, random: Random) -> str | None:
     """Reword Who wrote X? as By whom was X written? and the like."""
     match = _WHO.match(q.text)
-    if match is None or len(match["what"].split()) > 8 or not {"who", "that", "when", "to", "and", "is", "for", "in", "on", "as", "first", "down", "out", "up"}.isdisjoint(match["what"].lower().split()):
+    if (
+        match is None
+        or len(match["what"].split()) > 8
+        or not {
+            "who",
+            "that",
+            "when",
+            "to",
+            "and",
+            "is",
+            "for",
+            "in",
+            "on",
+            "as",
+            "first",
+            "down",
+            "out",
+            "up",
+        }.isdisjoint(match["what"].lower().split())
+    ):
         return None
     what, verb = match["what"], match["verb"].lower()
     if verb == "owns":
@@ -665,7 +988,13 @@ def _who_passive(q: Question, random: Random) -> str | None:
     if plural is None:
         return None
     be = {"is": "are", "was": "were"}[be] if plural else be
-    return random.choice((f"By whom {be} {what} {participle}?", f"Who {be} {what} {participle} by?", f"{_capital(what)} {be} {participle} by whom?"))
+    return random.choice(
+        (
+            f"By whom {be} {what} {participle}?",
+            f"Who {be} {what} {participle} by?",
+            f"{_capital(what)} {be} {participle} by whom?",
+        )
+    )
 
 
 def _capital(text: str) -> str:
@@ -687,7 +1016,10 @@ _THINGS = {
     "window": "small broken round", "wall": "curved damp brick", "loan": "small second interest-free", "disk": "external damaged full", "array": "sorted empty nested", "button": "hidden round second", "button ": "x", "query": "nested slow second",
     "passport": "second expired foreign", "visa": "second expired", "flight": "cheap overnight delayed", "plant": "rare sick poisonous", "recipe": "vegan quick cheap", "cake": "vegan small frozen", "team": "small remote new",
 }  # fmt: skip
-_MODIFIED = {**{role: _ADJECTIVES for role in _ROLES}, **{thing: text.split() for thing, text in _THINGS.items() if " " not in thing}}
+_MODIFIED = {
+    **{role: _ADJECTIVES for role in _ROLES},
+    **{thing: text.split() for thing, text in _THINGS.items() if " " not in thing},
+}
 
 
 def _modifier(q: Question, random: Random) -> str | None:
@@ -695,7 +1027,7 @@ def _modifier(q: Question, random: Random) -> str | None:
     lower = q.lower
     found = [
         i for i, word in enumerate(lower)
-        if word in _MODIFIED and i and lower[i - 1] in ("a", "an") and (i + 1 == len(lower) or q.gaps[i + 1] != " " or lower[i + 1] in _STOPS)
+        if word in _MODIFIED and q.words[i].islower() and i and lower[i - 1] in ("a", "an") and (i + 1 == len(lower) or q.gaps[i + 1] != " " or lower[i + 1] in _STOPS)
     ]  # fmt: skip
     if not found:
         return None
@@ -708,35 +1040,92 @@ _QUALIFIERS = _list(_TOML["words"]["qualifiers"])
 
 def _restriction(q: Question, random: Random) -> str | None:
     how = _how(q)
-    if how is None or not {"automatically", "manually", "without", "twice", "when", "if", "that", "is", "are", "but", "so", "once"}.isdisjoint(q.lower) or len(q.words) > 12:
+    if (
+        how is None
+        or not {
+            "automatically",
+            "manually",
+            "without",
+            "twice",
+            "when",
+            "if",
+            "that",
+            "is",
+            "are",
+            "but",
+            "so",
+            "once",
+        }.isdisjoint(q.lower)
+        or len(q.words) > 12
+    ):
         return None
     end = _END.search(q.text)
     place = end.start() if end else len(q.text)
     return f"{q.text[:place]} {random.choice(_QUALIFIERS)}{q.text[place:]}"
 
 
-_RELATIONS = ("my father", "my neighbor", "my boss", "my landlord", "my sister", "a tourist", "my employer", "my roommate")
+_LIFE = frozenset("work travel drive apply visit enter take eat drink claim file sue fly sell live stay marry return leave cancel bring wear pay deduct move withdraw transfer "
+                  "rent study vote carry keep smoke park swim ride open own adopt enroll register invest retire join".split())  # fmt: skip
+_RELATIONS = (
+    "my father",
+    "my neighbor",
+    "my boss",
+    "my landlord",
+    "my sister",
+    "a tourist",
+    "my employer",
+    "my roommate",
+)
 _FIRST_PERSON = frozenset("my me myself mine we our us".split())
 
 
 def _pronoun(q: Question, random: Random) -> str | None:
     """Change who is meant: he and she, his and her, my dog and my neighbor's dog, Can I and Can my landlord."""
     lower, found = q.lower, []
-    if len(lower) > 3 and lower[0] in ("can", "should", "could") and lower[1] == "i" and lower[2] not in ("not", "ask", "just") and _FIRST_PERSON.isdisjoint(lower[2:]) and "i" not in lower[2:]:
+    if (
+        len(lower) > 3
+        and lower[0] in ("can", "should", "could")
+        and lower[1] == "i"
+        and lower[2] in _LIFE
+        and _FIRST_PERSON.isdisjoint(lower[2:])
+        and "i" not in lower[2:]
+    ):
         found.append(q.put(1, 2, random.choice(_RELATIONS)))
     men, women = {"he", "his", "him", "himself"}, {"she", "her", "hers", "herself"}
     if not (men & set(lower) and women & set(lower)):
         for i, word in enumerate(lower):
-            new = {"he": "she", "she": "he", "his": "her", "him": "her", "himself": "herself", "herself": "himself", "he's": "she's", "she's": "he's"}.get(word)
-            if word == "her" and i + 1 < len(lower) and q.gaps[i + 1] == " " and lower[i + 1] not in _STOPS and lower[i + 1] not in _DETERMINERS:
+            new = {
+                "he": "she",
+                "she": "he",
+                "his": "her",
+                "him": "her",
+                "himself": "herself",
+                "herself": "himself",
+                "he's": "she's",
+                "she's": "he's",
+            }.get(word)
+            if (
+                word == "her"
+                and i + 1 < len(lower)
+                and q.gaps[i + 1] == " "
+                and lower[i + 1] not in _STOPS
+                and lower[i + 1] not in _DETERMINERS
+            ):
                 new = "his"
             if new is not None:
                 others = [w for w in lower if w in men | women]
                 if len(others) == 1 or word in ("he", "she") and len(set(others)) == 1:
                     found.append(q.put(i, i + 1, new))
     for i, word in enumerate(lower[:-1]):
-        if word == "my" and lower.count("my") == 1 and lower[i + 1] in _OWNED and not {"i", "me", "i'm", "i've"} & set(lower):
-            found.append(q.put(i, i + 1, random.choice(("my neighbor's", "my friend's", "my sister's", "someone else's"))))
+        if (
+            word == "my"
+            and lower.count("my") == 1
+            and lower[i + 1] in _OWNED
+            and not {"i", "me", "i'm", "i've"} & set(lower)
+        ):
+            found.append(
+                q.put(i, i + 1, random.choice(("my neighbor's", "my friend's", "my sister's", "someone else's")))
+            )
     return random.choice(found) if found else None
 
 
@@ -764,6 +1153,8 @@ def _question_word(q: Question, random: Random) -> str | None:
     for pattern, others in _QUESTION_WORDS:
         match = pattern.match(q.text)
         if match is not None:
+            if "born" in q.lower or "can" in q.lower[1:2]:
+                others = tuple(other for other in others if other != "Why ")
             new = random.choice(others)
             if new.startswith("Why ") and "to " in match[0].lower():
                 new = "Why should I "
@@ -779,19 +1170,26 @@ def _question_word(q: Question, random: Random) -> str | None:
 
 
 _USED_TO = re.compile(r"^(?P<wh>(?:where|why|how|what|when) )?(?P<aux>do|does) (?P<rest>.+)$", re.I)
+_OFFICES = "president|ceo|king|queen|minister|leader|head|coach|captain|mayor|governor|owner|champion|chief|manager|boss|chairman|pope|emperor|speaker|secretary|richest|tallest|youngest|ambassador|senator"
 _TENSE = (
-    (re.compile(r"^(who|where) (is) (?=the |my |[A-Z])"), "was"),
-    (re.compile(r"^(who) (was) (?=the )"), "is"),
+    (re.compile(rf"^(who) (is) (?=(?:the|a) (?:\w+ )?(?:{_OFFICES})\b)"), "was"),
+    (re.compile(rf"^(who) (was) (?=(?:the|a) (?:\w+ )?(?:{_OFFICES})\b)"), "is"),
     (re.compile(r"^(how many \w+) (are) (?=there|in)"), "were"),
     (re.compile(r"^(how many \w+) (did) "), "will"),
-    (re.compile(r"^(when|where|how|why|what) (did) (?!.*\b(?:1\d\d\d|20\d\d|born|ago|last|die|happen|yesterday)\b)"), "will"),
+    (
+        re.compile(r"^(when|where|how|why|what) (did) (?!.*\b(?:1\d\d\d|20\d\d|born|ago|last|die|happen|yesterday)\b)"),
+        "will",
+    ),
     (re.compile(r"^(when|where|how|why) (will) "), "did"),
     (re.compile(r"^()(will) "), "did"),
-    (re.compile(r"^(where|how|why) (does|do) (?=[A-Z]|people |women |men |the )"), "did"),
-    (re.compile(r"^(why) (is|are) (?!there|it|this|that|my|the following)"), "was"),
-    (re.compile(r"^(which \w+) (is) (?!the (?:correct|right|best|better))"), "was"),
-    (re.compile(r"^(where|when) (are|were) "), "will"),
-    (re.compile(r"^()(is|are) (?=[A-Z][a-z]+ (?!there))"), "was"),
+    (re.compile(r"^(where|why) (does|do) (?=people |women |men |the )"), "did"),
+    (re.compile(r"^(why) (is|are) (?=[A-Z]|people|women|men|the )(?!the following)"), "was"),
+    (
+        re.compile(
+            r"^()(is|are) (?=[A-Z][a-z]+ (?:a|an|still|alive|married|single|rich|poor|sick|safe|free|popular|part|available|legal|illegal|open|in|on|at|the) )"
+        ),
+        "was",
+    ),
 )
 
 
@@ -809,7 +1207,7 @@ def _tense(q: Question, random: Random) -> str | None:
             new = "were"
         if new == "will" and old in ("are", "were"):
             continue
-        if new == "did" and match[2] == "will" and " be " in text or (new == "did" and old == "will" and not match[1] and random.random() < 0):
+        if new == "did" and match[2] == "will" and " be " in text:
             continue
         return text_case(q.text, text[: match.start(2)] + new + text[match.end(2) :])
     return None
@@ -828,7 +1226,28 @@ _HOW = re.compile(
     r" (?P<act>[a-z][\w'-]*(?: .*)?)$",
     re.I,
 )
-_NOT_ACTS = frozenset("not feel think like know see do say go tell deal explain stop be call prove get interpret you understand describe about best avoid become use reference show handle it".split()) - {"get", "stop", "prove", "use", "become", "avoid", "interpret", "understand", "describe", "explain", "handle", "show", "deal", "stop", "be", "see", "go", "reference"}
+_NOT_ACTS = frozenset(
+    "not feel think like know see do say go tell deal explain stop be call prove get interpret you understand describe about best avoid become use reference show handle it".split()
+) - {
+    "get",
+    "stop",
+    "prove",
+    "use",
+    "become",
+    "avoid",
+    "interpret",
+    "understand",
+    "describe",
+    "explain",
+    "handle",
+    "show",
+    "deal",
+    "stop",
+    "be",
+    "see",
+    "go",
+    "reference",
+}
 
 
 class _How(NamedTuple):
@@ -849,9 +1268,23 @@ def _how(q: Question) -> _How | None:
     if first in _NOT_ACTS or len(act) < 6 or re.search(r"[?!:;]|\. | - |\)$|…", act) or " " not in act:
         return None
     lower = frozenset(q.lower[2:] if q.lower[0] == "how" else q.lower)
-    if lower & {"we", "our", "us", "ourselves"} or lower & {"you", "your", "yourself", "yours"} and not (lower & {"you"} and q.lower[2] == "you" and not {"your", "yourself", "yours"} & lower and q.lower.count("you") == 1):
+    if (
+        lower & {"we", "our", "us", "ourselves"}
+        or lower & {"you", "your", "yourself", "yours"}
+        and not (
+            lower & {"you"}
+            and q.lower[2] == "you"
+            and not {"your", "yourself", "yours"} & lower
+            and q.lower.count("you") == 1
+        )
+    ):
         return None
-    if len(q.lower) > 2 and q.lower[2] == "you" and len(q.lower) > 3 and q.lower[3] in ("feel", "think", "like", "know", "see", "do", "spell", "call", "say"):
+    if (
+        len(q.lower) > 2
+        and q.lower[2] == "you"
+        and len(q.lower) > 3
+        and q.lower[3] in ("feel", "think", "like", "know", "see", "do", "spell", "call", "say")
+    ):
         return None
     return _How(act, True)
 
@@ -859,7 +1292,7 @@ def _how(q: Question) -> _How | None:
 _HOW_FRAMES = (
     "How do I {}?", "How can I {}?", "How to {}?", "What is the best way to {}?", "Is there a way to {}?", "Can someone tell me how to {}?", "Could anybody explain to me how to {}?",
     "I want to {}. How is that done?", "{+} - how?", "What steps do I need to take in order to {}?", "I would like to {}, but I don't know how.", "Any advice on how to {}?",
-    "I'd like to know how to {}.", "how would I go about it if I want to {}", "Help needed: how does one {}?", "What do I have to do to {}?", "{+}: how is it done?", "In what way can I {}?",
+    "I'd like to know how to {}.", "How would I go about it if I want to {}?", "Help needed: how does one {}?", "What do I have to do to {}?", "{+}: how is it done?", "In what way can I {}?",
 )  # fmt: skip
 
 
@@ -874,11 +1307,16 @@ def _how_frame(q: Question, random: Random) -> str | None:
     return frame.replace("{}", how.act).replace("{+}", _capital(how.act))
 
 
-_WHAT_IS = re.compile(r"^(?P<wh>what|who|where) (?P<be>is|are|was|were) (?P<np>(?:(?:the|a|an|my|his|her|their|your) )[^?.!,:;()]+?)[?.! ]*$", re.I)
+_WHAT_IS = re.compile(
+    r"^(?P<wh>what|who|where) (?P<be>is|are|was|were) (?P<np>(?:(?:the|a|an|my|his|her|their|your) )[^?.!,:;()]+?)[?.! ]*$",
+    re.I,
+)
 _WHAT_FRAMES = (
     "Can you tell me {wh} {np} {be}?", "Does anyone know {wh} {np} {be}?", "I would like to know {wh} {np} {be}.", "Do you happen to know {wh} {np} {be}?", "{+np}: {wh} {be} it?", "I'm trying to find out {wh} {np} {be}.",
 )  # fmt: skip
-_LONG_NP = frozenset("that which who whom when where if to for used called and or by in on between than like with as do does i you we they from at made located situated considered about is are".split())
+_LONG_NP = frozenset(
+    "that which who whom when where if to for used called and or by in on between than like with as do does i you we they from at made located situated considered about is are".split()
+)
 
 
 def _what_frame(q: Question, random: Random) -> str | None:
@@ -887,7 +1325,12 @@ def _what_frame(q: Question, random: Random) -> str | None:
     if match is not None:
         np = match["np"]
         words = np.lower().split()
-        if len(words) > 7 or not _LONG_NP.isdisjoint(words) or words[-1].endswith(("ed", "ing")) or words[-1] in ("like", "doing", "for", "known"):
+        if (
+            len(words) > 7
+            or not _LONG_NP.isdisjoint(words)
+            or words[-1].endswith(("ed", "ing"))
+            or words[-1] in ("like", "doing", "for", "known")
+        ):
             return None
         be = match["be"].lower()
         frame = random.choice(_WHAT_FRAMES)
@@ -895,12 +1338,20 @@ def _what_frame(q: Question, random: Random) -> str | None:
             frame = _WHAT_FRAMES[0]
         if "it?" in frame and match["wh"].lower() == "who":
             frame = _WHAT_FRAMES[1]
-        return frame.format_map({"wh": match["wh"].lower(), "np": _small(np), "be": be, "+np": _capital(np)}) if "{+np}" not in frame else frame.replace("{+np}", _capital(np)).replace("{wh}", match["wh"].lower()).replace("{be}", be)
+        return (
+            frame.format_map({"wh": match["wh"].lower(), "np": _small(np), "be": be, "+np": _capital(np)})
+            if "{+np}" not in frame
+            else frame.replace("{+np}", _capital(np)).replace("{wh}", match["wh"].lower()).replace("{be}", be)
+        )
     return None
 
 
-_WHY = re.compile(rf"^why (?P<do>do) (?P<who>{'|'.join(_list(_TOML['words']['plurals']))}) (?P<rest>(?!not\b)[^?!]+?)[?.! ]*$", re.I)
-_WHY_SO = re.compile(r"^why (?P<be>is|are) (?P<np>(?!it\b|there\b|that\b)[^?!,]+?) (?P<how>so|too) (?P<adj>[a-z-]+)[?.! ]*$", re.I)
+_WHY = re.compile(
+    rf"^why (?P<do>do) (?P<who>{'|'.join(_list(_TOML['words']['plurals']))}) (?P<rest>(?!not\b)[^?!]+?)[?.! ]*$", re.I
+)
+_WHY_SO = re.compile(
+    r"^why (?P<be>is|are) (?P<np>(?!it\b|there\b|that\b)[^?!,]+?) (?P<how>so|too) (?P<adj>[a-z-]+)[?.! ]*$", re.I
+)
 
 
 def _why_frame(q: Question, random: Random) -> str | None:
@@ -913,9 +1364,23 @@ def _why_frame(q: Question, random: Random) -> str | None:
             f"What is the reason {who} {rest}?", f"Does anyone know why {who} {rest}?", f"For what reason do {who} {rest}?", f"How come {who} {rest}?", f"Can somebody explain why {who} {rest}?",
         ))  # fmt: skip
     match = _WHY_SO.match(q.text)
-    if match is not None and not _clause(match["np"]):
+    if (
+        match is not None
+        and not _clause(match["np"])
+        and not match["adj"].endswith("ly")
+        and not match["np"].endswith("ed")
+        and match["adj"] not in ("many", "much", "few", "little", "often", "long")
+    ):
         np, be, tail = match["np"], match["be"].lower(), f"{match['how']} {match['adj']}"
-        return random.choice((f"How come {np} {be} {tail}?", f"Does anyone know why {np} {be} {tail}?", f"What makes {np} {tail}?" if match["how"] == "so" and np.lower() not in ("i", "he", "she", "they", "we") else f"For what reason {be} {np} {tail}?"))
+        return random.choice(
+            (
+                f"How come {np} {be} {tail}?",
+                f"Does anyone know why {np} {be} {tail}?",
+                f"What makes {np} {tail}?"
+                if match["how"] == "so" and np.lower() not in ("i", "he", "she", "they", "we")
+                else f"For what reason {be} {np} {tail}?",
+            )
+        )
     return None
 
 
@@ -924,7 +1389,7 @@ _OTHER_FRAMES: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
     (re.compile(r"^should i (?P<x>(?!not\b|be\b)[^?!]+?)[?.! ]*$", re.I), ("Would you recommend that I {x}?", "Do you think I should {x}?", "Is it advisable for me to {x}?", "Would it be a good idea for me to {x}?")),
     (re.compile(r"^where can i (?P<v>find|buy|get|download|see|watch) (?P<x>(?!out\b)[^?!,]+?)[?.! ]*$", re.I), ("What is a place where I can {v} {x}?", "Does anyone know where to {v} {x}?", "I am looking for a place to {v} {x}.", "Which place should I look in to {v} {x}?")),
     (re.compile(r"^what does (?P<x>[\w'\"-]+(?: [\w'\"-]+){0,2}) (?:mean|stand for)[?.! ]*$", re.I), ("What is the meaning of {x}?", "What is meant by {x}?", "{x} means what?", "Can someone explain the meaning of {x}?")),
-    (re.compile(r"^(?:is|are) there (?P<x>(?:an?|any) (?!way|difference|good|reason)[^?!,]+?)[?.! ]*$", re.I), ("Does anyone know of {x}?", "I wonder if there is {x}.", "Do you know whether there is {x}?")),
+    (re.compile(r"^is there (?P<x>(?:an?|any) (?!way|difference|good|reason)[^?!,]+?)[?.! ]*$", re.I), ("Does anyone know of {x}?", "I wonder if there is {x}.", "Do you know whether there is {x}?")),
     (re.compile(r"^which (?P<x>\w+) (?P<be>is|are) (?P<y>the (?:best|worst|fastest|largest|smallest|highest|oldest|cheapest|most \w+))(?P<z> [^?!]+?)?[?.! ]*$", re.I), ("What {x} {be} {y}{z}?", "Can you tell me which {x} {be} {y}{z}?", "Does anyone know which {x} {be} {y}{z}?")),
     (re.compile(r"^when was (?P<x>[^?!,]+?) born[?.! ]*$", re.I), ("What is the birth date of {x}?", "On what date was {x} born?", "What is the date of birth of {x}?")),
     (re.compile(r"^where was (?P<x>[^?!,]+?) born[?.! ]*$", re.I), ("What is the birthplace of {x}?", "In what place was {x} born?", "What is the place of birth of {x}?")),
@@ -969,36 +1434,134 @@ for _group, _text in _TOML["names"].items():
                 _GROUP_OF.setdefault(_name.lower(), set()).add(_group)
 
 
+def _ordered(q: Question) -> bool:
+    """Return whether a comparison has a direction, as in "faster in A vs B"."""
+    return any(
+        word in _COMPARATIVES.others or word in ("than", "more", "less", "as", "over", "increase", "from", "faster")
+        for word in q.lower
+    )
+
+
 def _symmetric(q: Question, random: Random) -> str | None:
     """Swap A and B where their order says nothing: between A and B, A vs B, Python or Java."""
     lower = q.lower
     for i, word in enumerate(lower):
-        if word in ("vs", "versus") and 0 < i < len(lower) - 1 and lower.count(word) == 1:
+        if word in ("vs", "versus") and 0 < i < len(lower) - 1 and lower.count(word) == 1 and not _ordered(q):
             start = i - 1
             while start > 0 and q.gaps[start] == " " and lower[start - 1] not in _STOPS and i - start < 3:
                 start -= 1
             end = _noun_phrase(q, i + 1)
-            if (start == 0 or q.gaps[start] != " " or lower[start - 1] in _STOPS) and end is not None and q.gaps[i] == " " and q.gaps[i + 1] in (" ", ". "):
+            edge = (
+                (start == 0 and not q.gaps[0])
+                or q.gaps[start] in (": ", " - ", ", ", "? ")
+                or (start and lower[start - 1] in _STOPS and q.words[start - 1].islower() and q.gaps[start] == " ")
+            )
+            after = end is not None and (
+                end == len(q.words)
+                and q.gaps[end] in ("", "?", " ?", ".")
+                or q.gaps[end] in (" ", ": ", ", ", " - ", "? ")
+            )
+            if (
+                edge
+                and after
+                and end is not None
+                and end - i - 1 <= i - start
+                and q.gaps[i] == " "
+                and q.gaps[i + 1] in (" ", ". ")
+            ):
                 return q.swap((start, i), (i + 1, end))
         if word == "between" and i + 3 < len(lower):
             one = _noun_phrase(q, i + 1) if "and" in lower[i + 2 : i + 6] else None
             both = lower.index("and", i + 2) if "and" in lower[i + 2 : i + 6] else 0
-            if lower[i - 1 : i] and lower[i - 1] in ("difference", "differences", "relationship", "relation", "distinction", "distance", "similarities", "similarity", "connection", "comparison", "correlation", "link", "distinguish", "choose", "conflict", "friendship", "war", "convert", "switch") and both:
+            if (
+                lower[i - 1 : i]
+                and lower[i - 1]
+                in (
+                    "difference",
+                    "differences",
+                    "relationship",
+                    "relation",
+                    "distinction",
+                    "distance",
+                    "similarities",
+                    "similarity",
+                    "connection",
+                    "comparison",
+                    "correlation",
+                    "link",
+                    "distinguish",
+                    "choose",
+                    "conflict",
+                    "friendship",
+                    "war",
+                    "convert",
+                    "switch",
+                )
+                and both
+            ):
                 end = _noun_phrase(q, both + 1, 4)
-                if all(w not in _STOPS for w in lower[i + 1 : both]) and both - i <= 5 and end is not None and lower.count("and") == 1 and all(g == " " for g in q.gaps[i + 1 : both + 2]):
-                    if lower[i + 1] in _DETERMINERS and lower[both + 1] not in _DETERMINERS or lower[i + 1] == "two" or one == 0 or end - both - 1 > both - i - 1 + (lower[i + 1] in _DETERMINERS) + 1 or lower[both + 1] in ("its", "their", "it"):
+                if (
+                    all(w not in _STOPS for w in lower[i + 1 : both])
+                    and both - i <= 5
+                    and end is not None
+                    and lower.count("and") == 1
+                    and all(g == " " for g in q.gaps[i + 1 : both + 2])
+                ):
+                    if (
+                        lower[i + 1] in _DETERMINERS
+                        and lower[both + 1] not in _DETERMINERS
+                        or lower[i + 1] == "two"
+                        or one == 0
+                        or end - both - 1 > both - i - 1 + (lower[i + 1] in _DETERMINERS) + 1
+                        or lower[both + 1] in ("its", "their", "it")
+                    ):
                         return None
                     if both - i - 1 < end - both - 1 or end < len(lower) and lower[end] in ("of", "that"):
                         return None  # "between direct and indirect speech" shares its last word
                     return q.swap((i + 1, both), (both + 1, end))
         if word in ("and", "or") and 0 < i < len(lower) - 1 and q.gaps[i] == q.gaps[i + 1] == " ":
             one, two = _GROUP_OF.get(lower[i - 1]), _GROUP_OF.get(lower[i + 1])
-            if one and two and one & two and q.words[i - 1][0].isupper() == q.words[i + 1][0].isupper() or (i > 1 and word == "or" and lower[i - 1] not in _STOPS and len(lower) - 1 == i + 1 and lower[0] in ("which", "what", "is", "should") and lower[i - 2] in ("better", "use", "learn", "choose", "buy", "prefer", "between")):
-                if lower[i - 2 : i - 1] and lower[i - 2] in ("from", "if", "more", "north", "south", "to") or lower[i + 2 : i + 3] and q.gaps[i + 2] == " " and q.words[i + 2][0].isupper() or lower[i + 1] == "not":
+            if (
+                one
+                and two
+                and one & two
+                and {lower[i - 1], lower[i + 1]} != {"black", "white"}
+                and q.words[i - 1][0].isupper() == q.words[i + 1][0].isupper()
+                or (
+                    i > 1
+                    and word == "or"
+                    and lower[i - 1] not in _STOPS
+                    and len(lower) - 1 == i + 1
+                    and lower[0] in ("which", "what", "is", "should")
+                    and lower[i - 2] in ("better", "use", "learn", "choose", "buy", "prefer", "between")
+                )
+            ):
+                if (
+                    lower[i - 2 : i - 1]
+                    and lower[i - 2] in ("from", "if", "more", "north", "south", "to")
+                    or lower[i + 2 : i + 3]
+                    and q.gaps[i + 2] == " "
+                    and q.words[i + 2][0].isupper()
+                    or lower[i + 1] == "not"
+                ):
                     continue
-                if i > 1 and q.gaps[i - 1] == " " and q.words[i - 2][0].isupper() and q.words[i - 1][0].isupper() and i > 2:
+                if (
+                    i > 1
+                    and q.gaps[i - 1] == " "
+                    and q.words[i - 2][0].isupper()
+                    and q.words[i - 1][0].isupper()
+                    and i > 2
+                ):
                     continue
-                if i + 2 < len(lower) and q.gaps[i + 2] == " " and lower[i + 2] not in _STOPS or i > 1 and q.gaps[i - 1] == " " and lower[i - 2] not in _STOPS | _DETERMINERS | _BASE | {"do", "does", "did", "are", "is", "than", "better", "all"}:
+                if (
+                    i + 2 < len(lower)
+                    and q.gaps[i + 2] == " "
+                    and lower[i + 2] not in _STOPS
+                    or i > 1
+                    and q.gaps[i - 1] == " "
+                    and lower[i - 2]
+                    not in _STOPS | _DETERMINERS | _BASE | {"do", "does", "did", "are", "is", "than", "better", "all"}
+                ):
                     continue
                 return q.swap((i - 1, i), (i + 1, i + 2))
     return None
@@ -1007,7 +1570,11 @@ def _symmetric(q: Question, random: Random) -> str | None:
 def _converse(q: Question, random: Random) -> str | None:
     """Reword Is A better than B? as Is B worse than A?"""
     match = _THAN.match(q.text)
-    if match is None or not _NOT_COMPARED.isdisjoint(q.lower) or q.lower[0] in ("do", "does", "did", "can", "will", "why"):
+    if (
+        match is None
+        or not _NOT_COMPARED.isdisjoint(q.lower)
+        or q.lower[0] in ("do", "does", "did", "can", "will", "why")
+    ):
         return None
     a, b, comparative = match["a"].strip(), match["b"].strip(), match["comparative"].lower()
     others = _COMPARATIVES.others.get(comparative)
@@ -1022,18 +1589,27 @@ def _converse(q: Question, random: Random) -> str | None:
     return None
 
 
-def _phrase_rule(two_way: Sequence[tuple[str, str]], fixed: str = "", back: bool = True) -> tuple[Rule, frozenset[str]]:
-    """Return the rule that replaces a phrase by another that means the same, and the words it looks for."""
+def _phrase_rule(
+    pairs: Sequence[tuple[str, str]], fixed: str, one_way: Collection[str] | None
+) -> tuple[Rule, frozenset[str]]:
+    """Return the rule that replaces a phrase by another that means the same, and the words it looks for.
+
+    The second of a pair is replaced by the first, too, unless it is in `one_way` or that is None.
+    """
     phrases = _Phrases(fixed)
-    for a, b in two_way:
+    for a, b in pairs:
         phrases.add(a, [b])
-        if back:
+        if one_way is not None and b not in one_way:
             phrases.add(b, [a])
 
     def rule(q: Question, random: Random) -> str | None:
         if q.text.isupper():
             return None
-        return phrases.change(q, random, keep=lambda q, start, end: not _inside_name(q, start, end))
+        return phrases.change(q, random, keep=keep)
+
+    def keep(q: Question, start: int, end: int) -> bool:
+        name = phrases.names[" ".join(q.lower[start:end])]
+        return not _inside_name(q, start, end) and (not name.isupper() or q.words[start].isupper())
 
     return rule, frozenset(phrases.longest)
 
@@ -1053,18 +1629,44 @@ def _contraction(q: Question, random: Random) -> str | None:
     for start, end, phrase in found:
         new = random.choice(_CONTRACTIONS.others[phrase])
         last = end == len(q.words) or q.gaps[end] != " "
-        if "'" in new and (last or new.endswith(("'s", "'ve", "'re", "'m"))) and (last or (phrase.startswith(("who", "how", "where", "that", "there", "it")) and q.lower[end] in ("a", "the") and end + 1 == len(q.words))):
+        if (
+            "'" in new
+            and (last or new.endswith(("'s", "'ve", "'re", "'m")))
+            and (
+                last
+                or (
+                    phrase.startswith(("who", "how", "where", "that", "there", "it"))
+                    and q.lower[end] in ("a", "the")
+                    and end + 1 == len(q.words)
+                )
+            )
+        ):
             continue
         if phrase.endswith("n't") or phrase in ("do not", "does not", "is not", "are not"):
             inverted = start < 2 and (start == 0 or q.lower[start - 1] in _WH)
+            inverted = inverted or end < len(q.words) and q.lower[end] in _SUBJECTS
             if inverted and phrase.endswith("n't"):  # Why isn't it: Why is it not
-                if end < len(q.words) and q.lower[end] in _SUBJECTS:
+                if start and end < len(q.words) and q.lower[end] in _SUBJECTS:
                     expanded = new.split(" ")[0] if " " in new else "can"
                     return q.put(start, end + 1, f"{expanded} {q.words[end]} not")
                 continue
-        if phrase in ("he's", "she's", "it's", "that's", "what's", "who's", "there's") and end < len(q.words) and q.lower[end].endswith(("ed", "en", "ne")) or phrase in ("he's", "it's", "she's") and q.lower[end : end + 1] in (["got"], ["been"]):
+        if (
+            phrase in ("he's", "she's", "it's", "that's", "what's", "who's", "there's")
+            and end < len(q.words)
+            and q.lower[end].endswith(("ed", "en", "ne"))
+            or phrase in ("he's", "it's", "she's")
+            and q.lower[end : end + 1] in (["got"], ["been"])
+        ):
             continue
-        if new in ("gonna", "wanna", "gotta") and (start == 0 or q.lower[start - 1] in ("he", "she", "it", "who") or random.random() < 0.5 or q.lower[end : end + 1] in (["the"], ["a"], ["my"], ["college"], ["school"], ["jail"]) or end == len(q.words) or new == "gonna" and q.lower[end] not in _BASE):
+        if new in ("gonna", "wanna", "gotta") and (
+            start == 0
+            or q.lower[start - 1] in ("he", "she", "it", "who")
+            or random.random() < 0.5
+            or q.lower[end : end + 1] in (["the"], ["a"], ["my"], ["college"], ["school"], ["jail"])
+            or end == len(q.words)
+            or new == "gonna"
+            and q.lower[end] not in _BASE
+        ):
             continue
         if new.startswith("I "):
             return q.put(start, end, new)
@@ -1095,8 +1697,53 @@ def _not_complement(q: Question, random: Random) -> str | None:
 
 def _predicative(q: Question, i: int) -> bool:
     """Return whether an adjective stands alone after its noun, as in "is it legal to"."""
-    after = i + 1 == len(q.lower) or q.gaps[i + 1] != " " or q.lower[i + 1] in ("to", "for", "in", "when", "if", "on", "at", "with", "of")
-    return after and i > 1 and q.gaps[i] == " " and q.lower[i - 1] not in _DETERMINERS | {"not", "as", "more", "less", "so", "very", "how", "most", "or", "and", "if", "when", "where", "of", "in", "any", "no", "only", "best", "too", "always", "also", "even", "with", "than", "for", "to", "from", "all", "other", "some", "be"} and not q.lower[i - 1].endswith("ly")
+    after = (
+        i + 1 == len(q.lower)
+        or q.gaps[i + 1] != " "
+        or q.lower[i + 1] in ("to", "for", "in", "when", "if", "on", "at", "with", "of")
+    )
+    return (
+        after
+        and i > 1
+        and q.gaps[i] == " "
+        and q.lower[i - 1]
+        not in _DETERMINERS
+        | {
+            "not",
+            "as",
+            "more",
+            "less",
+            "so",
+            "very",
+            "how",
+            "most",
+            "or",
+            "and",
+            "if",
+            "when",
+            "where",
+            "of",
+            "in",
+            "any",
+            "no",
+            "only",
+            "best",
+            "too",
+            "always",
+            "also",
+            "even",
+            "with",
+            "than",
+            "for",
+            "to",
+            "from",
+            "all",
+            "other",
+            "some",
+            "be",
+        }
+        and not q.lower[i - 1].endswith("ly")
+    )
 
 
 _COMPLEMENTS = {b: a for a, b in _twos(_TOML["opposites"]["complements"])}
@@ -1113,7 +1760,18 @@ def _not_adjective(q: Question, random: Random) -> str | None:
     return None
 
 
-_DIGITS = {"2": "two", "3": "three", "4": "four", "5": "five", "6": "six", "7": "seven", "8": "eight", "9": "nine", "10": "ten", "12": "twelve"}
+_DIGITS = {
+    "2": "two",
+    "3": "three",
+    "4": "four",
+    "5": "five",
+    "6": "six",
+    "7": "seven",
+    "8": "eight",
+    "9": "nine",
+    "10": "ten",
+    "12": "twelve",
+}
 _DIGITS_OF = {word: digit for digit, word in _DIGITS.items()}
 _COUNTABLE = re.compile(r"[a-z]{3,}s")
 
@@ -1121,16 +1779,33 @@ _COUNTABLE = re.compile(r"[a-z]{3,}s")
 def _number_writing(q: Question, random: Random) -> str | None:
     """Write two as 2, 10000 as 10,000 and 5% as 5 percent."""
     found = []
+    if sum(word[0].isdigit() or word in _DIGITS_OF or word == "one" for word in q.lower) > 1:
+        return None
     for i, word in enumerate(q.words):
-        alone = q.gaps[i][-1:] in ("", " ", "$", "€", "£") and q.gaps[i + 1][:1] in ("", " ", "?", ".") and not (q.gaps[i + 1][:1] == "." and q.gaps[i + 1][1:2].isalnum())
+        alone = (
+            q.gaps[i][-1:] in ("", " ", "$", "€", "£")
+            and q.gaps[i + 1][:1] in ("", " ", "?", ".")
+            and not (q.gaps[i + 1][:1] == "." and q.gaps[i + 1][1:2].isalnum())
+        )
         if not alone:
             continue
-        counted = i + 1 < len(q.words) and _COUNTABLE.fullmatch(q.words[i + 1]) is not None and not q.lower[i + 1].endswith(("ss", "us", "is")) and q.lower[i + 1] not in ("does", "has", "was")
+        counted = (
+            i + 1 < len(q.words)
+            and _COUNTABLE.fullmatch(q.words[i + 1]) is not None
+            and not q.lower[i + 1].endswith(("ss", "us", "is"))
+            and q.lower[i + 1] not in ("does", "has", "was")
+        )
         if word in _DIGITS and counted and q.gaps[i] in ("", " ") and not (i and q.words[i - 1][0].isupper() and i > 1):
             found.append((i, _DIGITS[word]))
         elif word in _DIGITS_OF and counted:
             found.append((i, _DIGITS_OF[word]))
-        elif word.isascii() and word.isdigit() and len(word) in (5, 6, 7) and word[0] != "0" and (q.gaps[i].endswith(("$", "€", "£")) or word.endswith("000")):
+        elif (
+            word.isascii()
+            and word.isdigit()
+            and len(word) in (5, 6, 7)
+            and word[0] != "0"
+            and (q.gaps[i].endswith(("$", "€", "£")) or word.endswith("000"))
+        ):
             found.append((i, f"{int(word):,}"))
         elif word.isdigit() and word == "100":
             found.append((i, "one hundred"))
@@ -1142,12 +1817,39 @@ def _number_writing(q: Question, random: Random) -> str | None:
     return q.put(*_at(*random.choice(found))) if found else None
 
 
-_KEYS = {"a": "s", "s": "d", "d": "f", "e": "r", "r": "t", "t": "y", "i": "o", "o": "p", "n": "m", "m": "n", "l": "k", "c": "v", "u": "i", "g": "h", "b": "v", "h": "j", "p": "o"}
+_KEYS = {
+    "a": "s",
+    "s": "d",
+    "d": "f",
+    "e": "r",
+    "r": "t",
+    "t": "y",
+    "i": "o",
+    "o": "p",
+    "n": "m",
+    "m": "n",
+    "l": "k",
+    "c": "v",
+    "u": "i",
+    "g": "h",
+    "b": "v",
+    "h": "j",
+    "p": "o",
+}
 
 
 def _typo(q: Question, random: Random) -> str | None:
     """Swap, drop, double or mistype a letter of a long word in small letters, never the first."""
-    found = [i for i, word in enumerate(q.words) if len(word) > 5 and word.isascii() and word.isalpha() and word.islower() and word not in _TYPO_FREE and q.gaps[i][-1:] in ("", " ")]
+    found = [
+        i
+        for i, word in enumerate(q.words)
+        if len(word) > 5
+        and word.isascii()
+        and word.isalpha()
+        and word.islower()
+        and word not in _TYPO_FREE
+        and q.gaps[i][-1:] in ("", " ")
+    ]
     if not found:
         return None
     i = random.choice(found)
@@ -1191,11 +1893,23 @@ def _case(q: Question, random: Random) -> str | None:
 _OPENINGS = (
     "Hello, ", "Hi there, ", "Good morning, ", "Please help: ", "Quick question: ", "Excuse me, ", "Sorry if this is a basic question: ", "Just curious: ", "Dear all, ", "Newbie here. ", "Sorry to bother you, but ", "Simple question, I hope: ",
 )  # fmt: skip
-_CLOSINGS = (" Thanks!", " Thank you in advance.", " Please advise.", " Any help is appreciated.", " Thanks for reading.", " Many thanks!", " Looking forward to your answers.", " Please help me.")
+_CLOSINGS = (
+    " Thanks!",
+    " Thank you in advance.",
+    " Please advise.",
+    " Any help is appreciated.",
+    " Thanks for reading.",
+    " Many thanks!",
+    " Looking forward to your answers.",
+    " Please help me.",
+)
 _PREAMBLES = (
     "I have been wondering about this all week.", "I am new here, so please be patient.", "My friend and I had a long talk last night.", "I have searched everywhere and found nothing.", "This came up at work yesterday.",
     "I couldn't sleep because of this.", "It is raining and I have time to think.", "Nobody around me knows the answer.", "I asked this elsewhere and got no reply.", "My teacher could not answer this.", "I hope this is the right place to ask.", "Something has been on my mind lately.", "I read an article the other day and got curious.",
 )  # fmt: skip
+
+
+_QUESTION_STARTS = _WH | frozenset("is are do does did can could should would will was were has have".split())
 
 
 def _with_end(text: str) -> str:
@@ -1207,6 +1921,8 @@ def _polite(q: Question, random: Random) -> str | None:
     """Add a greeting, an excuse or thanks."""
     if random.random() < 0.5:
         opening = random.choice(_OPENINGS)
+        if opening.endswith("but ") and q.lower[0] not in _QUESTION_STARTS:
+            opening = "Hello all. "
         return opening + (q.text if opening.endswith((": ", ". ")) else _small(q.text))
     return _with_end(q.text) + random.choice(_CLOSINGS)
 
@@ -1223,7 +1939,7 @@ _SLOT = re.compile(r"\{([a-z]+)(?:\.(\d))?\}")
 _MADE_UP_LISTS: Mapping[str, list[str]] = {
     "profession": _list(_TOML["names"]["professions"]),
     "professions": _list(_TOML["names"]["professions, plural"]),
-    "nationality": _list(_TOML["names"]["nationalities"]),
+    "nationality": _list(_TOML["names"]["nationalities"]) + _list(_TOML["names"]["nationalities with a language"]),
     "country": [n.split("|")[0] for n in _list(_TOML["names"]["countries"]) if not n.startswith("United")],
     "city": [n.split("|")[0] for n in _list(_TOML["names"]["cities"])],
     "family": _list(_TOML["names"]["family"]),
@@ -1258,7 +1974,9 @@ class _MadeUp:
             if random.random() < 0.7:  # mostly with the meaning that the others vary
                 first, second = self.meanings[0], random.choice(self.meanings[1:])
             at = random.randrange(min(len(first), len(second)))
-            one, two = (first[at], second[at]) if random.random() < 0.7 else (random.choice(first), random.choice(second))
+            one, two = (
+                (first[at], second[at]) if random.random() < 0.7 else (random.choice(first), random.choice(second))
+            )
         filled: dict[str, str | tuple[str, ...]] = {}
         return self._fill(one, filled, random), self._fill(two, filled, random)
 
@@ -1293,8 +2011,8 @@ def _kinds() -> dict[str, Kind]:
     def phrases(found: _Phrases, is_duplicate: bool) -> Kind:
         return Kind(is_duplicate, found.change, frozenset(found.longest))
 
-    def same(name: str, fixed: str = "", back: bool = True) -> Kind:
-        rule, words = _phrase_rule(_twos(_TOML["same"][name]), fixed, back)
+    def same(name: str, fixed: str = "", one_way: Collection[str] | None = None) -> Kind:
+        rule, words = _phrase_rule(_twos(_TOML["same"][name]), fixed, one_way)
         return Kind(True, rule, words)
 
     def names(groups: Sequence[str]) -> Kind:
@@ -1314,7 +2032,8 @@ def _kinds() -> dict[str, Kind]:
         "version": Kind(False, _version, {"#"}),
         "year": Kind(False, _year, {"#"}),
         "code": Kind(False, _code, {"#"}),
-        "unit": phrases(_UNITS, False),
+        "unit": Kind(False, _unit, frozenset(_UNITS.longest)),
+        "with or without": Kind(False, _without, {"with", "without"}),
         "negation": Kind(False, _negation, {"not", "why", "can", "should", "must", "could", "will", *_NEGATIVE}),
         "not an adjective": Kind(False, _not_adjective, {*_NEGATED, *_COMPLEMENTS}),
         "quantifier": phrases(_QUANTIFIERS, False),
@@ -1329,7 +2048,7 @@ def _kinds() -> dict[str, Kind]:
         "thing": names(("vehicles", "rooms", "instruments", "body", "metals", "colours")),
         "field": names(("illnesses", "sports", "subjects")),
         "tense": Kind(False, _tense, {"who", "where", "how", "when", "will", "why", "which", "what", "is", "are"}),
-        "time": phrases(_TIMES, False),
+        "time": Kind(False, _time, frozenset(_TIMES.longest)),
         "modifier": Kind(False, _modifier, frozenset(_MODIFIED)),
         "restriction": Kind(False, _restriction, {"how", "way"}),
         "pronoun": Kind(False, _pronoun, {"i", "my", "he", "she", "his", "her", "him", "himself", "herself"}),
@@ -1338,14 +2057,24 @@ def _kinds() -> dict[str, Kind]:
         "how frame": Kind(True, _how_frame, {"how", "way"}),
         "what frame": Kind(True, _what_frame, {"what", "who", "where"}),
         "why frame": Kind(True, _why_frame, {"why"}),
-        "other frame": Kind(True, _other_frame),
+        "other frame": Kind(
+            True, _other_frame, {"is", "would", "should", "where", "what", "which", "when", "how", "can", "in", "do"}
+        ),
         "right passive": Kind(True, _right_passive, _CLOSED_VERBS),
         "by whom": Kind(True, _who_passive, {"who"}),
         "converse": Kind(True, _converse, {"than"}),
         "not the opposite": Kind(True, _not_complement, frozenset(_COMPLEMENTS)),
-        "synonym": same("synonyms", _TOML["same"]["synonyms_fixed"], back=False),
-        "abbreviation": same("abbreviations"),
-        "spelling": same("spelling"),
+        "synonym": same("synonyms", _TOML["same"]["synonyms_fixed"]),
+        "abbreviation": same("abbreviations", _TOML["same"]["abbreviations_fixed"], _list(_TOML["same"]["short_only"])),
+        "spelling": same(
+            "spelling",
+            "",
+            [
+                american
+                for british, american in _twos(_TOML["same"]["spelling"])
+                if british in _list(_TOML["same"]["british_only"])
+            ],
+        ),
         "contraction": Kind(True, _contraction, frozenset(_CONTRACTIONS.longest)),
         "number writing": Kind(True, _number_writing, {"#", *_DIGITS_OF}),
         "typo": Kind(True, _typo),
@@ -1369,8 +2098,8 @@ def near_misses(questions: Sequence[str], seed: int, kinds: Collection[str] | No
     """Yield pairs made from questions, near misses and rewordings, in the order of the questions.
 
     Each question gives at most one near miss and one rewording. Of the kinds that apply to it, the one with the fewest
-    pairs so far is taken, so that rare kinds are not drowned. Near misses and rewordings are kept in balance: a
-    rewording is made only if there are at most as many of them as of near misses. One near miss in five is reworded,
+    pairs so far is taken, so that rare kinds are not drowned. Rewordings that apply to any question (case, typo and the
+    like) are made only while there are at most as many rewordings as near misses. One near miss in five is reworded,
     too, and which question comes first is drawn. After every four pairs comes one whose questions are both made up,
     of the made-up kind with the fewest pairs. The same questions, seed and kinds give the same pairs.
 
@@ -1411,10 +2140,9 @@ def _made(questions: Sequence[str], random: Random, kinds: Sequence[str]) -> Ite
             possible.update(by_word["#"])
         ordered = sorted(possible, key=lambda kind: (counts[kind], kind))
         for label in (False, True):
-            if label and totals[True] > totals[False] and not one_sided:
-                continue
+            enough = label and totals[True] > totals[False] and not one_sided
             for kind in ordered:
-                if KINDS[kind].is_duplicate is label:
+                if KINDS[kind].is_duplicate is label and not (enough and KINDS[kind].words is None):
                     made = _apply(question, kind, random)
                     if made is not None:
                         counts[kind] += 1
