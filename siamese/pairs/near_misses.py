@@ -189,7 +189,7 @@ class _Phrases:
         self.others: dict[str, list[str]] = {}
         self.names: dict[str, str] = {}  # as written in the list
         self.longest: dict[str, int] = {}  # first word to words of the longest phrase
-        self.fixed = frozenset(" ".join(entry.lower().split()) for entry in fixed.split(","))
+        self.fixed = frozenset(" ".join(entry.lower().split()) for entry in fixed.split(",") if entry.strip())
         self.any_case = any_case
 
     def add(self, phrase: str, others: Iterable[str]) -> None:
@@ -233,6 +233,9 @@ class _Phrases:
         for start, end, phrase in found:
             if keep is not None and not keep(q, start, end):
                 continue
+            if q.words[start].isupper() and len(q.words[start]) > 1 and phrase.upper() not in self.names.values():
+                if not q.text.isupper():  # HID is no form of hide
+                    continue
             new = [
                 o
                 for o in self.others[phrase]
@@ -436,7 +439,7 @@ def _number(q: Question, random: Random) -> str | None:
         ):
             found.append((i, random.choice([w for w in _NUMBER_WORDS if w not in q.lower])))
         elif (
-            q.lower[i] in _ORDINALS
+            q.lower[i] in _ORDINALS and q.words[i].islower()
             and not (
                 q.lower[i] == "second"
                 and q.lower[i + 1 : i + 2] != []
@@ -516,6 +519,10 @@ def _unit(q: Question, random: Random) -> str | None:
     )
 
 
+def _comparative(q: Question, random: Random) -> str | None:
+    return _COMPARATIVES.change(q, random, keep=lambda q, start, end: start == 0 or q.lower[start - 1] not in ("to", "some", "even"))
+
+
 _BEFORE_FIRST = frozenset("the his her my their our its your whose which".split())
 
 
@@ -539,7 +546,7 @@ def _time(q: Question, random: Random) -> str | None:
 _WITH_AFTER = frozenset(
     "deal work working works worked wrong problem problems issue issues help helping trouble go along comes come came started start begin beginning beginnings comparable compatible compared "
     "interact interacting associated do done does what happens happened ok up filled replace replaced replacing begins starts ends ending end starting struggling experience difference familiar interfere "
-    "conflict agree connected connect integrate integrated together relationship communicate consistent dealing talk talking speak live living stay married mixed charged equipped wrong".split()
+    "conflict agree connected connect integrate integrated together relationship communicate consistent dealing accompanied talk talking speak live living stay married mixed charged equipped wrong".split()
 )
 
 
@@ -556,7 +563,9 @@ def _without(q: Question, random: Random) -> str | None:
                 and follows
                 not in (
                     "no",
-                    "respect",
+                    "yourself",
+                "myself",
+                "respect",
                     "regard",
                     "regards",
                     "this",
@@ -599,7 +608,7 @@ _AFTER_NOT = frozenset("only just even all to sure yet".split())
 def _negation(q: Question, random: Random) -> str | None:
     """Add or remove a "not" where a question does not mean the same without it; never at the start, as in Isn't."""
     lower, found = q.lower, []
-    if " at all" in q.text or len(lower) < 4:
+    if " at all" in q.text or len(lower) < 4 or "still" in lower or "no" in lower:
         return None
     for i, word in enumerate(lower):
         if (
@@ -742,7 +751,7 @@ def _direction(q: Question, random: Random) -> str | None:
                     if all(w.isdigit() for w in first + second):
                         return None
                     if word != "from" and (
-                        first[0] in ("the", "my", "your", "all", "this") and second[0] not in ("the", "my", "a", "an")
+                        first[0] in ("the", "my", "your", "all", "this", "these", "those") and second[0] not in ("the", "my", "a", "an")
                     ):
                         return None
                     return q.swap((i + 1, j), (j + 1, two))
@@ -1182,8 +1191,8 @@ _TENSE = (
     ),
     (re.compile(r"^(when|where|how|why) (will) "), "did"),
     (re.compile(r"^()(will) "), "did"),
-    (re.compile(r"^(where|why) (does|do) (?=people |women |men |the )"), "did"),
-    (re.compile(r"^(why) (is|are) (?=[A-Z]|people|women|men|the )(?!the following)"), "was"),
+    (re.compile(r"^(why) (do) (?=people |women |men )"), "did"),
+    (re.compile(r"^(why) (is|are) (?=[A-Z]|people|women|men)"), "was"),
     (
         re.compile(
             r"^()(is|are) (?=[A-Z][a-z]+ (?:a|an|still|alive|married|single|rich|poor|sick|safe|free|popular|part|available|legal|illegal|open|in|on|at|the) )"
@@ -2021,7 +2030,7 @@ def _kinds() -> dict[str, Kind]:
 
     kinds = {
         "antonym": phrases(_ANTONYMS, False),
-        "comparative": phrases(_COMPARATIVES, False),
+        "comparative": Kind(False, _comparative, frozenset(_COMPARATIVES.longest)),
         "superlative": phrases(_SUPERLATIVES, False),
         "direction": Kind(False, _direction, {"from", *(w for w in _CONVERTERS)}),
         "than": Kind(False, _than, {"than"}),
