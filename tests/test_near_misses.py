@@ -78,7 +78,10 @@ WANTED = {  # kind: (a question, one that its rule must be able to make of it)
     "antonym": ("How do I enable dark mode?", "How do I disable dark mode?"),
     "comparative": ("Is a cheaper phone good enough?", "Is a pricier phone good enough?"),
     "superlative": ("What is the highest bridge in Peru?", "What is the lowest bridge in Peru?"),
-    "direction": ("How do I convert a string to an integer in Java?", "How do I convert an integer to a string in Java?"),
+    "direction": (
+        "How do I convert a string to an integer in Java?",
+        "How do I convert an integer to a string in Java?",
+    ),
     "than": ("Is Python faster than Ruby?", "Is Ruby faster than Python?"),
     "subject and object": ("Does coffee affect sleep?", "Does sleep affect coffee?"),
     "wrong passive": ("Does coffee affect sleep?", "Is coffee affected by sleep?"),
@@ -86,7 +89,10 @@ WANTED = {  # kind: (a question, one that its rule must be able to make of it)
     "not an adjective": ("Why is it legal to fish here?", "Why is it not legal to fish here?"),
     "with or without": ("Can I eat cheese without bread?", "Can I eat cheese with bread?"),
     "pronoun": ("What did he do at home?", "What did she do at home?"),
-    "symmetric order": ("What is the difference between jam and jelly?", "What is the difference between jelly and jam?"),
+    "symmetric order": (
+        "What is the difference between jam and jelly?",
+        "What is the difference between jelly and jam?",
+    ),
     "right passive": ("Does coffee affect sleep?", "Is sleep affected by coffee?"),
     "converse": ("Is Python faster than Ruby?", "Is Ruby slower than Python?"),
     "not the opposite": ("Why is it illegal to fish here?", "Why is it not legal to fish here?"),
@@ -137,7 +143,9 @@ def test_a_question_is_used_at_most_twice():
 
 def test_rare_kinds_go_first():
     """A question that the rule of a rare kind reads is not spent on a common one."""
-    counts = collections.Counter(pair.kind for pair in made(["How do I open a file?"] * 50 + ["Is Ann taller than Bob?"] * 5))
+    counts = collections.Counter(
+        pair.kind for pair in made(["How do I open a file?"] * 50 + ["Is Ann taller than Bob?"] * 5)
+    )
     assert counts["than"] >= 1
 
 
@@ -200,6 +208,20 @@ def test_third_person():
 
 
 def test_hostile_texts():
-    for text in ("", " ", "?", "...", "'", "a" * 10_000, "\x00 \x00 \x00", "İ İ İ İ", "🙂 🙂 🙂 🙂", "- - - -", "_ __ ___ ____", "1 2 3 4", "{person.1} {x} {} {+}"):
+    for text in (
+        "",
+        " ",
+        "?",
+        "...",
+        "'",
+        "a" * 10_000,
+        "\x00 \x00 \x00",
+        "İ İ İ İ",
+        "🙂 🙂 🙂 🙂",
+        "- - - -",
+        "_ __ ___ ____",
+        "1 2 3 4",
+        "{person.1} {x} {} {+}",
+    ):
         for pair in made([text] * 8):
             assert pair.question1.lower() != pair.question2.lower()
