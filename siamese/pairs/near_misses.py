@@ -1,9 +1,9 @@
 """Make labelled pairs from plain questions: near misses, which differ by one change, and rewordings, which do not.
 
-A rule takes a question and returns another one, or None if it does not apply. `KINDS` lists the rules with their labels,
+A rule takes a question and returns another one, or None if it does not apply. `KINDS` lists the rules and their labels,
 `near_misses.toml` the words they use. A near miss is label 0 (another number, name or direction, the opposite, who does
 what to whom), a rewording label 1 (another frame or spelling, symmetric things in another order, the right passive).
-`MADE_UP` names kinds whose two questions both come from sentences of near_misses.toml.
+The pairs of the kinds called "made-up" come from sentences of near_misses.toml alone.
 """
 
 import re
@@ -35,9 +35,7 @@ class Kind(NamedTuple):
 
     is_duplicate: bool
     rule: "Rule | None" = None
-    words: Collection[str] | None = (
-        None  # a question must have one of these; "#" stands for any digit; None for no such rule
-    )
+    words: Collection[str] | None = None  # the rule reads questions with one of these, "#" being any digit; None: all
     made_up: "_MadeUp | None" = None
 
 
@@ -52,7 +50,7 @@ class Question:
         self.lower = [word.lower().replace("’", "'") for word in self.words]
 
     def put(self, start: int, end: int, new: str) -> str:
-        """Return the text with words[start:end] replaced by `new`, its capital kept and the article before it mended."""
+        """Return the text with words[start:end] replaced by `new`. Its first letter and the article before it fit."""
         words, gaps = self.words.copy(), self.gaps.copy()
         old = words[start]
         if len(old) > 1 and old.isupper() and new.islower() and self.text.isupper():
@@ -96,6 +94,7 @@ def _join(words: Sequence[str], gaps: Sequence[str]) -> str:
 # Grammar and lists
 
 _TOML = tomllib.loads((Path(__file__).parent / "near_misses.toml").read_text("utf-8"))
+_SETS = {name: frozenset(text.split()) for name, text in _TOML["sets"].items()}
 _VOWEL = re.compile(r"(?!u[nst]i|us[ea]|eu|one\b|once\b|ubuntu)[aeiou]|hour|hono|honest|heir|8|11\b|18\b", re.I)
 _UBUNTU = re.compile(r"u(?:buntu|nin|nim|nid)", re.I)
 _ACRONYM = re.compile(r"[AEFHILMNORSX](?:[A-Z0-9]|\b)(?![a-z])")
@@ -233,9 +232,9 @@ class _Phrases:
         for start, end, phrase in found:
             if keep is not None and not keep(q, start, end):
                 continue
-            if q.words[start].isupper() and len(q.words[start]) > 1 and phrase.upper() not in self.names.values():
-                if not q.text.isupper():  # HID is no form of hide
-                    continue
+            shouted = q.words[start].isupper() and len(q.words[start]) > 1 and not q.text.isupper()
+            if shouted and phrase.upper() not in self.names.values():  # HID is no form of hide
+                continue
             new = [
                 o
                 for o in self.others[phrase]
@@ -287,15 +286,43 @@ _QUANTIFIERS = _groups(_TOML["quantifiers"]["words"], _TOML["quantifiers"]["fixe
 _UNITS = _groups(_TOML["units"]["words"], "")
 
 _PLACES = ("countries", "cities", "states", "continents", "planets")
-_TECHNOLOGIES = ("programming languages", "web frameworks", "databases", "operating systems", "linux distributions", "programs",
-                 "browsers", "file formats", "cloud services", "companies", "devices", "data structures")  # fmt: skip
+_TECHNOLOGIES = (
+    "programming languages",
+    "web frameworks",
+    "databases",
+    "operating systems",
+    "linux distributions",
+    "programs",
+    "browsers",
+    "file formats",
+    "cloud services",
+    "companies",
+    "devices",
+    "data structures",
+)
 _PEOPLE = ("men", "women", "surnames")
 _KINSHIP = ("family", "professions", "professions, plural")
 _ORIGINS = ("nationalities", "nationalities with a language", "languages", "religions", "believers")
 _CALENDAR = ("months", "days")
-_ANY_CASE = frozenset({"programming languages", "databases", "linux distributions", "browsers", "file formats", "devices", "countries",
-                       "cities", "states", "nationalities", "nationalities with a language", "web frameworks", "days", "religions"})  # fmt: skip
-_AMBIGUOUS = frozenset(["turkey", "china", "chile", "java", "flask", "rails", "oracle", "delphi", "pascal", "julia", "react", "express", "opera", "safari", "arch", "dart", "mint", "nice", "polish", "slack", "zoom", "word", "outlook", "eclipse", "drive", "maine", "reading", "mobile", "lua", "scala", "django", "cassandra", "ember", "roku"])  # fmt: skip
+_ANY_CASE = frozenset(
+    {
+        "programming languages",
+        "databases",
+        "linux distributions",
+        "browsers",
+        "file formats",
+        "devices",
+        "countries",
+        "cities",
+        "states",
+        "nationalities",
+        "nationalities with a language",
+        "web frameworks",
+        "days",
+        "religions",
+    }
+)
+_AMBIGUOUS = _SETS["ambiguous"]
 
 
 def _names(groups: Iterable[str]) -> _Phrases:
@@ -367,9 +394,7 @@ def _swap_names(groups: Sequence[str]) -> tuple[Rule, frozenset[str]]:
 
 _WITH_THE = re.compile(r"U\.?[SK]|United")
 _COLOURS = frozenset(_list(_TOML["names"]["colours"]))
-_COLOURED = frozenset(
-    ["man", "men", "woman", "women", "people", "person", "persons", "guy", "guys", "girl", "girls", "boy", "boys", "american", "americans", "community", "lives", "race", "family", "students", "mirror", "card", "cards", "book", "box", "hole"]
-)
+_COLOURED = _SETS["coloured"]
 
 
 def _part_of_a_name(q: Question, start: int, end: int, phrases: _Phrases) -> bool:
@@ -530,7 +555,7 @@ def _comparative(q: Question, random: Random) -> str | None:
     )
 
 
-_BEFORE_FIRST = frozenset(["the", "his", "her", "my", "their", "our", "its", "your", "whose", "which"])
+_BEFORE_FIRST = _SETS["before first"]
 
 
 def _time(q: Question, random: Random) -> str | None:
@@ -539,20 +564,16 @@ def _time(q: Question, random: Random) -> str | None:
             before = q.lower[start - 1] if start else ""
             ends = end == len(q.words) or q.gaps[end] != " "
             return (
-                (before in _BEFORE_FIRST
-                and q.words[start].islower())
+                (before in _BEFORE_FIRST and q.words[start].islower())
                 or before.endswith("'s")
-                or (ends
-                and (before.endswith("ed") or before in ("born", "came", "began")))
+                or (ends and (before.endswith("ed") or before in ("born", "came", "began")))
             )
         return True
 
     return _TIMES.change(q, random, keep)
 
 
-_WITH_AFTER = frozenset(
-    ["deal", "work", "working", "works", "worked", "wrong", "problem", "problems", "issue", "issues", "help", "helping", "trouble", "go", "along", "comes", "come", "came", "started", "start", "begin", "beginning", "beginnings", "comparable", "compatible", "compared", "interact", "interacting", "associated", "do", "done", "does", "what", "happens", "happened", "ok", "up", "filled", "replace", "replaced", "replacing", "begins", "starts", "ends", "ending", "end", "starting", "struggling", "experience", "difference", "familiar", "interfere", "conflict", "agree", "connected", "connect", "integrate", "integrated", "together", "relationship", "communicate", "consistent", "dealing", "accompanied", "talk", "talking", "speak", "live", "living", "stay", "married", "mixed", "charged", "equipped", "wrong"]
-)
+_WITH_AFTER = _SETS["with after"]
 
 
 def _without(q: Question, random: Random) -> str | None:
@@ -562,37 +583,7 @@ def _without(q: Question, random: Random) -> str | None:
             follows = q.lower[i + 1]
             if word == "without" and not follows.endswith("ing") and follows not in ("any", "being", "losing"):
                 return q.put(i, i + 1, "with")
-            if (
-                word == "with"
-                and q.lower[i - 1] not in _WITH_AFTER
-                and follows
-                not in (
-                    "no",
-                    "yourself",
-                    "myself",
-                    "respect",
-                    "regard",
-                    "regards",
-                    "this",
-                    "these",
-                    "it",
-                    "them",
-                    "him",
-                    "her",
-                    "me",
-                    "only",
-                    "each",
-                    "same",
-                    "the",
-                    "different",
-                    "more",
-                    "and",
-                    "or",
-                    "non",
-                    "less",
-                    "other",
-                )
-            ) and (
+            if (word == "with" and q.lower[i - 1] not in _WITH_AFTER and follows not in _SETS["not after with"]) and (
                 follows not in ("two", "three", "multiple", "several")
                 and "without" not in q.lower
                 and not follows[0].isdigit()
@@ -601,11 +592,26 @@ def _without(q: Question, random: Random) -> str | None:
     return None
 
 
-_NEGATIVE = {"can't": "can", "cannot": "can", "doesn't": "does", "don't": "do", "didn't": "did", "isn't": "is", "aren't": "are", "wasn't": "was",
-             "weren't": "were", "won't": "will", "couldn't": "could", "shouldn't": "should", "wouldn't": "would", "hasn't": "has", "haven't": "have"}  # fmt: skip
+_NEGATIVE = {
+    "can't": "can",
+    "cannot": "can",
+    "doesn't": "does",
+    "don't": "do",
+    "didn't": "did",
+    "isn't": "is",
+    "aren't": "are",
+    "wasn't": "was",
+    "weren't": "were",
+    "won't": "will",
+    "couldn't": "could",
+    "shouldn't": "should",
+    "wouldn't": "would",
+    "hasn't": "has",
+    "haven't": "have",
+}
 _POSITIVE = {positive: negative for negative, positive in _NEGATIVE.items() if negative != "cannot"}
 _WH = frozenset(["why", "what", "which", "who", "when", "where", "how"])
-_SUBJECTS = frozenset(["i", "we", "you", "they", "he", "she", "it", "there", "people"])
+_SUBJECTS = _SETS["subjects"]
 _AFTER_NOT = frozenset(["only", "just", "even", "all", "to", "sure", "yet"])
 
 
@@ -682,14 +688,31 @@ def _negation(q: Question, random: Random) -> str | None:
 
 _BASE = frozenset(_list(_TOML["words"]["base_verbs"]))
 _STOPS = frozenset(_list(_TOML["words"]["stops"]))
-_DETERMINERS = frozenset(["a", "an", "the", "my", "your", "his", "her", "their", "our", "this", "that"])
+_DETERMINERS = _SETS["determiners"]
 _CONVERTERS = frozenset(
-    form for verb in ("convert", "change", "translate", "transform", "migrate", "port", "cast", "export", "copy", "move", "switch", "transfer", "import", "sync", "drive", "travel", "fly")
+    form
+    for verb in (
+        "convert",
+        "change",
+        "translate",
+        "transform",
+        "migrate",
+        "port",
+        "cast",
+        "export",
+        "copy",
+        "move",
+        "switch",
+        "transfer",
+        "import",
+        "sync",
+        "drive",
+        "travel",
+        "fly",
+    )
     for form in _forms(verb)
-)  # fmt: skip
-_NO_DIRECTION = frozenset(
-    ["difference", "distance", "far", "prevent", "prevents", "preventing", "stop", "stops", "between", "range", "ranges", "ranging", "time", "scratch", "start", "beginning", "introduction", "access", "question"]
 )
+_NO_DIRECTION = _SETS["no direction"]
 
 
 def _noun_phrase(q: Question, start: int, most: int = 3) -> int | None:
@@ -701,29 +724,7 @@ def _noun_phrase(q: Question, start: int, most: int = 3) -> int | None:
             return None
     if end == start or (end - start == 1 and q.lower[start] in _DETERMINERS):
         return None
-    if (
-        end < len(q.words)
-        and q.gaps[end] == " "
-        and q.lower[end]
-        in (
-            "of",
-            "that",
-            "which",
-            "who",
-            "and",
-            "or",
-            "is",
-            "are",
-            "was",
-            "were",
-            "has",
-            "have",
-            "does",
-            "do",
-            "can",
-            "will",
-        )
-    ):
+    if end < len(q.words) and q.gaps[end] == " " and q.lower[end] in _SETS["noun phrase goes on"]:
         return None
     return end
 
@@ -750,8 +751,7 @@ def _direction(q: Question, random: Random) -> str | None:
                     if (
                         first == second
                         or second[0] in _BASE
-                        or (second[0] in ("it", "the", "be")
-                        and len(second) == 1)
+                        or (second[0] in ("it", "the", "be") and len(second) == 1)
                         or q.lower[i + 1] in ("it", "this", "them")
                     ):
                         return None
@@ -771,12 +771,11 @@ def _direction(q: Question, random: Random) -> str | None:
 
 _THAN = re.compile(
     r"^(?P<be>(?:(?:why|when) )?(?:is|are|was|were|isn't|do|does|did|will|can) )(?P<a>(?:[\w'.#+-]+ ){1,3}?)"
-    r"(?P<comparative>(?:(?:much|far|significantly|generally|really) )?(?:better|worse|more [a-z]+|less [a-z]+|[a-z]{3,}er)) than (?P<b>[\w'.#+-]+(?: [\w'.#+-]+){0,2})(?P<end>[?.! ]*)$",
+    r"(?P<comparative>(?:(?:much|far|significantly|generally|really) )?"
+    r"(?:better|worse|more [a-z]+|less [a-z]+|[a-z]{3,}er)) than (?P<b>[\w'.#+-]+(?: [\w'.#+-]+){0,2})(?P<end>[?.! ]*)$",
     re.I,
 )
-_NOT_COMPARED = frozenset(
-    ["other", "rather", "there", "ever", "never", "usual", "expected", "i", "me", "we", "us", "you", "average", "before", "normal", "it", "them", "that"]
-)
+_NOT_COMPARED = _SETS["not compared"]
 
 
 def _than(q: Question, random: Random) -> str | None:
@@ -798,28 +797,23 @@ def _than(q: Question, random: Random) -> str | None:
 _ACTING = {base: _forms(base) for base in _list(_TOML["words"]["acting_verbs"])}
 _PARTICIPLES = {base: forms[3] for base, forms in _ACTING.items()}
 _ACT = re.compile(
-    rf"^(?P<wh>(?:(?:how|why|when) )?)(?P<aux>does|do|did|can|could|will|would) (?P<a>(?:[\w'.-]+ ){{1,3}}?)(?P<verb>{'|'.join(_ACTING)}) "
+    r"^(?P<wh>(?:(?:how|why|when) )?)(?P<aux>does|do|did|can|could|will|would) "
+    rf"(?P<a>(?:[\w'.-]+ ){{1,3}}?)(?P<verb>{'|'.join(_ACTING)}) "
     r"(?P<b>[\w'.-]+(?: [\w'.-]+){0,2})(?P<end>[?.! ]*)$",
     re.I,
 )
 _PRONOUNS = {"i": "me", "he": "him", "she": "her", "we": "us", "they": "them", "you": "you", "it": "it"}
 _OBJECTS = {obj: subject for subject, obj in _PRONOUNS.items()}
-_CLAUSE = frozenset(
-    ["that", "which", "who", "whom", "when", "where", "if", "to", "for", "of", "and", "or", "but", "because", "used", "called", "not", "by", "in", "on", "with", "from", "as", "is", "are", "was", "were", "do", "does"]
-)
+_CLAUSE = _SETS["clause"]
 
 
 def _clause(text: str) -> bool:
     return not _CLAUSE.isdisjoint(text.lower().split())
 
 
-_NO_SUBJECT = frozenset(
-    ["i", "my", "your", "his", "her", "their", "our", "its", "own", "behave", "act", "look", "drop", "remote", "optimal", "this", "eventually", "satellite", "work", "the_control", "deal", "winds"]
-)
-_ADVERBS = frozenset(["still", "really", "always", "often", "actually", "ever", "also", "only", "just", "not", "never", "even", "usually", "people"])
-_NO_OBJECT = frozenset(
-    ["it", "during", "go", "went", "work", "below", "above", "after", "before", "when", "ever", "still", "i", "he", "she", "they", "we", "you", "there", "together", "again", "worse", "less", "while", "himself", "herself", "itself", "themselves", "yourself", "me", "us", "him", "her", "against", "within", "diagonally", "negatively", "own", "panel"]
-)
+_NO_SUBJECT = _SETS["no subject"]
+_ADVERBS = _SETS["adverbs"]
+_NO_OBJECT = _SETS["no object"]
 
 
 class _Act(NamedTuple):
@@ -836,46 +830,17 @@ def _act(q: Question) -> _Act | None:
     match = _ACT.match(q.text)
     if match is None:
         return None
-    a, b = match["a"].strip(), match["b"].strip()
-    if (
-        _clause(a)
-        or _clause(b)
-        or a.lower() in ("i", "you", "it", "not")
-        or not (_ADVERBS | _BASE | _NO_SUBJECT).isdisjoint(a.lower().split())
-        or not _NO_OBJECT.isdisjoint(b.lower().split())
-        or b.lower() in _BASE
-        or b.lower() in ("it", "so", "to", "me", "you", "this", "that")
-        or b.split()[-1].lower() in ("most", "more", "much", "now", "out", "up", "off", "well", "today")
-        or b.split()[0].lower()
-        in (
-            "more",
-            "about",
-            "up",
-            "out",
-            "most",
-            "so",
-            "off",
-            "their",
-            "his",
-            "her",
-            "its",
-            "my",
-            "your",
-            "anything",
-            "each",
-            "than",
-            "people",
-        )
-        or "n't" in a
-        or a.lower() in ("people", "one")
-        or a.lower() in ("someone",)
-    ):
+    a, b, verb = match["a"].strip(), match["b"].strip(), match["verb"].lower()
+    subject, obj = a.lower().split(), b.lower().split()
+    if _clause(a) or _clause(b) or "n't" in a or subject[-1] in _DETERMINERS or subject[0] in ("it", "one", "someone"):
         return None
-    if match["verb"].lower() == "like" and (match["wh"] or match["aux"].lower() not in ("do", "does")):
+    if not (_ADVERBS | _BASE | _NO_SUBJECT).isdisjoint(subject) or not _NO_OBJECT.isdisjoint(obj) or b.lower() in _BASE:
         return None
-    if a.split()[-1].lower() in _DETERMINERS:
+    if obj[0] in _SETS["no object starts with"] or obj[-1] in _SETS["no object ends with"]:
         return None
-    return _Act(match["wh"], match["aux"], a, match["verb"].lower(), b, match["end"])
+    if verb == "like" and (match["wh"] or match["aux"].lower() not in ("do", "does")):
+        return None
+    return _Act(match["wh"], match["aux"], a, verb, b, match["end"])
 
 
 def _plural_subject(text: str) -> bool | None:
@@ -897,7 +862,7 @@ def _plural_subject(text: str) -> bool | None:
     return False
 
 
-_PEOPLE_WORDS = frozenset(["people", "men", "women", "children", "police", "mice", "geese", "teeth", "feet", "cattle"])
+_PEOPLE_WORDS = _SETS["people words"]
 
 
 def _aux_for(aux: str, subject: str) -> str | None:
@@ -990,23 +955,7 @@ def _who_passive(q: Question, random: Random) -> str | None:
     if (
         match is None
         or len(match["what"].split()) > 8
-        or not {
-            "or",
-            "who",
-            "that",
-            "when",
-            "to",
-            "and",
-            "is",
-            "for",
-            "in",
-            "on",
-            "as",
-            "first",
-            "down",
-            "out",
-            "up",
-        }.isdisjoint(match["what"].lower().split())
+        or not _SETS["not in a title"].isdisjoint(match["what"].lower().split())
     ):
         return None
     what, verb = match["what"], match["verb"].lower()
@@ -1035,17 +984,7 @@ _ROLES = frozenset(_list(_TOML["words"]["professions"]))
 _ADJECTIVES = _list(_TOML["words"]["adjectives"])
 
 
-_THINGS = {
-    "car": "used electric rented", "laptop": "used cheap broken", "phone": "used cheap broken", "house": "small haunted rented", "dog": "deaf young blind", "cat": "deaf young blind",
-    "baby": "premature sick", "company": "foreign small family-owned", "computer": "used cheap broken", "book": "long rare used", "job": "part-time well-paid dangerous", "bike": "used electric rented",
-    "house plant": "sick", "person": "tall deaf rich", "man": "tall blind rich", "woman": "tall blind rich", "child": "gifted sick shy", "student": "foreign lazy gifted", "player": "injured young professional",
-    "horse": "blind young wild", "website": "secure multilingual free", "app": "paid free multilingual", "server": "shared rented remote", "table": "round empty wooden", "file": "large hidden corrupt", "image": "large transparent blurred",
-    "list": "sorted empty nested", "string": "empty long random", "function": "recursive private nested", "matrix": "sparse symmetric square", "graph": "directed sparse planar", "city": "small coastal walled", "country": "small rich poor",
-    "restaurant": "cheap vegan famous", "hotel": "cheap haunted famous", "school": "private foreign small", "university": "private foreign small", "movie": "silent foreign short", "song": "slow popular sad", "game": "free short popular",
-    "database": "large remote empty", "email": "long anonymous encrypted", "folder": "hidden empty shared", "account": "second shared inactive", "friend": "rich new close", "camera": "used waterproof cheap", "guitar": "used electric left-handed",
-    "window": "small broken round", "wall": "curved damp brick", "loan": "small second interest-free", "disk": "external damaged full", "array": "sorted empty nested", "button": "hidden round second", "button ": "x", "query": "nested slow second",
-    "passport": "second expired foreign", "visa": "second expired", "flight": "cheap overnight delayed", "plant": "rare sick poisonous", "recipe": "vegan quick cheap", "cake": "vegan small frozen", "team": "small remote new",
-}  # fmt: skip
+_THINGS: dict[str, str] = _TOML["modifiers"]
 _MODIFIED = {
     **dict.fromkeys(_ROLES, _ADJECTIVES),
     **{thing: text.split() for thing, text in _THINGS.items() if " " not in thing},
@@ -1056,9 +995,14 @@ def _modifier(q: Question, random: Random) -> str | None:
     """Add an adjective, or a restriction after a how question, which then asks for something narrower."""
     lower = q.lower
     found = [
-        i for i, word in enumerate(lower)
-        if word in _MODIFIED and q.words[i].islower() and i and lower[i - 1] in ("a", "an") and (i + 1 == len(lower) or q.gaps[i + 1] != " " or lower[i + 1] in _STOPS)
-    ]  # fmt: skip
+        i
+        for i, word in enumerate(lower)
+        if word in _MODIFIED
+        and q.words[i].islower()
+        and i
+        and lower[i - 1] in ("a", "an")
+        and (i + 1 == len(lower) or q.gaps[i + 1] != " " or lower[i + 1] in _STOPS)
+    ]
     if not found:
         return None
     i = random.choice(found)
@@ -1070,31 +1014,14 @@ _QUALIFIERS = _list(_TOML["words"]["qualifiers"])
 
 def _restriction(q: Question, random: Random) -> str | None:
     how = _how(q)
-    if (
-        how is None
-        or not {
-            "automatically",
-            "manually",
-            "without",
-            "twice",
-            "when",
-            "if",
-            "that",
-            "is",
-            "are",
-            "but",
-            "so",
-            "once",
-        }.isdisjoint(q.lower)
-        or len(q.words) > 12
-    ):
+    if how is None or not _SETS["restricted"].isdisjoint(q.lower) or len(q.words) > 12:
         return None
     end = _END.search(q.text)
     place = end.start() if end else len(q.text)
     return f"{q.text[:place]} {random.choice(_QUALIFIERS)}{q.text[place:]}"
 
 
-_LIFE = frozenset(["work", "travel", "drive", "apply", "visit", "enter", "take", "eat", "drink", "claim", "file", "sue", "fly", "sell", "live", "stay", "marry", "return", "leave", "cancel", "bring", "wear", "pay", "deduct", "move", "withdraw", "transfer", "rent", "study", "vote", "carry", "keep", "smoke", "park", "swim", "ride", "open", "own", "adopt", "enroll", "register", "invest", "retire", "join"])  # fmt: skip
+_LIFE = _SETS["life"]
 _RELATIONS = (
     "my father",
     "my neighbor",
@@ -1158,11 +1085,17 @@ def _pronoun(q: Question, random: Random) -> str | None:
     return random.choice(found) if found else None
 
 
-_OWNED = frozenset(["dog", "cat", "car", "house", "phone", "computer", "laptop", "baby", "bike", "credit", "bank", "son", "daughter", "garden", "kitchen", "roof", "passport", "email", "account", "facebook", "gmail", "website", "hair", "skin", "stomach", "iphone", "android", "toilet", "puppy", "kitten", "horse", "boyfriend", "girlfriend", "husband", "wife", "mother", "father", "brother", "sister", "job", "salary", "house's", "wifi", "router", "tv"])  # fmt: skip
+_OWNED = _SETS["owned"]
 
 _QUESTION_WORDS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
-    (re.compile(r"^how (?=(?:do|does|did|can|should) (?:i|we|you|they|people|he|she)\b)(?! (?:much|many))", re.I), ("When ", "Why ", "Where ")),
-    (re.compile(r"^why (?=(?:is|are|was|were|do|does|did) )(?!.* (?:so|not|n't) )", re.I), ("When ", "Since when ", "How often ")),
+    (
+        re.compile(r"^how (?=(?:do|does|did|can|should) (?:i|we|you|they|people|he|she)\b)(?! (?:much|many))", re.I),
+        ("When ", "Why ", "Where "),
+    ),
+    (
+        re.compile(r"^why (?=(?:is|are|was|were|do|does|did) )(?!.* (?:so|not|n't) )", re.I),
+        ("When ", "Since when ", "How often "),
+    ),
     (re.compile(r"^when (?=(?:was|were|did|is|does|do|can|should|will) )", re.I), ("Where ", "Why ")),
     (re.compile(r"^where (?=(?:was|were|did|does|should) )", re.I), ("When ", "Why ")),
     (re.compile(r"^how to ", re.I), ("When to ", "Where to ", "Why ")),
@@ -1170,8 +1103,11 @@ _QUESTION_WORDS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
     (re.compile(r"^how often ", re.I), ("How long ", "Why ")),
     (re.compile(r"^how does ", re.I), ("Why does ", "When does ")),
     (re.compile(r"^who (?=(?:is|was) (?:the|a) )", re.I), ("Where ", "How old ")),
-    (re.compile(r"^what (?=(?:does|do|did) \w+ (?:eat|read|write|sing|sell|drink|cook|teach|study)\b)", re.I), ("When ", "Where ", "Why ")),
-)  # fmt: skip
+    (
+        re.compile(r"^what (?=(?:does|do|did) \w+ (?:eat|read|write|sing|sell|drink|cook|teach|study)\b)", re.I),
+        ("When ", "Where ", "Why "),
+    ),
+)
 
 
 def _question_word(q: Question, random: Random) -> str | None:
@@ -1197,8 +1133,10 @@ def _question_word(q: Question, random: Random) -> str | None:
     return None
 
 
-_USED_TO = re.compile(r"^(?P<wh>(?:where|why|how|what|when) )?(?P<aux>do|does) (?P<rest>.+)$", re.I)
-_OFFICES = "president|ceo|king|queen|minister|leader|head|coach|captain|mayor|governor|owner|champion|chief|manager|boss|chairman|pope|emperor|speaker|secretary|richest|tallest|youngest|ambassador|senator"
+_OFFICES = (
+    "president|ceo|king|queen|minister|leader|head|coach|captain|mayor|governor|owner|champion|chief|manager|boss|"
+    "chairman|pope|emperor|speaker|secretary|richest|tallest|youngest|ambassador|senator"
+)
 _TENSE = (
     (re.compile(rf"^(who) (is) (?=(?:the|a) (?:\w+ )?(?:{_OFFICES})\b)"), "was"),
     (re.compile(rf"^(who) (was) (?=(?:the|a) (?:\w+ )?(?:{_OFFICES})\b)"), "is"),
@@ -1208,11 +1146,11 @@ _TENSE = (
         "will",
     ),
     (re.compile(r"^(when|where|how|why) (will) "), "did"),
-    (re.compile(r"^()(will) "), "did"),
+    (re.compile(r"^()(will) (?!smith|ferrell|i am)"), "did"),
     (re.compile(r"^(why) (do) (?=people |women |men )"), "did"),
     (
         re.compile(
-            r"^()(is|are) (?=[A-Z][a-z]+ (?:still|alive|married|single|rich|poor|sick|popular|legal|illegal|open|free)\b)"
+            r"^()(is|are) (?=[A-Z][a-z]+ (?:still|alive|married|single|rich|poor|sick|popular|legal|open|free)\b)"
         ),
         "was",
     ),
@@ -1248,31 +1186,13 @@ def text_case(old: str, new: str) -> str:
 
 _HOW = re.compile(
     r"^(?:how (?:do i|can i|do you|can you|can one|does one|do we|can we|would i|could i|to|would you|should i)|"
-    r"what(?: is|'s|’s) the best way to|what(?: is|'s) a good way to|is there (?:a|any) way to|what(?: is|'s) the (?:easiest|proper|right|correct) way to)"
+    r"what(?: is|'s|’s) (?:the best|a good|the proper|the right|the correct) way to|is there (?:a|any) way to)"
     r" (?P<act>[a-z][\w'-]*(?: .*)?)$",
     re.I,
 )
 _NOT_ACTS = frozenset(
-    ["not", "feel", "think", "like", "know", "see", "do", "say", "go", "tell", "deal", "explain", "stop", "be", "call", "prove", "get", "interpret", "you", "understand", "describe", "about", "best", "avoid", "become", "use", "reference", "show", "handle", "it"]
-) - {
-    "get",
-    "stop",
-    "prove",
-    "use",
-    "become",
-    "avoid",
-    "interpret",
-    "understand",
-    "describe",
-    "explain",
-    "handle",
-    "show",
-    "deal",
-    "be",
-    "see",
-    "go",
-    "reference",
-}
+    ["not", "feel", "think", "like", "know", "do", "say", "tell", "call", "you", "about", "best", "it"]
+)
 
 
 class _How(NamedTuple):
@@ -1293,15 +1213,14 @@ def _how(q: Question) -> _How | None:
     if first in _NOT_ACTS or len(act) < 6 or re.search(r"[?!:;]|\. | - |\)$|…", act) or " " not in act:
         return None
     lower = frozenset(q.lower[2:] if q.lower[0] == "how" else q.lower)
-    if (
-        lower & {"we", "our", "us", "ourselves"}
-        or (lower & {"you", "your", "yourself", "yours"}
+    if lower & {"we", "our", "us", "ourselves"} or (
+        lower & {"you", "your", "yourself", "yours"}
         and not (
             lower & {"you"}
             and q.lower[2] == "you"
             and not {"your", "yourself", "yours"} & lower
             and q.lower.count("you") == 1
-        ))
+        )
     ):
         return None
     if (
@@ -1314,11 +1233,7 @@ def _how(q: Question) -> _How | None:
     return _How(act, True)
 
 
-_HOW_FRAMES = (
-    "How do I {}?", "How can I {}?", "How to {}?", "What is the best way to {}?", "Is there a way to {}?", "Can someone tell me how to {}?", "Could anybody explain to me how to {}?",
-    "I want to {}. How is that done?", "{+} - how?", "What steps do I need to take in order to {}?", "I would like to {}, but I don't know how.", "Any advice on how to {}?",
-    "I'd like to know how to {}.", "How would I go about it if I want to {}?", "Help needed: how does one {}?", "What do I have to do to {}?", "{+}: how is it done?", "In what way can I {}?",
-)  # fmt: skip
+_HOW_FRAMES: list[str] = _TOML["frames"]["how frames"]
 
 
 def _how_frame(q: Question, random: Random) -> str | None:
@@ -1333,15 +1248,12 @@ def _how_frame(q: Question, random: Random) -> str | None:
 
 
 _WHAT_IS = re.compile(
-    r"^(?P<wh>what|who|where) (?P<be>is|are|was|were) (?P<np>(?:(?:the|a|an|my|his|her|their|your) )[^?.!,:;()]+?)[?.! ]*$",
+    r"^(?P<wh>what|who|where) (?P<be>is|are|was|were) "
+    r"(?P<np>(?:(?:the|a|an|my|his|her|their|your) )[^?.!,:;()]+?)[?.! ]*$",
     re.I,
 )
-_WHAT_FRAMES = (
-    "Can you tell me {wh} {np} {be}?", "Does anyone know {wh} {np} {be}?", "I would like to know {wh} {np} {be}.", "Do you happen to know {wh} {np} {be}?", "{+np}: {wh} {be} it?", "I'm trying to find out {wh} {np} {be}.",
-)  # fmt: skip
-_LONG_NP = frozenset(
-    ["that", "which", "who", "whom", "when", "where", "if", "to", "for", "used", "called", "and", "or", "by", "in", "on", "between", "than", "like", "with", "as", "do", "does", "i", "you", "we", "they", "from", "at", "made", "located", "situated", "considered", "about", "is", "are"]
-)
+_WHAT_FRAMES: list[str] = _TOML["frames"]["what frames"]
+_LONG_NP = _SETS["long np"]
 
 
 def _what_frame(q: Question, random: Random) -> str | None:
@@ -1385,9 +1297,15 @@ def _why_frame(q: Question, random: Random) -> str | None:
     if match is not None:
         who = "I" if match["who"] == "i" else match["who"]
         rest = match["rest"]
-        return random.choice((
-            f"What is the reason {who} {rest}?", f"Does anyone know why {who} {rest}?", f"For what reason do {who} {rest}?", f"How come {who} {rest}?", f"Can somebody explain why {who} {rest}?",
-        ))  # fmt: skip
+        return random.choice(
+            (
+                f"What is the reason {who} {rest}?",
+                f"Does anyone know why {who} {rest}?",
+                f"For what reason do {who} {rest}?",
+                f"How come {who} {rest}?",
+                f"Can somebody explain why {who} {rest}?",
+            )
+        )
     match = _WHY_SO.match(q.text)
     if (
         match is not None
@@ -1409,28 +1327,7 @@ def _why_frame(q: Question, random: Random) -> str | None:
     return None
 
 
-_OTHER_FRAMES: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
-    (re.compile(r"^(?:is it|would it be) possible (?:for me )?to (?P<x>[^?!]+?)[?.! ]*$", re.I), ("Can one {x}?", "Does anyone know whether it's possible to {x}?", "Could one {x}?", "Is there some possibility to {x}?")),
-    (re.compile(r"^should i (?P<x>(?!not\b|be\b)[^?!]+?)[?.! ]*$", re.I), ("Would you recommend that I {x}?", "Do you think I should {x}?", "Is it advisable for me to {x}?", "Would it be a good idea for me to {x}?")),
-    (re.compile(r"^where can i (?P<v>find|buy|get|download|see|watch) (?P<x>(?!out\b)[^?!,]+?)[?.! ]*$", re.I), ("What is a place where I can {v} {x}?", "Does anyone know where to {v} {x}?", "I am looking for a place to {v} {x}.", "Which place should I look in to {v} {x}?")),
-    (re.compile(r"^what does (?P<x>[\w'\"-]+(?: [\w'\"-]+){0,2}) (?:mean|stand for)[?.! ]*$", re.I), ("What is the meaning of {x}?", "What is meant by {x}?", "{x} means what?", "Can someone explain the meaning of {x}?")),
-    (re.compile(r"^is there (?P<x>(?:an?|any) (?!way|difference|good|reason)[^?!,]+?)[?.! ]*$", re.I), ("Does anyone know of {x}?", "I wonder if there is {x}.", "Do you know whether there is {x}?")),
-    (re.compile(r"^which (?P<x>\w+) (?P<be>is|are) (?P<y>the (?:best|worst|fastest|largest|smallest|highest|oldest|cheapest|most \w+))(?P<z> [^?!]+?)?[?.! ]*$", re.I), ("What {x} {be} {y}{z}?", "Can you tell me which {x} {be} {y}{z}?", "Does anyone know which {x} {be} {y}{z}?")),
-    (re.compile(r"^when was (?P<x>[^?!,]+?) born[?.! ]*$", re.I), ("What is the birth date of {x}?", "On what date was {x} born?", "What is the date of birth of {x}?")),
-    (re.compile(r"^where was (?P<x>[^?!,]+?) born[?.! ]*$", re.I), ("What is the birthplace of {x}?", "In what place was {x} born?", "What is the place of birth of {x}?")),
-    (re.compile(r"^how old is (?P<x>[^?!,]+?)[?.! ]*$", re.I), ("What is the age of {x}?", "What age is {x}?", "How many years old is {x}?")),
-    (re.compile(r"^how tall is (?P<x>[^?!,]+?)[?.! ]*$", re.I), ("What is the height of {x}?", "What height does {x} have?")),
-    (re.compile(r"^how much does (?P<x>[^?!,]+?) cost[?.! ]*$", re.I), ("What is the price of {x}?", "What does {x} cost?", "How expensive is {x}?")),
-    (re.compile(r"^how much does (?P<x>[^?!,]+?) weigh[?.! ]*$", re.I), ("What is the weight of {x}?", "How heavy is {x}?")),
-    (re.compile(r"^how far is (?P<x>[^?!,]+?) from (?P<y>[^?!,]+?)[?.! ]*$", re.I), ("What is the distance from {x} to {y}?", "How far is {y} from {x}?", "What is the distance between {y} and {x}?")),
-    (re.compile(r"^what (?:causes|caused) (?P<x>(?!the following|this)(?!.* to )[^?!,]+?)[?.! ]*$", re.I), ("What is the cause of {x}?", "By what is {x} caused?")),
-    (re.compile(r"^how many (?P<x>\w+s) are there (?P<y>in [^?!,]+?)[?.! ]*$", re.I), ("What is the number of {x} {y}?", "{+y}, how many {x} are there?")),
-    (re.compile(r"^what (?:is|are) some (?P<x>[^?!]+?)[?.! ]*$", re.I), ("Can you name some {x}?", "Could you give me some {x}?", "I am looking for some {x}.")),
-    (re.compile(r"^can i (?P<x>(?!not\b|be\b|please)[^?!]+?)[?.! ]*$", re.I), ("Is it possible for me to {x}?", "Am I able to {x}?", "I wonder if I can {x}.")),
-    (re.compile(r"^in (?:what|which) year (?P<be>was|did) (?P<x>[^?!]+?)[?.! ]*$", re.I), ("What year {be} {x}?", "Which year {be} {x}?")),
-    (re.compile(r"^how long does it take (?P<x>[^?!]+?)[?.! ]*$", re.I), ("What amount of time does it take {x}?", "How much time does it take {x}?")),
-    (re.compile(r"^do you (?P<v>know|have) (?P<x>any [^?!]+?)[?.! ]*$", re.I), ("Does anyone {v} {x}?", "Does anybody {v} {x}?")),
-)  # fmt: skip
+_OTHER_FRAMES = [(re.compile(entry["asks"], re.I), entry["same"]) for entry in _TOML["frame"]]
 
 
 def _other_frame(q: Question, random: Random) -> str | None:
@@ -1469,131 +1366,82 @@ def _ordered(q: Question) -> bool:
 
 def _symmetric(q: Question, random: Random) -> str | None:
     """Swap A and B where their order says nothing: between A and B, A vs B, Python or Java."""
-    lower = q.lower
-    for i, word in enumerate(lower):
-        if word in ("vs", "versus") and 0 < i < len(lower) - 1 and lower.count(word) == 1 and not _ordered(q):
-            start = i - 1
-            while start > 0 and q.gaps[start] == " " and lower[start - 1] not in _STOPS and i - start < 3:
-                start -= 1
-            end = _noun_phrase(q, i + 1)
-            edge = (
-                (start == 0 and not q.gaps[0])
-                or q.gaps[start] in (": ", " - ", ", ", "? ")
-                or (start and lower[start - 1] in _STOPS and q.words[start - 1].islower() and q.gaps[start] == " ")
-            )
-            after = end is not None and (
-                (end == len(q.words)
-                and q.gaps[end] in ("", "?", " ?", "."))
-                or q.gaps[end] in (" ", ": ", ", ", " - ", "? ")
-            )
-            if (
-                edge
-                and after
-                and end is not None
-                and end - i - 1 <= i - start
-                and q.gaps[i] == " "
-                and q.gaps[i + 1] in (" ", ". ")
-            ):
-                return q.swap((start, i), (i + 1, end))
-        if word == "between" and i + 3 < len(lower):
-            one = _noun_phrase(q, i + 1) if "and" in lower[i + 2 : i + 6] else None
-            both = lower.index("and", i + 2) if "and" in lower[i + 2 : i + 6] else 0
-            if (
-                lower[i - 1 : i]
-                and lower[i - 1]
-                in (
-                    "difference",
-                    "differences",
-                    "relationship",
-                    "relation",
-                    "distinction",
-                    "distance",
-                    "similarities",
-                    "similarity",
-                    "connection",
-                    "comparison",
-                    "correlation",
-                    "link",
-                    "distinguish",
-                    "choose",
-                    "conflict",
-                    "friendship",
-                    "war",
-                    "convert",
-                    "switch",
-                )
-                and both
-            ):
-                end = _noun_phrase(q, both + 1, 4)
-                if (
-                    all(w not in _STOPS for w in lower[i + 1 : both])
-                    and both - i <= 5
-                    and end is not None
-                    and lower.count("and") == 1
-                    and all(g == " " for g in q.gaps[i + 1 : both + 2])
-                ):
-                    if (
-                        (lower[i + 1] in _DETERMINERS
-                        and lower[both + 1] not in _DETERMINERS)
-                        or (lower[i + 1] in ("two", "other", "these", "those", "one", "a", "an")
-                        and lower[i + 1] != lower[both + 1])
-                        or "i" in lower[i + 1 : end]
-                        or one == 0
-                        or end - both - 1 > both - i - 1 + (lower[i + 1] in _DETERMINERS) + 1
-                        or lower[both + 1] in ("its", "their", "it")
-                    ):
-                        return None
-                    if both - i - 1 < end - both - 1 or (end < len(lower) and lower[end] in ("of", "that")):
-                        return None  # "between direct and indirect speech" shares its last word
-                    return q.swap((i + 1, both), (both + 1, end))
-        if word in ("and", "or") and 0 < i < len(lower) - 1 and q.gaps[i] == q.gaps[i + 1] == " ":
-            if q.gaps[i + 2][:2] in (" [", "[]", " {", "(") or q.gaps[i - 1][-1:] in tuple("-_/@"):
-                continue
-            one, two = _GROUP_OF.get(lower[i - 1]), _GROUP_OF.get(lower[i + 1])
-            if (
-                (one
-                and two
-                and one & two
-                and {lower[i - 1], lower[i + 1]} != {"black", "white"}
-                and q.words[i - 1][0].isupper() == q.words[i + 1][0].isupper())
-                or (
-                    i > 1
-                    and word == "or"
-                    and lower[i - 1] not in _STOPS
-                    and len(lower) - 1 == i + 1
-                    and lower[0] in ("which", "what", "is", "should")
-                    and lower[i - 2] in ("better", "use", "learn", "choose", "buy", "prefer", "between")
-                )
-            ):
-                if (
-                    (lower[i - 2 : i - 1]
-                    and lower[i - 2] in ("from", "if", "more", "north", "south", "to"))
-                    or (lower[i + 2 : i + 3]
-                    and q.gaps[i + 2] == " "
-                    and q.words[i + 2][0].isupper())
-                    or lower[i + 1] == "not"
-                ):
-                    continue
-                if (
-                    i > 1
-                    and q.gaps[i - 1] == " "
-                    and q.words[i - 2][0].isupper()
-                    and q.words[i - 1][0].isupper()
-                    and i > 2
-                ):
-                    continue
-                if (
-                    (i + 2 < len(lower)
-                    and q.gaps[i + 2] == " "
-                    and lower[i + 2] not in _STOPS)
-                    or (i > 1
-                    and q.gaps[i - 1] == " "
-                    and lower[i - 2]
-                    not in _STOPS | _DETERMINERS | _BASE | {"do", "does", "did", "are", "is", "than", "better", "all"})
-                ):
-                    continue
-                return q.swap((i - 1, i), (i + 1, i + 2))
+    for i, word in enumerate(q.lower):
+        swapped = None
+        if word in ("vs", "versus"):
+            swapped = _versus(q, i)
+        elif word == "between":
+            swapped = _between(q, i)
+        elif word in ("and", "or"):
+            swapped = _neighbors(q, i)
+        if swapped is not None:
+            return swapped
     return None
+
+
+def _versus(q: Question, i: int) -> str | None:
+    lower = q.lower
+    if not 0 < i < len(lower) - 1 or _ordered(q) or q.gaps[i] != " " or q.gaps[i + 1] not in (" ", ". "):
+        return None
+    start = i - 1
+    while start > 0 and q.gaps[start] == " " and lower[start - 1] not in _STOPS and i - start < 3:
+        start -= 1
+    end = _noun_phrase(q, i + 1)
+    if end is None or end - i - 1 > i - start:  # "direct vs indirect speech" shares its last word
+        return None
+    if lower[i + 1].endswith("ing") != lower[start].endswith("ing"):
+        return None
+    after_stop = start > 0 and lower[start - 1] in _STOPS and q.words[start - 1].islower() and q.gaps[start] == " "
+    if not after_stop and q.gaps[start] not in (": ", " - ", ", ", "? ") and (start or q.gaps[0]):
+        return None
+    ends = q.gaps[end] in (("", "?", " ?", ".") if end == len(q.words) else (" ", ": ", ", ", " - ", "? "))
+    return q.swap((start, i), (i + 1, end)) if ends else None
+
+
+def _between(q: Question, i: int) -> str | None:
+    lower = q.lower
+    if i == 0 or lower[i - 1] not in _SETS["between"] or lower.count("and") != 1 or "and" not in lower[i + 2 : i + 6]:
+        return None
+    middle = lower.index("and", i + 2)
+    end = _noun_phrase(q, middle + 1, 4)
+    if end is None or any(gap != " " for gap in q.gaps[i + 1 : middle + 2]):
+        return None
+    one, two = lower[i + 1 : middle], lower[middle + 1 : end]
+    if not _STOPS.isdisjoint(one) or len(one) < len(two):  # "between direct and indirect speech" shares its last word
+        return None
+    if (one[0] in _DETERMINERS) != (two[0] in _DETERMINERS) or "i" in one + two:
+        return None
+    if one[0] in ("two", "other", "these", "those", "one") or two[0] in ("its", "their", "it"):
+        return None
+    return q.swap((i + 1, middle), (middle + 1, end))
+
+
+def _neighbors(q: Question, i: int) -> str | None:
+    """Swap two words of one list, as Python or Java, or the last two words of "Which is better, A or B"."""
+    lower = q.lower
+    if not 0 < i < len(lower) - 1 or q.gaps[i] != " " or q.gaps[i + 1] != " ":
+        return None
+    if q.gaps[i + 2][:2] in (" [", "[]", " {", "(") or q.gaps[i - 1][-1:] in tuple("-_/@"):
+        return None
+    one, two = lower[i - 1], lower[i + 1]
+    before = lower[i - 2] if i > 1 else ""
+    listed = _GROUP_OF.get(one, set()) & _GROUP_OF.get(two, set()) and {one, two} != {"black", "white"}
+    asked = (
+        lower[i] == "or" and i + 2 == len(lower) and lower[0] in ("which", "what", "is", "should") and one not in _STOPS
+    )
+    alike = listed and q.words[i - 1][0].isupper() == q.words[i + 1][0].isupper()
+    chosen = asked and before in ("better", "use", "learn", "choose", "buy", "prefer", "between") and two != "not"
+    if not alike and not chosen:
+        return None
+    if before in ("from", "if", "more", "north", "south", "to") or (
+        i > 2 and q.gaps[i - 1] == " " and q.words[i - 2][0].isupper()
+    ):
+        return None
+    if i > 1 and q.gaps[i - 1] == " " and before not in _STOPS | _DETERMINERS | _BASE | _SETS["before a list"]:
+        return None
+    if i + 2 < len(lower) and q.gaps[i + 2] == " " and (lower[i + 2] not in _STOPS or q.words[i + 2][0].isupper()):
+        return None
+    return q.swap((i - 1, i), (i + 1, i + 2))
 
 
 def _converse(q: Question, random: Random) -> str | None:
@@ -1680,12 +1528,10 @@ def _contraction(q: Question, random: Random) -> str | None:
                     return q.put(start, end + 1, f"{expanded} {q.words[end]} not")
                 continue
         if (
-            (phrase in ("he's", "she's", "it's", "that's", "what's", "who's", "there's")
+            phrase in ("he's", "she's", "it's", "that's", "what's", "who's", "there's")
             and end < len(q.words)
-            and q.lower[end].endswith(("ed", "en", "ne")))
-            or (phrase in ("he's", "it's", "she's")
-            and q.lower[end : end + 1] in (["got"], ["been"]))
-        ):
+            and q.lower[end].endswith(("ed", "en", "ne"))
+        ) or (phrase in ("he's", "it's", "she's") and q.lower[end : end + 1] in (["got"], ["been"])):
             continue
         if new in ("gonna", "wanna", "gotta") and (
             start == 0
@@ -1693,8 +1539,7 @@ def _contraction(q: Question, random: Random) -> str | None:
             or random.random() < 0.5
             or q.lower[end : end + 1] in (["the"], ["a"], ["my"], ["college"], ["school"], ["jail"])
             or end == len(q.words)
-            or (new == "gonna"
-            and q.lower[end] not in _BASE)
+            or (new == "gonna" and q.lower[end] not in _BASE)
         ):
             continue
         if new.startswith("I "):
@@ -1737,51 +1582,7 @@ def _predicative(q: Question, i: int) -> bool:
         after
         and i > 1
         and q.gaps[i] == " "
-        and q.lower[i - 1]
-        not in _DETERMINERS
-        | {
-            "not",
-            "as",
-            "more",
-            "less",
-            "so",
-            "very",
-            "how",
-            "most",
-            "or",
-            "and",
-            "if",
-            "when",
-            "where",
-            "of",
-            "in",
-            "any",
-            "no",
-            "only",
-            "best",
-            "too",
-            "always",
-            "also",
-            "even",
-            "with",
-            "than",
-            "for",
-            "to",
-            "from",
-            "all",
-            "other",
-            "some",
-            "be",
-            "thread",
-            "food",
-            "get",
-            "gets",
-            "got",
-            "type",
-            "cpu",
-            "case",
-            "mother",
-        }
+        and q.lower[i - 1] not in _DETERMINERS | _SETS["before an attribute"]
         and not q.lower[i - 1].endswith("ly")
     )
 
@@ -1930,26 +1731,14 @@ def _case(q: Question, random: Random) -> str | None:
     return bare + ("" if ended else "?") if bare + ("" if ended else "?") != q.text else None
 
 
-_OPENINGS = (
-    "Hello, ", "Hi there, ", "Good morning, ", "Please help: ", "Quick question: ", "Excuse me, ", "Sorry if this is a basic question: ", "Just curious: ", "Dear all, ", "Newbie here. ", "Sorry to bother you, but ", "Simple question, I hope: ",
-)  # fmt: skip
-_CLOSINGS = (
-    " Thanks!",
-    " Thank you in advance.",
-    " Please advise.",
-    " Any help is appreciated.",
-    " Thanks for reading.",
-    " Many thanks!",
-    " Looking forward to your answers.",
-    " Please help me.",
+_OPENINGS: list[str] = _TOML["frames"]["openings"]
+_CLOSINGS: list[str] = _TOML["frames"]["closings"]
+_PREAMBLES: list[str] = _TOML["frames"]["preambles"]
+
+
+_QUESTION_STARTS = _WH | frozenset(
+    ["is", "are", "do", "does", "did", "can", "could", "should", "would", "will", "was", "were", "has", "have"]
 )
-_PREAMBLES = (
-    "I have been wondering about this all week.", "I am new here, so please be patient.", "My friend and I had a long talk last night.", "I have searched everywhere and found nothing.", "This came up at work yesterday.",
-    "I couldn't sleep because of this.", "It is raining and I have time to think.", "Nobody around me knows the answer.", "I asked this elsewhere and got no reply.", "My teacher could not answer this.", "I hope this is the right place to ask.", "Something has been on my mind lately.", "I read an article the other day and got curious.",
-)  # fmt: skip
-
-
-_QUESTION_STARTS = _WH | frozenset(["is", "are", "do", "does", "did", "can", "could", "should", "would", "will", "was", "were", "has", "have"])
 
 
 def _with_end(text: str) -> str:
