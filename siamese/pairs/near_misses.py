@@ -102,7 +102,7 @@ _ARTICLE = re.compile(r"\b([Aa]n?) (?=(\w+))")
 
 
 def _list(text: str) -> list[str]:
-    return [entry.strip().replace("_", " ") for entry in text.split(",") if entry.strip()]
+    return [" ".join(entry.split()).replace("_", " ") for entry in text.split(",") if entry.strip()]
 
 
 def _twos(text: str) -> list[tuple[str, str]]:
@@ -339,13 +339,15 @@ def _names(groups: Iterable[str]) -> _Phrases:
 _PROPER = frozenset(
     name.split(" ")[0]
     for group, text in _TOML["names"].items()
-    for name in re.split(r"[,|]\s*", text.strip())
+    for entry in _list(text)
+    for name in entry.split("|")
     if group != "fixed" and name[:1].isupper()
 )
 _FREE = frozenset(
     name.lower()
     for group in _ANY_CASE
-    for name in re.split(r"[,|]\s*", _TOML["names"][group])
+    for entry in _list(_TOML["names"][group])
+    for name in entry.split("|")
     if name.lower() not in _AMBIGUOUS
 )
 
@@ -772,7 +774,8 @@ def _direction(q: Question, random: Random) -> str | None:
 _THAN = re.compile(
     r"^(?P<be>(?:(?:why|when) )?(?:is|are|was|were|isn't|do|does|did|will|can) )(?P<a>(?:[\w'.#+-]+ ){1,3}?)"
     r"(?P<comparative>(?:(?:much|far|significantly|generally|really) )?"
-    r"(?:better|worse|more [a-z]+|less [a-z]+|[a-z]{3,}er)) than (?P<b>[\w'.#+-]+(?: [\w'.#+-]+){0,2})(?P<end>[?.! ]*)$",
+    r"(?:better|worse|more [a-z]+|less [a-z]+|[a-z]{3,}er)) "
+    r"than (?P<b>[\w'.#+-]+(?: [\w'.#+-]+){0,2})(?P<end>[?.! ]*)$",
     re.I,
 )
 _NOT_COMPARED = _SETS["not compared"]
@@ -1393,6 +1396,8 @@ def _versus(q: Question, i: int) -> str | None:
         return None
     after_stop = start > 0 and lower[start - 1] in _STOPS and q.words[start - 1].islower() and q.gaps[start] == " "
     if not after_stop and q.gaps[start] not in (": ", " - ", ", ", "? ") and (start or q.gaps[0]):
+        return None
+    if q.lower[end : end + 1] == ["of"]:
         return None
     ends = q.gaps[end] in (("", "?", " ?", ".") if end == len(q.words) else (" ", ": ", ", ", " - ", "? "))
     return q.swap((start, i), (i + 1, end)) if ends else None
