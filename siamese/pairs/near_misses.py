@@ -551,6 +551,10 @@ def _unit(q: Question, random: Random) -> str | None:
     )
 
 
+def _quantifier(q: Question, random: Random) -> str | None:
+    return _QUANTIFIERS.change(q, random, keep=lambda q, start, end: start == 0 or q.words[start].islower())
+
+
 def _comparative(q: Question, random: Random) -> str | None:
     return _COMPARATIVES.change(
         q, random, keep=lambda q, start, end: start == 0 or q.lower[start - 1] not in ("to", "some", "even")
@@ -1068,7 +1072,8 @@ def _pronoun(q: Question, random: Random) -> str | None:
                 and i + 1 < len(lower)
                 and q.gaps[i + 1] == " "
                 and lower[i + 1] not in _STOPS
-                and lower[i + 1] not in _DETERMINERS
+                and lower[i + 1] not in _DETERMINERS | {"too", "more", "so", "very"}
+                and lower[i - 1] not in _BASE | {"meet", "made", "gave", "told", "saw", "married", "left"}
             ):
                 new = "his"
             if new is not None:
@@ -1390,7 +1395,9 @@ def _versus(q: Question, i: int) -> str | None:
     while start > 0 and q.gaps[start] == " " and lower[start - 1] not in _STOPS and i - start < 3:
         start -= 1
     end = _noun_phrase(q, i + 1)
-    if end is None or end - i - 1 > i - start:  # "direct vs indirect speech" shares its last word
+    if end is None or end - i - 1 != i - start:  # "direct vs indirect speech" shares its last word
+        return None
+    if (lower[start] in _DETERMINERS) != (lower[i + 1] in _DETERMINERS):
         return None
     if lower[i + 1].endswith("ing") != lower[start].endswith("ing"):
         return None
@@ -1412,7 +1419,7 @@ def _between(q: Question, i: int) -> str | None:
     if end is None or any(gap != " " for gap in q.gaps[i + 1 : middle + 2]):
         return None
     one, two = lower[i + 1 : middle], lower[middle + 1 : end]
-    if not _STOPS.isdisjoint(one) or len(one) < len(two):  # "between direct and indirect speech" shares its last word
+    if not _STOPS.isdisjoint(one) or len(one) != len(two):  # "between direct and indirect speech" shares its last word
         return None
     if (one[0] in _DETERMINERS) != (two[0] in _DETERMINERS) or "i" in one + two:
         return None
@@ -1574,6 +1581,11 @@ def _not_complement(q: Question, random: Random) -> str | None:
     return q.put(i, i + 1, f"not {pair}") if pair is not None and _predicative(q, i) else None
 
 
+_COPULAS = frozenset(
+    ["is", "are", "was", "were", "being", "become", "becomes", "became", "remain", "remains", "considered"]
+)
+
+
 def _predicative(q: Question, i: int) -> bool:
     """Return whether an adjective stands alone after its noun, as in "is it legal to"."""
     if not q.words[i].islower():
@@ -1583,8 +1595,10 @@ def _predicative(q: Question, i: int) -> bool:
         or q.gaps[i + 1] != " "
         or q.lower[i + 1] in ("to", "for", "in", "when", "if", "on", "at", "with", "of")
     )
+    asked = q.lower[1] in ("is", "are", "was", "were", "am") or q.lower[i - 1] in _COPULAS
     return (
         after
+        and asked
         and i > 1
         and q.gaps[i] == " "
         and q.lower[i - 1] not in _DETERMINERS | _SETS["before an attribute"]
@@ -1870,7 +1884,7 @@ def _kinds() -> dict[str, Kind]:
         "with or without": Kind(False, _without, {"with", "without"}),
         "negation": Kind(False, _negation, {"not", "why", "can", "should", "must", "could", "will", *_NEGATIVE}),
         "not an adjective": Kind(False, _not_adjective, {*_NEGATED, *_COMPLEMENTS}),
-        "quantifier": phrases(_QUANTIFIERS, False),
+        "quantifier": Kind(False, _quantifier, frozenset(_QUANTIFIERS.longest)),
         "place": names(_PLACES),
         "technology": names(_TECHNOLOGIES),
         "person": names(_PEOPLE),
