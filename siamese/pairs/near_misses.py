@@ -1,9 +1,9 @@
 """Make labelled pairs from plain questions: near misses, which differ by one change, and rewordings, which do not.
 
-A rule takes a question and returns another one, or None if it does not apply. `KINDS` lists the rules and their labels,
-`near_misses.toml` the words they use. A near miss is label 0 (another number, name or direction, the opposite, who does
-what to whom), a rewording label 1 (another frame or spelling, symmetric things in another order, the right passive).
-The pairs of the kinds called "made-up" come from sentences of near_misses.toml alone.
+A rule takes a question and returns another one, or None if it does not apply. `KINDS` lists the rules and their labels;
+near_misses.toml and opposites.toml hold the words they use. A near miss is label 0 (another number, name or direction,
+the opposite, who does what to whom), a rewording label 1 (another frame or spelling, symmetric things in another order,
+the right passive). The pairs of the kinds called "made-up" come from sentences of near_misses.toml alone.
 """
 
 import re
@@ -93,7 +93,9 @@ def _join(words: Sequence[str], gaps: Sequence[str]) -> str:
 
 # Grammar and lists
 
-_TOML = tomllib.loads((Path(__file__).parent / "near_misses.toml").read_text("utf-8"))
+_HERE = Path(__file__).parent
+_TOML = tomllib.loads((_HERE / "near_misses.toml").read_text("utf-8"))
+_OPPOSITES = tomllib.loads((_HERE / "opposites.toml").read_text("utf-8"))
 _SETS = {name: frozenset(text.split()) for name, text in _TOML["sets"].items()}
 _VOWEL = re.compile(r"(?!u[nst]i|us[ea]|eu|one\b|once\b|ubuntu)[aeiou]|hour|hono|honest|heir|8|11\b|18\b", re.I)
 _UBUNTU = re.compile(r"u(?:buntu|nin|nim|nid)", re.I)
@@ -137,8 +139,8 @@ def _small(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-_DOUBLED = frozenset(_list(_TOML["grammar"]["doubled"]))
-_IRREGULAR = {entry.split()[0]: entry.split() for entry in _list(_TOML["grammar"]["irregular"])}
+_DOUBLED = frozenset(_list(_OPPOSITES["inflection"]["doubled"]))
+_IRREGULAR = {entry.split()[0]: entry.split() for entry in _list(_OPPOSITES["inflection"]["irregular"])}
 
 
 def _forms(verb: str) -> tuple[str, str, str, str, str]:
@@ -254,7 +256,7 @@ def _opposites(lists: Iterable[str], fixed: str) -> _Phrases:
             phrases.add(b, [a])
 
     for name in lists:
-        for a, b in _twos(_TOML["opposites"][name]):
+        for a, b in _twos(_OPPOSITES["opposites"][name]):
             if name == "verbs":
                 for one, two in zip(_forms(a), _forms(b)):
                     both(one, two)
@@ -265,7 +267,7 @@ def _opposites(lists: Iterable[str], fixed: str) -> _Phrases:
     return phrases
 
 
-_FIXED = _TOML["opposites"]["fixed"]
+_FIXED = _OPPOSITES["opposites"]["fixed"]
 _ANTONYMS = _opposites(["verbs", "nouns", "other"], _FIXED)
 _COMPARATIVES = _opposites(["comparatives"], _FIXED)
 _SUPERLATIVES = _opposites(["superlatives"], _FIXED)
@@ -1606,8 +1608,8 @@ def _predicative(q: Question, i: int) -> bool:
     )
 
 
-_COMPLEMENTS = {b: a for a, b in _twos(_TOML["opposites"]["complements"])}
-_NEGATED = dict(_twos(_TOML["opposites"]["complements"]))
+_COMPLEMENTS = {b: a for a, b in _twos(_OPPOSITES["opposites"]["complements"])}
+_NEGATED = dict(_twos(_OPPOSITES["opposites"]["complements"]))
 
 
 def _not_adjective(q: Question, random: Random) -> str | None:
