@@ -23,6 +23,7 @@ import numpy as np
 
 from siamese.archive import content, rows, vectors, words
 from siamese.archive.rows import Rows
+from siamese.archive.seal import Seal
 from siamese.archive.sqlite import DATABASE, PATIENCE, WAL, connect, refusing, state
 from siamese.archive.vectors import BLOCK, VECTORS, WAITING
 from siamese.errors import ArchiveError
@@ -77,12 +78,11 @@ class Database:
         self._sums: dict[int, int] = {}  # of the blocks in `vectors`
         self._id: str | None = None  # of the file that they are from
         self._changes = -1  # at the last look into the vectors
-        self._sealed = False
-        self._content = content.hold(folder / DATABASE)
-        self._release = weakref.finalize(self, content.release, self._content)
+        self._content = content.Content(folder / DATABASE)
+        self._release = weakref.finalize(self, self._content.close)
         with refusing(folder):
-            self._connect()
             try:
+                self._connect()
                 with self.reading() as self.facts:
                     self.dimensions: int = self.facts["dimensions"]
             except BaseException:
@@ -91,8 +91,10 @@ class Database:
 
     def _connect(self) -> None:
         """Open the database, if nothing can be written there without SQLite's own files beside it."""
+        self._seal = Seal(self.folder, self._content)
+        self._seal.check_log()
         path = self.folder / DATABASE
-        self._file, self._immutable, self._sealed = state(self.folder), False, False
+        self._file, self._immutable = state(self.folder), False
         self.readonly = not (os.access(self.folder, os.W_OK) and os.access(path, os.W_OK))
         try:
             self.connection = connect(path, "mode=ro" if self.readonly else "mode=rw")
@@ -109,7 +111,8 @@ class Database:
 
     def close(self) -> None:
         with self._lock:
-            self.connection.close()
+            if hasattr(self, "connection"):
+                self.connection.close()
             self._release()  # after it, see `content`
 
     def meta(self) -> Meta:
@@ -156,8 +159,7 @@ class Database:
             try:
                 meta = self.meta()
                 with vectors.opened(self.folder, meta) as file:
-                    if not self._sealed:
-                        self._check_seal(meta, file)
+                    self._seal.check(self.connection, meta, file)
                     if with_vectors and meta["changes"] != self._changes:
                         self._load(meta, file)
                 self.facts = meta
@@ -179,22 +181,6 @@ class Database:
         if self._immutable and found != self._file:  # SQLite would not notice
             self.connection.close()
             self._connect()
-
-    def _check_seal(self, meta: Meta, file: IO[bytes]) -> None:
-        """Compare the database with its checksum in the header of the vectors."""
-        if meta["format"] == FORMAT:
-            changes, checksum = vectors.seal(file)
-            if changes > meta["changes"]:
-                raise ArchiveError(f"{self.folder / DATABASE}: older than {VECTORS}: copied while in use, or damaged")
-            if changes == meta["changes"]:
-                if self._checksum() != checksum:
-                    raise ArchiveError(f"{self.folder / DATABASE}: damaged: another checksum; restore a copy")
-                self._sealed = True
-                return
-        # Of version 0.1.0, or a crash came between the commit and its seal.
-        if (found := self.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
-            raise ArchiveError(f"{self.folder / DATABASE}: damaged: {found.splitlines()[0]}")
-        self._sealed = True
 
     @contextmanager
     def writing(self) -> Iterator[Rows]:
@@ -225,13 +211,16 @@ class Database:
                 if meta["format"] != FORMAT:
                     self._upgrade(meta)
                 with vectors.opened(self.folder, meta, "r+b") as file:
+                    self._seal.check(self.connection, meta, file)
                     change = Rows(self.folder, self.connection, meta, file)
                     change.cut()
                     yield change
                     sync_file(Path(file.name))  # before the transaction commits
+                    self._check_place()
+                    self._seal.check(self.connection, meta, file)
                     meta["changes"] += 1
                     self.connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
-                    self._check_place()
+                    self.execute(f"PRAGMA user_version = {meta['changes']}")
                     self.execute("COMMIT")
                     self._check_place()
                     self.facts = meta
@@ -246,29 +235,22 @@ class Database:
                 raise
             (self.folder / LISTS).unlink(missing_ok=True)
             sync_folder(self.folder)
+            self._renew_seal()
             # Otherwise the log keeps what was removed. If somebody is reading, the next change does it.
             self.execute("PRAGMA busy_timeout = 0")
             self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
-            self._seal()
+        with self.reading():  # a last look whether it was replaced
+            pass
 
-    def _seal(self) -> None:
-        """Write the checksum of the database into the header of the vectors."""
+    def _renew_seal(self) -> None:
         self.execute("BEGIN")
         try:
             meta = self.meta()
             with vectors.opened(self.folder, meta, "r+b") as file:
-                file.seek(0)
-                file.write(vectors.header(meta["id"], meta["changes"], self._checksum()))
+                self._seal.renew(self.connection, meta, file)
         finally:
             self.execute("ROLLBACK")
-
-    def _checksum(self) -> int:
-        """Return the checksum of the database as it is in this transaction."""
-        if state(self.folder)[-1]:  # a part is in the log
-            return content.checksum_of([self.connection.serialize()])
-        # While this transaction reads from the database alone, SQLite lets nobody write to it.
-        return content.checksum(self._content)
 
     def _upgrade(self, meta: Meta) -> None:
         """Turn format 1 into format 2."""
@@ -330,4 +312,5 @@ def _renew(connection: sqlite3.Connection, path: Path, data: np.ndarray) -> str:
     connection.execute("DELETE FROM sums")
     connection.executemany("INSERT INTO sums VALUES (?, ?)", enumerate(sums))
     connection.execute("INSERT OR REPLACE INTO meta VALUES ('id', ?)", (id,))
+    connection.execute(f"PRAGMA application_id = {content.mark({'id': id, 'changes': 0})[0]}")
     return id

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -206,6 +207,87 @@ def test_replaced_while_it_is_written(folder: Path, model: SiameseModel) -> None
         assert archive.get("mine") is None and len(archive) == N
 
 
+def over(name: str, source: Path, folder: Path) -> None:
+    """Overwrite a file in place, as `cp` does."""
+    time.sleep(0.01)  # the clock of file systems ticks every few milliseconds
+    (folder / name).write_bytes((source / name).read_bytes())
+
+
+@posix
+@pytest.mark.parametrize("searched", [True, False])
+@pytest.mark.parametrize("source", ["other", "earlier", "as long"])
+def test_a_database_copied_over_that_of_an_open_archive(
+    folder: Path, model: SiameseModel, tmp_path: Path, source: str, searched: bool
+) -> None:
+    other = tmp_path / "other"
+    if source == "other":
+        Archive.build(other, TEXTS[::-1], model).close()
+    else:
+        shutil.copytree(folder, other)
+    if source == "as long":  # another fork of the same archive
+        with Archive.open(other, model) as archive:
+            archive.add(["passport"], ["theirs"])
+    with Archive.open(folder, model) as archive:
+        if source != "other":
+            archive.add(["passport"], ["ours"])
+        if searched:
+            archive.search(["luggage"])
+        over(DATABASE, other, folder)
+        for change in (
+            lambda: archive.add(["mine"], ["mine"]), lambda: archive.remove(["1"]), lambda: archive.search(["luggage"]),
+            lambda: archive.get("1"), lambda: len(archive), archive.info,
+        ):  # fmt: skip
+            with pytest.raises(ArchiveError, match="replaced|damaged|older than"):
+                change()
+        assert (folder / DATABASE).read_bytes() == (other / DATABASE).read_bytes()
+
+
+@posix
+@pytest.mark.parametrize("source", ["other", "earlier"])
+def test_a_database_copied_over_while_it_is_written(
+    folder: Path, model: SiameseModel, tmp_path: Path, source: str
+) -> None:
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    if source == "other":
+        Archive.build(other, TEXTS[::-1], model, force=True).close()
+
+    def blocks() -> Iterator[tuple[list[str], list[str]]]:
+        yield ["mine"], ["mine"]
+        over(DATABASE, other, folder)
+
+    with Archive.open(folder, model) as archive:
+        archive.add(["passport"], ["ours"])
+        with pytest.raises(ArchiveError, match="replaced"):
+            archive.add_blocks(blocks())
+
+
+def test_what_other_processes_change_is_no_replacement(folder: Path, model: SiameseModel) -> None:
+    with Archive.open(folder, model) as archive, Archive.open(folder, model) as other:
+        for i in range(3):
+            other.add(["passport"], [f"theirs {i}"])
+            assert archive.get(f"theirs {i}") == "passport"
+            archive.add(["passport"], [f"ours {i}"])
+            with archive._database.reading():  # keeps the log
+                other.add(["passport"], [f"logged {i}"])
+                other.add(["passport"], [f"again {i}"])
+                assert (folder / WAL).stat().st_size
+                Archive.open(folder, model).close()
+        assert len(archive) == len(other) == N + 12
+    assert len(Archive.open(folder, model)) == N + 12
+
+
+def test_the_checksum_follows_the_changes(folder: Path, model: SiameseModel, tmp_path: Path) -> None:
+    with Archive.open(folder, model) as archive:
+        for i in range(4):
+            archive.add([f"passport {i} {j}" for j in range(100 * i)], None)
+            assert len(Archive.open(Path(shutil.copytree(folder, tmp_path / f"added {i}")), model)) == len(archive)
+        archive.remove([str(i + 1) for i in range(250)])
+        changed = archive._database._seal._sums
+    with Archive.open(folder, model) as archive:  # which computes it from the whole database
+        assert changed and archive._database._seal._sums
+        assert changed[0] == archive._database._seal._sums[0] and (changed[1] == archive._database._seal._sums[1]).all()
+
+
 def test_files_of_two_archives(folder: Path, whole: Path, model: SiameseModel) -> None:
     Archive.build(folder.with_name("new"), TEXTS, model).close()
     shutil.copy(folder.with_name("new") / VECTORS, folder)
@@ -227,10 +309,20 @@ def test_a_log_that_another_archive_left(folder: Path, model: SiameseModel, tmp_
     (new / WAL).write_bytes(log)
     with Archive.build(new, ["flight"], model, ids=["a"]) as built:
         assert (built.get("old"), built.get("a"), len(built)) == (None, "flight", 1)
-    # And if a person lays it there.
-    (new / WAL).write_bytes(log)
-    with pytest.raises(ArchiveError):
-        Archive.open(new, model)
+    # And if a person lays it there: nothing changes.
+    for place, message in ((new, "of another archive"), (folder, "or of an earlier state")):
+        database = (place / DATABASE).read_bytes()
+        (place / WAL).write_bytes(log)
+        if place == folder:
+            with Archive.open(place, model) as archive:  # the log belongs to it until the next change
+                assert archive.get("old")
+                archive.add(["passport"])
+            database = (place / DATABASE).read_bytes()
+            (place / WAL).write_bytes(log)
+        for _ in range(2):
+            with pytest.raises(ArchiveError, match=message):
+                Archive.open(place, model)
+            assert ((place / DATABASE).read_bytes(), (place / WAL).read_bytes()) == (database, log)
 
 
 # Copies
