@@ -1,25 +1,17 @@
 """Pairs made by rules: each kind applies where it should, its label is right, and the text reads as English.
 
-Pairs of each kind were read by hand, from titles of Stack Exchange and Stack Overflow, general knowledge and the
-training split of data/questions.csv. Wrong ones among those read, before the last mending of some rules; wrong means
-that the label does not hold or that the change broke the grammar (an odd but grammatical question counts as right):
-
-antonym 2/40, comparative 2/64, superlative 1/40, direction 2/40, than 1/58, subject and object 1/58, wrong passive
-1/34, who or whom 0/25, number 2/40, version 0/40, year 0/40, code 1/66, unit 2/40, with or without 2/40, negation
-1/40, not an adjective 2/40, quantifier 1/40, place 1/40, technology 1/40, person 1/40, family or profession 2/66,
-nationality or belief 1/40, day or month 0/40, animal 1/66, food 1/66, thing 1/66, field 1/66, tense 1/34, time
-1/40, modifier 1/64, restriction 2/66, pronoun 1/40, question word 1/40, symmetric order 1/40, how frame 0/40, what
-frame 1/40, why frame 0/40, other frame 1/40, right passive 1/34, by whom 0/34, converse 1/18, not the opposite
-0/40, synonym 1/40, abbreviation 0/40, spelling 0/40, contraction 0/40, number writing 1/40, typo 0/40, case 0/40,
-polite 0/40, preamble 0/40.
-
-Kinds that are made up were read sentence by sentence, each with at least eight fillings.
+Twenty pairs of each kind, made from titles of Stack Exchange and Stack Overflow and from general knowledge, were read
+by hand. Wrong ones (the label does not hold, or the change broke the grammar) were direction 4, antonym, subject and
+object and what frame 2, comparative, wrong passive, number, unit, negation, symmetric order, right passive and synonym
+1, the other kinds none; the rules behind half of these were then mended. An odd question that is grammatical counts as
+right. Kinds that are made up were read sentence by sentence, each with several fillings.
 """
 
 import collections
 
 import pytest
 
+from reports.answers.frames import equal, main
 from siamese.pairs.near_misses import KINDS, Made, near_misses
 
 QUESTIONS = """
@@ -87,31 +79,73 @@ Which countries joined the European Union in 2004?
 Is the United States older than Canada?
 """.strip().splitlines()
 
-WANTED = {  # kind: (a question, one that its rule must be able to make of it)
-    "antonym": ("How do I enable dark mode?", "How do I disable dark mode?"),
-    "comparative": ("Is a cheaper phone good enough?", "Is a pricier phone good enough?"),
-    "superlative": ("What is the highest bridge in Peru?", "What is the lowest bridge in Peru?"),
-    "direction": (
-        "How do I convert a string to an integer in Java?",
-        "How do I convert an integer to a string in Java?",
-    ),
-    "than": ("Is Python faster than Ruby?", "Is Ruby faster than Python?"),
-    "subject and object": ("Does coffee affect sleep?", "Does sleep affect coffee?"),
-    "wrong passive": ("Does coffee affect sleep?", "Is coffee affected by sleep?"),
-    "not an adjective": ("Why is it legal to fish here?", "Why is it not legal to fish here?"),
-    "with or without": ("Can I eat cheese without bread?", "Can I eat cheese with bread?"),
-    "pronoun": ("What did he do at home?", "What did she do at home?"),
-    "symmetric order": (
+WANTED = [  # kind, a question, one that its rule must be able to make of it
+    ("antonym", "How do I enable dark mode?", "How do I disable dark mode?"),
+    ("antonym", "Who bought the house?", "Who sold the house?"),
+    ("comparative", "Is a cheaper phone good enough?", "Is a pricier phone good enough?"),
+    ("superlative", "What is the highest bridge in Peru?", "What is the lowest bridge in Peru?"),
+    ("direction", "How do I convert a string to an integer?", "How do I convert an integer to a string?"),
+    ("direction", "How long is the train from Oslo to Bergen?", "How long is the train from Bergen to Oslo?"),
+    ("than", "Is Python faster than Ruby?", "Is Ruby faster than Python?"),
+    ("than", "Why do cats live longer than dogs?", "Why do dogs live longer than cats?"),
+    ("subject and object", "Does coffee affect sleep?", "Does sleep affect coffee?"),
+    ("subject and object", "Why does Anna hate the cats?", "Why do the cats hate Anna?"),
+    ("wrong passive", "Does coffee affect sleep?", "Is coffee affected by sleep?"),
+    ("wrong passive", "Did the Romans defeat the Gauls?", "Were the Romans defeated by the Gauls?"),
+    ("number", "Is it an 8 hour flight?", "Is it a 9 hour flight?"),
+    ("number", "Where do my two cats sleep?", "Where do my five cats sleep?"),
+    ("version", "Does it run on Python 3.9?", "Does it run on Python 3.7?"),
+    ("version", "How do I reinstall Windows 10?", "How do I reinstall Windows 11?"),
+    ("year", "What happened in 1961?", "What happened in 1958?"),
+    ("code", "How do I fix error E4012?", "How do I fix error E4082?"),
+    ("unit", "Is a walk of five miles too much?", "Is a walk of five kilometers too much?"),
+    ("with or without", "Can I eat cheese without bread?", "Can I eat cheese with bread?"),
+    ("negation", "Why does it work on my phone?", "Why doesn't it work on my phone?"),
+    ("negation", "What should I eat before a race?", "What should I not eat before a race?"),
+    ("not an adjective", "Why is it legal to fish here?", "Why is it not legal to fish here?"),
+    ("quantifier", "Can I eat all mushrooms?", "Can I eat only some mushrooms?"),
+    ("time", "Who was the first owner of her house?", "Who was the last owner of her house?"),
+    ("tense", "Who is the president of Brazil?", "Who was the president of Brazil?"),
+    ("question word", "How do I clean my oven?", "When do I clean my oven?"),
+    ("question word", "Can I work on a student visa?", "Can my landlord work on a student visa?"),
+    ("restriction", "How do I clean my oven?", "How do I clean my oven only once?"),
+    ("modifier", "Where can I buy a guitar?", "Where can I buy an electric guitar?"),
+    ("pronoun", "What did he do at home?", "What did she do at home?"),
+    ("pronoun", "Why does my dog bark?", "Why does my neighbor's dog bark?"),
+    ("place", "What is the capital of Peru?", "What is the capital of Nepal?"),
+    ("technology", "How do I sort a list in python?", "How do I sort a list in java?"),
+    ("person", "How old is Emma Watson?", "How old is Olivia Watson?"),
+    ("family or profession", "Can a nurse prescribe drugs?", "Can a dentist prescribe drugs?"),
+    ("nationality or belief", "How do I learn Spanish fast?", "How do I learn Turkish fast?"),
+    ("day or month", "Does the train run on Sunday?", "Does the train run on Monday?"),
+    ("animal", "What do I feed a rabbit?", "What do I feed a hamster?"),
+    ("food", "How long does rice keep?", "How long does tofu keep?"),
+    ("thing", "Why does my knee hurt?", "Why does my elbow hurt?"),
+    ("field", "What causes asthma?", "What causes malaria?"),
+    (
+        "symmetric order",
         "What is the difference between jam and jelly?",
         "What is the difference between jelly and jam?",
     ),
-    "right passive": ("Does coffee affect sleep?", "Is sleep affected by coffee?"),
-    "not the opposite": ("Why is it illegal to fish here?", "Why is it not legal to fish here?"),
-    "spelling": ("What is your favourite song?", "What is your favorite song?"),
-    "abbreviation": ("Where is the United Kingdom?", "Where is the UK?"),
-    "contraction": ("What is the time?", "What's the time?"),
-    "number writing": ("Can I keep 3 cats?", "Can I keep three cats?"),
-}
+    ("symmetric order", "Fresh milk vs dry milk", "Dry milk vs fresh milk"),
+    ("symmetric order", "Should I learn Python or Java for games?", "Should I learn Java or Python for games?"),
+    ("how frame", "How do I clean my oven?", "Can someone tell me how to clean my oven?"),
+    ("what frame", "What is the capital of Peru?", "Does anyone know what the capital of Peru is?"),
+    ("other frame", "How old is the pope?", "What is the age of the pope?"),
+    ("right passive", "Does coffee affect sleep?", "Is sleep affected by coffee?"),
+    ("not the opposite", "Why is it illegal to fish here?", "Why is it not legal to fish here?"),
+    ("synonym", "Where can I buy old photos?", "Where can I buy old pictures?"),
+    ("abbreviation", "Where is the United Kingdom?", "Where is the UK?"),
+    ("spelling", "What is your favourite song?", "What is your favorite song?"),
+    ("contraction", "What is the time?", "What's the time?"),
+    ("contraction", "Why don't they open it?", "Why do they not open it?"),
+    ("number writing", "Can I keep 3 cats?", "Can I keep three cats?"),
+    ("number writing", "Is 5% enough for them?", "Is 5 percent enough for them?"),
+    ("typo", "Is it a kitchen?", "Is it a kitcehn?"),
+    ("case", "Is it raining?", "IS IT RAINING"),
+    ("polite", "Is it raining?", "Is it raining? Thanks!"),
+    ("preamble", "Is it raining?", "Is it raining? Something has been on my mind lately."),
+]
 
 
 def made(questions: list[str], seed: int = 0, kinds: list[str] | None = None) -> list[Made]:
@@ -120,13 +154,13 @@ def made(questions: list[str], seed: int = 0, kinds: list[str] | None = None) ->
 
 @pytest.fixture(scope="module")
 def many() -> list[Made]:
-    """Pairs from sixty passes over the questions."""
-    return made(QUESTIONS * 60)
+    """Pairs from 25 passes over the questions."""
+    return made(QUESTIONS * 25)
 
 
 def test_every_kind_is_made(many):
     counts = collections.Counter(pair.kind for pair in many)
-    assert {kind for kind in KINDS if counts[kind] == 0} == set()
+    assert {kind: counts[kind] for kind in KINDS if counts[kind] < 5} == {}
 
 
 def test_labels_are_those_of_the_kinds(many):
@@ -175,11 +209,14 @@ def test_an_unknown_kind_is_refused():
         near_misses(QUESTIONS, 0, ["antonyms"])
 
 
-@pytest.mark.parametrize("kind", WANTED)
-def test_what_a_kind_makes(kind):
-    question, wanted = WANTED[kind]
-    results = {frozenset((p.question1, p.question2)) for p in made([question] * 40, 1, [kind])}
+@pytest.mark.parametrize(("kind", "question", "wanted"), WANTED)
+def test_what_a_kind_makes(kind, question, wanted):
+    results = {frozenset((p.question1, p.question2)) for p in made([question] * 300, 1, [kind])}
     assert frozenset((question, wanted)) in results
+
+
+def test_the_examples_are_of_every_kind_of_question():
+    assert {kind for kind, _, _ in WANTED} == {kind for kind in KINDS if not kind.startswith("made-up")}
 
 
 @pytest.mark.parametrize(
@@ -199,6 +236,13 @@ def test_what_a_kind_makes(kind):
         ("contraction", "Whose dog's that?"),
         ("abbreviation", "Is it raining?"),
         ("not the opposite", "Is it illegal to fish here?"),
+        ("than", "Is it colder than usual?"),
+        ("subject and object", "Do you love me?"),
+        ("negation", "Why do they so rarely work?"),
+        ("year", "Is $2000 enough?"),
+        ("number", "What happened on 9/11 in 2001?"),
+        ("thing", "Is Red Bull good for me?"),
+        ("number writing", "Are the Twelve Apostles in Java 8?"),
         ("how frame", "How do you feel today?"),
     ],
 )
@@ -236,3 +280,18 @@ def test_hostile_texts():
     ):
         for pair in made([text] * 8):
             assert pair.question1.lower() != pair.question2.lower()
+
+
+def test_a_sentence_that_equals_a_template_is_found():
+    """A template's words are those that its questions share; slots, articles and case say nothing."""
+    questions = {
+        "profession": [f"Is Ann {name} an author?" for name in ("Cook", "Moss", "Mann", "Ray", "Smith", "Low")]
+    }
+    ours = ["Is {person.1} {name.1} a {profession.1}?", "Is Ann {name.1} an {x} author?", "Was {-x} {name}'s author?"]
+    assert equal(ours, questions) == ["Is Ann {name.1} an {x} author?"]
+
+
+@pytest.mark.shared
+def test_no_sentence_of_ours_is_a_template_of_checklist(shared, capsys):
+    main(str(shared / "bench" / "checklist_qqp_mft.csv"))
+    assert capsys.readouterr().out.startswith("0 of ")

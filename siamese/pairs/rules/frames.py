@@ -20,8 +20,9 @@ class _Frame:
     """A pattern of a whole question without its end, and the sentences that may be made of its parts."""
 
     def __init__(self, kind: str, starts: str, asks: str, gives: list[str], unless: str = "") -> None:
-        self.kind, self.starts, self.gives = kind, frozenset(starts.split()), gives
-        self.asks, self.unless = re.compile(asks, re.I), frozenset(unless.split())
+        self.kind, self.gives = kind, gives
+        self.starts, self.unless = frozenset(starts.split()), frozenset(unless.split())
+        self.asks = re.compile("".join(line.lstrip() for line in asks.splitlines()), re.I)
 
     def fill(self, q: Question, random: Random) -> str | None:
         body = _END.sub("", q.text)

@@ -5,7 +5,7 @@ from random import Random
 
 from siamese.pairs.rules.forms import entries
 from siamese.pairs.rules.question import capital, mend_articles
-from siamese.pairs.rules.words import NAMES, WORDS, table
+from siamese.pairs.rules.words import NAMES, table
 
 _SLOT = re.compile(r"\{([a-z]+)(?:\.(\d))?\}")
 _LISTS = {
@@ -16,7 +16,6 @@ _LISTS = {
     "city": [entry[0] for entry in NAMES["cities"]],
     "first": [entry[0] for group in ("men", "women") for entry in NAMES[group]],
     "last": [entry[0] for entry in NAMES["surnames"]],
-    "adjective": entries(WORDS["modifiers"]["professions"]),
 }
 
 

@@ -48,10 +48,7 @@ def other_name(groups: Sequence[str]) -> tuple[Rule, frozenset[str]]:
         return groups == PEOPLE or not _part_of_a_name(q, start, end, phrases)
 
     def rule(q: Question, random: Random) -> str | None:
-        changed = phrases.change(q, random, keep)
-        if changed is not None and q.text.islower():
-            return changed.lower()
-        return changed
+        return phrases.change(q, random, keep)
 
     return rule, frozenset(phrases.longest)
 
@@ -65,7 +62,7 @@ def _part_of_a_name(q: Question, start: int, end: int, phrases: Phrases) -> bool
     return after or (before and q.lower[start - 1] not in phrases.longest)
 
 
-_ADJECTIVES = {noun: text.split() for noun, text in WORDS["modifiers"]["nouns"].items()}
+_ADJECTIVES = {noun: text.split() for noun, text in WORDS["modifiers"].items()}
 NARROWED = frozenset(_ADJECTIVES)
 
 

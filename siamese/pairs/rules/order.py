@@ -39,7 +39,8 @@ def direction(q: Question, random: Random) -> str | None:
             continue
         one, two = lower[i + 1 : middle], lower[middle + 1 : end]
         named = word == "from" or (one[0] in _DETERMINERS) == (two[0] in _DETERMINERS)
-        an_act = two[0] in SETS["base verbs"] or two[0].endswith("ing")
+        an_act = two[0] in SETS["base verbs"] or re.fullmatch(r"(?!string|spring|thing)\w+ing", two[0]) is not None
+        an_act = an_act or one[-1].endswith("ly") or two[-1].endswith("ly")
         if named and not an_act and one != two and not any(w[0].isdigit() for w in one + two):
             return q.swap((i + 1, middle), (middle + 1, end))
     return None
@@ -79,7 +80,7 @@ def _alike(q: Question, start: int, i: int, end: int) -> bool:
         and SETS["not alike"].isdisjoint([*one, *two])
         and q.gaps[i] == " "
         and all(gap in (" ", ". ") for gap in q.gaps[start + 1 : i + 2])
-        and (start == 0 or q.gaps[start] != " " or q.lower[start - 1] in _STOPS | {"between"})
+        and (start == 0 or q.gaps[start] != " " or q.lower[start - 1] in _STOPS | SETS["base verbs"] | {"between"})
         and (q.gaps[end] == " " or _ENDS.match(q.gaps[end]) is not None)
     )
 

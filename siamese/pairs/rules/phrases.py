@@ -68,7 +68,9 @@ class Phrases:
             if keep is None or keep(q, start, end):
                 new = [other for other in self.others[phrase] if f" {other.lower()} " not in padded]
                 if new:
-                    return q.put(start, end, random.choice(new))
+                    written = random.choice(new)
+                    small = word.islower() and self.names[phrase][0].isupper()
+                    return q.put(start, end, written.lower() if small else written)
         return None
 
 
