@@ -8,7 +8,6 @@ from siamese.pairs.rules.question import Question, Rule, capital, small
 from siamese.pairs.rules.words import table
 
 _FRAMES = table("frames.toml")
-_END = re.compile(r"[\s?.!]*$")
 _SLOT = re.compile(r"\{([-+]?)(\w+)\}")
 _CHANGES: dict[str, Callable[[str], str]] = {"": str, "+": capital, "-": small}
 _OPENINGS: list[str] = _FRAMES["around"]["openings"]
@@ -25,8 +24,10 @@ class _Frame:
         self.asks = re.compile("".join(line.lstrip() for line in asks.splitlines()), re.I)
 
     def fill(self, q: Question, random: Random) -> str | None:
-        body = _END.sub("", q.text)
-        match = self.asks.fullmatch(body) if q.lower[0] in self.starts else None
+        if q.lower[0] not in self.starts:
+            return None
+        body = q.text.rstrip("?.! ")
+        match = self.asks.fullmatch(body)
         if match is None:
             return None
         parts = {name: part or "" for name, part in match.groupdict().items()}

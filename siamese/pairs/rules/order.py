@@ -26,7 +26,7 @@ def _noun_phrase(q: Question, start: int, most: int = 3) -> int | None:
 def direction(q: Question, random: Random) -> str | None:
     """Swap A and B in "from A to B" and "convert A to B"."""
     lower = q.lower
-    if not SETS["no direction"].isdisjoint(lower) or re.search(r"[#+/\\]", q.text):
+    if not SETS["no direction"].isdisjoint(lower) or re.search(r"[#+/\\\[]", q.text):
         return None
     for i, word in enumerate(lower[:-3]):
         if word not in DIRECTIONS:
@@ -86,7 +86,7 @@ def _alike(q: Question, start: int, i: int, end: int) -> bool:
 
 
 def _chosen(q: Question, i: int) -> bool:
-    """Return whether the words beside "and" or "or" are names of one list, or the end of "Which is better, A or B"."""
+    """Return whether the words beside "and" or "or" are names of one list."""
     one, two, before = q.lower[i - 1], q.lower[i + 1], q.lower[i - 2] if i > 1 else ""
     listed = GROUPS_OF.get(one, set()) & GROUPS_OF.get(two, set())
     alike = listed and q.words[i - 1][0].isupper() == q.words[i + 1][0].isupper()
