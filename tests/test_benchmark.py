@@ -84,6 +84,7 @@ def test_a_rival_that_is_not_there_says_so(small_file: Path, tmp_path: Path) -> 
     worker.close()
 
 
+@pytest.mark.ci
 def test_a_tiny_run(small_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_sections, "SQUARE", 64)
     monkeypatch.setattr(training_sections, "LOSS_SIZES", (16,))

@@ -239,6 +239,7 @@ def epochs_in(checkpoint: Path) -> list[dict[str, Any]]:
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="signals and /proc as on Linux")
 
 
+@pytest.mark.ci
 @linux
 def test_ctrl_c_stops_and_says_how_to_go_on(interrupted: dict[str, Any]) -> None:
     out, err, code = interrupted["stopped"]
@@ -248,6 +249,7 @@ def test_ctrl_c_stops_and_says_how_to_go_on(interrupted: dict[str, Any]) -> None
     assert len(interrupted["left by Ctrl-C"]) == 1  # it was in the middle of a training
 
 
+@pytest.mark.ci
 @linux
 def test_a_stopped_training_goes_on_from_its_last_epoch(interrupted: dict[str, Any]) -> None:
     before = interrupted["its epochs"]
@@ -257,6 +259,7 @@ def test_a_stopped_training_goes_on_from_its_last_epoch(interrupted: dict[str, A
     assert [r["history"][: len(before)] for r in records].count(before) == 1
 
 
+@pytest.mark.ci
 @linux
 def test_no_process_outlives_a_killed_parent(interrupted: dict[str, Any]) -> None:
     assert interrupted["all ended"]
@@ -265,6 +268,7 @@ def test_no_process_outlives_a_killed_parent(interrupted: dict[str, Any]) -> Non
     assert 1 <= interrupted["done before the kill"] < len(VARIANTS) * SEEDS
 
 
+@pytest.mark.ci
 @linux
 def test_an_interrupted_comparison_ends_like_an_undisturbed_one(
     interrupted: dict[str, Any], undisturbed: dict[tuple[str, int], dict[str, Any]]
@@ -279,6 +283,7 @@ def test_an_interrupted_comparison_ends_like_an_undisturbed_one(
     assert {(row["variant"], int(row["seed"])) for row in rows} == set(undisturbed)
 
 
+@pytest.mark.ci
 @linux
 def test_compare_prints_its_conclusion_and_writes_it(interrupted: dict[str, Any]) -> None:
     out, err, _ = interrupted["last"]
@@ -293,6 +298,7 @@ def test_compare_prints_its_conclusion_and_writes_it(interrupted: dict[str, Any]
     assert f"python run.py compare --data {data} --out {out} --losses" in report
 
 
+@pytest.mark.ci
 @linux
 def test_the_same_command_again_trains_nothing(
     command: Command, interrupted: dict[str, Any], small_file: Path, tmp_path: Path

@@ -17,7 +17,7 @@ from siamese.losses import registry
 ALL = sorted(path for path in ROOT.rglob("*.md") if not {".venv", "models"} & {*path.relative_to(ROOT).parts})
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("guide", GUIDES, ids=named)
 def test_every_command_runs(guide: Path, tmp_path: Path) -> None:
     documents.run(guide, tmp_path)

@@ -229,7 +229,7 @@ main(sys.argv[1:])
 """  # mines, and waits after each unit to be killed
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_run_that_is_killed_goes_on_to_the_same_bytes(command: Command, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     words = SiameseModel.pretrained().tokenizer.words[:2_000]

@@ -34,6 +34,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, small_file: Path) -> Mapping
     return {(n, rank): np.load(out / f"{n}-{rank}.npz") for n in (1, 2, 3) for rank in range(n)}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_several_processes_equal_one(found: Mapping[tuple[int, int], Mapping], recipe: str, count: int) -> None:
@@ -47,6 +48,7 @@ def test_several_processes_equal_one(found: Mapping[tuple[int, int], Mapping], r
             np.testing.assert_allclose(found[count, rank][name], alone[name], rtol=0, atol=1e-9, err_msg=name)
 
 
+@pytest.mark.ci
 def test_a_run_goes_on_with_another_number_of_processes(found: Mapping[tuple[int, int], Mapping]) -> None:
     """Two processes stop after step 7 if one is asked to; one or three resume. The losses are those of one process."""
     alone = found[1, 0]["training: losses"]
@@ -58,6 +60,7 @@ def test_a_run_goes_on_with_another_number_of_processes(found: Mapping[tuple[int
         np.testing.assert_allclose(found[count, rank]["training: resumed"], alone[7:], rtol=0, atol=1e-9)
 
 
+@pytest.mark.ci
 def test_processes_that_read_other_files_are_told(found: Mapping[tuple[int, int], Mapping]) -> None:
     """All of them are, whichever differs."""
     assert {key: bool(found[key]["told apart"]) for key in found} == {key: key[0] > 1 for key in found}
@@ -110,6 +113,7 @@ def test_a_preset_of_the_course_is_for_one_process() -> None:
         train_model(preset("course-trax-2020"), None, None, processes=Processes(0, 2))  # type: ignore[arg-type]
 
 
+@pytest.mark.ci
 def test_torchrun(small_file: Path, tmp_path: Path) -> None:
     """The command itself: one report, one model, which loads."""
     words = ["run.py", "train", "--data", small_file, "--epochs", "1", "--out", tmp_path / "model"]

@@ -172,6 +172,7 @@ print(*ends, *os.listdir("."))
 """
 
 
+@pytest.mark.ci
 @posix
 def test_killed_at_twenty_random_points(small_file: Path, tmp_path: Path) -> None:
     done = python("-c", KILLED, small_file, cwd=tmp_path)
@@ -342,6 +343,7 @@ def until(process: Typed, start: str) -> None:
     next(line for line in process.stderr if line.startswith(start))
 
 
+@pytest.mark.ci
 @posix
 def test_a_command_that_meets_it_all(small_file: Path, tmp_path: Path, command: Command) -> None:
     recipe = ["--batch-size", 32, "--learning-rate", 0.02, "--epochs", 6]

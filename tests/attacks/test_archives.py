@@ -328,7 +328,7 @@ def test_a_log_that_another_archive_left(folder: Path, model: SiameseModel, tmp_
 # Copies
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @posix
 def test_copies_of_an_archive_in_use(folder: Path, model: SiameseModel, tmp_path: Path) -> None:
     writer = subprocess.Popen([sys.executable, "-c", WRITER, folder], env=ENVIRONMENT, stdout=subprocess.PIPE)

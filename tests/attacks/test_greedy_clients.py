@@ -25,7 +25,7 @@ from siamese.archive.store import Archive
 from siamese.service.app import make_app
 from siamese.service.limits import LIMITS, Limits
 
-pytestmark = [pytest.mark.slow, posix]
+pytestmark = [pytest.mark.ci, posix]
 
 WAIT = 3.0  # seconds that /health may take meanwhile on a busy machine; it took up to 60 when this was written
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

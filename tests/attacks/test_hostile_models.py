@@ -343,6 +343,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.ci
 @pytest.mark.skipif(sys.platform != "linux", reason="needs sparse files and a limit of memory")
 def test_large_files_are_refused_in_bounded_memory(tmp_path: Path) -> None:
     files = good()

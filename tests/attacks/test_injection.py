@@ -58,7 +58,7 @@ def acts(shown: str) -> list[str]:
 
 
 @posix
-@pytest.mark.slow
+@pytest.mark.ci
 def test_no_control_character_reaches_a_terminal(tmp_path: Path, steep: Path) -> None:
     import json
 

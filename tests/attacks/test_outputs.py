@@ -173,7 +173,7 @@ def test_only_our_files_of_a_model_folder_are_touched(files: Path, tiny_model: P
     assert SiameseModel.load("model").threshold == model.threshold
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_training_twice_into_a_folder_and_into_a_persons_by_force(
     files: Path, command: Command, refuse: Refuse, small_file: Path
 ) -> None:
@@ -340,7 +340,7 @@ def test_temporary_files_go_when_the_run_continues(files: Path, command: Command
 
 
 @posix
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_hangup_keeps_a_checkpoint(files: Path, small_file: Path) -> None:
     line = [sys.executable, ROOT / "run.py", "train", "--data", small_file, "--epochs", "2000", "--batch-size", "32"]
     words = [str(word) for word in [*line, "--out", "$(touch X) m"]]
@@ -359,7 +359,7 @@ def test_a_hangup_keeps_a_checkpoint(files: Path, small_file: Path) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="terminals as on Linux")
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_terminal_that_closes_is_a_hangup_and_no_error(files: Path, small_file: Path) -> None:
     import pty
 
