@@ -20,8 +20,9 @@ def replacing(path: str | Path, like: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path in the same folder, which becomes `path` if the block ends without an error.
 
     A crash leaves the old file or the new one, since the data are flushed to the disk before the name is, and the name
-    before the function returns. An older file's mode and owner are kept, a new file has those of any new file. If
-    `path` is a device or a pipe, it is yielded itself. If an OSError has no filename, as on a full disk, it is set to
+    before the function returns. What killed processes left of `path` is removed, where the system has locks that show
+    it. An older file's mode and owner are kept, a new file has those of any new file. If `path` is a device or a pipe,
+    it is yielded itself. If an OSError has no filename, as on a full disk, it is set to
     `path`.
 
     Args:
@@ -44,7 +45,9 @@ def replacing(path: str | Path, like: Path | None = None) -> Iterator[Path]:
         like = like or path
         old = like.stat() if like.exists() else None
         # The umask applies to a new file. Of a replaced one nobody else reads anything before it has the old mode.
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if old else 0o666))
+        with suppress(OSError):  # the folder may not be listed
+            remove_leftovers(path.parent, re.escape(path.name), in_use=True)
+        locked = _create(temporary, 0o600 if old else 0o666)
         try:
             yield temporary
             sync_file(temporary)
@@ -57,23 +60,61 @@ def replacing(path: str | Path, like: Path | None = None) -> Iterator[Path]:
             sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+            if locked is not None:
+                os.close(locked)
     except OSError as error:
         if error.filename in (None, str(temporary)):
             error.filename = str(path)  # instead of the temporary name
         raise
 
 
-def remove_leftovers(folder: Path, name: str = ".+") -> None:
-    """Remove the temporary files that killed processes have left in a folder. No other process may be writing them.
+def _create(path: Path, mode: int) -> int | None:
+    """Create a file. Return it open, locked for other processes until it is closed; None without such locks."""
+    while True:
+        file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
+        if not _lock(file, wait=True):
+            os.close(file)
+            return None
+        if os.fstat(file).st_nlink:
+            return file
+        os.close(file)  # another process took it for a leftover, before it was locked
+
+
+def _lock(file: int, wait: bool) -> bool:
+    try:
+        import fcntl  # not on Windows
+
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def remove_leftovers(folder: Path, name: str = ".+", in_use: bool = False) -> None:
+    """Remove the temporary files that killed processes have left in a folder.
 
     Args:
         folder: the folder.
         name: a regular expression for the names of the files that they would have become; by default any.
+        in_use: whether other processes may be writing some, which are kept.
     """
     pattern = re.compile(rf"\.({name})\.[0-9a-f]{{8}}{re.escape(UNFINISHED)}")
     for temporary in folder.iterdir() if folder.is_dir() else ():
         if pattern.fullmatch(temporary.name):
-            temporary.unlink(missing_ok=True)
+            if in_use:
+                _remove_unlocked(temporary)
+            else:
+                temporary.unlink(missing_ok=True)
+
+
+def _remove_unlocked(path: Path) -> None:
+    with suppress(OSError):
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        try:
+            if _lock(file, wait=False):
+                path.unlink()
+        finally:
+            os.close(file)
 
 
 def sync_file(path: Path) -> None:

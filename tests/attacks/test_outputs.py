@@ -18,7 +18,7 @@ from files import write_csv
 
 from siamese import Archive, SiameseModel
 from siamese.errors import UserError
-from siamese.system.files import UNFINISHED, replacing
+from siamese.system.files import UNFINISHED, replacing, write_text
 from siamese.system.program import joined
 
 PERSONS = b"a person's work\n"
@@ -337,6 +337,48 @@ def test_temporary_files_go_when_the_run_continues(files: Path, command: Command
     assert command("mine", "questions.csv", "--threshold", "0.5", "--out", "out.csv", "--resume")[0] == 0
     assert not Path(f".out.csv.0123abcd{UNFINISHED}").exists()
     assert Path(f".other.csv.0123abcd{UNFINISHED}").exists()  # another run may be writing it
+
+
+@posix
+@pytest.mark.slow
+def test_what_a_killed_command_left_goes_when_it_runs_again(files: Path, command: Command) -> None:
+    import fcntl
+
+    for line, out in (
+        (("encode", "questions.csv"), "v.npy"), (("predict", "--file", "pairs.csv"), "p.csv"),
+        (("search", "--archive", "a", "--file", "questions.csv"), "s.jsonl"),
+    ):  # fmt: skip
+        if "search" in line:
+            assert command("archive", "build", "questions.csv", "--out", "a")[0] == 0
+        left, used = (Path(f".{out}.{digit * 8}{UNFINISHED}") for digit in "01")
+        for path in (left, used):
+            path.write_bytes(PERSONS)
+        with open(used) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # as by a process that is writing it
+            assert command(*line, "--out", out)[0] == 0
+        assert (left.exists(), used.exists()) == (False, True)
+
+
+@posix
+def test_a_temporary_file_is_locked_while_it_is_written(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    with subprocess.Popen([sys.executable, "-c", WRITING, out], cwd=ROOT, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout and writer.stdout.readline()
+        write_text(out, "mine")
+        assert len(list(tmp_path.iterdir())) == 2
+        writer.kill()
+        writer.wait()
+    write_text(out, "mine again")
+    assert list(tmp_path.iterdir()) == [out]
+
+
+WRITING = """
+import sys, time
+from siamese.system.files import replacing
+with replacing(sys.argv[1]):
+    print(flush=True)
+    time.sleep(60)
+"""
 
 
 @posix
