@@ -18,8 +18,7 @@ from siamese.pairs.sources import FORCED, FORMATS, SUFFIXES, Source, say, source
 from siamese.system.optional import optional
 
 FAULTS_SHOWN = 5  # faulty rows that a message describes
-ROWS_AT_A_TIME = 8_192  # rows of a data set in memory as objects
-PARQUET_ROWS = 256  # rows of a Parquet file in memory as objects; a small file can hold large ones
+ROWS_AT_A_TIME = 256  # of a Parquet file or a data set in memory as objects; a small file can hold large rows
 MOST_FIELD = 1 << 24  # characters of a field of a CSV or TSV file
 MOST_LINES = 100  # lines of one of its rows, once REREAD characters were read again because of quotes not closed
 REREAD = 1 << 28
@@ -301,7 +300,7 @@ def _parquet(source: Source, wanted: Collection[str] | None) -> File:
 
     def records() -> Records:
         with refusing(path, "not a Parquet file"):  # pages are read when their rows are
-            batches = file.iter_batches(PARQUET_ROWS, columns=None if wanted is None else list(wanted))
+            batches = file.iter_batches(ROWS_AT_A_TIME, columns=None if wanted is None else list(wanted))
             yield from enumerate(itertools.chain.from_iterable(batch.to_pylist() for batch in batches), 1)
         check_unchanged()
 

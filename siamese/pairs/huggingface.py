@@ -14,7 +14,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -84,7 +84,9 @@ def parse(name: str) -> tuple[str, str | None, str | None]:
     return data, config or None, split or None
 
 
-def open_data_set(name: str, label: str | None = None, duplicate: str | None = None) -> File:
+def open_data_set(
+    name: str, label: str | None = None, duplicate: str | None = None, wanted: Collection[str] | None = None
+) -> File:
     """Open a data set. Its rows are numbered across splits; if there are several, a column `split` names them.
 
     If the name has no split, those that mean train, validation and test are read, except those without labels (-1, as
@@ -95,6 +97,7 @@ def open_data_set(name: str, label: str | None = None, duplicate: str | None = N
         label: the column of labels. If these have names, as in ("equivalent", "different"), they become numbers: 1 for
             the class whose name means duplicates.
         duplicate: the name of that class, if the names do not say so.
+        wanted: the columns to read, if others may be left out, which is done in folders of Parquet files; None: all.
 
     Raises:
         UserError: the library `datasets` is not installed.
@@ -102,9 +105,10 @@ def open_data_set(name: str, label: str | None = None, duplicate: str | None = N
             the labels leave it open which means duplicates.
     """
     with refusing(name):
-        splits = _chosen(name, _load(name))
+        loaded, names = _load(name, wanted)
+        splits = _chosen(name, loaded)
         # A stream of CSV knows its columns from its first row.
-        columns: list[Any] = [rows.column_names or next(iter(rows), {}) for rows in splits.values()]
+        columns: list[Any] = [names or rows.column_names or next(iter(rows), {}) for rows in splits.values()]
     ones = {split: _class_of_duplicates(name, rows, label, duplicate) for split, rows in splits.items()}
     added = ["split"] if len(splits) > 1 else []
     names = list(dict.fromkeys([*itertools.chain.from_iterable(columns), *added]))
@@ -131,8 +135,11 @@ Rows: TypeAlias = "datasets.Dataset | datasets.IterableDataset"
 Splits = dict[str, Rows]
 
 
-def _load(name: str) -> Splits:
-    """Load all splits. Those of a folder are streamed, so that no copy is made."""
+def _load(name: str, wanted: Collection[str] | None) -> tuple[Splits, list[str]]:
+    """Load all splits, and the names of all columns if some are left out.
+
+    The splits of a folder are streamed, so that no copy is made.
+    """
     data, config, _ = parse(name)
     datasets = optional("datasets", f"{name}: a data set of Hugging Face")
     if not sys.stderr.isatty():
@@ -140,15 +147,23 @@ def _load(name: str) -> Splits:
     datasets.logging.set_verbosity_error()
     if not os.path.isdir(data):
         with _offline(_cache_only.get()):
-            return dict(datasets.load_dataset(data, config))
+            return dict(datasets.load_dataset(data, config)), []
     data = os.path.abspath(data)  # a relative path could also be the name of a format
     with _offline(True):
         if any(os.path.isfile(os.path.join(data, file)) for file in ("state.json", "dataset_dict.json")):
             if config:
                 raise DataError(f"{name}: a folder of save_to_disk has no configurations; leave out {config!r}")
             saved = datasets.load_from_disk(data)
-            return dict(saved) if isinstance(saved, dict) else {"train": saved}
-        return dict(datasets.load_dataset(data, config, streaming=True))
+            return dict(saved) if isinstance(saved, dict) else {"train": saved}, []
+        builder = datasets.load_dataset_builder(data, config)
+        splits, names = builder.as_streaming_dataset(), list[str]()
+        if builder.name == "parquet":
+            builder.config.batch_size = ROWS_AT_A_TIME
+            names = list(builder.info.features)
+            if wanted is not None and (kept := [name for name in names if name in wanted]):
+                builder.config.columns = kept
+                splits = builder.as_streaming_dataset()
+        return dict(splits), names
 
 
 def _chosen(name: str, splits: Splits) -> Splits:

@@ -141,7 +141,7 @@ def _open(
     path: str | Path, wanted: Collection[str] | None = None, label: str | None = None, duplicate: str | None = None
 ) -> File:
     if names_data_set(path):
-        return open_data_set(str(path), label, duplicate if label else None)
+        return open_data_set(str(path), label, duplicate if label else None, wanted)
     return open_file(path, wanted)
 
 

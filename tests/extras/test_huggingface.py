@@ -22,7 +22,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, config
 
 from siamese.errors import DataError
 from siamese.pairs import splits as sources
-from siamese.pairs.huggingface import checksum, from_cache
+from siamese.pairs.huggingface import checksum, from_cache, open_data_set
 from siamese.pairs.pairs import Columns, Pairs
 from siamese.pairs.pairs import checksum as checksum_of_pairs
 from siamese.pairs.reading import read_pairs
@@ -70,6 +70,16 @@ def save(folder: Path, form: str, parts: dict[str, Dataset]) -> str:
 def same(found: Pairs | None, expected: Pairs | None) -> bool:
     assert found is not None and expected is not None
     return checksum_of_pairs(found) == checksum_of_pairs(expected) and list(found.id or []) == list(expected.id or [])
+
+
+def test_parquet_files_are_read_by_the_columns_that_are_needed(tmp_path: Path) -> None:
+    rows = [{"question1": f"a {i}", "question2": "b", "is_duplicate": i % 2, "fat": "x" * 1_000} for i in range(600)]
+    name = save(tmp_path / "folder", "parquet", {"train": Dataset.from_list(rows)})
+    file = open_data_set(name, wanted=("question1", "is_duplicate", "split"))
+    assert file.names == list(rows[0])
+    assert [row for _, row in file.records] == [{n: row[n] for n in ("question1", "is_duplicate")} for row in rows]
+    assert [row for _, row in open_data_set(name).records] == rows
+    assert open_data_set(name, wanted=("other",)).names == list(rows[0])
 
 
 @pytest.mark.parametrize("form", ["saved", "csv", "jsonl", "parquet"])
