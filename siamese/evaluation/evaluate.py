@@ -20,6 +20,7 @@ from siamese.pairs.clusters import Clusters, shared_pairs
 from siamese.pairs.pairs import Columns, Pairs
 from siamese.pairs.reading import QUORA, PairsLike, name_of
 from siamese.system.optional import optional
+from siamese.text.keys import identity
 
 Scorer = Callable[[Sequence[str], Sequence[str]], np.ndarray]  # from questions 1 and 2 of n pairs to (n,) scores
 
@@ -62,7 +63,7 @@ class Setting:
 
     @cached_property
     def clusters(self) -> Clusters | None:
-        """Clusters of duplicates among the training pairs; None: unknown."""
+        """Clusters of duplicates among the training pairs, in which questions alike are one; None: unknown."""
         return None if self.training is None else Clusters(self.training)
 
 
@@ -155,7 +156,7 @@ def baselines(setting: Setting, others: Mapping[str, Scorer]) -> dict[str, Score
 
     Without pairs to tune on there are no verdicts and no probabilities, and without training pairs no look-up.
     """
-    pairs, tuning, clusters = setting.pairs, setting.tuning, setting.clusters
+    pairs, tuning = setting.pairs, setting.tuning
 
     def row(score: Scorer, threshold: float | None = None) -> Scored:
         scores = score(pairs.question1, pairs.question2)
@@ -167,7 +168,8 @@ def baselines(setting: Setting, others: Mapping[str, Scorer]) -> dict[str, Score
 
     scorers = {"tf-idf": tfidf_similarity, "mean of embeddings": setting.model.embedding_similarity, **others}
     rows = {name: row(scorer) for name, scorer in scorers.items()}
-    if clusters is not None:
+    if setting.training is not None:
+        clusters = Clusters(setting.training, node=identity)
         rows["look-up in training clusters"] = row(lambda *sides: clusters.linked(*sides).astype(float), 0.5)
     return rows
 

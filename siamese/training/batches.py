@@ -12,7 +12,7 @@ from siamese.config import Config, encoder_of
 from siamese.model.model import SiameseModel
 from siamese.pairs.clusters import Clusters
 from siamese.pairs.pairs import Pairs
-from siamese.text.keys import keys
+from siamese.text.keys import identity, keys
 from siamese.text.ragged import Tokens
 from siamese.text.subwords import AnyTokenizer
 from siamese.text.tokenizer import RULES, Tokenizer, count_words
@@ -68,10 +68,11 @@ def prepare(training: Pairs, tokenizer: AnyTokenizer, share: Share = Share()) ->
         own = tokenizer.encode(questions)
         lengths = np.concatenate(share.collected(own.lengths))
         sides.append(Tokens(np.concatenate(share.collected(own.ids)), np.concatenate(([0], np.cumsum(lengths)))))
-        found.append(np.concatenate(share.collected(keys(questions))))
+        found.append(np.concatenate(share.collected(keys(questions, identity))))
     first, second = sides
     which = np.flatnonzero((first.lengths > 0) & (second.lengths > 0))
-    clusters = Clusters(training, (found[0], found[1])).of_keys(found[0])
+    # Questions that the leak key takes for one, such as C and C++, are negatives of each other.
+    clusters = Clusters(training, (found[0], found[1]), identity).of_keys(found[0])
     return PairTokens(first.take(which), second.take(which), training.labels[which], clusters[which]), which
 
 

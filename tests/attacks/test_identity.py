@@ -4,12 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_models import random_model
 
+from siamese.config import PRESETS
 from siamese.errors import DataError
+from siamese.evaluation.evaluate import Setting, baselines
 from siamese.pairs.groups import from_groups
 from siamese.pairs.pairs import Pairs
 from siamese.pairs.reading import read_pairs
 from siamese.text.keys import identity, key
+from siamese.training.batches import learn_tokenizer, prepare
 
 ALIKE = [
     ["C", "C++", "C#"],
@@ -57,3 +61,16 @@ def test_copies_differ_in_white_space_alone() -> None:
     assert identity(" How\told  are you? ") == identity("How old are you?") == identity("How old are you?")
     assert identity("caf\u00e9") == identity("cafe\u0301")
     assert len({identity(text) for names in ALIKE for text in names}) == sum(map(len, ALIKE))
+
+
+def test_no_mask_and_no_look_up_joins_names_alike(tmp_path: Path) -> None:
+    names = ["C", "C++", "C#"]
+    training = Pairs.of([f"What is {name}?" for name in names], [f"Explain {name}" for name in names], [1, 1, 1])
+    tokenizer = learn_tokenizer(PRESETS["best"], training)
+    pairs, _ = prepare(training, tokenizer)
+    assert len(set(pairs.clusters.tolist())) == 3  # so that they are negatives of each other in a batch
+    test = Pairs.of(["What is C?", "What is C?"], ["Explain  C", "Explain C++"], [1, 0])
+    found = baselines(Setting(random_model(), test, training), {})["look-up in training clusters"]
+    assert found.scores.tolist() == [1, 0]
+    alike = Setting(random_model(), test, training).clusters
+    assert alike and not alike.unseen(Pairs.of(["what is C++#?"], ["x"], [0])).any()  # what gives one away is seen
