@@ -15,7 +15,7 @@ from siamese.experiment.variants import differing
 from siamese.pairs.pairs import Pairs
 from siamese.pairs.splits import Datasets
 from siamese.report import plots
-from siamese.report.tables import inert, markdown, page
+from siamese.report.tables import code, inert, markdown, page
 from siamese.system.files import write_text
 from siamese.system.outputs import beginning_with, json_with
 
@@ -107,9 +107,9 @@ def _purposes(c: Comparison, names: list[str]) -> str:
         others = [n for n in names if n != best]
         found = [contrast(c, n, best).by[name] for n in others]
         corrected = [replace(d, holm=p) for d, p in zip(found, holm([d.p for d in found]))]
-        near = [f"`{n}`" for n, d in zip(others, corrected) if not d.verdict.startswith("lower")]
+        near = [code(n) for n, d in zip(others, corrected) if not d.verdict.startswith("lower")]
         lines.append(
-            f"- {purpose}: `{best}`, {_points(interval(values(c, best, name)))}; "
+            f"- {purpose}: {code(best)}, {_points(interval(values(c, best, name)))}; "
             + (f"not shown to be worse: {', '.join(near)}" if near else "all others are lower")
         )
     return "\n".join(lines)
@@ -149,7 +149,7 @@ def _scores(c: Comparison, names: list[str], part: str) -> str:
     for name in names:
         scores = [[r[part][metric] for r in c.records[name]] for metric in METRICS]
         scores += [values(c, name, measure) for measure in mining]
-        rows.append([f"`{name}`", str(len(c.records[name])), *(_points(interval(x)) for x in scores)])
+        rows.append([code(name), str(len(c.records[name])), *(_points(interval(x)) for x in scores)])
     return markdown(rows, text=1)
 
 
@@ -180,12 +180,12 @@ def _differences(c: Comparison, found: dict[str, list[Contrast]]) -> str:
 
 def _cost(c: Comparison, names: list[str]) -> str:
     """Return the table of seconds per epoch, and of their ratio to the first variant's with the same seed."""
-    rows = [["variant", "seconds an epoch", f"times `{names[0]}`"]]
+    rows = [["variant", "seconds an epoch", f"times {code(names[0])}"]]
     by_name = {name: {r["config"]["seed"]: r["seconds_an_epoch"] for r in c.records[name]} for name in names}
     first = by_name[names[0]]
     for name, seconds in by_name.items():
         ratios = [seconds[seed] / first[seed] for seed in seconds if seed in first]
-        rows.append([f"`{name}`", f"{np.median(list(seconds.values())):.1f}", f"{np.median(ratios):.2f}"])
+        rows.append([code(name), f"{np.median(list(seconds.values())):.1f}", f"{np.median(ratios):.2f}"])
     return markdown(rows, text=1)
 
 
@@ -200,7 +200,7 @@ def _chosen(c: Comparison) -> str:
             continue
         setting = ", ".join(f"{name} {record['config'][name]}" for name in varied[variant])
         score = "failed" if "error" in record else f"{record['validation'] * POINTS:.2f}"
-        rows.append([f"`{variant}`", inert(setting), score, "taken" if record in c.records[variant] else ""])
+        rows.append([code(variant), inert(setting), score, "taken" if record in c.records[variant] else ""])
     return (
         "## Settings\n\nEach was trained with the first seed; the one with the highest average precision on the "
         f"validation pairs is compared.\n\n{markdown(rows, text=2)}"
@@ -210,7 +210,7 @@ def _chosen(c: Comparison) -> str:
 def _failures(c: Comparison) -> str:
     if not c.failed:
         return ""
-    lines = [f"- `{r['variant']}`, seed {r['config']['seed']}: {inert(r['error'])}" for r in c.failed]
+    lines = [f"- {code(r['variant'])}, seed {r['config']['seed']}: {inert(r['error'])}" for r in c.failed]
     return "## Trainings that failed\n\n" + "\n".join(lines)
 
 

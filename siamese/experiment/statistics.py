@@ -13,6 +13,7 @@ from scipy import stats
 
 from siamese.experiment.comparison import Comparison
 from siamese.experiment.records import Record
+from siamese.report.tables import code
 
 LEVEL = 0.05  # of the tests; intervals are of 95 %
 BAND = 0.005  # scores that differ by less than half a point count as equal
@@ -123,7 +124,7 @@ class Contrast:
         return self.by["unseen average precision"]
 
     def __str__(self) -> str:
-        return f"`{self.one}` against `{self.other}`"
+        return f"{code(self.one)} against {code(self.other)}"
 
 
 def values(c: Comparison, name: str, measure: str) -> list[float]:

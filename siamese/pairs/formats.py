@@ -189,6 +189,7 @@ def _delimited(source: Source) -> File:
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
 
     def records() -> Records:
+        blank: list[int] = []  # empty lines, which are rows of a single column, except at the end
         while True:
             lines.mark()
             line = lines.number + 1
@@ -199,12 +200,16 @@ def _delimited(source: Source) -> File:
             except csv.Error as error:
                 fault = str(error)
             else:
-                if len(row) == len(names):
-                    yield line, dict(zip(names, row))
-                    continue
                 if not row:
-                    continue  # an empty line
-                fault = f"{len(row)} fields, expected {len(names)}"
+                    blank += [line] * (len(names) == 1)
+                    continue
+                fault = "" if len(row) == len(names) else f"{len(row)} fields, expected {len(names)}"
+            if blank:
+                yield from ((number, {names[0]: ""}) for number in blank)
+                blank.clear()
+            if not fault:
+                yield line, dict(zip(names, row))
+                continue
             text = lines.read[0]
             lines.back_to_second()  # a stray quote only costs its own line
             yield line, Unreadable.of(fault, text)

@@ -19,6 +19,11 @@ def inert(text: str) -> str:
     return re.sub(r"[\\`\[\]<>|@]|:(?=//)|(?<=www)\.", r"\\\g<0>", text, flags=re.IGNORECASE)
 
 
+def code(text: str) -> str:
+    """Return a text of anybody as Markdown code in a line or a table's cell, which it does not end."""
+    return "`" + visible(" ".join(text.split())).replace("`", "'").replace("|", "\\|") + "`"
+
+
 def markdown(rows: list[list[str]], text: int) -> str:
     """Return a Markdown table, heading first. The first `text` columns hold words, the others numbers."""
     head, *rest = rows

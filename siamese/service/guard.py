@@ -87,6 +87,7 @@ def host_of(header: str) -> str | IPv4Address | IPv6Address:
     name = header.lower()
     if name.startswith("[") or name.count(":") == 1:  # else an address of IPv6, as it is given to --host
         name = re.sub(r":\d*$", "", name)
+    name = name.removesuffix(".")  # of a name that is spelled to the root
     try:
         return ip_address(name.strip("[]"))
     except ValueError:

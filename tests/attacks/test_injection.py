@@ -14,7 +14,7 @@ import pytest
 from commands import ROOT, Command, posix
 from files import write_csv
 
-from siamese.report.tables import inert
+from siamese.report.tables import code, inert
 from siamese.system.console import Output, visible
 from siamese.system.csv_output import csv_writer
 
@@ -140,6 +140,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_text_in_markdown_is_inert(text: str) -> None:
+    assert not acts(code(text)) and code(text).count("`") == 2 and not re.search(r"(?<!\\)\||\n", code(text))
     shown = inert(text)
     assert not re.search(r"(?<!\\)(?:\\\\)*[`\[\]<>|@]|(?<!\\)://|www\.[a-z]|\n", shown, re.IGNORECASE)
     assert not acts(shown)

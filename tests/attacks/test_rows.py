@@ -318,6 +318,18 @@ def test_a_small_file_with_a_large_column_takes_little_memory(tmp_path: Path) ->
     assert formats.open_file(path).names == list(table)
 
 
+def test_an_empty_line_is_a_row_of_a_single_column(model: SiameseModel, tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text('question\n\nHow old?\n\n\n"Who\n\nis it?"\n\n\n')
+    assert [(row.line, row.question) for row in read_records(path)] == [
+        (2, ""), (3, "How old?"), (4, ""), (5, ""), (6, "Who\n\nis it?"),
+    ]  # fmt: skip
+    assert files.encode_file(model, path, tmp_path / "v.npy").rows == 5
+    assert np.load(tmp_path / "v.npy").any(axis=1).tolist() == [False, True, False, False, True]
+    path.write_text("question,id\n\nHow old?,1\n")
+    assert [row.line for row in read_records(path)] == [3]
+
+
 def test_user_errors_are_lines(model: SiameseModel, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("a\n")
     with pytest.raises(DataError, match="in.txt, line 1: no column 'question2'; it has 'question1'"):
