@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from siamese import SiameseModel
 from siamese.cli import entry
 from siamese.config import PRESETS
+from siamese.text.cleaning import composed
 from siamese.text.keys import key
-from siamese.text.tokenizer import MOST_WORDS, RULES, composed
+from siamese.text.tokenizer import MOST_WORDS, RULES
 
 pytestmark = pytest.mark.slow
 

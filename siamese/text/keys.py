@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from siamese.text.tokenizer import composed
+from siamese.text.cleaning import composed
 
 _NO_LETTER_OR_DIGIT = re.compile(r"[\W_]+")
 _WORD = re.compile(r"\d+(?:[.,]\d+)+(?!\w)|\w+(?:['’]\w+)*")  # 1,000 and don't are one word each

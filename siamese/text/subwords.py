@@ -14,6 +14,7 @@ import numpy as np
 from siamese.errors import ModelError
 from siamese.system.optional import optional
 from siamese.system.strict_json import strict_json
+from siamese.text.cleaning import clean
 from siamese.text.ragged import Tokens
 from siamese.text.tokenizer import Tokenizer
 
@@ -120,8 +121,8 @@ AnyTokenizer = Tokenizer | SubwordTokenizer
 
 
 def _writable(question: str) -> str:
-    """Return the question with lone surrogates replaced, which the library refuses."""
-    return question.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    """Return the question, cleaned, with lone surrogates replaced, which the library refuses."""
+    return clean(question).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _check(settings: Any) -> None:

@@ -1,8 +1,10 @@
-"""The vocabulary, and three rules for splitting a question into words."""
+"""The vocabulary, and the rules for splitting a question into words.
+
+"words" and "pieces" clean a question first; "nltk" and "spaces" are those of the course's editions, which do not.
+"""
 
 import itertools
 import re
-import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -13,30 +15,18 @@ import numpy as np
 from siamese.config import Config
 from siamese.errors import UserError
 from siamese.system.optional import optional
+from siamese.text.cleaning import clean, composed
 from siamese.text.ragged import Tokens
 
 MOST_WORDS = 100_000  # of a question; each costs the LSTM a step of 25 microseconds
 
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 _WORDS = re.compile(r"\w+|[^\w\s]")
-_MANY_MARKS = re.compile(r"[^\w\s]{32}")  # includes all combining marks
-
-
-def composed(text: str) -> str:
-    """Return the normal form NFC, in which é is one character, in linear time for any text.
-
-    `unicodedata.normalize` sorts the marks on a letter in quadratic time: a million of them would take minutes.
-    """
-    if not text.isascii() and _MANY_MARKS.search(text):
-        apart = "".join(unicodedata.normalize("NFD", letter) for letter in text)
-        runs = itertools.groupby(apart, lambda letter: unicodedata.combining(letter) > 0)
-        text = "".join("".join(sorted(run, key=unicodedata.combining) if marks else run) for marks, run in runs)
-    return unicodedata.normalize("NFC", text)
 
 
 def words(question: str) -> list[str]:
-    """Split a question by the rule "words": lower case, every punctuation mark a word of its own."""
-    return _WORDS.findall(composed(question.lower()))
+    """Split a question by the rule "words": cleaned, lower case, every punctuation mark a word of its own."""
+    return _WORDS.findall(composed(clean(question).lower()))
 
 
 def _nltk() -> Callable[[str], list[str]]:
