@@ -26,6 +26,7 @@ from siamese.archive.sqlite import DATABASE
 from siamese.archive.store import Archive
 from siamese.archive.vectors import HEADER, VECTORS
 from siamese.errors import ArchiveError, UserError
+from siamese.text.cleaning import clean
 
 ROOT = Path(__file__).parents[1]
 
@@ -142,14 +143,17 @@ class AgainstADictionary(RuleBasedStateMachine):
         scored = dict(zip(self.texts, self.model.similarity([question] * len(self.texts), list(self.texts.values()))))
         by_words = bm25({id: text.lower() for id, text in self.texts.items()}, question.lower())
         known = {id for id, text in self.texts.items() if self.model.encode([text]).any()}
-        near = {id: scored[id] for id in known} if self.model.encode([question]).any() else {}
+        same = {id for id, text in self.texts.items() if clean(text) == clean(question) != ""}  # these come first
+        near = {id: scored[id] for id in known} if self.model.encode([question]).any() else dict.fromkeys(same, 1.0)
         plain = set(re.findall(r"\w+", question)) <= set(WORDS)  # of the odd ones FTS5 has its own view
         expected = {"vectors": near}
         if plain and all(set(re.findall(r"\w+", t)) <= set(WORDS) for t in self.texts.values()):
+            by_words |= {id: by_words.get(id, 0.0) for id in same & near.keys() - known}
             expected["words"] = by_words
             weight = ranking.WEIGHT / max(1, math.log(max(len(self.texts) - 0.5, 1) / 1.5))
             expected["both"] = {id: scored[id] + weight * by_words.get(id, 0.0) for id in near.keys() | by_words.keys()}
-        for legs, scores in expected.items():
+        for legs, found in expected.items():
+            scores = {id: score + 100 * (id in same) for id, score in found.items()}
             (hits,) = self.archive.search([question], k, legs)
             assert len({hit.id for hit in hits}) == len(hits) == min(k, len(scores))
             np.testing.assert_allclose([scores[hit.id] for hit in hits], sorted(scores.values())[::-1][:k], atol=1e-6)

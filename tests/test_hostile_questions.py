@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from siamese import SiameseModel
 from siamese.cli import entry
 from siamese.config import PRESETS
-from siamese.text.cleaning import composed
+from siamese.text.cleaning import clean, composed
 from siamese.text.keys import key
 from siamese.text.tokenizer import MOST_WORDS, RULES
 
@@ -96,7 +96,8 @@ def test_the_order_of_two_hostile_questions(name: str) -> None:
         assert 0 <= there.probability <= 1
     for question in QUESTIONS:
         said = model.predict(question, question, threshold=0.999)
-        assert (said.is_duplicate, said.similarity) == ((True, 1) if known(model, question) else (False, 0))
+        equal = clean(question) if model.config.padding == "none" else known(model, question)
+        assert (said.is_duplicate, said.similarity) == ((True, 1) if equal else (False, 0))
 
 
 UNKNOWN = ["", " ", "zzzq", "zzzq zzzq", "ɷɷɷ", "\0\0\0\0", "\ud800", "ꙮꙮ", "ཀྵཀྵ", "\u0e5b" * 3, "\u202e\u2067"]
@@ -113,6 +114,8 @@ def test_unknown_words_alone(name: str, threshold: float | None, prior: float | 
     for first in unknown:
         for second in [*unknown, first + " " + first, "how old are you ?"]:  # buckets would tell their words apart
             for pair in ((first, second), (second, first)):
+                if clean(first) and clean(first) == clean(second):
+                    continue
                 said = model.predict(*pair, threshold=threshold, prior=prior)
                 assert (said.is_duplicate, said.similarity) == (False, 0), ascii(pair)
 
@@ -207,8 +210,8 @@ def test_predict_bytes_that_are_no_text() -> None:
 
 
 def writable(question: str) -> bool:
-    """Return whether a file of pairs can hold the text: UTF-8, and not empty."""
-    return bool(question.strip()) and not any("\ud800" <= letter <= "\udfff" for letter in question)
+    """Return whether a file of pairs can hold the text: UTF-8, and not empty once it is clean."""
+    return bool(clean(question)) and not any("\ud800" <= letter <= "\udfff" for letter in question)
 
 
 def test_files_of_hostile_questions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

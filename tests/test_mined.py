@@ -194,3 +194,20 @@ def test_a_run_that_memory_has_no_room_for_leaves_nothing(tmp_path: Path, monkey
     with pytest.raises(UserError, match="more than 2 pairs at a time are too many for --memory"), mined:
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_texts_that_are_equal_once_clean_are_copies() -> None:
+    asked = [
+        "<p>Is it on?</p>",
+        "Is it on?",
+        "Is  it on?\u200b",
+        "🚉",
+        "<b>🚉</b>",
+        "C#",
+        "C",
+        "<p></p>",
+        "Is it &lt;on?",
+    ]
+    questions = Questions.of(asked)
+    assert questions.texts == ["<p>Is it on?</p>", "🚉", "C#", "C", "Is it &lt;on?"]  # as they were written
+    assert ([(copy.question, copy.row) for copy in questions.copies], questions.blank) == ([(0, 1), (0, 2), (1, 4)], 1)

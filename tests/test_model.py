@@ -25,6 +25,7 @@ from siamese.model.model import COURSE_BATCH
 from siamese.model.similarity import cosine
 from siamese.pairs.pairs import Columns
 from siamese.pairs.reading import read_pairs
+from siamese.text.cleaning import clean
 from siamese.text.tokenizer import Tokenizer
 
 questions = st.lists(st.sampled_from([*WORDS, "zzz", "qqq"]), max_size=12).map(" ".join)
@@ -208,14 +209,45 @@ def test_similarity_is_symmetric_to_the_bit(pairs: list[tuple[str, str]]) -> Non
     assert np.all(np.abs(forth) <= 1)
     assert model.predict(*pairs[0]) == model.predict(*pairs[0][::-1])
     vectors1, vectors2 = model.encode(first), model.encode(second)
-    assert forth == pytest.approx((vectors1 * vectors2).sum(1), abs=1e-6)
+    equal = [bool(clean(a)) and clean(a) == clean(b) for a, b in pairs]
+    assert forth == pytest.approx(np.where(equal, 1, (vectors1 * vectors2).sum(1)), abs=1e-6)
+
+
+SAME = [
+    ("how old are you ?", "<p>how  old\u200b are you ?</p>"), ("how old", "ｈｏｗ ｏｌｄ"), ("zzz", "<b>zzz</b>"),
+    ("zzz", "zzz"), ("how &amp; old", "how & old"), ("zzz don’t", "zzz don't"), ("???", " ??? "), ("駅", "駅"),
+    ("ﬁx", "fix"),
+]  # fmt: skip
+NOTHING = ["", " ", "\u200b", "<p></p>", "&nbsp;"]
+
+
+@pytest.mark.parametrize("pair", SAME, ids=ascii)
+def test_texts_that_are_equal_once_clean_are_duplicates(pair: tuple[str, str]) -> None:
+    for threshold, prior in ((None, None), (None, 1e-9), (1 - 1e-9, None)):
+        said = random_model().predict(*pair, threshold, prior)
+        assert (said.is_duplicate, said.similarity) == (True, 1) and said.probability >= 0.5
+    assert not random_model().predict(*pair, 1.0).is_duplicate
+
+
+@pytest.mark.parametrize("nothing", NOTHING, ids=ascii)
+def test_an_empty_question_is_a_duplicate_of_nothing(nothing: str) -> None:
+    model = random_model()
+    for other in (nothing, "", "how old", "zzz"):
+        said = model.predict(nothing, other, 0.0, 1 - 1e-9)
+        assert (said.is_duplicate, said.similarity) == (False, 0)
+
+
+def test_a_course_preset_does_not_clean() -> None:
+    model = random_model(preset("course-trax-2020"))
+    assert model.predict("how old", "<p>how old</p>").similarity < 0.999
+    assert model.predict("zzz", "zzz").similarity == 0
 
 
 def test_with_buckets_an_unknown_word_is_like_itself_and_unlike_others() -> None:
     model = random_model(Config(buckets=64))
     assert model.similarity(["how old is zzz"], ["how old is zzz"]).tolist() == [1]
     assert model.similarity(["how old is zzz"], ["how old is qqq"])[0] < 0.99
-    assert model.similarity(["zzz", "zzz"], ["zzz", "how"]).tolist() == [0, 0]  # nothing of it is known
+    assert model.similarity(["zzz", "zzz"], ["zzz zzz", "how"]).tolist() == [0, 0]  # nothing of it is known
     assert random_model(Config(buckets=0)).similarity(["how old is zzz"], ["how old is qqq"]).tolist() == [1]
 
 
@@ -342,7 +374,7 @@ def scored(model: SiameseModel, first: list[str], second: list[str], out: Path |
 
 
 def test_predictions_come_back_from_csv(model: SiameseModel, tmp_path: Path) -> None:
-    texts = [text for text in NASTY if text.strip()]
+    texts = [text for text in NASTY if clean(text)]
     first, second = [*texts, "how old are you ?"], [*reversed(texts), "what is your age ?"]
     path = tmp_path / "new" / "scored.csv"
     count = scored(model, first, second, path, 0.1)
@@ -359,7 +391,7 @@ def test_predictions_come_back_from_csv(model: SiameseModel, tmp_path: Path) -> 
 
 
 def test_written_predictions_are_a_file_of_pairs(model: SiameseModel, tmp_path: Path) -> None:
-    texts = [text for text in NASTY if text.strip()]
+    texts = [text for text in NASTY if clean(text)]
     scored(model, texts, texts[::-1], tmp_path / "scored.csv")
     again = read_pairs(tmp_path / "scored.csv", need=())
     assert list(again.question1) == texts

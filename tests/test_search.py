@@ -17,7 +17,7 @@ from siamese import SiameseModel
 from siamese.archive import ranking, words
 from siamese.archive.database import LISTS
 from siamese.archive.ranking import nearest
-from siamese.archive.store import Archive
+from siamese.archive.store import LEGS, Archive
 from siamese.cli import entry
 from siamese.errors import UserError
 
@@ -74,8 +74,8 @@ def archive(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Archi
     archive = Archive.build(tmp_path_factory.mktemp("archive") / "a", model=model, name=str(tiny_model))
     archive.add(
         ["Can I take luggage on the flight?", "Error 0x80070057 on the flight", "zzqx 3.11 released",
-         "CAFÉS à la carte", "中国的首都", "a_b c-d e.f", *["the flight"] * 50],
-        ["luggage", "error", "zzqx", "cafe", "china", "parts", *map(str, range(50))],
+         "CAFÉS à la carte", "中国的首都", "a_b c-d e.f", *["the flight"] * 50, "🚉"],
+        ["luggage", "error", "zzqx", "cafe", "china", "parts", *map(str, range(50)), "train"],
     )  # fmt: skip
     return archive
 
@@ -100,6 +100,20 @@ def test_words_find(archive: Archive, question: str, found: str) -> None:
 def test_no_question_breaks_the_words(archive: Archive, question: str) -> None:
     for hit in archive.search([question], 60, "words")[0]:
         assert hit.question == archive.get(hit.id)
+
+
+@pytest.mark.parametrize("legs", LEGS)
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        ("<p>the  flight</p>", "0"), ("\u200bｔｈｅ flight", "0"), ("zzqx 3.11 &#114;eleased", "zzqx"),
+        ("中国的首都", "china"), ("<b>中国的首都</b>&nbsp;", "china"), ("🚉", "train"), ("<p>🚉</p>", "train"),
+    ],
+)  # fmt: skip
+def test_the_same_text_comes_first(archive: Archive, legs: str, question: str, found: str) -> None:
+    hit = archive.search([question], 1, legs)[0][0]
+    assert (hit.id, hit.similarity, hit.is_duplicate) == (found, 1, True) and hit.probability >= 0.5
+    assert hit.question == archive.get(found)  # as it was written
 
 
 def test_no_word_no_hit(archive: Archive) -> None:
@@ -185,7 +199,7 @@ def test_the_command(archive: Archive, tmp_path: Path, capsys: pytest.CaptureFix
     folder = archive._database.folder
     entry.main(["search", "error 0x80070057 on flight", "--archive", str(folder), "-k", "2"])
     first, names, best, _ = capsys.readouterr().out.splitlines()
-    assert first == "2 of 56 questions, by meaning and words; search exact"
+    assert first == "2 of 57 questions, by meaning and words; search exact"
     assert names.split() == ["similarity", "probability", "verdict", "id:", "question"]
     assert best.endswith("error: Error 0x80070057 on the flight")
     entry.main(["search", "error", "--archive", str(folder), "--legs", "words", "--json"])

@@ -12,6 +12,7 @@ import numpy as np
 
 from siamese.archive import database, ranking, words
 from siamese.archive.database import Database, Meta
+from siamese.archive.equal import equal_to, without_a_known_word
 from siamese.archive.placing import placing
 from siamese.archive.rows import Rows
 from siamese.archive.sqlite import DATABASE, WAL
@@ -22,6 +23,7 @@ from siamese.model.model import SiameseModel, fingerprint
 from siamese.model.similarity import cosine
 from siamese.pairs.cells import Refused, text_of
 from siamese.pairs.reading import Frame, names_of
+from siamese.text.cleaning import clean
 
 SEARCH = "exact"  # each query is compared with all questions
 LEGS = ("both", "vectors", "words")
@@ -254,7 +256,8 @@ class Archive:
             questions: n queries.
             k: hits for each query; fewer if the archive is smaller or fewer questions share a word.
             legs: "vectors" ranks by similarity, "words" by BM25, "both" by their weighted sum. Similarity, probability
-                and verdict always come from the vectors.
+                and verdict always come from the vectors. A question whose text is the query's, once both are clean,
+                comes first, with similarity 1.
 
         Raises:
             UserError: k is below 1, or `legs` is another word.
@@ -275,19 +278,23 @@ class Archive:
         data = self._database
         k = min(k, max(n, 1))
         candidates = k if legs == "vectors" else max(k, ranking.CANDIDATES)
-        near = [np.zeros(0, np.int64)] * len(questions)
+        texts, known = list(map(clean, questions)), np.flatnonzero(queries.any(axis=1))  # others have length 0
+        unknown = np.delete(np.arange(len(texts)), known).tolist()
+        equal = without_a_known_word(data, {texts[i] for i in unknown} - {""})
+        near = [np.array(equal.get(text, ()), np.int64) for text in texts]
         if legs != "words":
-            known = np.flatnonzero(queries.any(axis=1))  # the other vectors have length 0
             for i, rows in zip(known, ranking.nearest(data.vectors, data.blank, queries[known], candidates)):
                 near[i] = rows
         found = []
-        for question, query, rows in zip(questions, queries, near):
+        for text, query, rows in zip(texts, queries, near):
             bm25 = np.zeros(len(rows))
             if legs != "vectors":
-                rows, bm25 = ranking.join(rows, *data.words.scores(question), candidates)
+                rows, bm25 = ranking.join(rows, *data.words.scores(text), candidates)
             similarity = cosine(np.vstack((query, data.vectors[rows])), [0] * len(rows), 1 + np.arange(len(rows)))
+            first = equal_to(data, text, rows, similarity)
+            similarity[first] = 1
             score = {"vectors": similarity, "words": bm25, "both": ranking.combined(similarity, bm25, n)}[legs]
-            best = np.lexsort((rows, -score))[:k]
+            best = np.lexsort((rows, -score, ~first))[:k]
             found.append(self._hits(rows[best], similarity[best]))
         return found
 

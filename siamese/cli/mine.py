@@ -40,7 +40,7 @@ def add_commands(command: Command) -> None:
     add("--linkage", choices=("complete", "connected"), default="complete", help="of clusters: complete, every two are "
         "a pair; connected, by chains of pairs (default %(default)s)")  # fmt: skip
     add("--from", dest="mined", metavar="PATH", help="mined pairs, for a higher threshold or for clusters without a "
-        "model; QUESTIONS add their exact copies")  # fmt: skip
+        "model; QUESTIONS add their copies")  # fmt: skip
     add("--escape-formulas", action=argparse.BooleanOptionalAction, default=True, help="in files for people, that is "
         "clusters and pairs to label, put an apostrophe before what a spreadsheet computes (default yes)")  # fmt: skip
     add_question_columns(sub)
@@ -208,7 +208,7 @@ def _threshold(options: argparse.Namespace) -> None:
 
 
 def _say_questions(count: int, copies: int, blank: int) -> None:
-    collapsed = f", {copies:,} exact copies collapsed" if copies else ""
+    collapsed = f", {copies:,} copies collapsed" if copies else ""
     left_out = f", {blank:,} blank rows left out" if blank else ""
     print(f"{count:,} different questions{collapsed}{left_out}")
 

@@ -110,7 +110,7 @@ def find_clusters(count: int, pairs: np.ndarray, linkage: str, copies: Iterable[
         count: of questions.
         pairs: found.PAIR, most similar first.
         linkage: "connected" or "complete".
-        copies: questions that have exact copies, reported even if alone in their cluster.
+        copies: questions that have copies, reported even if alone in their cluster.
     """
     root = connected(count, pairs["first"], pairs["second"]) if linkage == "connected" else complete(count, pairs)
     within = pairs[root[pairs["first"]] == root[pairs["second"]]]

@@ -47,7 +47,8 @@ def mine(
 
     Args:
         questions: n questions in a list or a Series; a DataFrame with the columns question and optionally id, whose
-            other columns are kept as metadata; or a file. Blank ones are left out, exact copies collapsed.
+            other columns are kept as metadata; or a file. Empty ones are left out, and copies
+            collapsed: texts that are the same once they are clean.
         model: encodes the questions: a model, its folder, or None for the pretrained one.
         threshold: 0 to 1; None uses the model's own.
         max_pairs: find only this many, the most similar ones.

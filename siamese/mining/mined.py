@@ -84,7 +84,7 @@ class Mined:
 
         Args:
             path: the file.
-            questions: those that were mined, for their exact copies; None takes those that the file names.
+            questions: those that were mined, for their copies; None takes those that the file names.
             threshold: 0 to 1, keeps the pairs above it; None keeps all.
             max_pairs: keep only this many, the most similar ones.
             linkage, memory: of the clusters, as in `Settings`.
@@ -148,7 +148,7 @@ class Mined:
     def clusters(self) -> list[list[ClusterRow]]:
         """The clusters, largest first, each as the rows of its questions, the representative first.
 
-        Exact copies are in the cluster of their question, and make one even if it has no other.
+        Copies are in the cluster of their question, and make one even if it has no other.
 
         Raises:
             UserError: complete linkage of so many pairs takes more memory than allowed.

@@ -1,4 +1,4 @@
-"""The questions that mining compares, with exact copies collapsed."""
+"""The questions that mining compares, with copies collapsed."""
 
 import itertools
 from array import array
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from siamese.errors import DataError
 from siamese.pairs.cells import Refused, is_missing, text_of
 from siamese.pairs.reading import FilledRows, Frame, QuestionRow, names_of, read_records
+from siamese.text.cleaning import clean
 
 QuestionsLike = Iterable[str] | Frame | str | Path
 
@@ -26,7 +27,8 @@ class Copy(NamedTuple):
 class Questions:
     """The distinct questions of an input, in its order.
 
-    Two questions are copies if their texts are the same apart from white space at both ends. Blank ones are left out.
+    Two questions are copies if their texts are the same once they are clean, whatever the model. Those that are empty
+    then are left out.
     """
 
     texts: list[str] = field(default_factory=list)  # as the first copy is written
@@ -94,7 +96,7 @@ class Questions:
         by_id: dict[Any, int] = {}
         filled = FilledRows(records, where)
         for row, record in filled:
-            text, id = record.question.strip(), record.id
+            text, id = clean(record.question), record.id
             if id in by_id and by_id[id] != number.get(text):
                 raise DataError(f"{where} {record.line}: the id {id!r} was another question's; give each its own")
             if text not in number:

@@ -139,7 +139,7 @@ def cluster_names(ids: bool) -> list[str]:
 
 
 def cluster_rows(questions: Questions, clusters: Iterable[list[Member]]) -> Iterator[list[ClusterRow]]:
-    """Yield the rows of each cluster. An exact copy follows its question, which is its neighbour."""
+    """Yield the rows of each cluster. A copy follows its question, which is its neighbour."""
     texts, copies = questions.texts, questions.copies_of()
     ids, rows = questions.ids or [None] * len(texts), questions.rows or [-1] * len(texts)
     for number, cluster in enumerate(clusters, 1):

@@ -19,7 +19,7 @@ from siamese.model import folder as model_folder
 from siamese.model.calibration import Calibration
 from siamese.model.compact import TABLE, pack, packed_layout, unpack
 from siamese.model.folder import ARCHITECTURE, CONFIG, MOST_BYTES, WEIGHTS, refusing, words_file
-from siamese.model.similarity import check_threshold, cosine
+from siamese.model.similarity import check_threshold, cosine, same
 from siamese.system.program import program
 from siamese.text.ragged import Tokens, pad
 from siamese.text.subwords import AnyTokenizer, SubwordTokenizer
@@ -133,7 +133,8 @@ class SiameseModel:
             questions1, questions2: n strings each, as in `encode`.
 
         Returns:
-            (n,) float64, -1 to 1; 0 if one of the two has no known word.
+            (n,) float64, -1 to 1. Texts that are equal once they are clean have exactly 1, even without a known word;
+            else it is 0 if one of the two has no known word, or is empty. Course presets do not clean texts.
 
         Raises:
             UserError: as in `encode`, or the numbers of questions differ.
@@ -153,7 +154,9 @@ class SiameseModel:
             if last is None or last[0] != distinct:
                 self._last = last = distinct, self.encode(distinct)
             vectors = last[1]
-        return cosine(vectors, [number[question] for question in first], [number[question] for question in second])
+        found = cosine(vectors, [number[question] for question in first], [number[question] for question in second])
+        found[same(found, first, second)] = 1
+        return found
 
     def _course_similarity(self, questions1: list[str], questions2: list[str]) -> np.ndarray:
         similarities = [np.zeros(0)]
@@ -175,11 +178,14 @@ class SiameseModel:
     def probability(self, similarity: np.ndarray | float, prior: float | None = None) -> np.ndarray:
         """Return the probability that pairs of this similarity are duplicates, in the shape of `similarity`.
 
+        It is one half or more at a similarity of 1, which is above every threshold that a model chooses.
+
         Args:
             similarity: cosines.
             prior: expected share of duplicates; None: as among the validation pairs.
         """
-        return self.calibration.probability(similarity, prior)
+        found = self.calibration.probability(similarity, prior)
+        return np.where(np.asarray(similarity) == 1, np.maximum(found, 0.5), found)
 
     def threshold_for(self, threshold: float | None = None, prior: float | None = None) -> float:
         """Return the given threshold, else the one of probability ½ under the given prior, else the model's own."""
@@ -196,7 +202,7 @@ class SiameseModel:
         Args:
             question1, question2: any strings, in either order.
             threshold: 0 to 1, instead of the model's. Nothing is a duplicate at 1; below, and with every threshold
-                chosen in training, a question with a known word is a duplicate of itself.
+                chosen in training, a question is a duplicate of itself, unless it is empty.
             prior: expected share of duplicates, 0 to 1 (exclusive). It changes the probability, and the threshold
                 unless one is given.
 

@@ -1,9 +1,14 @@
-"""Cosines of vectors, and thresholds to compare them with."""
+"""Cosines of vectors, texts that are the same, and thresholds to compare similarities with."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from siamese.errors import UserError
+from siamese.text.cleaning import clean
+
+ROUNDING = 1e-4  # of the cosine of two vectors of one text that were computed in different batches
 
 
 def cosine(vectors: np.ndarray, first: ArrayLike, second: ArrayLike, squares: np.ndarray | None = None) -> np.ndarray:
@@ -25,6 +30,23 @@ def cosine(vectors: np.ndarray, first: ArrayLike, second: ArrayLike, squares: np
         dots[part] = np.einsum("nd,nd->n", a, b, dtype=np.float64)
     lengths = np.sqrt(squares[first] * squares[second])
     return np.clip(np.divide(dots, lengths, out=np.zeros_like(dots), where=lengths > 0), -1, 1)
+
+
+def may_be_same(similarity: np.ndarray) -> np.ndarray:
+    """Return whether each cosine allows for the same text: near 1, or 0 as without a known word; (n,) bool."""
+    return (similarity > 1 - ROUNDING) | (similarity == 0)
+
+
+def same(similarity: np.ndarray, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
+    """Return whether the two texts of each pair are equal once they are clean, and not empty; (n,) bool.
+
+    `similarity` (n,) spares cleaning most of them.
+    """
+    found = may_be_same(similarity)
+    for i in np.flatnonzero(found).tolist():
+        one, other = clean(questions1[i]), clean(questions2[i])
+        found[i] = bool(one) and one == other
+    return found
 
 
 def check_threshold(threshold: float) -> float:

@@ -5,6 +5,8 @@ from decimal import Decimal
 from numbers import Real
 from typing import Any
 
+from siamese.text.cleaning import is_blank
+
 PART_NAMES = {
     "train": "train", "training": "train",
     "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
@@ -26,7 +28,7 @@ def is_missing(value: Any) -> bool:
 
 
 def text_of(value: Any, name: str, whole: bool = False) -> str | None:
-    """Return a cell as text, or None if it is missing or blank.
+    """Return a cell as text, or None if it is missing, or blank once it is clean.
 
     Args:
         value: the cell.
@@ -43,7 +45,7 @@ def text_of(value: Any, name: str, whole: bool = False) -> str | None:
             value.encode()
         except UnicodeEncodeError:
             raise Refused(f"{name} is not text: {value[:40]!r} has half a character") from None
-        return value
+        return None if is_blank(value) else value
     if whole and isinstance(value, NUMBERS) and not isinstance(value, bool) and abs(value) < 2.0**120:
         # Whole numbers become floats if one of their column is missing. They are exact below 2**53.
         exact = not isinstance(value, float) or abs(value) < 2**53

@@ -19,6 +19,7 @@ from siamese.pairs.groups import from_groups
 from siamese.pairs.huggingface import names_data_set, open_data_set
 from siamese.pairs.pairs import PARTS, Columns, Pairs
 from siamese.pairs.sources import source_of, text_lines
+from siamese.text.cleaning import is_blank
 from siamese.text.ragged import Texts
 
 ROOM = 1 << 25  # characters of a block of rows
@@ -125,7 +126,7 @@ class FilledRows:
     def __iter__(self) -> Iterator[tuple[int, QuestionRow]]:
         """Yield each row with its place among all rows, from 0."""
         for place, record in enumerate(self.records):
-            if not record.question.strip():
+            if is_blank(record.question):
                 self.blank += 1
                 continue
             has = record.id is not None

@@ -82,7 +82,7 @@ def _plain_characters(text: str) -> str:
     import ftfy  # 50 ms, which ASCII text does not need
     from ftfy import fixes
 
-    text = _JOINERS.sub("", _INVISIBLE.sub("", text))
+    text = _JOINERS.sub("", _INVISIBLE.sub("", text)).replace("\x85", " ")  # a line end, to Python
     if _MOJIBAKE.search(text):
         text = ftfy.fix_encoding(text)
     text = fixes.uncurl_quotes(fixes.fix_c1_controls(text))
@@ -101,8 +101,8 @@ def _without_markup(text: str) -> str:
     tags = list(_TAG.finditer(text))
     begun, ended = ({tag["name"].lower() for tag in tags if bool(tag["end"]) is end} for end in (False, True))
     names = begun & ended
-    first = text[: tags[0].end()].strip() == tags[0][0] and tags[0]["name"].lower() if tags else ""
-    is_html = bool(first) and first in names and _WRAPPER.fullmatch(first) is not None
+    first = tags[0]["name"].lower() if tags and not text[: tags[0].start()].strip() else ""
+    is_html = first in names and _WRAPPER.fullmatch(first) is not None
     about = not is_html and _ABOUT_MARKUP.search(_TAG.sub(" ", text)) is not None
 
     def for_itself(tag: re.Match[str]) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from siamese.config import Config
 from siamese.system.files import replacing
+from siamese.text.cleaning import clean
 from siamese.text.ragged import Tokens
 from siamese.towers.encoders import load_encoder
 from siamese.training.batches import PairTokens, Prepared, data_generator
@@ -111,8 +112,9 @@ def targets(config: Config, prepared: Prepared, progress: Callable[[int, int], N
     """
     assert config.teacher is not None
     pairs = prepared.training
-    distinct = sorted({*pairs.question1, *pairs.question2})
+    sides = [list(map(clean, side)) for side in (pairs.question1, pairs.question2)]
+    distinct = sorted({*sides[0], *sides[1]})
     number = {question: i for i, question in enumerate(distinct)}
-    numbers = np.array([[number[q1], number[q2]] for q1, q2 in zip(pairs.question1, pairs.question2)])
+    numbers = np.array([[number[q1], number[q2]] for q1, q2 in zip(*sides)])
     projected = project(vectors(config.teacher, distinct, progress), numbers, prepared.pairs, config)
     return projected.astype(np.float16)[numbers]

@@ -22,6 +22,7 @@ from siamese.mining.mine import PROGRAM, vectors_of
 from siamese.mining.sharded import store
 from siamese.model.model import SiameseModel
 from siamese.pairs.reading import FilledRows, read_records
+from siamese.text.cleaning import clean
 
 PLACE = 40  # bits of a question's number that are its place in the shard
 A_ROW = 1_600  # bytes of a question while its cells are joined: its vector three times, its text, its cells
@@ -93,7 +94,7 @@ def _write_piece(job: Job, shard: int, piece: int, rows: Sequence[tuple[str, str
     number = (shard << PLACE) + piece * job.piece + np.arange(len(rows))
     name = name_of(shard, piece)
     store.write_table(job.at("questions", name), pa.table({"number": number, "question": texts, "id": ids}))
-    digest = _digests(text.strip() for text, _ in rows)
+    digest = _digests(clean(text) for text, _ in rows)
     table = pa.table({"low": digest[:, 0], "high": digest[:, 1], "number": number, "id": ids})
     store.write_groups(job.at("texts", name), table, (digest[:, 0] % groups).astype(np.int64), groups)
     if rows[0][1] is not None:
