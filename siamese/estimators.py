@@ -54,9 +54,10 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
     given, `fit` keeps its weights and only chooses threshold and calibration, on all pairs. A few dozen are enough.
     With fewer than ten of a label, `fit` warns and keeps those of the model.
 
-    `predict` labels a pair as duplicates if its similarity is above the threshold, that is if `decision_function` is
-    above 0. With the default goal, "probability", `predict_proba` crosses one half at the same similarity, if it does
-    so between 0 and 1. With other goals and with the course presets the two differ.
+    `predict` labels a pair as duplicates if `decision_function` is above 0. With the default goal, "probability", the
+    model gets a verdict: `decision_function` is the log-odds, and `predict_proba` crosses one half where it crosses 0.
+    With other goals, with the course presets and with a model that has none, it is the similarity minus the threshold.
+    Then `predict_proba` crosses one half elsewhere, unless the threshold was chosen for that.
 
     Args:
         model: a model folder or "pretrained", to calibrate instead of training. Of the others only `goal` applies.
@@ -136,7 +137,7 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
                             "to train that model further, give it as start_from")  # fmt: skip
         model = SiameseModel.load(self.model)  # type: ignore[arg-type]
         similarity = model.similarity(pairs.question1, pairs.question2)
-        if reason := tune(model, pairs.labels, similarity, self.goal or Config.goal):
+        if reason := tune(model, pairs, similarity, self.goal or Config.goal):
             warnings.warn(f"{reason}; the model keeps its own", stacklevel=3)
             return model
         found = doubts(pairs.labels, similarity, model.threshold)
@@ -178,9 +179,17 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         return self.model_.similarity(*_questions_of_pairs(X, _names(X, COLUMNS, self)))
 
+    def _scores(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        sides = _questions_of_pairs(X, _names(X, COLUMNS, self))
+        return self.model_.rule().scores(*sides, self.model_.similarity(*sides))
+
     def decision_function(self, X: Any) -> np.ndarray:
-        """Return the cosine of each pair minus the threshold, (n,) float64."""
-        return self.similarity(X) - self.model_.threshold
+        """Return the log-odds of each pair, or without a verdict its cosine minus the threshold, (n,) float64."""
+        scores = self._scores(X)
+        if self.model_.verdict is None:
+            return scores - self.model_.threshold
+        return self.model_.rule().log_odds(scores)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the label of each pair, (n,) of `classes_`."""
@@ -190,7 +199,7 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probabilities of the two labels, (n, 2) float64, if they are as frequent as in `fit`."""
         check_is_fitted(self)
-        duplicate = self.model_.probability(self.similarity(X))
+        duplicate = self.model_.rule().probability(self._scores(X))
         return np.stack((1 - duplicate, duplicate), axis=1)
 
     def __sklearn_tags__(self) -> Any:

@@ -97,6 +97,7 @@ def tiny_model(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     config = Config(embedding=16, hidden=16, batch_size=32, epochs=5, learning_rate=0.02)
     model = train_model(config, parts.training, parts.validation)
     model.facts["data"] = splits.remember(source)
+    model.verdict = None  # so that the threshold decides; tests/test_verdict.py is about models that have one
     model.facts["warnings"] = []  # which it deserves, and which the tests of what commands print would show
     folder = tmp_path_factory.mktemp("model")
     model.save(folder)

@@ -112,6 +112,13 @@ def add_model(sub: argparse.ArgumentParser) -> None:
                      f"model of the package (default {MODEL} if it exists, else {PRETRAINED})")  # fmt: skip
 
 
+def add_cosine(sub: argparse.ArgumentParser) -> None:
+    """Add --cosine, for models with a verdict."""
+    sub.add_argument(
+        "--cosine", action="store_true", help="let the similarity alone decide, whatever numbers or names differ"
+    )
+
+
 def add_force(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--force", action="store_true",
                      help="replace an output even if another program may have written it")  # fmt: skip

@@ -10,6 +10,7 @@ from siamese.cli.options import (
     QUESTIONS,
     Command,
     add_columns,
+    add_cosine,
     add_force,
     add_model,
     check_outputs,
@@ -28,9 +29,12 @@ def add_commands(command: Command) -> None:
     sub.add_argument("questions", nargs="*", metavar="QUESTION", help="two questions")
     sub.add_argument("--file", metavar="PATH", help="score all pairs of this file instead")
     sub.add_argument("--out", metavar="PATH", help=f"with --file: {OUTPUTS} to write (default: print CSV)")
-    sub.add_argument("--threshold", type=float, metavar="T", help="0 to 1, instead of the model's")
+    sub.add_argument(
+        "--threshold", type=float, metavar="T", help="0 to 1: the similarity alone decides, by this threshold"
+    )
     sub.add_argument("--prior", type=float, metavar="P", help="share of duplicates among your pairs, such as 0.01; "
                      "adjusts probability and verdict")  # fmt: skip
+    add_cosine(sub)
     sub.add_argument("--json", action="store_true", help="print JSON")
     add_force(sub)
     add_model(sub)
@@ -57,7 +61,7 @@ def predict(options: argparse.Namespace) -> None:
         return _predict_file(options)
     model = load_model(options.model)
     question1, question2 = options.questions
-    prediction = model.predict(question1, question2, options.threshold, options.prior)
+    prediction = model.predict(question1, question2, options.threshold, options.prior, options.cosine)
     if options.json:
         print(json.dumps(dataclasses.asdict(prediction)))
     else:
@@ -65,6 +69,8 @@ def predict(options: argparse.Namespace) -> None:
             f"{'duplicate' if prediction.is_duplicate else 'not duplicate'}: similarity {prediction.similarity:.3f} "
             f"(threshold {prediction.threshold:.3f}), probability {prediction.probability:.2f}"
         )
+        if prediction.differences:
+            print(f"differs: {'; '.join(map(str, prediction.differences))}")
 
 
 def _predict_file(options: argparse.Namespace) -> None:
@@ -75,7 +81,9 @@ def _predict_file(options: argparse.Namespace) -> None:
     check_outputs(options, written, inputs=(options.file, options.model))
     model = load_model(options.model)
     columns = column_names(options)
-    count, faults = write_predictions(model, options.file, options.out, columns, options.threshold, options.prior)
+    count, faults = write_predictions(
+        model, options.file, options.out, columns, options.threshold, options.prior, options.cosine
+    )
     report_unanswered(faults)
     if options.out:
         print(f"{faults.rows - faults.count} pairs, {count} of them duplicates, written to {options.out}")

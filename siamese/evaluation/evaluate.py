@@ -121,7 +121,7 @@ def setting(
                             "choose the threshold on other pairs, or the scores will be too good")  # fmt: skip
         model = copy.copy(model)
         similarity = model.similarity(tuned.question1, tuned.question2)
-        if reason := tune(model, tuned.labels, similarity, goal or "probability"):
+        if reason := tune(model, tuned, similarity, goal or "probability"):
             warnings.warn(f"{name_of(tuning)}: {reason}; the model keeps its own", stacklevel=3)
         threshold = model.threshold if threshold is None else threshold
     for used, purpose in ((learned, "train"), (tuned if tuning is None else None, "choose the threshold")):

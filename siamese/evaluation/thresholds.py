@@ -6,15 +6,21 @@ from siamese.config import wanted_precision
 from siamese.errors import UserError
 from siamese.evaluation.metrics import ranked, roc_auc_interval
 from siamese.model.calibration import HIGHEST, LEAST, calibrate, unfit
+from siamese.model.fitting import calibrated
 from siamese.model.model import SiameseModel
+from siamese.model.verdict import Verdict
+from siamese.pairs.pairs import Pairs
 
 
-def tune(model: SiameseModel, labels: np.ndarray, similarity: np.ndarray, goal: str = "probability") -> str | None:
+def tune(model: SiameseModel, pairs: Pairs, similarity: np.ndarray, goal: str = "probability") -> str | None:
     """Fit a model's probability to labelled pairs and choose its threshold.
 
     Args:
         model: changed, unless there are too few pairs of a label or the probability would not rise with the similarity.
-        labels, similarity: (n,) of pairs that are not to be scored.
+            Its verdict, if any, keeps its weights and is calibrated anew. It is removed if it cannot be, or if the goal
+            is not probability, since a verdict always means a probability of one half.
+        pairs: n pairs that are not to be scored.
+        similarity: (n,) of these pairs.
         goal: as in `choose_threshold`.
 
     Returns:
@@ -24,10 +30,14 @@ def tune(model: SiameseModel, labels: np.ndarray, similarity: np.ndarray, goal: 
         UserError: as `choose_threshold`. The probability is fitted nevertheless.
     """
     wanted_precision(goal)  # refuses an unknown goal
+    labels = pairs.labels
     fitted = calibrate(labels, similarity)
     if reason := unfit(labels, fitted):
         return f"threshold and probability are not fitted: {reason}"
     model.calibration = fitted
+    if model.verdict is not None:
+        anew = calibrated(model.verdict, pairs, similarity)
+        model.verdict = anew if isinstance(anew, Verdict) and goal == "probability" else None
     model.threshold = min(choose_threshold(labels, similarity, goal), HIGHEST)
     return None
 

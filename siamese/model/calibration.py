@@ -36,8 +36,11 @@ class Calibration:
             similarity: cosines.
             prior: expected share of duplicates, 0 to 1 (exclusive); None: as among the pairs it was fitted on.
         """
-        logits = self.slope * np.asarray(similarity) + self.intercept + self._shift(prior)
-        return np.exp(-np.logaddexp(0.0, -logits))  # never overflows
+        return np.exp(-np.logaddexp(0.0, -self.log_odds(similarity, prior)))  # never overflows
+
+    def log_odds(self, similarity: np.ndarray | float, prior: float | None = None) -> np.ndarray:
+        """Return the log-odds of that probability, in the shape of `similarity`."""
+        return self.slope * np.asarray(similarity) + self.intercept + self._shift(prior)
 
     def threshold(self, prior: float | None = None) -> float | None:
         """Return the similarity with probability ½, clipped to 0 to 1, or None if the slope is not positive."""

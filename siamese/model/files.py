@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from siamese.model.differences import differs
 from siamese.model.model import SiameseModel
 from siamese.pairs.cells import needed, text_of
 from siamese.pairs.formats import Faults, watched
@@ -16,6 +17,7 @@ from siamese.system.files import replacing
 
 AT_A_TIME = 65_536  # questions or pairs in memory
 ADDED = ("similarity", "probability", "is_duplicate", "fault")  # to the columns of a file of pairs
+DIFFERS = "differs"
 PREFIX = "predicted_"  # of those that the file has already
 HEADER = 256  # bytes of the header of vectors; numpy takes 128 for it, which shows whose file it is
 
@@ -66,16 +68,18 @@ def encode_file(
 
 def write_predictions(
     model: SiameseModel, path: str | Path, out: str | Path | None, columns: Columns = QUORA,
-    threshold: float | None = None, prior: float | None = None,
+    threshold: float | None = None, prior: float | None = None, cosine: bool = False,
 ) -> tuple[int, Faults]:  # fmt: skip
     """Write a file of pairs again, in its order, with the columns ADDED. A faulty row has no verdict but the reason.
+
+    A model with a verdict adds the column DIFFERS before them.
 
     Args:
         model: the detector.
         path: the pairs; labels are not looked at. The file need not fit in memory.
         out: the file, replaced only once it is complete, whose ending names its format; None prints CSV.
         columns: the names of the columns of questions.
-        threshold, prior: as in `SiameseModel.predict`.
+        threshold, prior, cosine: as in `SiameseModel.predict`.
 
     Returns:
         The number of duplicates, and the number of rows and of faulty ones.
@@ -83,22 +87,27 @@ def write_predictions(
     Raises:
         DataError: the file cannot be read or changes meanwhile, or all its rows (of the first block) are faulty.
     """
-    threshold, duplicates, faults = model.threshold_for(threshold, prior), 0, Faults(str(path))
+    rule, duplicates, faults = model.rule(threshold, prior, cosine), 0, Faults(str(path))
+    more = [] if model.verdict is None else [DIFFERS]
     sides = [columns.question1, columns.question2]
     names, rows = whole_rows(path, sides, faults, lambda row: [needed(row.get(name), name) for name in sides])
     blocks = blocks_of(rows, AT_A_TIME)
-    first = next(blocks, [])
+    beginning = next(blocks, [])
     faults.check_any()  # before anything is printed
-    with writing_csv(out, names_beside(names, ADDED, PREFIX)) as writer:
-        for block in chain([first], blocks):
+    with writing_csv(out, names_beside(names, (*more, *ADDED), PREFIX)) as writer:
+        for block in chain([beginning], blocks):
             pairs = [pair for _, pair, _ in block if pair]
-            similarity = model.similarity([a for a, _ in pairs], [b for _, b in pairs])
-            verdicts = zip(similarity.tolist(), model.probability(similarity, prior).tolist())
+            first, second = [a for a, _ in pairs], [b for _, b in pairs]
+            similarity = model.similarity(first, second)
+            scores = rule.scores(first, second, similarity)
+            is_duplicate = scores > rule.threshold
+            verdicts = zip(similarity.tolist(), rule.probability(scores).tolist(), is_duplicate.tolist())
             for cells, pair, fault in block:
                 added: list[object] = [None, None, None, fault]
                 if pair:
-                    s, p = next(verdicts)
-                    added = [round(s, 6), round(p, 6), int(s > threshold), None]
-                writer.writerow([*cells_for(out, cells), *added])
-            duplicates += int((similarity > threshold).sum())
+                    s, p, verdict = next(verdicts)
+                    added = [round(s, 6), round(p, 6), int(verdict), None]
+                differing = [differs(*pair) if pair else None for _ in more]
+                writer.writerow([*cells_for(out, cells), *differing, *added])
+            duplicates += int(is_duplicate.sum())
     return duplicates, faults

@@ -32,7 +32,7 @@ MOST_BYTES = {CONFIG: 4 << 20, VOCABULARY: 16 << 20, TOKENIZER: 16 << 20, WEIGHT
 HEADER = 1 << 16  # most bytes of the header of the weights
 LARGEST = 1e9  # magnitude of a weight, so that sums of products are finite in float32
 FIELDS = {"format", "config", "threshold", "calibration", "facts"}
-ARCHITECTURE = "architecture"  # an additional field, of a transformer
+ARCHITECTURE, VERDICT = "architecture", "verdict"  # additional fields, of a transformer and of a model with a verdict
 ZEROS = "0" * 64
 MOST_CHARACTERS = 400  # of a message that may quote a file
 # By the names of safetensors.
@@ -51,7 +51,7 @@ def write(
 
     Args:
         folder: created if it does not exist.
-        settings: for config.json; all FIELDS but the format, and the ARCHITECTURE of a transformer.
+        settings: for config.json; all FIELDS but the format, and ARCHITECTURE and VERDICT if the model has them.
         words: the text of the vocabulary, or of a transformer's tokenizer.
         tensors: for the file of weights.
         force: replace files of these names that are not those of a model.
@@ -157,7 +157,7 @@ def refusing(path: Path) -> Iterator[None]:
 def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the FIELDS of config.json, and the checksums of the other files by name (none in format 2).
 
-    The ARCHITECTURE of a transformer is an additional field, in format 3 alone.
+    ARCHITECTURE and VERDICT are additional fields, in format 3 alone.
 
     Raises:
         UserError, or what `refusing` turns into one; so do the functions below.
@@ -176,7 +176,7 @@ def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
                 raise ModelError(f"sha256: {checksum!r} is not a checksum; expected 64 digits, 0 to 9 and a to f")
         own = sums.pop(CONFIG)
         _check_sum(own, data.replace(own.encode(), ZEROS.encode(), 1))
-    allowed = FIELDS | ({ARCHITECTURE} & settings.keys() if sums else set())
+    allowed = FIELDS | ({ARCHITECTURE, VERDICT} & settings.keys() if sums else set())
     if wrong := settings.keys() ^ allowed:
         raise ModelError(f"field {min(wrong)!r} is {'missing' if min(wrong) in FIELDS else 'not known'}")
     if not isinstance(settings["facts"], dict):

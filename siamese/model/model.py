@@ -18,8 +18,10 @@ from siamese.errors import ModelError, UserError
 from siamese.model import folder as model_folder
 from siamese.model.calibration import Calibration
 from siamese.model.compact import TABLE, pack, packed_layout, unpack
-from siamese.model.folder import ARCHITECTURE, CONFIG, MOST_BYTES, WEIGHTS, refusing, words_file
+from siamese.model.differences import Difference, differences
+from siamese.model.folder import ARCHITECTURE, CONFIG, MOST_BYTES, VERDICT, WEIGHTS, refusing, words_file
 from siamese.model.similarity import check_threshold, cosine, same
+from siamese.model.verdict import Rule, Verdict, read_verdict
 from siamese.system.program import program
 from siamese.text.ragged import Tokens, pad
 from siamese.text.subwords import AnyTokenizer, SubwordTokenizer
@@ -40,8 +42,9 @@ class Prediction:
 
     is_duplicate: bool
     similarity: float  # cosine, -1 to 1
-    threshold: float  # a pair above it is a duplicate
+    threshold: float  # of the similarity; without a verdict, a pair above it is a duplicate
     probability: float  # of being duplicates, for the share of duplicates of the validation pairs or a given prior
+    differences: tuple[Difference, ...] = ()  # of what a vector blurs; always () from a model without a verdict
 
 
 @dataclass(repr=False)
@@ -60,6 +63,7 @@ class SiameseModel:
     calibration: Calibration  # from similarity to probability
     facts: dict[str, Any] = field(default_factory=dict)  # its training data and its scores
     architecture: Mapping[str, Any] | None = None  # of a transformer; None: an LSTM
+    verdict: Verdict | None = None  # corrects the similarity by the texts; None: the threshold alone decides
     _last: tuple[list[str], np.ndarray] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
@@ -194,24 +198,42 @@ class SiameseModel:
         crossing = None if prior is None else self.calibration.threshold(prior)
         return self.threshold if crossing is None else crossing
 
+    def rule(self, threshold: float | None = None, prior: float | None = None, cosine: bool = False) -> Rule:
+        """Return how pairs are judged: by the verdict, if the model has one, else by the threshold of the similarity.
+
+        Args:
+            threshold: 0 to 1, of the similarity, which then decides alone.
+            prior: expected share of duplicates, 0 to 1 (exclusive).
+            cosine: whether the similarity decides alone, with the model's threshold if none is given.
+        """
+        if self.verdict is None or cosine or threshold is not None:
+            return Rule(self.threshold_for(threshold, prior), self.calibration, prior)
+        return self.verdict.rule(prior)
+
     def predict(
-        self, question1: str, question2: str, threshold: float | None = None, prior: float | None = None
-    ) -> Prediction:
-        """Decide whether two questions are duplicates: whether their similarity is above the threshold.
+        self, question1: str, question2: str, threshold: float | None = None, prior: float | None = None,
+        cosine: bool = False,
+    ) -> Prediction:  # fmt: skip
+        """Decide whether two questions are duplicates, by the verdict of the model or, without one, by its threshold.
 
         Args:
             question1, question2: any strings, in either order.
-            threshold: 0 to 1, instead of the model's. Nothing is a duplicate at 1; below, and with every threshold
-                chosen in training, a question is a duplicate of itself, unless it is empty.
+            threshold: 0 to 1, of the similarity, which then decides alone. Nothing is a duplicate at 1; below, and with
+                every threshold chosen in training, a question is a duplicate of itself, unless it is empty.
             prior: expected share of duplicates, 0 to 1 (exclusive). It changes the probability, and the threshold
                 unless one is given.
+            cosine: whether the similarity decides alone.
 
         Raises:
             UserError: a question is not text, or threshold or prior are out of range.
         """
-        threshold = self.threshold_for(threshold, prior)
-        similarity = float(self.similarity([question1], [question2])[0])
-        return Prediction(similarity > threshold, similarity, threshold, float(self.probability(similarity, prior)))
+        rule = self.rule(threshold, prior, cosine)
+        similarity = self.similarity([question1], [question2])
+        score = rule.scores([question1], [question2], similarity)[0]
+        return Prediction(
+            bool(score > rule.threshold), float(similarity[0]), self.threshold_for(threshold, prior),
+            float(rule.probability(score)), differences(question1, question2) if self.verdict else (),
+        )  # fmt: skip
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
         """Write the model folder, in place of an older model.
@@ -226,6 +248,8 @@ class SiameseModel:
         """
         settings: dict[str, Any] = {"config": dataclasses.asdict(self.config), "threshold": self.threshold}
         settings |= {"calibration": dataclasses.asdict(self.calibration), "facts": self.facts}
+        if self.verdict is not None:
+            settings[VERDICT] = dataclasses.asdict(self.verdict)
         if isinstance(self.tokenizer, SubwordTokenizer):
             settings[ARCHITECTURE], words = self.architecture, self.tokenizer.text()
         else:
@@ -252,6 +276,7 @@ class SiameseModel:
             threshold, calibration = check_threshold(settings["threshold"]), Calibration(**settings["calibration"])
             check_threshold(settings["facts"].get("chosen_threshold", threshold))  # which `evaluate` prints beside it
             own, architecture = words_file(settings), settings.get(ARCHITECTURE)
+            verdict = read_verdict(settings.get(VERDICT))
             if (config.tower == "transformer") != (architecture is not None):
                 raise ModelError(f"tower {config.tower!r} with the architecture {architecture!r}")
         place = {name: model_folder.place(folder, name, sums.get(name)) for name in (own, WEIGHTS)}
@@ -278,7 +303,8 @@ class SiameseModel:
         if architecture is None:
             with refusing(place[own]):
                 tokenizer = Tokenizer(model_folder.words_of(words), config.tokens, config.buckets)
-        return cls(config, tokenizer, weights, threshold, calibration, settings["facts"], architecture)
+        facts = settings["facts"]
+        return cls(config, tokenizer, weights, threshold, calibration, facts, architecture, verdict)
 
     @classmethod
     def pretrained(cls) -> "SiameseModel":

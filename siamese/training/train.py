@@ -13,7 +13,9 @@ from siamese.evaluation.metrics import all_scores
 from siamese.evaluation.thresholds import choose_threshold, doubts, tune
 from siamese.model.calibration import HIGHEST, Calibration
 from siamese.model.compact import rounded
+from siamese.model.fitting import fit_verdict
 from siamese.model.model import SiameseModel
+from siamese.model.verdict import Verdict
 from siamese.pairs.clusters import Clusters
 from siamese.pairs.pairs import Pairs
 from siamese.system.progress import Progress
@@ -71,6 +73,7 @@ def train_model(
     if processes.first:
         if start_from:
             model.calibration, model.threshold = start_from.calibration, start_from.threshold
+            model.verdict = start_from.verdict
         _finish(model, training, validation, run.history, progress)
     return model
 
@@ -103,8 +106,11 @@ def _finish(
     labels, similarity = validation.labels, model.similarity(validation.question1, validation.question2)
     warnings = []
     try:
-        if unfitted := tune(model, labels, similarity, config.goal):
+        if unfitted := tune(model, validation, similarity, config.goal):
             warnings.append(unfitted)
+        elif config.goal == "probability" and config.threshold is None and config.padding == "none":
+            found = fit_verdict(model, validation, training.question1, config.seed)
+            model.verdict = found if isinstance(found, Verdict) else None
         chosen = {} if unfitted else {"chosen_threshold": model.threshold}
     except UserError as error:  # if the precision is out of reach, keep the model nevertheless
         warnings.append(f"{error}; the threshold is chosen for accuracy instead")

@@ -1,0 +1,206 @@
+"""The verdict: what differs between two questions, how it is weighed, and where it is kept."""
+
+import csv
+import io
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import Command
+from tiny_models import random_model
+
+from siamese.errors import ModelError
+from siamese.model.calibration import Calibration
+from siamese.model.differences import FEATURES, differences, features, words_of
+from siamese.model.fitting import fit_verdict
+from siamese.model.model import Prediction, SiameseModel
+from siamese.model.verdict import Rule, Verdict
+from siamese.pairs.opposites import opposites, stem
+from siamese.pairs.pairs import Pairs
+
+WEIGHTS = dict.fromkeys(FEATURES, 0.4)
+VERDICT = Verdict(WEIGHTS, Calibration(10.0, -7.0, 0.4))
+
+
+@pytest.fixture
+def judging() -> SiameseModel:
+    model = random_model()
+    model.verdict = VERDICT
+    return model
+
+
+@pytest.mark.parametrize(
+    ("question1", "question2", "expected"),
+    [
+        ("What is error 1603?", "What is error 1722?", {"numbers": "1603 / 1722"}),
+        ("Setup stops with E1618", "Installer fails, message e1603", {"codes": "E1618 / e1603"}),
+        ("How do I install Python3 on Win10?", "How to install python 3 on win 10", {}),
+        ("Is 1,000 enough?", "Is 1000 enough?", {}),
+        ("Two eggs for a cake?", "2 eggs for a cake?", {}),
+        ("How do I go to 5.0?", "How do I go to v5?", {}),
+        ("How do I update the app?", "How do I update the app to 6.2?", {"added number": "– / 6.2"}),
+        ("Is it cold in Paris?", "Is it cold in Oslo?", {"names": "Paris / Oslo"}),
+        ("Is it cold in Paris?", "is it cold in paris", {}),
+        ("Learn Python In Ten Days Fast", "learn python in ten days fast", {}),
+        ("How do I turn on Wi-Fi?", "How do I turn off Wi-Fi?", {"opposites": "on / off"}),
+        ("Is it legal to smoke here?", "Is it not legal to smoke here?", {"negation": "– / not"}),
+        ("Is it legal to smoke here?", "Is it not illegal to smoke here?", {}),
+        ("How can I become more brave?", "How can I become less cowardly?", {}),
+        ("How do I get from Delhi to Mumbai?", "How do I get from Mumbai to Delhi?", {"direction": ""}),
+        ("Is Mary taller than John?", "Is John taller than Mary?", {"direction": ""}),
+        ("Did Mary remember John?", "Did John remember Mary?", {"direction": ""}),
+        ("Did Mary remember John?", "Was John remembered by Mary?", {}),
+        ("Did Mary remember John?", "Was Mary remembered by John?", {"direction": ""}),
+        ("Are Mary and John related?", "Are John and Mary related?", {}),
+        ("How do I reverse a string in Python?", "Python: reverse string", {}),
+        ("Did he reject her?", "Did she reject him?", {"names": "he her / him she"}),
+        ("Is Bob a chef?", "Did Bob use to be a chef?", {"tense": "present / past habit"}),
+        ("What is 3 + 4?", "Who lives in Rome, and was it built in 1 day?", {}),  # they have nothing in common
+    ],
+)  # fmt: skip
+def test_what_differs(question1: str, question2: str, expected: dict[str, str]) -> None:
+    found = {difference.kind: str(difference) for difference in differences(question1, question2)}
+    assert found.keys() == expected.keys()
+    assert all(text in ("", found[kind]) for kind, text in expected.items())
+    turned = [(d.kind, d.second, d.first) for d in differences(question2, question1)]
+    assert turned == [(d.kind, d.first, d.second) for d in differences(question1, question2)]
+
+
+def test_opposites_are_mutual_and_regardless_of_inflection() -> None:
+    assert stem("stopped") == stem("stops") == stem("stop") and stem("built") == stem("building") == "build"
+    assert stem("need") == stem("needed") and stem("string") == "string" and stem("bus") == "bus"
+    assert stem("sold") in opposites("bought") and stem("buy") in opposites("selling")
+    assert "off" in opposites("on") and opposites("python") == frozenset()
+
+
+def random_questions(count: int, seed: int) -> list[str]:
+    draw = random.Random(seed)
+    words = "from to by and not is was 5 7.1 E12 Paris Oslo Mary he she open closed on off , ? İ <b> don't taller than"
+    return [" ".join(draw.choices(words.split(), k=draw.randint(0, 9))) for _ in range(count)]
+
+
+def test_features_are_symmetric_to_the_bit_and_nothing_for_equal_questions() -> None:
+    first, second = (list(map(words_of, random_questions(2_000, seed))) for seed in (0, 1))
+    found = features(zip(first, second))
+    assert found.tobytes() == features(zip(second, first)).tobytes()
+    assert found.min() == 0 and found.max() == 1 and (found > 0).any(axis=0).all()
+    assert not features(zip(first, first)).any()
+
+
+def test_the_score_is_the_cosine_less_the_weights_and_rises_with_the_cosine() -> None:
+    asked = ["What is error 1603?", "What is error 1603?"], ["What is error 1722?", "what is error 1603"]
+    scores = VERDICT.scores(*asked, np.array([0.9, 0.9]))
+    assert scores.tolist() == pytest.approx([0.1, 0.9])  # the numbers differ, which are codes, too
+    rule = VERDICT.rule()
+    assert rule.threshold == pytest.approx(0.7) and rule.probability(0.7) == pytest.approx(0.5)
+    assert rule.log_odds(scores).tolist() == pytest.approx([-6, 2])
+    assert VERDICT.rule(prior=0.1).threshold == pytest.approx(0.7 + np.log(9 / 1.5) / 10)
+
+
+def test_predict_uses_the_verdict_unless_a_threshold_or_the_cosine_is_asked_for(judging: SiameseModel) -> None:
+    said = judging.predict("how old is 5?", "how old is 7?")
+    plain = judging.predict("how old is 5?", "how old is 7?", cosine=True)
+    assert not said.is_duplicate and [str(d) for d in said.differences] == ["5 / 7"]
+    assert (said.similarity, said.threshold) == (plain.similarity, plain.threshold) == (said.similarity, 0.5)
+    assert judging.predict("how old is 7?", "how old is 5?").probability == said.probability
+    assert judging.predict("how old is 5?", "how old is 7?", 0.5).is_duplicate == plain.is_duplicate
+    judging.verdict = None
+    without = judging.predict("how old is 5?", "how old is 7?")
+    assert without == Prediction(
+        *(getattr(plain, name) for name in ("is_duplicate", "similarity", "threshold", "probability"))
+    )
+
+
+def test_a_question_is_a_duplicate_of_itself(judging: SiameseModel) -> None:
+    judging.verdict = Verdict(WEIGHTS, Calibration(1.0, -5.0, 0.4))  # the crossing would be at 5
+    assert judging.predict("how old is 5?", "how old is 5?").is_duplicate
+    assert not judging.predict("how old is 5?", "how old is 7?").is_duplicate
+
+
+def test_a_folder_keeps_the_verdict(judging: SiameseModel, tmp_path: Path) -> None:
+    judging.save(tmp_path / "model")
+    assert SiameseModel.load(tmp_path / "model").verdict == VERDICT
+    judging.verdict = None
+    judging.save(tmp_path / "model")
+    assert SiameseModel.load(tmp_path / "model").verdict is None
+    assert "verdict" not in json.loads((tmp_path / "model/config.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ({"weights": {}}, "expected a weight for each"),
+        ({"weights": {**WEIGHTS, "numbers": -0.1}}, "weight of numbers -0.1"),
+        ({"weights": {**WEIGHTS, "numbers": 1e300}}, "weight of numbers"),
+        ({"weights": {**WEIGHTS, "numbers": True}}, "weight of numbers True"),
+        ({"weights": {**WEIGHTS, "mood": 0.1}}, "expected a weight for each"),
+        ({"weights": 3}, "not a model file"),
+        ({"calibration": {"slope": 0.0, "intercept": 0.0, "prior": 0.5}}, "slope 0.0"),
+        ({"calibration": {"slope": 1.0, "intercept": 0.0}}, "not a model file"),
+        ({"more": 1}, "expected weights and a calibration"),
+    ],
+)
+def test_a_damaged_verdict_is_refused(
+    judging: SiameseModel, tmp_path: Path, damage: dict[str, object], message: str
+) -> None:
+    from siamese.model.folder import CONFIG, read_settings, sealed
+
+    judging.save(tmp_path)
+    settings, sums = read_settings(tmp_path / CONFIG)
+    settings["verdict"] = {**settings["verdict"], **damage}
+    (tmp_path / CONFIG).write_bytes(sealed(settings, sums))
+    with pytest.raises(ModelError, match=message) as error:
+        SiameseModel.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_fitting_finds_that_numbers_matter() -> None:
+    model = random_model()
+    draw = random.Random(0)
+    numbers = [draw.randint(1, 9_999) for _ in range(400)]
+    questions = [f"how old is number {n} of the house?" for n in numbers]
+    others = [f"how old is number {n} of the house" if i % 2 else f"how old is number {n + 1} of the house?"
+              for i, n in enumerate(numbers)]  # fmt: skip
+    labelled = Pairs.of(questions, others, [i % 2 for i in range(400)])
+    fitted = fit_verdict(model, labelled, questions)
+    assert isinstance(fitted, Verdict) and fitted.weights["numbers"] > 0.05
+    assert fitted == fit_verdict(model, labelled, questions)  # to the bit
+    scores = fitted.scores(labelled.question1, labelled.question2, np.ones(400))
+    assert (Rule(fitted.rule().threshold, fitted.calibration).probability(scores) > 0.5).tolist() == [False, True] * 200
+    few = fit_verdict(model, labelled.take(np.arange(400) < 10), questions)
+    assert few == "5 labelled pairs of a label are too few, 10 are needed"
+
+
+def test_the_command_says_what_differs(judging: SiameseModel, tmp_path: Path, command: Command) -> None:
+    judging.save(tmp_path / "model")
+    ask = ["how old is 5?", "how old is 7?"]
+
+    def said(*more: str) -> str:
+        code, out, _ = command("predict", "--model", tmp_path / "model", *more)
+        assert code == 0
+        return out
+
+    lines = said(*ask).splitlines()
+    assert lines[0].startswith("not duplicate: similarity ") and lines[1:] == ["differs: 5 / 7"]
+    answer = json.loads(said(*ask, "--json"))
+    assert answer["differences"] == [{"kind": "numbers", "first": "5", "second": "7"}]
+    (tmp_path / "pairs.csv").write_text("question1,question2\nhow old is 5?,how old is 7?\nage,age\n")
+
+    def verdicts(*more: str) -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(said("--file", str(tmp_path / "pairs.csv"), *more))))
+
+    different, same = verdicts()
+    assert list(different) == [
+        "question1",
+        "question2",
+        "differs",
+        "similarity",
+        "probability",
+        "is_duplicate",
+        "fault",
+    ]
+    assert (different["differs"], different["is_duplicate"]) == ("5 / 7", "0")
+    assert (same["differs"], same["similarity"], same["is_duplicate"]) == ("", "1.0", "1")
+    assert [row["is_duplicate"] for row in verdicts("--cosine")] == ["1", "1"]
