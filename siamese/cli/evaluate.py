@@ -8,6 +8,7 @@ from siamese.cli.options import (
     FILES,
     Command,
     add_columns,
+    add_cosine,
     add_force,
     add_model,
     check_outputs,
@@ -40,6 +41,7 @@ def _add_scored(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--tune-on", metavar="PATH", help="pairs to choose the thresholds on, instead of the model's")
     sub.add_argument("--goal", help="with --tune-on: probability (default), accuracy, f1, or precision=0.95")
     sub.add_argument("--trained-on", metavar="PATH", help="the training pairs, if the model cannot find them")
+    add_cosine(sub)
     add_model(sub)
     add_columns(sub)
 
@@ -51,7 +53,7 @@ def _scored(options: argparse.Namespace) -> dict[str, Any]:
     model, columns = load_model(options.model), column_names(options)
     pairs = splits.to_score(options.data, columns)
     report_faults(pairs, options.data)
-    given = {"tuning": options.tune_on, "goal": options.goal, "training": options.trained_on}
+    given = {"tuning": options.tune_on, "goal": options.goal, "training": options.trained_on, "cosine": options.cosine}
     return {"model": model, "pairs": pairs, "columns": columns, **given}
 
 

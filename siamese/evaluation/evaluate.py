@@ -3,7 +3,7 @@
 import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ from siamese.evaluation.thresholds import choose_threshold, tune
 from siamese.model.calibration import calibrate
 from siamese.model.model import SiameseModel
 from siamese.model.similarity import check_threshold
+from siamese.model.verdict import Rule
 from siamese.pairs import splits
 from siamese.pairs.clusters import Clusters, shared_pairs
 from siamese.pairs.pairs import Columns, Pairs
@@ -33,15 +34,17 @@ class Scored:
     scores: np.ndarray  # (n,)
     threshold: float | None  # None: no verdicts, because there are no pairs to choose it on
     probability: np.ndarray | None = None  # (n,) of being duplicates, if the scorer gives one
+    shown: float | None = None  # threshold to report, of the similarity, if the scores are not similarities
 
     def take(self, which: np.ndarray) -> "Scored":
         """Return the scores of some of the pairs; (n,) bool."""
         probability = None if self.probability is None else self.probability[which]
-        return Scored(self.labels[which], self.scores[which], self.threshold, probability)
+        return replace(self, labels=self.labels[which], scores=self.scores[which], probability=probability)
 
     def metrics(self) -> Scores:
         """Return every metric."""
-        return all_scores(self.labels, self.scores, self.threshold, self.probability)
+        found = all_scores(self.labels, self.scores, self.threshold, self.probability)
+        return found if self.shown is None else replace(found, threshold=self.shown)
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,33 @@ class Setting:
     pairs: Pairs
     training: Pairs | None = None  # that the model was trained on; None: unknown
     tuning: Pairs | None = None  # that thresholds are chosen on; None: unknown
-    threshold: float | None = None  # of the model's verdicts; None: its own
+    threshold: float | None = None  # of the similarity, which then decides alone; None: as the model judges
+    cosine: bool = False  # whether the similarity decides alone
+
+    @cached_property
+    def rule(self) -> Rule:
+        """How the pairs are judged."""
+        return self.model.rule(self.threshold, cosine=self.cosine)
+
+    @cached_property
+    def similarity(self) -> np.ndarray:
+        """The similarities of the pairs, (n,)."""
+        return self.model.similarity(self.pairs.question1, self.pairs.question2)
 
     @cached_property
     def scored(self) -> Scored:
-        """The model's scores of the pairs."""
-        similarity = self.model.similarity(self.pairs.question1, self.pairs.question2)
-        threshold = self.model.threshold if self.threshold is None else self.threshold
-        return Scored(self.pairs.labels, similarity, threshold, self.model.probability(similarity))
+        """The model's scores of the pairs: the similarities, corrected if a verdict decides."""
+        return self._scored(self.rule)
+
+    @property
+    def plain(self) -> Scored | None:
+        """The similarities as scores, if they do not decide alone."""
+        return None if self.rule.verdict is None else self._scored(self.model.rule(cosine=True))
+
+    def _scored(self, rule: Rule) -> Scored:
+        scores = rule.scores(self.pairs.question1, self.pairs.question2, self.similarity)
+        shown = None if rule.verdict is None else self.model.threshold
+        return Scored(self.pairs.labels, scores, rule.threshold, rule.probability(scores), shown)
 
     @cached_property
     def clusters(self) -> Clusters | None:
@@ -69,7 +91,7 @@ class Setting:
 
 def evaluate(
     model: SiameseModel, pairs: PairsLike, *, threshold: float | None = None, tuning: PairsLike | None = None,
-    goal: str | None = None, training: PairsLike | None = None, columns: Columns = QUORA,
+    goal: str | None = None, training: PairsLike | None = None, columns: Columns = QUORA, cosine: bool = False,
 ) -> Evaluation:  # fmt: skip
     """Score a model and the baselines on labelled pairs.
 
@@ -77,7 +99,7 @@ def evaluate(
         model: the detector. It is not changed.
         pairs: the pairs to score: a DataFrame with the columns question1, question2 and is_duplicate, a file, or
             `Pairs`. If they have a part "test" in a column `split`, only that part.
-        threshold: of the model's verdicts, 0 to 1, instead of its own.
+        threshold: 0 to 1, of the similarity, which then decides alone.
         tuning: pairs to choose thresholds and fit probabilities on, for the model and the baselines; their part
             "validation" if there is one. None: the model keeps its own, and the baselines use the model's validation
             pairs if their file is still there.
@@ -85,6 +107,7 @@ def evaluate(
         training: the pairs that the model was trained on; their part "train" if there is one. They decide which pairs
             are unseen, and make the look-up baseline. None: the model's training pairs if their file is still there.
         columns: the names of the columns.
+        cosine: whether the similarity decides alone, even if the model has a verdict.
 
     Returns:
         The scores on all pairs, with those of each baseline in `baselines`. `unseen` has the same for the pairs that
@@ -96,13 +119,13 @@ def evaluate(
     Warns:
         UserWarning: some pairs to score were used to make the model.
     """
-    given = setting(model, pairs, threshold=threshold, tuning=tuning, goal=goal, training=training, columns=columns)
-    return evaluate_in(given)
+    given = {"tuning": tuning, "goal": goal, "training": training, "columns": columns, "cosine": cosine}
+    return evaluate_in(setting(model, pairs, threshold=threshold, **given))  # type: ignore[arg-type]
 
 
 def setting(
     model: SiameseModel, pairs: PairsLike, *, threshold: float | None = None, tuning: PairsLike | None = None,
-    goal: str | None = None, training: PairsLike | None = None, columns: Columns = QUORA,
+    goal: str | None = None, training: PairsLike | None = None, columns: Columns = QUORA, cosine: bool = False,
 ) -> Setting:  # fmt: skip
     """Load the pairs, and tune the model if there are pairs to tune on. The arguments are those of `evaluate`."""
     if goal and tuning is None:
@@ -123,12 +146,13 @@ def setting(
         similarity = model.similarity(tuned.question1, tuned.question2)
         if reason := tune(model, tuned, similarity, goal or "probability"):
             warnings.warn(f"{name_of(tuning)}: {reason}; the model keeps its own", stacklevel=3)
-        threshold = model.threshold if threshold is None else threshold
+        if model.verdict is None and threshold is None:
+            threshold = model.threshold
     for used, purpose in ((learned, "train"), (tuned if tuning is None else None, "choose the threshold")):
         if used is not None and (count := shared_pairs(scored, used)):
             message = f"{count} of the {len(scored)} pairs were used to {purpose}; the scores are too good"
             warnings.warn(message, stacklevel=3)
-    return Setting(model, scored, learned, tuned, None if threshold is None else check_threshold(threshold))
+    return Setting(model, scored, learned, tuned, None if threshold is None else check_threshold(threshold), cosine)
 
 
 def evaluate_in(setting: Setting, others: Mapping[str, Scorer] | None = None) -> Evaluation:
@@ -139,6 +163,8 @@ def evaluate_in(setting: Setting, others: Mapping[str, Scorer] | None = None) ->
         # A preset with a published threshold: compare it with the one chosen on the validation pairs.
         chosen = model.facts["chosen_threshold"]
         rows["the same, threshold from validation"] = Scored(pairs.labels, ours.scores, chosen)
+    if plain := setting.plain:
+        rows["the similarity alone"] = plain
     rows |= baselines(setting, others or {})
 
     def over(which: np.ndarray) -> Compared:
@@ -148,7 +174,8 @@ def evaluate_in(setting: Setting, others: Mapping[str, Scorer] | None = None) ->
 
     unseen, how = unseen_pairs(pairs, setting.clusters)
     part = over(unseen) if unseen is not None and unseen.any() else None
-    return Evaluation(**vars(over(np.ones(len(pairs), bool))), unseen=part, unseen_from=how)
+    judge = "verdict" if setting.rule.verdict else "similarity"
+    return Evaluation(**vars(over(np.ones(len(pairs), bool))), unseen=part, unseen_from=how, judged_by=judge)
 
 
 def baselines(setting: Setting, others: Mapping[str, Scorer]) -> dict[str, Scored]:

@@ -10,6 +10,7 @@ from siamese.evaluation.against import Beside, ComparedEncoder
 from siamese.evaluation.evaluate import Scored, Setting, evaluate_in, unseen_pairs
 from siamese.evaluation.results import Evaluation
 from siamese.model.calibration import reliability
+from siamese.model.verdict import Verdict
 from siamese.text.keys import Words, words_of
 from siamese.text.subwords import AnyTokenizer
 
@@ -220,6 +221,7 @@ class Examination:
     in_common: dict[str, Common]
     reliability: np.ndarray  # (15, 3), for the figure
     encoder: Beside | None  # speed and size of a sentence encoder, if the model was compared with one
+    verdict: Verdict | None = None  # of the model, if it decides
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of examination.json: everything except the verdicts on single pairs."""
@@ -227,8 +229,9 @@ class Examination:
         for row in found["mistakes"]:
             if row["question1"] is None:
                 del row["question1"], row["question2"]
-        if self.encoder is None:
-            del found["encoder"]
+        for name in ("encoder", "verdict"):
+            if found[name] is None:
+                del found[name]
         return {"scores": self.scores.to_dict(), **found}
 
 
@@ -269,7 +272,7 @@ def examine(
                 id=pairs.id[i] if pairs.id is not None else str(i + 1),
                 unseen=None if unseen is None else bool(unseen[i]),
                 label=int(pairs.labels[i]),
-                similarity=float(verdicts.scores[i]),
+                similarity=float(setting.similarity[i]),
                 probability=float(probability[i]),
                 overlap=float(described.overlap[i]),
                 words=described.lengths[i].tolist(),
@@ -283,4 +286,5 @@ def examine(
         in_common=in_common(described.features, pairs.labels, probability),
         reliability=reliability(pairs.labels, probability),
         encoder=encoder.beside(setting, folder) if encoder else None,
+        verdict=setting.rule.verdict,
     )

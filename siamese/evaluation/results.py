@@ -44,6 +44,7 @@ class Evaluation(Compared):
 
     unseen: Compared | None  # on the pairs that share no question with the training pairs; None: unknown, or none
     unseen_from: str  # how unseen pairs were found, or why they were not
+    judged_by: str = "similarity"  # or "verdict", which corrects it
 
     def slices(self) -> dict[str, Compared]:
         """Return the scores on "unseen" pairs, if there are any, and on "all" pairs."""
@@ -52,7 +53,8 @@ class Evaluation(Compared):
     def to_dict(self) -> dict[str, Any]:
         """Return what `evaluate --json` prints."""
         unseen = self.unseen.to_dict() if self.unseen else None
-        return {**super().to_dict(), "unseen_from": self.unseen_from, "unseen": unseen}
+        more = {"unseen_from": self.unseen_from, "unseen": unseen, "judged_by": self.judged_by}
+        return {**super().to_dict(), **more}
 
     def to_frame(self) -> "pandas.DataFrame":
         """Return a DataFrame with a row for each slice and scorer, and a column for each metric."""
@@ -79,6 +81,8 @@ class Evaluation(Compared):
         """Return the notes below the table: the calibration error, and the meaning of "unseen"."""
         errors = ", ".join(f"{name} {part.calibration_error:.3f}" for name, part in self.slices().items())
         calibration = f"calibration error of the probability (15 bins): {errors}"
+        if self.judged_by == "verdict":
+            calibration += "\njudged by the verdict, which corrects the similarity; the threshold is that of --cosine"
         if self.unseen:
             meaning = f"unseen: neither question was trained on ({self.unseen_from}); this is what a new user meets."
         else:

@@ -37,6 +37,11 @@ class Verdict:
         if not sys.float_info.min <= self.calibration.slope:
             raise UserError(f"verdict: slope {self.calibration.slope!r}: expected a number above 0")
 
+    def __str__(self) -> str:
+        weights = "".join(f" − {weight:.2f} · {name}" for name, weight in self.weights.items() if weight >= 0.005)
+        fitted = self.calibration
+        return f"log-odds = {fitted.slope:.2f} · (similarity{weights}) {fitted.intercept:+.2f}"
+
     def scores(self, questions1: Sequence[str], questions2: Sequence[str], similarity: np.ndarray) -> np.ndarray:
         """Return the corrected cosines of n pairs, (n,) float64; the same for (b, a) as for (a, b), to the bit."""
         weights = np.array([self.weights[name] for name in FEATURES])

@@ -39,16 +39,18 @@ def write_report(model: SiameseModel, data: Datasets, result: Evaluation | None,
     if history:
         plots.training_curve(history, folder / "training.png")
     plots.similarity_histogram(labels, similarity, model.threshold, folder / "similarity.png")
-    plots.reliability(reliability(labels, model.probability(similarity)), folder / "reliability.png")
-    curves, ap, auc = metrics.curves(labels, similarity), scores["average_precision"], scores["roc_auc"]
+    rule = model.rule()
+    judged = rule.scores(validation.question1, validation.question2, similarity)
+    plots.reliability(reliability(labels, rule.probability(judged)), folder / "reliability.png")
+    curves, ap, auc = metrics.curves(labels, judged), scores["average_precision"], scores["roc_auc"]
     plots.ranking_curves(curves, ap, auc, folder / "curves.png")
     priors = np.geomspace(0.001, 0.5, 40)
     thresholds = {
-        "the model's threshold": np.full(len(priors), model.threshold),
-        "moved by --prior": np.array([model.threshold_for(prior=float(prior)) for prior in priors]),
+        "the model's threshold": np.full(len(priors), rule.threshold),
+        "moved by --prior": np.array([model.rule(prior=float(prior)).threshold for prior in priors]),
     }
-    by_prior = {name: metrics.precision_by_prior(labels, similarity, t, priors) for name, t in thresholds.items()}
-    plots.by_prior(priors, by_prior, model.calibration.prior, folder / "prior.png")
+    by_prior = {name: metrics.precision_by_prior(labels, judged, t, priors) for name, t in thresholds.items()}
+    plots.by_prior(priors, by_prior, rule.calibration.prior, folder / "prior.png")
     pairs = validation.take(np.flatnonzero(labels == 1)[:HEAT_MAP_PAIRS])
     vectors = model.encode([*pairs.question1, *pairs.question2])
     plots.heat_map(vectors[: len(pairs)] @ vectors[len(pairs) :].T, folder / "heat-map.png")
@@ -105,13 +107,15 @@ def card(model: SiameseModel, data: Datasets) -> str:
     new = f"of these, {unseen['pairs']:,} have no question of the training pairs: {_scores(unseen)}" if unseen else (
         "each of these has a question of the training pairs, so their scores are too good"
     )  # fmt: skip
+    verdict = f"verdict: {model.verdict}; it decides, unless a threshold is given" if model.verdict else ""
     text = page(
         "siamese.report", "card.template", config=c, fitted=fitted, training=training, pairs=len(training),
         tower=tower + ("; weights of int8 and float16" if c.compact else ""),
         started=f"started from {_name(c.start_from)}{terms}" if c.start_from else "",
         vectors=f"word vectors at the start: {_name(c.word_vectors)}" if c.word_vectors else "",
         losses=" + ".join(losses), how=inert(data.how), drawn=drawn, threshold=model.threshold, why=why,
-        holds="not fitted" if chosen is None else holds, validation=scores["pairs"], scores=_scores(scores), new=new,
+        holds="not fitted" if chosen is None else holds,
+        verdict=verdict, validation=scores["pairs"], scores=_scores(scores), new=new,
         warnings="\n- ".join(f"**warning**: {inert(warning)}" for warning in model.warnings),
     )  # fmt: skip
     return text.replace("- \n", "")  # of an empty field

@@ -35,9 +35,10 @@ def write(found: Examination, folder: Path, model: str, data: str, command: str)
     plots.features({CALLED[said]: common.features for said, common in found.in_common.items()}, folder / "features.png")
     scores = found.scores
     model, data, command = map(inert, (model, data, command))
+    verdict = f"Verdict: {found.verdict}.\n" if found.verdict else ""
     text = page(
         "siamese.report", "examination.template", model=model, data=data, command=command, scores=scores,
-        share=scores.duplicates / scores.pairs, answer=answer(scores), table=markdown_table(scores),
+        share=scores.duplicates / scores.pairs, answer=answer(scores) + verdict, table=markdown_table(scores),
         ranking=_ranking_table(scores), encoder=_encoder(found), slices=_slices(found.slices), shown=SHOWN,
         mistakes=_mistakes(found) if found.mistakes else "There is no mistake.\n", sure=SURE, low=1 - SURE,
         features=_features(found.in_common),
@@ -54,6 +55,7 @@ def summary(found: Examination, folder: Path) -> str:
     if encoder := found.encoder:
         ranking = _ranking(part.baselines[encoder.name])
         lines.append(f"{encoder.name}: {ranking}; the model is {encoder.ratio:.0f} times as fast")
+    lines += [f"verdict: {found.verdict}"] if found.verdict else []
     lines += [_sentence(said, common) for said, common in found.in_common.items()]
     return "\n".join((*lines, "", f"{folder / 'examination.md'} written"))
 

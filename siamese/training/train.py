@@ -1,9 +1,11 @@
 """Train a model by a recipe: start, loop, finish."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from siamese.config import Config
@@ -119,15 +121,20 @@ def _finish(
     if config.threshold is not None:
         model.threshold = config.threshold
     warnings += doubts(labels, similarity, model.threshold)
+    rule = model.rule()
+    scores = rule.scores(validation.question1, validation.question2, similarity)
     for warning in warnings:
         progress.say(f"warning: {warning}")
     unseen, _ = unseen_pairs(validation, Clusters(training))
     assert unseen is not None
-    part = all_scores(labels[unseen], similarity[unseen], model.threshold).to_dict() if unseen.any() else None
+
+    def scored(which: np.ndarray) -> dict[str, Any]:
+        return replace(all_scores(labels[which], scores[which], rule.threshold), threshold=model.threshold).to_dict()
+
     model.facts = {
         "history": history,
         **chosen,
-        "validation": all_scores(labels, similarity, model.threshold).to_dict(),
-        "unseen": part,
+        "validation": scored(np.ones(len(labels), bool)),
+        "unseen": scored(unseen) if unseen.any() else None,
         "warnings": warnings,
     }
