@@ -4,7 +4,9 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +19,7 @@ FEATURES = (
 )  # fmt: skip
 PLACE = {name: place for place, name in enumerate(FEATURES)}
 SHOWN = 0.2  # differences with a smaller feature are between questions that have little in common
-REMEMBERED = 1 << 16  # questions
+REMEMBERED = 1 << 15  # questions, each of which takes 2 KB, and words
 
 
 def _set(words: str) -> frozenset[str]:
@@ -35,9 +37,11 @@ _NEGATIONS = _set(
 )
 _PRONOUNS = _set("he him his she her hers")
 _BE = _set("is are was were be been being get got gets")
-_PAST = _set("was were did had")
-_PRESENT = _set("is are am do does has have")
-_FUTURE = _set("will shall")
+_TENSES = {
+    "past": _set("was were did had"),
+    "present": _set("is are am do does has have"),
+    "future": _set("will shall"),
+}
 # Words between two things that one may name in either order, and words that give each its own part.
 _EITHER = _set(
     "and or vs versus between similar same equal equivalent married related different difference compare compared "
@@ -59,6 +63,7 @@ _FUNCTION = frozenset(
 )
 
 TITLE = 4  # words with a meaning that are enough to tell a title by their capitals
+_NOTHING: dict[str, Any] = {}  # of many questions, so that it takes no memory
 YEARS = ("19", "20")  # the beginning of four digits that are no code
 
 
@@ -74,65 +79,88 @@ class Difference:
         return " / ".join(side or "–" for side in (self.first, self.second))
 
 
+class Token(NamedTuple):
+    """A word or a sign, whatever question it stands in."""
+
+    text: str
+    root: str  # its stem, or the sign
+    kind: str  # "sign", "number", "negation", "pronoun", "function" or "content"
+    number: str  # of a number, or in a word such as python3; else ""
+    named: bool  # capitals inside or throughout, which make a name wherever they stand
+    rare: bool
+    against: frozenset[str]  # stems of its opposites
+    tense: str
+
+
+@lru_cache(REMEMBERED)
+def _token(text: str) -> Token:
+    lower, number, kind = text.lower(), "", "content"
+    if not (text[0].isalnum() or text[0] == "_"):
+        return Token(text, text, "sign", "", False, False, frozenset(), "")
+    if (code := _CODE.fullmatch(lower)) is not None:  # python3, as Python 3
+        lower, number = code[1], _number(code[2])
+    root = stem(lower.removesuffix("'s").removesuffix("’s"))
+    if lower in _SPELLED or (not code and any(letter.isdigit() for letter in lower)):
+        number = root = _number(lower)
+        kind = "number"
+    elif lower in _NEGATIONS or lower.endswith(("n't", "n’t")):
+        kind = "negation"
+    elif lower in _PRONOUNS:
+        kind = "pronoun"
+    elif root in _FUNCTION or lower.startswith(("i'", "i’")):
+        kind = "function"
+    common = _common()
+    rare = kind == "content" and len(lower) > 2 and lower not in common and root not in common
+    tense = next((name for name, auxiliaries in _TENSES.items() if lower in auxiliaries), "")
+    return Token(text, root, kind, number, text[1:] != text[1:].lower(), rare, opposites(lower), tense)
+
+
 class Words:
     """The words of a question, by what they are. The dictionaries lead from stems, in which we compare, to words."""
 
     __slots__ = (
-        "against", "content", "names", "negated", "negations", "numbers", "order", "passive", "pronouns", "rare",
-        "stems", "tense", "written",
+        "against", "content", "names", "negations", "numbers", "order", "passive", "pronouns", "rare", "stems", "tense",
+        "written",
     )  # fmt: skip
 
     def __init__(self, question: str) -> None:
-        found = _WORD.findall(cleaning.clean(question))
-        common = _common()
+        tokens = [_token(text) for text in _WORD.findall(cleaning.clean(question))]
         # In a Title Like This Or IN CAPITALS, capitals name nothing.
-        weighty = [word for word in found[1:] if word[0].isalpha() and stem(word.lower()) not in _FUNCTION]
-        plain = len(weighty) < TITLE or not all(word[0].isupper() for word in weighty)
-        self.numbers: dict[str, str] = {}
-        self.names: dict[str, str] = {}
-        self.rare: dict[str, str] = {}
-        self.written: dict[str, str] = {}  # all words
-        self.negations: list[str] = []
-        self.pronouns: set[str] = set()
-        self.order: list[str] = []  # signs, too
-        functions = set()  # stems of this question that do not count as content
+        weighty = [token.text[0].isupper() for token in tokens[1:] if token.kind == "content"]
+        plain = len(weighty) < TITLE or not all(weighty)
+        numbers: dict[str, str] = {}
+        names: dict[str, str] = {}
+        rare: dict[str, str] = {}
+        written: dict[str, str] = {}
+        against: dict[str, frozenset[str]] = {}
+        content = []
         begins = True
-        for word in found:
-            lower = word.lower()
-            if not (word[0].isalnum() or word[0] == "_"):
-                begins = word in ".?!:"
-                self.order.append(word)
+        for token in tokens:
+            text, root, kind, number, named, is_rare, others, _ = token
+            if kind == "sign":
+                begins = text in ".?!:"
                 continue
-            if (code := _CODE.fullmatch(lower)) is not None:  # python3, as Python 3
-                lower, number = code[1], code[2]
-                self.numbers[_number(number)] = number
-                self.written.setdefault(_number(number), number)
-            root = stem(lower.removesuffix("'s").removesuffix("’s"))
-            if lower in _SPELLED or (not code and any(letter.isdigit() for letter in lower)):
-                self.numbers[_number(lower)] = word
-                root = _number(lower)
-            elif lower in _NEGATIONS or lower.endswith(("n't", "n’t")):
-                self.negations.append(word)
-                functions.add(root)
-            elif lower in _PRONOUNS:
-                self.pronouns.add(lower)
-                functions.add(root)
-            else:
-                is_name = word[1:] != word[1:].lower() or (word[0].isupper() and not begins)
-                if is_name and plain and root not in _FUNCTION and word[:2] not in ("I'", "I’"):
-                    self.names[root] = word
-                if len(lower) > 2 and lower not in common and root not in common:
-                    self.rare[root] = word
-            self.order.append(root)
-            self.written.setdefault(root, word)
+            if number:
+                numbers[number] = text
+                written.setdefault(number, text)
+            if kind == "content":
+                if plain and (named or (text[0].isupper() and not begins)):
+                    names[root] = text
+                content.append(root)
+            if is_rare:
+                rare[root] = text
+            if others:
+                against[root] = others
+            written.setdefault(root, text)
             begins = False
-        self.stems = frozenset(self.written)
-        self.content = self.stems - _FUNCTION - self.numbers.keys() - functions
-        self.negated = len(self.negations) % 2
-        against = {root: opposites(word.lower()) for root, word in self.written.items()}
-        self.against = {root: others for root, others in against.items() if others}
-        self.tense = _tense(found)
-        self.passive = _passive([word.lower() for word in found])
+        self.order = tuple(token.root for token in tokens)  # signs, too
+        self.written, self.stems = written, frozenset(written)
+        self.content = frozenset(content)
+        self.numbers, self.names, self.rare = numbers or _NOTHING, names or _NOTHING, rare or _NOTHING
+        self.against = against or _NOTHING
+        self.negations = tuple(token.text for token in tokens if token.kind == "negation")
+        self.pronouns = tuple(sorted({token.text.lower() for token in tokens if token.kind == "pronoun"}))
+        self.tense, self.passive = _tense(tokens), _passive(tokens)
 
 
 @cache
@@ -149,21 +177,17 @@ def _number(word: str) -> str:
     return word.rstrip("0").rstrip(".") if word.count(".") == 1 and word.replace(".", "").isdigit() else word
 
 
-def _tense(words: Sequence[str]) -> str:
-    """Return "past", "present" or "future" by the first auxiliary, or "" if there is none."""
-    lower = [word.lower() for word in words]
-    for i, word in enumerate(lower):
-        if word in ("use", "used") and lower[i + 1 : i + 2] == ["to"]:
+def _tense(tokens: Sequence[Token]) -> str:
+    """Return "past habit" for "used to", else the tense of the first auxiliary, or "" if there is none."""
+    for token, following in pairwise(tokens):
+        if token.root == "use" and following.root == "to" and token.text.lower() in ("use", "used"):
             return "past habit"
-    for word in lower:
-        for name, auxiliaries in (("past", _PAST), ("present", _PRESENT), ("future", _FUTURE)):
-            if word in auxiliaries:
-                return name
-    return ""
+    return next((token.tense for token in tokens if token.tense), "")
 
 
-def _passive(lower: Sequence[str]) -> bool:
+def _passive(tokens: Sequence[Token]) -> bool:
     """Return whether the words look like a passive with its agent: was written by."""
+    lower = [token.text.lower() for token in tokens]
     if "by" not in lower:
         return False
     place = lower.index("by")
@@ -233,11 +257,12 @@ def _found(one: Words, two: Words) -> Iterator[tuple[str, float, Collection[str]
         if first or second:
             yield "names" if first and second else "added name", alike, first.values(), second.values()
     if one.pronouns and two.pronouns and one.pronouns != two.pronouns:
-        yield "names", alike, sorted(one.pronouns), sorted(two.pronouns)
+        yield "names", alike, one.pronouns, two.pronouns
+    negated = len(one.negations) % 2 != len(two.negations) % 2
     odd = min(len(opposed1), len(opposed2)) % 2
-    if one.negated != two.negated and not odd:
+    if negated and not odd:
         yield "negation", alike, one.negations, two.negations
-    elif odd and one.negated == two.negated:
+    elif odd and not negated:
         yield "opposites", alike, opposed1.values(), opposed2.values()
     if turned := _reversed(one, two):
         yield "direction", 1.0, *turned
