@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import random
 from pathlib import Path
@@ -12,6 +13,8 @@ from commands import Command
 from tiny_models import random_model
 
 from siamese.errors import ModelError
+from siamese.mining.mine import mine
+from siamese.mining.mined import Mined
 from siamese.model.calibration import Calibration
 from siamese.model.differences import FEATURES, differences, features, words_of
 from siamese.model.fitting import fit_verdict
@@ -204,3 +207,62 @@ def test_the_command_says_what_differs(judging: SiameseModel, tmp_path: Path, co
     assert (different["differs"], different["is_duplicate"]) == ("5 / 7", "0")
     assert (same["differs"], same["similarity"], same["is_duplicate"]) == ("", "1.0", "1")
     assert [row["is_duplicate"] for row in verdicts("--cosine")] == ["1", "1"]
+
+
+ASKED = [
+    "how old is number 5?", "how old is number 7?", "How old is number 5", "where is the station?",
+    "where is the old station?", "what is your age?", "what is not your age?", "how old is number 5 ?",
+]  # fmt: skip
+
+
+def judged_by_hand(model: SiameseModel, asked: list[str]) -> tuple[list[tuple[float, str, str]], int]:
+    """Return (score, question, question) of the pairs the verdict accepts, best first, and how many it removes."""
+    pairs = list(itertools.combinations(asked, 2))
+    first, second = [a for a, _ in pairs], [b for _, b in pairs]
+    rule, similarity = model.rule(), model.similarity(first, second)
+    above = similarity > rule.threshold
+    scores = rule.scores(first, second, similarity)
+    found = [(s, *pair) for s, pair, wanted in zip(scores, pairs, scores > rule.threshold) if wanted]
+    return sorted(found, key=lambda row: -row[0]), int(above.sum()) - len(found)
+
+
+@pytest.mark.parametrize("max_pairs", [None, 3])
+def test_mining_orders_and_decides_by_the_verdict(judging: SiameseModel, max_pairs: int | None) -> None:
+    expected, removed = judged_by_hand(judging, ASKED)
+    assert len(expected) > 3 and removed > 3
+    found = mine(ASKED, judging, max_pairs=max_pairs)
+    assert found.by_verdict and found.threshold == judging.rule().threshold
+    assert {(p.question1, p.question2) for p in found.pairs} == {(a, b) for _, a, b in expected[:max_pairs]}
+    assert [p.probability for p in found.pairs] == sorted((p.probability for p in found.pairs), reverse=True)
+    if max_pairs is None:
+        assert len(found.removed) == found.count_removed() == removed
+        assert any(p.differs == "5 / 7" for p in found.removed) and not any(p.differs == "5 / 7" for p in found.pairs)
+        plain = mine(ASKED, judging, cosine=True)
+        assert not plain.by_verdict and plain.threshold == judging.threshold and not plain.removed
+        judging.verdict = None
+        without = mine(ASKED, judging)
+        assert without.pairs == plain.pairs and list(without.to_frame()) == list(plain.to_frame())
+
+
+def test_the_command_mine_writes_what_the_verdict_removed(
+    judging: SiameseModel, tmp_path: Path, command: Command
+) -> None:
+    judging.save(tmp_path / "model")
+    (tmp_path / "asked.txt").write_text("\n".join(ASKED))
+    out, removed = tmp_path / "pairs.csv", tmp_path / "removed.csv"
+    expected, count = judged_by_hand(judging, ASKED)
+    words = "mine", tmp_path / "asked.txt", "--model", tmp_path / "model", "--out", out
+    code, said, _ = command(*words, "--removed", removed)
+    assert code == 0 and f"{count} pairs above a similarity of 0.700 removed by the verdict: {removed}\n" in said
+    rows = list(csv.DictReader(out.open(newline="", encoding="utf-8")))
+    assert list(rows[0]) == ["question1", "question2", "similarity", "probability", "differs"]
+    assert len(rows) == len(expected)
+    taken = list(csv.DictReader(removed.open(newline="", encoding="utf-8")))
+    assert len(taken) == count and "5 / 7" in [row["differs"] for row in taken]
+    again = Mined.read(out)
+    assert [p.probability for p in again.pairs] == [float(row["probability"]) for row in rows]
+    assert [p.differs for p in again.pairs] == [row["differs"] for row in rows]
+    assert all(p.similarity > 0.9 for p in again.rethreshold(0.9).pairs)
+    assert command(*words, "--cosine", "--force")[0] == 0
+    assert "differs" not in out.read_text().splitlines()[0]
+    assert command(*words, "--threshold", 0.5, "--removed", removed)[0] == 2

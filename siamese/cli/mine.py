@@ -7,6 +7,7 @@ from siamese.cli.options import (
     OUTPUTS,
     QUESTIONS,
     Command,
+    add_cosine,
     add_force,
     add_model,
     add_question_columns,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from siamese.mining.mined import Mined, Settings
     from siamese.mining.questions import Questions
     from siamese.model.model import SiameseModel
+    from siamese.model.verdict import Rule
 
 
 def add_commands(command: Command) -> None:
@@ -33,7 +35,9 @@ def add_commands(command: Command) -> None:
     add("file", nargs="?", metavar="QUESTIONS", help=f"{QUESTIONS}; with --engine ray also a folder or glob of them, "
         "at any fsspec address")  # fmt: skip
     add("--out", metavar="PATH", help=f"{OUTPUTS} to write: pairs, most similar first")
-    add("--threshold", type=float, metavar="T", help="0 to 1, instead of the model's")
+    add("--threshold", type=float, metavar="T", help="0 to 1: the similarity alone decides, by this threshold")
+    add_cosine(sub)
+    add("--removed", metavar="PATH", help="also write the pairs that the verdict removed, in such a file")
     add("--max-pairs", type=int, metavar="N", help="only the N most similar pairs")
     add("--clusters", metavar="PATH", help="also write clusters, in such a file")
     add("--report", metavar="PATH", help="also write a page with the clusters, as HTML")
@@ -92,13 +96,14 @@ def mine(options: argparse.Namespace) -> None:
 def _check_outputs(options: argparse.Namespace, inputs: list[str | None]) -> None:
     from siamese.mining import report, tables
 
-    written = table_with(*(tables.pair_names(ids) for ids in (False, True)))
+    kinds = [(ids, verdict) for ids in (False, True) for verdict in (False, True)]
+    pairs = written = table_with(*(tables.pair_names(*kind) for kind in kinds))
     if options.label_sample:
         written = table_with(tables.LABELS, [*tables.LABELS, *tables.IDS])
     check_outputs(
         options, Output("--out", options.out, written),
         Output("--clusters", options.clusters, table_with(*(tables.cluster_names(ids) for ids in (False, True)))),
-        Output("--report", options.report, beginning_with(report.MARK)),
+        Output("--report", options.report, beginning_with(report.MARK)), Output("--removed", options.removed, pairs),
         inputs=[*inputs, options.model],
     )  # fmt: skip
 
@@ -109,23 +114,31 @@ def _from_questions(options: argparse.Namespace) -> None:
     from siamese.mining.mine import mined_beside
     from siamese.system.progress import CountBar
 
-    settings, questions = _settings(options, model), _read(options)
+    rule = model.rule(options.threshold, cosine=options.cosine)
+    if options.removed and rule.verdict is None:
+        raise UserError("--removed is for a verdict, which does not decide here; leave it out")
+    settings, questions = _settings(options, rule), _read(options)
     with (
         advising("--resume"),
         CountBar("questions") as encoded,
         CountBar("comparisons") as joined,
     ):
         progress = (encoded, joined)
-        with mined_beside(options.out, questions, model, settings, options.resume, *progress) as found:
+        with mined_beside(options.out, questions, model, settings, options.resume, *progress, rule) as found:
             if found.recall:
                 print(f"approximate: recall {found.recall}")
             _write(options, found)
+            if found.by_verdict and not options.label_sample:
+                _say_removed(options, found)
     if options.threshold is None and not options.label_sample:
         _note(options, model, len(questions), len(found))
 
 
 def _on_ray(options: argparse.Namespace) -> None:
-    for name, value in (("from", options.mined), ("report", options.report), ("label-sample", options.label_sample)):
+    for name, value in (
+        ("from", options.mined), ("report", options.report), ("label-sample", options.label_sample),
+        ("removed", options.removed),
+    ):  # fmt: skip
         if value:
             raise UserError(f"--{name} does not go with --engine ray; run it on the mined pairs, with --from PATH")
     if options.encoding or options.delimiter:  # the processes of Ray would not know of them
@@ -141,9 +154,12 @@ def _on_ray(options: argparse.Namespace) -> None:
         if path and "://" in path and not (options.force or options.resume) and store.exists(path):
             raise UserError(f"{path}: exists; choose another name, or replace it with --force")
     model = load_model(options.model)
+    if model.verdict and options.threshold is None and not options.cosine:
+        say("note: with --engine ray the similarity alone decides, without the model's verdict")
+    rule = model.rule(options.threshold, cosine=True)
     with advising("--resume"), StageBar() as bar:
         found = mine_shards(
-            shards, model, _settings(options, model), options.out, options.clusters, column=options.question_column,
+            shards, model, _settings(options, rule), options.out, options.clusters, column=options.question_column,
             id_column=options.id_column, address=options.address, resume=options.resume, progress=bar,
             escape=options.escape_formulas,
         )  # fmt: skip
@@ -157,11 +173,11 @@ def _on_ray(options: argparse.Namespace) -> None:
         _note(options, model, found.questions, found.pairs)
 
 
-def _settings(options: argparse.Namespace, model: "SiameseModel") -> "Settings":
+def _settings(options: argparse.Namespace, rule: "Rule") -> "Settings":
     from siamese.mining.mined import Settings
 
-    threshold, approximate = model.threshold_for(options.threshold), options.approximate or options.engine == "ray"
-    return Settings(threshold, options.max_pairs, approximate, options.memory, options.seed, options.linkage)
+    approximate = options.approximate or options.engine == "ray"
+    return Settings(rule.threshold, options.max_pairs, approximate, options.memory, options.seed, options.linkage)
 
 
 def _read(options: argparse.Namespace) -> "Questions":
@@ -215,6 +231,13 @@ def _say_questions(count: int, copies: int, blank: int) -> None:
 
 def _say_pairs(options: argparse.Namespace, count: int, last: float | None) -> None:
     print(f"{count:,} pairs{'' if last is None else f', down to a similarity of {last}'}: {options.out}")
+
+
+def _say_removed(options: argparse.Namespace, found: "Mined") -> None:
+    """Print the number of pairs that the verdict removed, and write them if asked to."""
+    count = found.write_removed(options.removed) if options.removed else found.count_removed()
+    where = f": {options.removed}" if options.removed else "; --removed PATH writes them" if count else ""
+    print(f"{count:,} pairs above a similarity of {found.threshold:.3f} removed by the verdict{where}")
 
 
 def _say_clusters(options: argparse.Namespace, count: int, members: int) -> None:

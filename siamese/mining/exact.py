@@ -26,7 +26,7 @@ try:
 except ImportError:  # numpy multiplies instead, in float32
     torch = None  # type: ignore[assignment]
 
-from siamese.mining.found import MILLION, PAIR, Wanted, check_room
+from siamese.mining.found import MILLION, Wanted, check_room
 from siamese.model.similarity import cosine
 
 TILE = 1_024  # rows and columns of a product, whose 2 MB in bfloat16 stay in the cache for the scan
@@ -137,15 +137,16 @@ def candidates(
 
 
 def scored(vectors: Vectors, found: Iterator[tuple[np.ndarray, np.ndarray]], wanted: Wanted) -> np.ndarray:
-    """Return the candidates that are wanted; found.PAIR, ordered by first and second."""
-    kept, count = [np.empty(0, PAIR)], 0
+    """Return the candidates that are wanted; found.PAIR or found.JUDGED, ordered by first and second."""
+    none = np.empty(0, np.int64)
+    kept, count = [wanted.pairs(none, none, none)], 0
     waiting: list[tuple[np.ndarray, np.ndarray]] = []
 
     def score() -> None:
         first, second = (np.concatenate(column) for column in zip(*waiting))
         millionths = vectors.millionths(first, second)
         enough = millionths >= wanted.lowest
-        pairs = np.rec.fromarrays([column[enough] for column in (millionths, first, second)], dtype=PAIR)
+        pairs = wanted.pairs(millionths[enough], first[enough], second[enough])
         kept.append(pairs)
         wanted.add(pairs)
 

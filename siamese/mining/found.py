@@ -1,5 +1,6 @@
 """Pairs that were found: their record type, order, number and recall. Needs numpy only."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,8 @@ MILLION = 1_000_000
 
 # A pair: its similarity in millionths, and its questions' numbers, first < second.
 PAIR = np.dtype([("millionths", "<i4"), ("first", "<i4"), ("second", "<i4")])
+# The same with a score in millionths, by which pairs are ordered: the similarity, corrected by a verdict.
+JUDGED = np.dtype([*PAIR.descr, ("score", "<i4")])
 # The same for sharded mining, where a number has the shard and the place in it.
 LONG_PAIR = np.dtype([("millionths", "<i4"), ("first", "<i8"), ("second", "<i8")])
 
@@ -35,9 +38,14 @@ def lowest_above(threshold: float) -> int:
     return millionths
 
 
+def score_of(pairs: np.ndarray) -> np.ndarray:
+    """Return what pairs are ordered by, in millionths: the score of JUDGED pairs, the similarity of others."""
+    return pairs["score" if "score" in (pairs.dtype.names or ()) else "millionths"]
+
+
 def order_of(pairs: np.ndarray) -> np.ndarray:
-    """Return the order of pairs: most similar first, equally similar ones by their questions' numbers; stable."""
-    return np.lexsort((pairs["second"], pairs["first"], -pairs["millionths"]))
+    """Return the order of pairs: the highest score first, equal ones by their questions' numbers; stable."""
+    return np.lexsort((pairs["second"], pairs["first"], -score_of(pairs)))
 
 
 def in_order(pairs: np.ndarray) -> np.ndarray:
@@ -45,24 +53,37 @@ def in_order(pairs: np.ndarray) -> np.ndarray:
     return pairs[order_of(pairs)]
 
 
+# From the numbers of questions and the similarities of n pairs to their scores, none above its similarity.
+Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
 @dataclass
 class Wanted:
-    """The lowest similarity that a pair needs. It rises as pairs are found, if only the N most similar are wanted."""
+    """The lowest similarity that a pair needs. It rises as pairs are found, if only the N best are wanted."""
 
     lowest: int  # millionths that every pair needs
     count: int | None = None  # N; None if all pairs are wanted
     room: int | None = None  # pairs of one unit of work that fit in memory
+    score: Score | None = None  # of JUDGED pairs; None: the similarity orders them
 
     def __post_init__(self) -> None:
-        self._best = np.empty(0, np.int32)  # the similarities of the N most similar pairs so far
+        self._best = np.empty(0, np.int32)  # the scores of the N best pairs so far
+
+    def pairs(self, millionths: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Return pairs of these similarities and questions, (n,) each, as PAIR or JUDGED."""
+        if self.score is None:
+            return np.rec.fromarrays([millionths, first, second], dtype=PAIR)
+        score = np.rint(self.score(first, second, millionths / MILLION) * MILLION).astype(np.int64)
+        return np.rec.fromarrays([millionths, first, second, score], dtype=JUDGED)
 
     def add(self, pairs: np.ndarray) -> None:
         """Take found pairs into account."""
         if self.count is None:
             return
-        self._best = np.concatenate((self._best, pairs["millionths"]))
+        self._best = np.concatenate((self._best, score_of(pairs)))
         if len(self._best) > self.count:
-            # Pairs as similar as the last of the N stay in: their numbers decide which of them belong.
+            # Pairs as good as the last of the N stay in: their numbers decide which of them belong. A score is at most
+            # the similarity, so the others need not be looked at.
             self._best = np.partition(self._best, len(self._best) - self.count)[-self.count :]
             self.lowest = max(self.lowest, int(self._best[0]))
 

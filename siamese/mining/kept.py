@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from siamese.mining.found import PAIR, Recall, in_order
+from siamese.mining.found import JUDGED, PAIR, Recall, in_order
 from siamese.system.files import write_text
 from siamese.system.outputs import no_follow, refuse_links
 from siamese.system.resuming import check_same_run
@@ -38,9 +38,11 @@ class Kept:
     at_once: int  # pairs that are sorted in memory; more are sorted in parts and merged from files
     max_pairs: int | None = None  # pairs that `ranked` yields
     recall: Recall | None = None  # of an approximate search
+    accepted: int | None = None  # lowest score, in millionths, of the pairs that `ranked` yields; None: all are PAIR
 
     def __post_init__(self) -> None:
         self.path, known = self.folder / PAIRS, self.folder / IDENTITY
+        self.kind = PAIR if self.accepted is None else JUDGED
         self.units = 0  # finished ones
         refuse_links(self.folder, IDENTITY, PAIRS)
         if not known.exists():
@@ -70,13 +72,13 @@ class Kept:
                 if len(header) < HEADER.size:
                     return
                 number, count, checksum = HEADER.unpack(header)
-                data = file.read(count * PAIR.itemsize)
-                if number != expected or len(data) < count * PAIR.itemsize or zlib.crc32(data) != checksum:
+                data = file.read(count * self.kind.itemsize)
+                if number != expected or len(data) < count * self.kind.itemsize or zlib.crc32(data) != checksum:
                     return
-                yield np.frombuffer(data, PAIR)
+                yield np.frombuffer(data, self.kind)
 
     def ranked(self) -> Iterator[np.ndarray]:
-        """Yield the pairs in chunks, most similar first, equally similar ones by their questions' numbers."""
+        """Yield the accepted pairs in chunks, those of the highest scores first, equal ones by their questions."""
         left = self.max_pairs
         for chunk in self._sorted():
             if not len(chunk := chunk[:left]):
@@ -84,10 +86,18 @@ class Kept:
             left = None if left is None else left - len(chunk)
             yield chunk
 
-    def _sorted(self) -> Iterator[np.ndarray]:
+    def removed(self) -> Iterator[np.ndarray]:
+        """Yield the pairs that are not accepted, in the same order."""
+        yield from self._sorted(accepted=False)
+
+    def _of(self, pairs: np.ndarray, accepted: bool) -> np.ndarray:
+        return pairs if self.accepted is None else pairs[(pairs["score"] >= self.accepted) == accepted]
+
+    def _sorted(self, accepted: bool = True) -> Iterator[np.ndarray]:
         runs: list[Path] = []
-        waiting: list[np.ndarray] = [np.empty(0, PAIR)]
-        for pairs in self:
+        waiting: list[np.ndarray] = [np.empty(0, self.kind)]
+        for found in self:
+            pairs = self._of(found, accepted)
             for start in range(0, len(pairs), self.at_once):
                 part = pairs[start : start + self.at_once]
                 if sum(map(len, waiting)) + len(part) > self.at_once:
@@ -100,9 +110,10 @@ class Kept:
             return
         runs.append(self._sorted_run(len(runs), waiting))
         del waiting
-        merged = heapq.merge(*map(_tuples, runs), key=lambda pair: (-pair[0], pair[1], pair[2]))
+        score = 0 if self.accepted is None else 3  # place in a pair
+        merged = heapq.merge(*map(self._tuples, runs), key=lambda pair: (-pair[score], pair[1], pair[2]))
         while chunk := list(islice(merged, CHUNK)):
-            yield np.array(chunk, PAIR)
+            yield np.array(chunk, self.kind)
         for path in runs:
             path.unlink()
 
@@ -118,8 +129,7 @@ class Kept:
         for path in (self.folder / IDENTITY, self.path, *self.folder.glob("sorted-*.bin")):
             path.unlink(missing_ok=True)
 
-
-def _tuples(path: Path) -> Iterator[tuple[int, int, int]]:
-    with open(path, "rb") as file:
-        while len(pairs := np.fromfile(file, PAIR, CHUNK)):
-            yield from pairs.tolist()
+    def _tuples(self, path: Path) -> Iterator[tuple[int, ...]]:
+        with open(path, "rb") as file:
+            while len(pairs := np.fromfile(file, self.kind, CHUNK)):
+                yield from pairs.tolist()

@@ -14,11 +14,12 @@ from siamese.config import PRETRAINED
 from siamese.errors import UserError
 from siamese.mining import exact
 from siamese.mining.clusters import LINKAGES
-from siamese.mining.found import PAIR, Wanted, check_room, lowest_above
+from siamese.mining.found import PAIR, Score, Wanted, check_room, lowest_above
 from siamese.mining.kept import Kept
 from siamese.mining.mined import MEMORY, Mined, Settings
 from siamese.mining.questions import Questions, QuestionsLike
 from siamese.model.model import SiameseModel
+from siamese.model.verdict import Rule
 from siamese.system.files import remove_leftovers
 from siamese.system.locking import locked
 from siamese.system.optional import needing
@@ -41,23 +42,27 @@ def _quiet(done: int, total: int) -> None:
 def mine(
     questions: QuestionsLike, model: SiameseModel | str | Path | None = None, *, threshold: float | None = None,
     max_pairs: int | None = None, approximate: bool = False, linkage: str = LINKAGES[0],
-    ids: Iterable[Any] | None = None, memory: int = MEMORY, seed: int = 0,
+    ids: Iterable[Any] | None = None, memory: int = MEMORY, seed: int = 0, cosine: bool = False,
 ) -> Mined:  # fmt: skip
-    """Find all pairs of questions whose similarity is above a threshold.
+    """Find all pairs of questions that a model calls duplicates.
+
+    All pairs whose similarity is above a threshold are found. If the model has a verdict, it orders them, and removes
+    those that it calls different.
 
     Args:
         questions: n questions in a list or a Series; a DataFrame with the columns question and optionally id, whose
             other columns are kept as metadata; or a file. Empty ones are left out, and copies
             collapsed: texts that are the same once they are clean.
         model: encodes the questions: a model, its folder, or None for the pretrained one.
-        threshold: 0 to 1; None uses the model's own.
-        max_pairs: find only this many, the most similar ones.
+        threshold: 0 to 1, of the similarity, which then decides alone; None: as the model judges.
+        max_pairs: find only this many, the most similar ones or those the verdict is surest of.
         approximate: compare only questions that share a cell. Faster from about 200,000 questions on; finds 99 % of the
             pairs or more, and the result's `recall` says how many, measured.
         linkage: of clusters: "complete" (every two questions are a pair) or "connected" (by chains of pairs).
         ids: an id for each question, instead of the column id.
         memory: MB to use at most.
         seed: of the cells.
+        cosine: whether the similarity decides alone, even if the model has a verdict.
 
     Returns:
         The pairs and clusters.
@@ -66,21 +71,23 @@ def mine(
         UserError: questions or settings that cannot be used, or more pairs than the memory has room for.
     """
     model = model if isinstance(model, SiameseModel) else SiameseModel.load(model or PRETRAINED)
-    settings = Settings(model.threshold_for(threshold), max_pairs, approximate, memory, seed, linkage)
+    rule = model.rule(threshold, cosine=cosine)
+    settings = Settings(rule.threshold, max_pairs, approximate, memory, seed, linkage)
     asked = Questions.of(questions, ids)
     with TemporaryDirectory(prefix="siamese-") as folder:
-        vectors, kept = _start(asked, model, settings, Path(folder))
-        join(vectors, settings, kept)
+        vectors, kept = _start(asked, model, settings, rule, Path(folder))
+        join(vectors, settings, kept, score=_score(asked, rule))
         count = sum(map(len, kept))
         check_room(count if max_pairs is None else min(count, max_pairs), kept.at_once)
-        chunks = list(kept.ranked())
-    return Mined(asked, lambda: iter(chunks), model.probability, settings, kept.recall)
+        judged = rule.verdict is not None
+        chunks, removed = list(kept.ranked()), list(kept.removed()) if judged else []
+    return Mined(asked, lambda: iter(chunks), rule.probability, settings, kept.recall, lambda: iter(removed), judged)
 
 
 @contextmanager
 def mined_beside(
     out: str | Path, questions: Questions, model: SiameseModel, settings: Settings, resume: bool = False,
-    encoded: Progress = _quiet, joined: Progress = _quiet,
+    encoded: Progress = _quiet, joined: Progress = _quiet, rule: Rule | None = None,
 ) -> Iterator[Mined]:  # fmt: skip
     """Find pairs that stay on disk until the block ends, so that they need not fit in memory.
 
@@ -95,6 +102,7 @@ def mined_beside(
         resume: continue the run that was stopped there, if there is one.
         encoded: called with the number of encoded questions and of all.
         joined: called with the number of comparisons done and of all.
+        rule: decides on the pairs above its threshold, which is that of the settings; None: all are wanted.
 
     Raises:
         UserError: too little memory is allowed, or another run was stopped there.
@@ -102,7 +110,7 @@ def mined_beside(
     if is_stream(out):
         with (
             TemporaryDirectory(prefix="siamese-") as folder,
-            mined_beside(Path(folder) / "pairs", questions, model, settings, resume, encoded, joined) as found,
+            mined_beside(Path(folder) / "pairs", questions, model, settings, resume, encoded, joined, rule) as found,
         ):
             yield found
         return
@@ -110,10 +118,12 @@ def mined_beside(
     refuse_links(unfinished.parent, unfinished.name)
     with locked(unfinished):
         remove_leftovers(Path(out).parent, re.escape(Path(out).name))
-        vectors, kept = _start(questions, model, settings, unfinished, resume, encoded)
+        rule = rule or model.rule(settings.threshold)
+        vectors, kept = _start(questions, model, settings, rule, unfinished, resume, encoded)
         try:
-            join(vectors, settings, kept, joined)
-            yield Mined(questions, kept.ranked, model.probability, settings, kept.recall)
+            join(vectors, settings, kept, joined, _score(questions, rule))
+            judged = rule.verdict is not None
+            yield Mined(questions, kept.ranked, rule.probability, settings, kept.recall, kept.removed, judged)
         except UserError:  # to continue would fail again
             kept.remove()
             raise
@@ -123,15 +133,33 @@ def mined_beside(
 
 
 def _start(
-    questions: Questions, model: SiameseModel, settings: Settings, folder: Path, resume: bool = False,
+    questions: Questions, model: SiameseModel, settings: Settings, rule: Rule, folder: Path, resume: bool = False,
     encoded: Progress = _quiet,
 ) -> tuple[np.ndarray, Kept]:  # fmt: skip
     at_once = sortable(len(questions), model.dimensions, settings.memory)
     vectors = vectors_of(questions.texts, model, encoded)
-    return vectors, Kept(folder, identity(questions, vectors, settings), resume, at_once, settings.max_pairs)
+    of_run, accepted = identity(questions, vectors, settings), None
+    if rule.verdict is not None:
+        of_run |= {"verdict": str(sorted(rule.verdict.weights.items()))}
+        accepted = lowest_above(rule.threshold)
+    return vectors, Kept(folder, of_run, resume, at_once, settings.max_pairs, accepted=accepted)
 
 
-def join(exact_vectors: np.ndarray, settings: Settings, kept: Kept, joined: Progress = _quiet) -> None:
+def _score(questions: Questions, rule: Rule) -> Score | None:
+    """Return the function that corrects similarities by the texts, if the rule does."""
+    if rule.verdict is None:
+        return None
+
+    def score(first: np.ndarray, second: np.ndarray, similarity: np.ndarray) -> np.ndarray:
+        texts1, texts2 = ([questions.texts[i] for i in numbers.tolist()] for numbers in (first, second))
+        return rule.scores(texts1, texts2, similarity)
+
+    return score
+
+
+def join(
+    exact_vectors: np.ndarray, settings: Settings, kept: Kept, joined: Progress = _quiet, score: Score | None = None
+) -> None:
     """Find all pairs of vectors above a threshold, except for the units of work that are saved already.
 
     Args:
@@ -139,11 +167,12 @@ def join(exact_vectors: np.ndarray, settings: Settings, kept: Kept, joined: Prog
         settings: what to find.
         kept: takes the pairs.
         joined: called with the number of comparisons done and of all.
+        score: of the pairs, at most their similarity; None: the similarity.
 
     Raises:
         UserError: a unit has more pairs than fit in memory, or no cells are good enough.
     """
-    wanted = Wanted(lowest_above(settings.threshold), settings.max_pairs, kept.at_once)
+    wanted = Wanted(lowest_above(settings.threshold), settings.max_pairs, kept.at_once, score)
     vectors = exact.made_ready(exact_vectors, wanted.lowest)
     shared = None
     if settings.approximate and len(vectors):

@@ -12,9 +12,10 @@ import numpy as np
 from siamese.errors import UserError
 from siamese.mining import labels, report, tables
 from siamese.mining.clusters import A_LINK, LINKAGES, Member, find_clusters
-from siamese.mining.found import MILLION, PAIR, Recall, lowest_above
+from siamese.mining.found import JUDGED, MILLION, PAIR, Recall, in_order, lowest_above, score_of
 from siamese.mining.questions import Questions
 from siamese.mining.tables import ClusterRow, Probability
+from siamese.model.differences import differs
 from siamese.model.similarity import check_threshold
 from siamese.system.optional import optional
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 MEMORY = 2_048  # MB
 
-Ranking = Callable[[], Iterator[np.ndarray]]  # yields the pairs, found.PAIR, most similar first, in chunks
+Ranking = Callable[[], Iterator[np.ndarray]]  # yields pairs, found.PAIR or found.JUDGED, best first, in chunks
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Settings:
     """Which pairs and clusters to find, and how."""
 
     threshold: float  # 0 to 1; a pair's similarity, to six decimals, is above it
-    max_pairs: int | None = None  # only the most similar ones
+    max_pairs: int | None = None  # only the most similar ones, or those of the highest score
     approximate: bool = False
     memory: int = MEMORY  # MB to use at most
     seed: int = 0  # of the cells of an approximate search
@@ -47,7 +48,7 @@ class Settings:
 
 
 class Pair(NamedTuple):
-    """Two questions whose similarity is above the threshold."""
+    """Two questions whose similarity is above the threshold, and that the verdict, if any, calls duplicates."""
 
     question1: str
     question2: str
@@ -55,6 +56,11 @@ class Pair(NamedTuple):
     probability: float  # of being duplicates, by the model's calibration
     id1: Any = None  # if the questions have ids
     id2: Any = None
+
+    @property
+    def differs(self) -> str:
+        """What differs in numbers, names and the like, such as "1603 / 1722"; "" if nothing does."""
+        return differs(self.question1, self.question2)
 
 
 @dataclass(repr=False, eq=False)
@@ -71,6 +77,8 @@ class Mined:
     _probability: Probability
     settings: Settings  # the threshold of the pairs, the linkage of the clusters, and the memory for them
     recall: Recall | None = None  # of an approximate search, the share of the pairs that it found
+    _removed: Ranking = lambda: iter([])
+    by_verdict: bool = False  # whether a verdict orders the pairs, and has removed some
 
     def __post_init__(self) -> None:
         self.threshold, self.linkage = self.settings.threshold, self.settings.linkage
@@ -96,7 +104,7 @@ class Mined:
             UserWarning: the file has no pairs between the threshold and its least similar pair.
         """
         questions, pairs, probabilities = tables.read_pairs(path, questions)
-        least = int(pairs["millionths"][-1]) if len(pairs) else MILLION
+        least = int(pairs["millionths"].min()) if len(pairs) else MILLION
         if threshold is None:
             threshold = max(least - 1, 0) / MILLION
         elif (lowest := lowest_above(check_threshold(threshold))) < least and len(pairs):
@@ -109,7 +117,8 @@ class Mined:
             return np.array([probabilities[round(s * MILLION)] for s in similarities.tolist()])
 
         settings = Settings(threshold, memory=memory, linkage=linkage)
-        return cls(questions, lambda: iter([pairs] if len(pairs) else []), probability, settings)
+        ranked = [pairs] if len(pairs) else []
+        return cls(questions, lambda: iter(ranked), probability, settings, by_verdict=pairs.dtype == JUDGED)
 
     def __len__(self) -> int:
         """The number of pairs."""
@@ -124,8 +133,8 @@ class Mined:
 
     @cached_property
     def _array(self) -> np.ndarray:
-        """All pairs, found.PAIR."""
-        return np.concatenate([np.empty(0, PAIR), *self._ranked()])
+        """All pairs, found.PAIR or found.JUDGED."""
+        return np.concatenate([np.empty(0, JUDGED if self.by_verdict else PAIR), *self._ranked()])
 
     @cached_property
     def _clusters(self) -> list[list[Member]]:
@@ -139,9 +148,17 @@ class Mined:
 
     @cached_property
     def pairs(self) -> list[Pair]:
-        """The pairs, most similar first."""
+        """The pairs, most similar first, or with a verdict the surest first."""
+        return self._pairs(self._array)
+
+    @cached_property
+    def removed(self) -> list[Pair]:
+        """The pairs above the threshold that the verdict removed, in the same order; none if they were read."""
+        return self._pairs(np.concatenate([np.empty(0, JUDGED), *self._removed()]))
+
+    def _pairs(self, pairs: np.ndarray) -> list[Pair]:
         texts, ids = self.questions.texts, self.questions.ids or [None] * len(self.questions)
-        columns = (column.tolist() for column in self._columns())
+        columns = (column.tolist() for column in self._columns(pairs))
         return [Pair(texts[i], texts[j], s, p, ids[i], ids[j]) for i, j, s, p in zip(*columns)]
 
     @cached_property
@@ -167,25 +184,29 @@ class Mined:
 
         def above() -> Iterator[np.ndarray]:
             for chunk in self._ranked():
-                if not len(chunk := chunk[chunk["millionths"] >= lowest]):
+                if len(chunk := chunk[chunk["millionths"] >= lowest]):
+                    yield chunk
+                elif not self.by_verdict:  # those that follow are less similar
                     return
-                yield chunk
 
-        return Mined(self.questions, above, self._probability, replace(self.settings, threshold=threshold), self.recall)
+        settings = replace(self.settings, threshold=threshold)
+        return replace(self, _ranked=above, settings=settings)
 
     def to_frame(self) -> "pandas.DataFrame":
-        """Return the pairs as a DataFrame, most similar first.
+        """Return the pairs as a DataFrame, in the order of `pairs`.
 
         Returns:
-            Columns question1, question2, similarity, probability; id1 and id2 if there are ids; and c1 and c2 for each
-            further column c of the DataFrame that was mined.
+            Columns question1, question2, similarity, probability; id1 and id2 if there are ids; differs if a verdict
+            decided; and c1 and c2 for each further column c of the DataFrame that was mined.
         """
-        first, second, similarity, probability = self._columns()
+        first, second, similarity, probability = self._columns(self._array)
         texts, ids = np.array(self.questions.texts, object), np.array(self.questions.ids, object)
         columns: dict[str, Any] = {"question1": texts[first], "question2": texts[second]}
         columns |= {"similarity": similarity, "probability": probability}
         if len(ids):
             columns |= {"id1": ids[first].tolist(), "id2": ids[second].tolist()}
+        if self.by_verdict:
+            columns["differs"] = list(map(differs, columns["question1"], columns["question2"]))
         rows = np.array(self.questions.rows, np.int64)
         for name in self._metadata():
             for end, which in ((1, first), (2, second)):
@@ -209,9 +230,17 @@ class Mined:
                                for name, values in taken.items()})  # fmt: skip
 
     def write_pairs(self, path: str | Path) -> float | None:
-        """Write the pairs as CSV, most similar first. Return the similarity of the last, or None without pairs."""
-        self._count, last = tables.write_pairs(path, self.questions, self._ranked(), self._probability)
+        """Write the pairs as CSV, in the order of `pairs`. Return the lowest similarity, or None without pairs."""
+        self._count, last = tables.write_pairs(path, self.questions, self._ranked(), self._probability, self.by_verdict)
         return last
+
+    def write_removed(self, path: str | Path) -> int:
+        """Write the pairs that the verdict removed, as `write_pairs` does. Return their number."""
+        return tables.write_pairs(path, self.questions, self._removed(), self._probability, self.by_verdict)[0]
+
+    def count_removed(self) -> int:
+        """Return the number of pairs that the verdict removed."""
+        return sum(map(len, self._removed()))
 
     def write_clusters(self, path: str | Path, escape: bool = True) -> tuple[int, int]:
         """Write the clusters as CSV, a row for each question. Return the numbers of clusters and distinct questions.
@@ -223,8 +252,8 @@ class Mined:
 
     def write_report(self, path: str | Path) -> tuple[int, int]:
         """Write a page with the first clusters. Return how many it shows, and how many there are."""
-        lowest = int(self._array["millionths"][-1]) / MILLION if len(self) else None
-        shown = report.write(path, self.questions, self._clusters, self.linkage, lowest)
+        lowest = int(self._array["millionths"].min()) / MILLION if len(self) else None
+        shown = report.write(path, self.questions, self._clusters, self.linkage, lowest, self.by_verdict)
         return shown, len(self._clusters)
 
     def write_sample(self, path: str | Path, size: int, seed: int = 0, escape: bool = True) -> int:
@@ -251,17 +280,23 @@ class Mined:
         drawn = labels.draw(strata, size, seed)
         ranks, start = np.array([rank for rank, _ in drawn]), 0
         pairs = np.empty(len(drawn), PAIR)
-        for chunk in self._ranked():
+        for chunk in self._similar_first():
             here = (ranks >= start) & (ranks < start + len(chunk))
             pairs[here] = chunk[ranks[here] - start]
             start += len(chunk)
         tables.write_sample(path, self.questions, pairs, [h for _, h in drawn], strata, escape)
         return len(pairs)
 
-    def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _similar_first(self) -> Iterator[np.ndarray]:
+        """Yield the pairs as PAIR, most similar first."""
+        if not self.by_verdict:
+            return self._ranked()
+        return iter([in_order(self._array[list(PAIR.names or ())].astype(PAIR))])
+
+    def _columns(self, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return the first and second question, similarity and probability of each pair, (n,) each."""
-        similarity = self._array["millionths"] / MILLION
-        return self._array["first"], self._array["second"], similarity, self._probability(similarity)
+        similarity, score = pairs["millionths"] / MILLION, score_of(pairs) / MILLION
+        return pairs["first"], pairs["second"], similarity, self._probability(score)
 
     def _metadata(self) -> list[Any]:
         """Return the further columns of the DataFrame that was mined."""

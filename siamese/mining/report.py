@@ -10,6 +10,7 @@ from string import Template
 
 from siamese.mining.clusters import Member
 from siamese.mining.questions import Copy, Questions
+from siamese.model.differences import differs
 from siamese.system.files import write_text
 from siamese.text.keys import words_of
 
@@ -20,8 +21,9 @@ Copies = dict[int, list[Copy]]  # of each question that has any
 
 
 def write(
-    path: str | Path, questions: Questions, clusters: Sequence[list[Member]], linkage: str, lowest: float | None
-) -> int:
+    path: str | Path, questions: Questions, clusters: Sequence[list[Member]], linkage: str, lowest: float | None,
+    by_verdict: bool = False,
+) -> int:  # fmt: skip
     """Write the page, and return the number of clusters on it: the first ones, with about MOST questions at most.
 
     Args:
@@ -30,6 +32,7 @@ def write(
         clusters: in the order of the page.
         linkage: of the clusters.
         lowest: the similarity of the least similar pair; None without pairs.
+        by_verdict: whether to say what differs between a question and the most similar one.
     """
     page, style, script = (
         files("siamese.mining").joinpath(f"report.{kind}").read_text("utf-8") for kind in ("html", "css", "js")
@@ -41,7 +44,7 @@ def write(
         count = len(cluster) + sum(len(copies.get(member.question, ())) for member in cluster)
         if shown and rows + count > MOST:
             break
-        items = "".join(_items(cluster, questions, copies))
+        items = "".join(_items(cluster, questions, copies, by_verdict))
         title = f'<h2 id="c{number}">Cluster {number} · {count:,} questions</h2>'
         shown.append(f"<section>{title}\n<ol>\n{items}</ol></section>\n")
         rows += count
@@ -59,7 +62,7 @@ def write(
     return len(shown)
 
 
-def _items(cluster: list[Member], questions: Questions, copies: Copies) -> Iterator[str]:
+def _items(cluster: list[Member], questions: Questions, copies: Copies, by_verdict: bool) -> Iterator[str]:
     texts, ids = questions.texts, questions.ids
     first = words_of(texts[cluster[0].question])
     for place, (question, neighbour, similarity) in enumerate(cluster):
@@ -68,7 +71,8 @@ def _items(cluster: list[Member], questions: Questions, copies: Copies) -> Itera
         if neighbour == question:  # all others are copies
             score = ""
         else:
-            near = html.escape(f"most similar: {texts[neighbour]}")
+            differing = differs(texts[question], texts[neighbour]) if by_verdict else ""
+            near = html.escape(f"most similar: {texts[neighbour]}" + (f" (differs: {differing})" if differing else ""))
             score = f'<span class="score" tabindex="0" title="{near}" data-near="{near}">{similarity:.3f}</span> '
         yield f'<li data-s="{similarity:.6f}">{score}<span>{text}{id}</span></li>\n'
         if again := copies.get(question):

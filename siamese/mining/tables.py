@@ -9,9 +9,10 @@ import numpy as np
 
 from siamese.errors import DataError
 from siamese.mining.clusters import Member
-from siamese.mining.found import MILLION, PAIR
+from siamese.mining.found import JUDGED, MILLION, PAIR, score_of
 from siamese.mining.labels import Stratum
 from siamese.mining.questions import Questions
+from siamese.model.differences import differs
 from siamese.pairs.cells import Refused, is_missing, label_of, needed
 from siamese.pairs.formats import open_file
 from siamese.system.csv_output import writing_csv
@@ -19,32 +20,39 @@ from siamese.system.csv_output import writing_csv
 PAIRS = ["question1", "question2", "similarity", "probability"]
 LABELS = ["question1", "question2", "is_duplicate", "similarity", "stratum", "stratum_pairs", "stratum_above"]
 IDS = ["id1", "id2"]
+DIFFERS = "differs"
 
 OF_THESE = "the pairs that were mined from these questions"
 
-Probability = Callable[[np.ndarray], np.ndarray]  # of similarities
+Probability = Callable[[np.ndarray], np.ndarray]  # of scores
 Rows = Iterator[tuple[str, Mapping[str, Any]]]  # rows of a file, each after its place for an error
 
 
-def pair_names(ids: bool) -> list[str]:
-    """Return the columns of a file of pairs, with or without ids."""
-    return PAIRS + (IDS if ids else [])
+def pair_names(ids: bool, by_verdict: bool = False) -> list[str]:
+    """Return the columns of a file of pairs, with or without ids, and with what differs if a verdict orders them."""
+    return PAIRS + (IDS if ids else []) + ([DIFFERS] if by_verdict else [])
 
 
 def write_pairs(
-    path: str | Path, questions: Questions, ranked: Iterable[np.ndarray], probability: Probability
-) -> tuple[int, float | None]:
-    """Write pairs, chunks of found.PAIR, as CSV. Return their number and the similarity of the last."""
-    count, last = 0, None
+    path: str | Path, questions: Questions, ranked: Iterable[np.ndarray], probability: Probability,
+    by_verdict: bool = False,
+) -> tuple[int, float | None]:  # fmt: skip
+    """Write pairs, chunks of found.PAIR or found.JUDGED, as CSV. Return their number and the lowest similarity."""
+    count, lowest = 0, None
     texts = questions.texts
-    with writing_csv(path, pair_names(bool(questions.ids))) as writer:
+    with writing_csv(path, pair_names(bool(questions.ids), by_verdict)) as writer:
         for chunk in ranked:
             similarity = chunk["millionths"] / MILLION
-            columns = (chunk["first"], chunk["second"], similarity, np.round(probability(similarity), 6))
+            columns = (
+                chunk["first"], chunk["second"], similarity, np.round(probability(score_of(chunk) / MILLION), 6)
+            )  # fmt: skip
             for first, second, s, p in zip(*(column.tolist() for column in columns)):
-                writer.writerow([texts[first], texts[second], s, p, *questions.ids_of(first, second)])
-            count, last = count + len(chunk), float(similarity[-1])
-    return count, last
+                differing = [differs(texts[first], texts[second])] if by_verdict else []
+                writer.writerow([texts[first], texts[second], s, p, *questions.ids_of(first, second), *differing])
+            count += len(chunk)
+            least = float(similarity.min())
+            lowest = least if lowest is None else min(lowest, least)
+    return count, lowest
 
 
 def read_pairs(path: str | Path, known: Questions | None) -> tuple[Questions, np.ndarray, dict[int, float]]:
@@ -55,14 +63,14 @@ def read_pairs(path: str | Path, known: Questions | None) -> tuple[Questions, np
         known: the questions that were mined; None takes those that the file names.
 
     Returns:
-        The questions, the pairs as found.PAIR in the file's order, and the probability of each similarity, by its
-        millionths.
+        The questions, the pairs in the file's order, and the probability of each score, by its millionths. The pairs
+        are found.PAIR, or found.JUDGED if a verdict ordered them, with the probability as their score.
 
     Raises:
         DataError: the file is of another kind, or names a question that is not among the known ones.
     """
     names, rows = _open(path, PAIRS, "mine")
-    by_id = set(IDS) <= set(names)
+    by_id, by_verdict = set(IDS) <= set(names), DIFFERS in names
     if known is not None and bool(known.ids) != by_id:
         raise DataError(f"{path}: {'has' if by_id else 'has no'} ids, unlike the questions; expected {OF_THESE}")
     questions = Questions() if known is None else known
@@ -87,12 +95,14 @@ def read_pairs(path: str | Path, known: Questions | None) -> tuple[Questions, np
             ends.append(number[key])
         if ends[0] == ends[1]:
             raise DataError(f"{where}: a question with itself; expected two questions")
-        millionths = round(_number(row, "similarity", where) * MILLION)
-        probabilities[millionths] = _number(row, "probability", where)
-        if pairs and millionths > pairs[-1][0]:
-            raise DataError(f"{where}: more similar than the pair before it; expected the most similar first")
-        pairs.append((millionths, *ends))
-    return questions, np.array(pairs, PAIR), probabilities
+        millionths, p = round(_number(row, "similarity", where) * MILLION), _number(row, "probability", where)
+        score = round(p * MILLION) if by_verdict else millionths
+        probabilities[score] = p
+        if pairs and score > pairs[-1][-1 if by_verdict else 0]:
+            how = "probable" if by_verdict else "similar"
+            raise DataError(f"{where}: more {how} than the pair before it; expected the most {how} first")
+        pairs.append((millionths, *ends, score) if by_verdict else (millionths, *ends))
+    return questions, np.array(pairs, JUDGED if by_verdict else PAIR), probabilities
 
 
 def _open(path: str | Path, names: list[str], command: str) -> tuple[list[str], Rows]:
