@@ -188,8 +188,7 @@ class SiameseModel:
             similarity: cosines.
             prior: expected share of duplicates; None: as among the validation pairs.
         """
-        found = self.calibration.probability(similarity, prior)
-        return np.where(np.asarray(similarity) == 1, np.maximum(found, 0.5), found)
+        return Rule(self.threshold, self.calibration, prior).probability(similarity)
 
     def threshold_for(self, threshold: float | None = None, prior: float | None = None) -> float:
         """Return the given threshold, else the one of probability ½ under the given prior, else the model's own."""

@@ -76,12 +76,17 @@ class Rule:
         return self.verdict.scores(questions1, questions2, similarity)
 
     def probability(self, scores: np.ndarray | float) -> np.ndarray:
-        """Return the probability that pairs of these scores are duplicates, in the shape of `scores`."""
-        return self.calibration.probability(scores, self.prior)
+        """Return the probability that pairs of these scores are duplicates, in the shape of `scores`.
+
+        It is one half or more at a score of 1, which is above every threshold that a model chooses.
+        """
+        found = self.calibration.probability(scores, self.prior)
+        return np.where(np.asarray(scores) == 1, np.maximum(found, 0.5), found)
 
     def log_odds(self, scores: np.ndarray | float) -> np.ndarray:
-        """Return the log-odds of that probability, in the shape of `scores`."""
-        return self.calibration.log_odds(scores, self.prior)
+        """Return the log-odds of that probability, in the shape of `scores`; above 0 at a score of 1."""
+        found = self.calibration.log_odds(scores, self.prior)
+        return np.where(np.asarray(scores) == 1, np.maximum(found, sys.float_info.epsilon), found)
 
 
 def read_verdict(settings: Mapping[str, Any] | None) -> Verdict | None:
