@@ -79,23 +79,12 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
     """
 
     def __init__(
-        self,
-        *,
-        model: str | Path | None = None,
-        start_from: str | Path | None = None,
-        preset: str = Config.preset,
-        loss: str | None = None,
-        anchors: str | None = None,
-        labelled: str | None = None,
-        margin: float | None = None,
-        epochs: int | None = None,
-        batch_size: int | None = None,
-        learning_rate: float | None = None,
-        goal: str | None = None,
-        validation_fraction: float = 0.1,
-        random_state: int | np.random.RandomState | None = None,
-        verbose: bool = False,
-    ) -> None:
+        self, *, model: str | Path | None = None, start_from: str | Path | None = None, preset: str = Config.preset,
+        loss: str | None = None, anchors: str | None = None, labelled: str | None = None, margin: float | None = None,
+        epochs: int | None = None, batch_size: int | None = None, learning_rate: float | None = None,
+        goal: str | None = None, validation_fraction: float = 0.1,
+        random_state: int | np.random.RandomState | None = None, verbose: bool = False,
+    ) -> None:  # fmt: skip
         self.model = model
         self.start_from = start_from
         self.preset = preset

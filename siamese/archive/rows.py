@@ -35,12 +35,8 @@ class Rows:
         while len(data):
             block, inside = divmod(self.meta["rows"], BLOCK)
             part, data = data[: BLOCK - inside], data[BLOCK - inside :]
-            before = (
-                self.connection.execute("SELECT crc FROM sums WHERE block = ?", (block,)).fetchone() if inside else (0,)
-            )
-            self.connection.execute(
-                "INSERT OR REPLACE INTO sums VALUES (?, ?)", (block, vectors.checksum(part, before[0]))
-            )
+            sum = vectors.checksum(part, self._sum_of(block) if inside else 0)
+            self.connection.execute("INSERT OR REPLACE INTO sums VALUES (?, ?)", (block, sum))
             self.meta["rows"] += len(part)
 
     def blot(self, rows: Sequence[int]) -> None:
@@ -93,17 +89,12 @@ class Rows:
         first, end = block * BLOCK, min((block + 1) * BLOCK, self.meta["rows"])
         rows = np.empty((end - first, self.meta["dimensions"]), "<f4")
         blank = self.connection.execute("SELECT row FROM blank WHERE row >= ? AND row < ?", (first, end)).fetchall()
-        checksum = self.connection.execute("SELECT crc FROM sums WHERE block = ?", (block,)).fetchone()
-        read(
-            self.folder,
-            self.meta,
-            self.file,
-            first,
-            rows,
-            [row - first for (row,) in blank],
-            checksum[0] if checksum else -1,
-        )
+        read(self.folder, self.meta, self.file, first, rows, [row - first for (row,) in blank], self._sum_of(block))
         return rows
+
+    def _sum_of(self, block: int) -> int:
+        found = self.connection.execute("SELECT crc FROM sums WHERE block = ?", (block,)).fetchone()
+        return found[0] if found else -1
 
 
 def holes(connection: sqlite3.Connection) -> list[int]:

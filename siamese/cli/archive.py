@@ -8,17 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from siamese.cli.options import (
-    OUTPUTS,
-    QUESTIONS,
-    Command,
-    add_force,
-    add_model,
-    add_question_columns,
-    check_outputs,
-    load_model,
-    report_unanswered,
-)
+from siamese.cli import options as shared
 from siamese.errors import ArchiveError, UserError
 from siamese.system.csv_output import check_format
 from siamese.system.outputs import Folder, Output, table_ending_with
@@ -28,22 +18,22 @@ if TYPE_CHECKING:
     from siamese.archive.store import Archive
 
 
-def add_commands(command: Command) -> None:
+def add_commands(command: shared.Command) -> None:
     """Add `archive` and `search`."""
     sub = command("archive", None, "Keep questions with their vectors and words, to search them.")
     actions = sub.add_subparsers(title="actions", required=True, metavar="ACTION")
 
     sub = command("build", build, "Make an archive of a file's questions.", actions)
-    sub.add_argument("file", metavar="PATH", help=QUESTIONS)
+    sub.add_argument("file", metavar="PATH", help=shared.QUESTIONS)
     sub.add_argument("--out", required=True, metavar="DIR", help="the archive's folder")
-    add_force(sub)
-    add_question_columns(sub)
-    add_model(sub)
+    shared.add_force(sub)
+    shared.add_question_columns(sub)
+    shared.add_model(sub)
 
     sub = command("add", add, "Add a file's questions, all or none.", actions)
-    sub.add_argument("file", metavar="PATH", help=QUESTIONS)
+    sub.add_argument("file", metavar="PATH", help=shared.QUESTIONS)
     _add_archive(sub)
-    add_question_columns(sub)
+    shared.add_question_columns(sub)
 
     sub = command("remove", remove, "Remove questions by their ids, all or none.", actions)
     sub.add_argument("ids", nargs="*", metavar="ID")
@@ -53,7 +43,7 @@ def add_commands(command: Command) -> None:
 
     sub = command("copy", copy, "Copy an archive, even while it is in use.", actions)
     sub.add_argument("--out", required=True, metavar="DIR", help="the folder of the copy")
-    add_force(sub)
+    shared.add_force(sub)
     _add_archive(sub)
 
     sub = command("info", info, "Describe an archive.", actions)
@@ -62,15 +52,15 @@ def add_commands(command: Command) -> None:
 
     sub = command("search", search, "Find the questions of an archive that are nearest to a question.")
     sub.add_argument("question", nargs="?", metavar="QUESTION")
-    sub.add_argument("--file", metavar="PATH", help=f"many questions instead: {QUESTIONS}")
-    sub.add_argument("--out", metavar="PATH", help=f"with --file: {OUTPUTS} to write (default: print CSV)")
-    add_force(sub)
+    sub.add_argument("--file", metavar="PATH", help=f"many questions instead: {shared.QUESTIONS}")
+    sub.add_argument("--out", metavar="PATH", help=f"with --file: {shared.OUTPUTS} to write (default: print CSV)")
+    shared.add_force(sub)
     sub.add_argument("-k", type=int, default=10, metavar="N", help="how many (default 10)")
     sub.add_argument("--legs", default="both", choices=["both", "vectors", "words"],
                      help="rank by similarity, by shared words (BM25), or both (default)")  # fmt: skip
     sub.add_argument("--json", action="store_true", help="print JSON")
     _add_archive(sub)
-    add_question_columns(sub)
+    shared.add_question_columns(sub)
 
 
 def _add_archive(sub: argparse.ArgumentParser) -> None:
@@ -82,7 +72,7 @@ def build(options: argparse.Namespace) -> None:
     from siamese.archive.store import SEARCH, Archive
 
     _check_folder(options, options.file)
-    model = load_model(options.model)
+    model = shared.load_model(options.model)
     with (
         _questions(options) as file, file.naming_lines(),
         Archive.build_blocks(options.out, file, model, options.model, options.force) as archive,
@@ -97,7 +87,7 @@ def _check_folder(options: argparse.Namespace, source: str) -> None:
 
     # Which of these files are replaced, the archive decides under its lock.
     written = Folder("--out", options.out, (BUILDING, *FILES), dict.fromkeys((BUILDING, *FILES), os.path.exists))
-    check_outputs(options, written, inputs=(source, options.model))
+    shared.check_outputs(options, written, inputs=(source, options.model))
 
 
 def add(options: argparse.Namespace) -> None:
@@ -152,7 +142,7 @@ def search(options: argparse.Namespace) -> None:
 
     check_format(options.out)
     written = Output("--out", options.out, table_ending_with(ADDED, PREFIX))
-    check_outputs(options, written, inputs=(options.file, options.archive, options.model))
+    shared.check_outputs(options, written, inputs=(options.file, options.archive, options.model))
     with _open(options) as archive:
         _search(archive, options)
 
@@ -167,7 +157,7 @@ def _search(archive: "Archive", options: argparse.Namespace) -> None:
         columns = [name for name in (options.question_column, options.id_column) if name]
         with CountBar("questions") as bar:
             having, faults = search_file(archive, options.file, options.out, columns, options.k, options.legs, bar)
-        report_unanswered(faults)
+        shared.report_unanswered(faults)
         if options.out:
             asked = faults.rows - faults.count
             found = f"{asked:,} questions, {having:,} of them with a duplicate, written to {options.out}"
@@ -192,7 +182,7 @@ _LEGS = {"both": "meaning and words", "vectors": "meaning", "words": "words"}
 def _open(options: argparse.Namespace) -> "Archive":
     from siamese.archive.store import Archive
 
-    return Archive.open(options.archive, load_model(options.model) if options.model else None)
+    return Archive.open(options.archive, shared.load_model(options.model) if options.model else None)
 
 
 @contextmanager

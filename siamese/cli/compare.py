@@ -3,17 +3,7 @@
 import argparse
 import dataclasses
 
-from siamese.cli.options import (
-    Command,
-    add_data,
-    add_force,
-    add_recipe,
-    advising,
-    changed_fields,
-    check_outputs,
-    data_source,
-    report_faults,
-)
+from siamese.cli import options as shared
 from siamese.experiment.variants import BASE, ONE_SIDED, against_first, parse_all, read_study
 from siamese.system.outputs import Folder
 from siamese.system.program import command_line
@@ -21,10 +11,10 @@ from siamese.system.program import command_line
 MOST = 1_000  # seeds and jobs
 
 
-def add_commands(command: Command) -> None:
+def add_commands(command: shared.Command) -> None:
     """Add `compare`."""
     sub = command("compare", compare, "Train variants of the loss with several seeds, and report the differences.")
-    add_data(sub)
+    shared.add_data(sub)
     sub.add_argument("--test", metavar="PATH", help="pairs to score if --data has no test part")
     sub.add_argument("--study", metavar="PATH", help="TOML file of a study: variants, the recipe that they change, and "
                      "questions (default: rows, columns, or both; reports/losses/study.toml is another)")  # fmt: skip
@@ -35,8 +25,8 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--jobs", type=_count, metavar="N", help="trainings at a time (default: one a core)")
     sub.add_argument("--out", default="models/compare", metavar="DIR", help="folder for the report and the finished "
                      "trainings, which the next run keeps (default %(default)s)")  # fmt: skip
-    add_force(sub)
-    add_recipe(sub, "of all variants", ("epochs", "batch_size", "learning_rate", "precision"), BASE)
+    shared.add_force(sub)
+    shared.add_recipe(sub, "of all variants", ("epochs", "batch_size", "learning_rate", "precision"), BASE)
 
 
 def _count(text: str) -> int:
@@ -47,22 +37,22 @@ def _count(text: str) -> int:
 
 def compare(options: argparse.Namespace) -> None:
     study = against_first(options.losses) if options.losses else read_study(options.study or ONE_SIDED)
-    study = dataclasses.replace(study, base=study.base.replace(**changed_fields(options)))
+    study = dataclasses.replace(study, base=study.base.replace(**shared.changed_fields(options)))
     parse_all(study.losses, study.base)  # checked before anything heavy is loaded
     from pathlib import Path
 
     from siamese.experiment import comparison, report
     from siamese.pairs import splits
 
-    source = data_source(options)
+    source = shared.data_source(options)
     proofs = {**report.OUTPUTS, comparison.UNFINISHED: Path.is_dir}
     written = Folder("--out", options.out, (*proofs, *report.FIGURES), proofs)
-    check_outputs(options, written, inputs=(source.data, source.validation, options.test, options.study))
-    data = splits.load(source, warn=report_faults)
+    shared.check_outputs(options, written, inputs=(source.data, source.validation, options.test, options.study))
+    data = splits.load(source, warn=shared.report_faults)
     if options.test:
         data = dataclasses.replace(data, test=splits.to_score(options.test, source.columns))
     out = Path(options.out)
-    with advising():
+    with shared.advising():
         compared = comparison.compare(study, data, options.seeds, out, options.jobs or comparison.cores())
     report.write(compared, data, out, command_line())
     print(f"{report.conclusion(compared)}\n\n{out}/report.md written")

@@ -14,8 +14,6 @@ FORMS = {
     "sentence-transformers": "a folder for SentenceTransformer(path), which needs none of our code",
     "onnx": "a file for onnxruntime",
 }
-
-
 CARD = "pipeline_tag: sentence-similarity\n---\n# A detector of duplicate questions\n"  # of our folders
 ONNX = b"\x12\x07siamese"  # at the beginning of our files: field 2 of a ModelProto, its producer
 

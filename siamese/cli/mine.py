@@ -3,18 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from siamese.cli.options import (
-    OUTPUTS,
-    QUESTIONS,
-    Command,
-    add_cosine,
-    add_force,
-    add_model,
-    add_question_columns,
-    advising,
-    check_outputs,
-    load_model,
-)
+from siamese.cli import options as shared
 from siamese.errors import UserError
 from siamese.system.console import say
 from siamese.system.csv_output import check_format
@@ -28,15 +17,15 @@ if TYPE_CHECKING:
     from siamese.model.verdict import Rule
 
 
-def add_commands(command: Command) -> None:
+def add_commands(command: shared.Command) -> None:
     """Add `mine`."""
     sub = command("mine", mine, "Find all duplicates in a file of questions.")
     add = sub.add_argument
-    add("file", nargs="?", metavar="QUESTIONS", help=f"{QUESTIONS}; with --engine ray also a folder or glob of them, "
-        "at any fsspec address")  # fmt: skip
-    add("--out", metavar="PATH", help=f"{OUTPUTS} to write: pairs, most similar first")
+    add("file", nargs="?", metavar="QUESTIONS", help=f"{shared.QUESTIONS}; with --engine ray also a folder or glob of "
+        "them, at any fsspec address")  # fmt: skip
+    add("--out", metavar="PATH", help=f"{shared.OUTPUTS} to write: pairs, most similar first")
     add("--threshold", type=float, metavar="T", help="0 to 1: the similarity alone decides, by this threshold")
-    add_cosine(sub)
+    shared.add_cosine(sub)
     add("--removed", metavar="PATH", help="also write the pairs that the verdict removed, in such a file")
     add("--max-pairs", type=int, metavar="N", help="only the N most similar pairs")
     add("--clusters", metavar="PATH", help="also write clusters, in such a file")
@@ -47,13 +36,13 @@ def add_commands(command: Command) -> None:
         "model; QUESTIONS add their copies")  # fmt: skip
     add("--escape-formulas", action=argparse.BooleanOptionalAction, default=True, help="in files for people, that is "
         "clusters and pairs to label, put an apostrophe before what a spreadsheet computes (default yes)")  # fmt: skip
-    add_question_columns(sub)
-    add_model(sub)
+    shared.add_question_columns(sub)
+    shared.add_model(sub)
     add = sub.add_argument_group("running").add_argument
     add("--memory", type=int, default=2_048, metavar="MB", help="to use at most (default %(default)s)")
     add("--approximate", action="store_true", help="faster above 200,000 questions; finds 99 %% of the pairs or more")
     add("--resume", action="store_true", help="continue a stopped run")
-    add_force(sub)
+    shared.add_force(sub)
     add("--engine", choices=("process", "ray"), default="process", help="ray: more questions than this machine holds, "
         "on its cores or a cluster, by cells as --approximate, with --memory for each worker")  # fmt: skip
     add("--address", metavar="ADDRESS", help="of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT")
@@ -86,7 +75,6 @@ def mine(options: argparse.Namespace) -> None:
         from siamese.mining.mined import Mined
 
         _check_outputs(options, [options.file, options.mined])
-
         given = {name: getattr(options, name) for name in ("threshold", "max_pairs", "linkage", "memory")}
         _write(options, Mined.read(options.mined, _read(options) if options.file else None, **given))
     else:
@@ -100,7 +88,7 @@ def _check_outputs(options: argparse.Namespace, inputs: list[str | None]) -> Non
     pairs = written = table_with(*(tables.pair_names(*kind) for kind in kinds))
     if options.label_sample:
         written = table_with(tables.LABELS, [*tables.LABELS, *tables.IDS])
-    check_outputs(
+    shared.check_outputs(
         options, Output("--out", options.out, written),
         Output("--clusters", options.clusters, table_with(*(tables.cluster_names(ids) for ids in (False, True)))),
         Output("--report", options.report, beginning_with(report.MARK)), Output("--removed", options.removed, pairs),
@@ -110,7 +98,7 @@ def _check_outputs(options: argparse.Namespace, inputs: list[str | None]) -> Non
 
 def _from_questions(options: argparse.Namespace) -> None:
     _check_outputs(options, [options.file])
-    model = load_model(options.model)
+    model = shared.load_model(options.model)
     from siamese.mining.mine import mined_beside
     from siamese.system.progress import CountBar
 
@@ -119,7 +107,7 @@ def _from_questions(options: argparse.Namespace) -> None:
         raise UserError("--removed is for a verdict, which does not decide here; leave it out")
     settings, questions = _settings(options, rule), _read(options)
     with (
-        advising("--resume"),
+        shared.advising("--resume"),
         CountBar("questions") as encoded,
         CountBar("comparisons") as joined,
     ):
@@ -153,11 +141,11 @@ def _on_ray(options: argparse.Namespace) -> None:
     for path in (options.out, options.clusters):
         if path and "://" in path and not (options.force or options.resume) and store.exists(path):
             raise UserError(f"{path}: exists; choose another name, or replace it with --force")
-    model = load_model(options.model)
+    model = shared.load_model(options.model)
     if model.verdict and options.threshold is None and not options.cosine:
         say("note: with --engine ray the similarity alone decides, without the model's verdict")
     rule = model.rule(options.threshold, cosine=True)
-    with advising("--resume"), StageBar() as bar:
+    with shared.advising("--resume"), StageBar() as bar:
         found = mine_shards(
             shards, model, _settings(options, rule), options.out, options.clusters, column=options.question_column,
             id_column=options.id_column, address=options.address, resume=options.resume, progress=bar,

@@ -5,49 +5,37 @@ import dataclasses
 import json
 from pathlib import Path
 
-from siamese.cli.options import (
-    OUTPUTS,
-    QUESTIONS,
-    Command,
-    add_columns,
-    add_cosine,
-    add_force,
-    add_model,
-    check_outputs,
-    column_names,
-    load_model,
-    report_unanswered,
-)
+from siamese.cli import options as shared
 from siamese.errors import UserError
 from siamese.system.csv_output import check_format
 from siamese.system.outputs import Output, is_stream, table_ending_with
 
 
-def add_commands(command: Command) -> None:
+def add_commands(command: shared.Command) -> None:
     """Add `predict` and `encode`."""
     sub = command("predict", predict, "Say whether two questions are duplicates.")
     sub.add_argument("questions", nargs="*", metavar="QUESTION", help="two questions")
     sub.add_argument("--file", metavar="PATH", help="score all pairs of this file instead")
-    sub.add_argument("--out", metavar="PATH", help=f"with --file: {OUTPUTS} to write (default: print CSV)")
+    sub.add_argument("--out", metavar="PATH", help=f"with --file: {shared.OUTPUTS} to write (default: print CSV)")
     sub.add_argument(
         "--threshold", type=float, metavar="T", help="0 to 1: the similarity alone decides, by this threshold"
     )
     sub.add_argument("--prior", type=float, metavar="P", help="share of duplicates among your pairs, such as 0.01; "
                      "adjusts probability and verdict")  # fmt: skip
-    add_cosine(sub)
+    shared.add_cosine(sub)
     sub.add_argument("--json", action="store_true", help="print JSON")
-    add_force(sub)
-    add_model(sub)
-    add_columns(sub)
+    shared.add_force(sub)
+    shared.add_model(sub)
+    shared.add_columns(sub)
 
     sub = command("encode", encode, "Write the vectors of the questions of a file, which may be larger than memory.")
-    sub.add_argument("file", metavar="PATH", help=QUESTIONS)
+    sub.add_argument("file", metavar="PATH", help=shared.QUESTIONS)
     sub.add_argument(
         "--out", required=True, metavar="PATH", help="the .npy file to write: float32, a row for each question"
     )
     sub.add_argument("--question", default="question", metavar="NAME", help="the column (default question)")
-    add_force(sub)
-    add_model(sub)
+    shared.add_force(sub)
+    shared.add_model(sub)
 
 
 def predict(options: argparse.Namespace) -> None:
@@ -59,7 +47,7 @@ def predict(options: argparse.Namespace) -> None:
         raise UserError("--out goes with --file; the answer for two questions is printed")
     if options.file:
         return _predict_file(options)
-    model = load_model(options.model)
+    model = shared.load_model(options.model)
     question1, question2 = options.questions
     prediction = model.predict(question1, question2, options.threshold, options.prior, options.cosine)
     if options.json:
@@ -78,13 +66,13 @@ def _predict_file(options: argparse.Namespace) -> None:
 
     check_format(options.out)
     written = Output("--out", options.out, table_ending_with(ADDED, PREFIX))
-    check_outputs(options, written, inputs=(options.file, options.model))
-    model = load_model(options.model)
-    columns = column_names(options)
+    shared.check_outputs(options, written, inputs=(options.file, options.model))
+    model = shared.load_model(options.model)
+    columns = shared.column_names(options)
     count, faults = write_predictions(
         model, options.file, options.out, columns, options.threshold, options.prior, options.cosine
     )
-    report_unanswered(faults)
+    shared.report_unanswered(faults)
     if options.out:
         print(f"{faults.rows - faults.count} pairs, {count} of them duplicates, written to {options.out}")
 
@@ -93,12 +81,12 @@ def encode(options: argparse.Namespace) -> None:
     from siamese.model.files import encode_file, is_ours
     from siamese.system.progress import CountBar
 
-    check_outputs(options, Output("--out", options.out, is_ours), inputs=(options.file, options.model))
+    shared.check_outputs(options, Output("--out", options.out, is_ours), inputs=(options.file, options.model))
     if Path(options.out).suffix.lower() not in (".npy", "") and not is_stream(options.out):
         raise UserError(f"{options.out}: encode writes the format .npy; end the name with it")
-    model = load_model(options.model)
+    model = shared.load_model(options.model)
     with CountBar("questions") as bar:
         faults = encode_file(model, options.file, options.out, options.question, bar)
-    report_unanswered(faults)
+    shared.report_unanswered(faults)
     zero = f", {faults.count} of them zero for want of a question" if faults.count else ""
     print(f"{faults.rows} vectors of {model.dimensions} dimensions{zero} written to {options.out}")

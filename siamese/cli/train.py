@@ -2,46 +2,37 @@
 
 import argparse
 
-from siamese.cli.options import (
-    MODEL,
-    Command,
-    add_data,
-    add_force,
-    add_recipe,
-    data_source,
-    load_model,
-    recipe,
-    report_faults,
-)
+from siamese.cli import options as shared
 from siamese.config import PRESETS, PRETRAINED
 from siamese.system.program import command_line
 
 
-def add_commands(command: Command) -> None:
+def add_commands(command: shared.Command) -> None:
     """Add `train`."""
     sub = command("train", train, "Train a model on pairs of questions.")
-    add_data(sub, "; or 'quora'")
+    shared.add_data(sub, "; or 'quora'")
     sub.add_argument("--split", choices=["course"], help="split --data as the published assignment did")
-    sub.add_argument("--out", default=MODEL, metavar="DIR", help=f"the model folder (default {MODEL})")
+    sub.add_argument("--out", default=shared.MODEL, metavar="DIR", help=f"the model folder (default {shared.MODEL})")
     sub.add_argument("--resume", action="store_true", help="continue a stopped run")
-    add_force(sub)
+    shared.add_force(sub)
     sub.add_argument("--start-from", metavar="DIR", help="start with the weights and vocabulary of this model folder, "
                      f"or of '{PRETRAINED}', the model that comes with the package")  # fmt: skip
     sub.add_argument("--log", choices=["tensorboard"], help="also write curves to DIR/tensorboard")
     sub.add_argument("--preset", choices=list(PRESETS), help="the recipe (default best, or transformer by its tower)")
-    add_recipe(sub, "each option changes one setting of the preset; the defaults are those of 'best'")
+    shared.add_recipe(sub, "each option changes one setting of the preset; the defaults are those of 'best'")
 
 
 def train(options: argparse.Namespace) -> None:
-    source = data_source(options)
-    start = load_model(options.start_from) if options.start_from else None
-    config = recipe(options, start.config if start else None)
+    source = shared.data_source(options)
+    start = shared.load_model(options.start_from) if options.start_from else None
+    config = shared.recipe(options, start.config if start else None)
     from siamese.system.progress import TrainingBar
     from siamese.training import runs
 
     done = runs.train_recipe(
-        config, source, options.out, start=start, resume=options.resume, progress=TrainingBar(), warn=report_faults,
-        log=options.log, again=command_line("--resume"), anew=command_line(without="--resume"), force=options.force,
+        config, source, options.out, start=start, resume=options.resume, progress=TrainingBar(),
+        warn=shared.report_faults, log=options.log, force=options.force,
+        again=command_line("--resume"), anew=command_line(without="--resume"),
     )  # fmt: skip
     if done.summary:
         print(done.summary)

@@ -32,18 +32,8 @@ BOMS = {
 }  # fmt: skip
 # The encodings of spreadsheets and old systems in wide use. The detector knows 90, and takes one for another.
 GUESSED = [
-    "cp1252",
-    "cp1250",
-    "cp1251",
-    "cp1253",
-    "cp1254",
-    "koi8_r",
-    "shift_jis",
-    "euc_jp",
-    "gb18030",
-    "big5",
-    "euc_kr",
-]
+    "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "koi8_r", "shift_jis", "euc_jp", "gb18030", "big5", "euc_kr",
+]  # fmt: skip
 SURELY = 0.05  # by which another must look better than Windows-1252, the commonest
 
 

@@ -4,8 +4,9 @@ import csv
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +75,12 @@ def writing_csv(path: str | Path | None, names: Sequence[str], escape: bool = Fa
     suffix = Path(path).suffix.lower()
     with replacing(path) as temporary:
         if suffix == ".parquet":
-            with _Parquet(temporary, names) as writer:
+            with _parquet(temporary, names) as writer:
                 yield writer
             return
         with open_csv(temporary) as file:
             if suffix in (".jsonl", ".ndjson"):
-                yield _JsonLines(file, names)
+                yield _Rows(lambda row: file.write(_json(names, row) + "\n"))
             else:
                 yield csv_writer(file, names, "\t" if suffix == ".tsv" else ",", escape)
 
@@ -98,82 +99,73 @@ def csv_writer(file: Any, names: Sequence[str] = (), delimiter: str = ",", escap
     writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC, delimiter=delimiter)
     if names:
         writer.writerow(names)
-    return _Escaping(writer) if escape else writer
+    return _Rows(lambda row: writer.writerow(map(_escaped, row))) if escape else writer
 
 
+def _escaped(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+
+
+def _json(names: Sequence[str], row: Sequence[Any]) -> str:
+    return json.dumps(dict(zip(names, row)), ensure_ascii=False, default=str)
+
+
+@dataclass
 class _Rows:
     """A writer with the methods of `csv.writer`."""
 
-    def writerow(self, row: Sequence[Any]) -> None:
-        raise NotImplementedError
+    writerow: Callable[[Sequence[Any]], object]
 
     def writerows(self, rows: Iterable[Sequence[Any]]) -> None:
         for row in rows:
             self.writerow(row)
 
 
-class _Escaping(_Rows):
-    def __init__(self, writer: Any) -> None:
-        self.writer = writer
+@contextmanager
+def _parquet(path: Path, names: Sequence[str]) -> Iterator[_Rows]:
+    """Yield a writer of blocks of rows. The first block decides the types; a column that has several is text."""
+    from pyarrow import parquet
 
-    def writerow(self, row: Sequence[Any]) -> None:
-        self.writer.writerow([f"'{c}" if isinstance(c, str) and _FORMULA.match(c) else c for c in row])
+    rows, size, writer = list[Sequence[Any]](), 0, None
+
+    def flush() -> None:
+        nonlocal size, writer
+        table = _table(rows, names, writer and writer.schema.types)
+        writer = writer or parquet.ParquetWriter(path, table.schema)
+        writer.write_table(table)
+        rows.clear()
+        size = 0
+
+    def writerow(row: Sequence[Any]) -> None:
+        nonlocal size
+        rows.append(row)
+        size += sum(len(cell) for cell in row if isinstance(cell, str | bytes))
+        if len(rows) == ROWS or size > ROOM:
+            flush()
+
+    try:
+        yield _Rows(writerow)
+        flush()
+    finally:
+        if writer is not None:
+            writer.close()
 
 
-class _JsonLines(_Rows):
-    def __init__(self, file: Any, names: Sequence[str]) -> None:
-        self.file, self.names = file, names
+def _table(rows: Sequence[Sequence[Any]], names: Sequence[str], types: Sequence[Any] | None) -> Any:
+    import pyarrow as pa
 
-    def writerow(self, row: Sequence[Any]) -> None:
-        self.file.write(json.dumps(dict(zip(self.names, row)), ensure_ascii=False, default=str) + "\n")
+    columns = list(zip(*rows)) or [()] * len(names)
+    return pa.table([_array(*column) for column in zip(columns, types or [None] * len(names))], names)
 
 
-class _Parquet(_Rows):
-    """Writes blocks of rows. The first block decides the types; a column that has several is text."""
+def _array(cells: Sequence[Any], kind: Any) -> Any:
+    import pyarrow as pa
 
-    def __init__(self, path: Path, names: Sequence[str]) -> None:
-        self.path, self.names, self.rows = path, names, list[Sequence[Any]]()
-        self.size = 0  # characters in `rows`
-        self.writer: Any = None
-
-    def __enter__(self) -> "_Parquet":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        if kind is None:
-            self._flush()
-        if self.writer is not None:
-            self.writer.close()
-
-    def writerow(self, row: Sequence[Any]) -> None:
-        self.rows.append(row)
-        self.size += sum(len(cell) for cell in row if isinstance(cell, str | bytes))
-        if len(self.rows) == ROWS or self.size > ROOM:
-            self._flush()
-
-    def _flush(self) -> None:
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        columns = list(zip(*self.rows)) or [()] * len(self.names)
-        types = [None] * len(columns) if self.writer is None else self.writer.schema.types
-        table = pa.table([self._array(*column) for column in zip(columns, types)], self.names)
-        if self.writer is None:
-            self.writer = parquet.ParquetWriter(self.path, table.schema)
-        self.writer.write_table(table)
-        self.rows.clear()
-        self.size = 0
-
-    def _array(self, cells: Sequence[Any], kind: Any) -> Any:
-        import pyarrow as pa
-
-        try:
-            array = pa.array(cells, kind)
-            if kind is not None or not pa.types.is_null(array.type):
-                return array
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            if kind not in (None, pa.string()):
-                raise UserError(
-                    f"a value of a column is no {kind}, unlike those before; write .csv or .jsonl"
-                ) from None
-        return pa.array([cell if cell is None else str(cell) for cell in cells], pa.string())
+    try:
+        array = pa.array(cells, kind)
+        if kind is not None or not pa.types.is_null(array.type):
+            return array
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        if kind not in (None, pa.string()):
+            raise UserError(f"a value of a column is no {kind}, unlike those before; write .csv or .jsonl") from None
+    return pa.array([cell if cell is None else str(cell) for cell in cells], pa.string())

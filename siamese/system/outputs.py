@@ -189,11 +189,6 @@ def json_with(*fields: str) -> Ours:
     return ours
 
 
-def never(path: Path) -> bool:
-    """Return False: nothing in such a file shows who wrote it."""
-    return False
-
-
 def is_stream(path: str | Path) -> bool:
     """Return whether a path is a device, a pipe or a socket.
 
