@@ -4,8 +4,10 @@ import dataclasses
 import difflib
 import math
 import sys
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from siamese.errors import UserError
@@ -222,24 +224,8 @@ def _flag(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-# The published assignment, with the defects of each edition.
-_TRAX_2020 = Config(
-    preset="course-trax-2020", tokens="nltk", min_count=1, buckets=0, padding="power-of-two",
-    skip=False, initial="trax",
-    swap=False, wrap=True, leave_out_known=False,
-    anchors="rows", closest="hardest", reduction="mean", labelled="none",
-    optimizer="trax-adam", learning_rate=0.01, schedule="warmup-rsqrt", threshold=0.7,
-)  # fmt: skip
-_TRAX_2021 = _TRAX_2020.replace(preset="course-trax-2021", closest="semi-hard", reduction="sum")
-_TENSORFLOW = _TRAX_2021.replace(
-    preset="course-tensorflow", tokens="spaces", padding="longest", initial="keras",
-    wrap=False, anchors="columns", optimizer="keras-adam", schedule="constant",
-)  # fmt: skip
-
-# An encoder is pretrained, so a fortieth of the learning rate and one epoch suffice (reports/scale/transformer.md).
-_TRANSFORMER = Config(preset="transformer", tower="transformer", learning_rate=1e-4, epochs=1)
-
-PRESETS = {config.preset: config for config in (Config(), _TRAX_2020, _TRAX_2021, _TENSORFLOW, _TRANSFORMER)}
+with Path(__file__).with_name("presets.toml").open("rb") as _file:
+    PRESETS = {"best": Config(), **{name: Config(name, **fields) for name, fields in tomllib.load(_file).items()}}
 
 
 def preset(name: str) -> Config:

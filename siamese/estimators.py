@@ -265,15 +265,9 @@ def _remember(estimator: Any, names: list[Any] | None) -> None:
         vars(estimator).pop("feature_names_in_", None)
 
 
-def _columns(X: Any, names: list[Any]) -> np.ndarray:
-    """Return these columns of a DataFrame, (n, k) object."""
-    return np.asarray(X, dtype=object)[:, [list(X.columns).index(name) for name in names]]
-
-
 def _questions_of_pairs(X: Any, names: list[Any] | None) -> tuple[list[str], list[str]]:
     """Return the first and the second questions of n pairs, in these columns if X is a DataFrame."""
-    X = X if names is None else _columns(X, names)
-    rows = _rows(X)
+    rows = _rows(X, names)
     for i, row in enumerate(rows):
         if isinstance(row, str) or not hasattr(row, "__len__") or len(row) != 2:
             raise InputError(f"X, row {i}: {_shown(row)}; expected a pair of questions")
@@ -283,13 +277,15 @@ def _questions_of_pairs(X: Any, names: list[Any] | None) -> tuple[list[str], lis
 
 def _questions(X: Any, names: list[Any] | None) -> list[str]:
     """Return n questions as a list, from this column if X is a DataFrame."""
-    X = X if names is None else _columns(X, names)
-    if isinstance(X, np.ndarray) and X.ndim == 2 and X.shape[1] == 1:
-        X = X[:, 0]
-    return _texts(_rows(X), "X, row {}")
+    rows = _rows(X, names)
+    is_column = names is not None or (isinstance(X, np.ndarray) and X.shape[1:] == (1,))
+    return _texts([row[0] for row in rows] if is_column else rows, "X, row {}")
 
 
-def _rows(X: Any) -> list[Any]:
+def _rows(X: Any, names: list[Any] | None) -> list[Any]:
+    """Return the rows of X, or of these columns of a DataFrame, as a list."""
+    if names is not None:
+        X = np.asarray(X, dtype=object)[:, [list(X.columns).index(name) for name in names]]
     if isinstance(X, str | bytes | dict) or not hasattr(X, "__iter__") or getattr(X, "ndim", 1) == 0:
         raise InputError(f"X: {_shown(X)}; expected a list, an array or a DataFrame")
     return list(X)

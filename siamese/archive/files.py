@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
@@ -17,25 +18,16 @@ ADDED = ("rank", "id", "found", "similarity", "probability", "is_duplicate", "fa
 PREFIX = "found_"  # of those that the file has already
 
 
+@dataclass
 class QuestionFile:
-    """The questions and ids of a file, block by block. The file is read twice, first to count its questions.
+    """The questions and ids of a file, block by block. The file is read twice, first to count its questions."""
 
-    Blank questions are left out and counted in `blank`.
-    """
-
-    def __init__(
-        self, path: str | Path, column: str, id_column: str | None, progress: Callable[[int, int], None]
-    ) -> None:
-        """Remember what to read.
-
-        Args:
-            path: the file.
-            column, id_column: names of the columns, as in `read_records`.
-            progress: called with the number of questions done and of all.
-        """
-        self.path, self.columns, self.progress = path, (column, id_column), progress
-        self.blank = 0
-        self.lines: list[int] = []  # of the current block
+    path: str | Path
+    column: str
+    id_column: str | None  # as in `read_records`
+    progress: Callable[[int, int], None]  # called with the number of questions done and of all
+    blank: int = 0  # questions that are left out
+    lines: list[int] = field(default_factory=list)  # of the current block
 
     def __iter__(self) -> Iterator[Block]:
         total, done, filled = sum(1 for _ in self._rows()), 0, self._rows()
@@ -49,8 +41,8 @@ class QuestionFile:
         self.blank = filled.blank
 
     def _rows(self) -> FilledRows:
-        records = read_records(self.path, *self.columns)
-        return FilledRows(records, f"{self.path}, line", None if self.columns[1] is None else True)
+        records = read_records(self.path, self.column, self.id_column)
+        return FilledRows(records, f"{self.path}, line", None if self.id_column is None else True)
 
     @contextmanager
     def naming_lines(self) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -43,7 +43,7 @@ class Hit:
     is_duplicate: bool
 
 
-class Archive:
+class Archive(AbstractContextManager["Archive"]):
     """Questions with ids, searched by meaning and by words.
 
     Threads that share it take turns. Any number of processes may read it while one writes.
@@ -133,9 +133,6 @@ class Archive:
         """
         with placing(Path(folder), force) as building:
             self._database.copy(building)
-
-    def __enter__(self) -> "Archive":
-        return self
 
     def __exit__(self, *error: object) -> None:
         self.close()

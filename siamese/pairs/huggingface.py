@@ -114,11 +114,13 @@ def open_data_set(
     names = list(dict.fromkeys([*itertools.chain.from_iterable(columns), *added]))
 
     def records() -> Iterator[Row]:
-        for split, rows in splits.items():
-            for record in _records(name, rows):
-                if label and (one := ones[split]) is not None and record[label] in range(2**31):  # -1 is no label
-                    record[label] = int(record[label] == one)
-                yield record | dict.fromkeys(added, split)
+        with refusing(name):
+            for split, rows in splits.items():
+                tables = rows.with_format("arrow").iter(ROWS_AT_A_TIME)
+                for record in itertools.chain.from_iterable(table.to_pylist() for table in tables):
+                    if label and (one := ones[split]) is not None and record[label] in range(2**31):  # -1 is no label
+                        record[label] = int(record[label] == one)
+                    yield record | dict.fromkeys(added, split)
 
     return File(names, enumerate(records(), 1))
 
@@ -233,12 +235,6 @@ def _meaning(name: str) -> int:
         elif word not in ASIDE:
             return 0
     return -1 if words == ["no"] else sign * meaning
-
-
-def _records(name: str, rows: Rows) -> Iterator[dict[str, Any]]:
-    with refusing(name):
-        for table in rows.with_format("arrow").iter(ROWS_AT_A_TIME):
-            yield from table.to_pylist()
 
 
 @contextmanager

@@ -89,13 +89,9 @@ def read_records(path: str | Path, column: str = "question", id_column: str | No
     Raises:
         DataError: there is no such file or column, or a row cannot be read.
     """
-    if _is_text(path):
-        if id_column is not None:
-            raise DataError(f"{path}: one question a line, so there is no column {id_column!r} of ids")
-        for line, text in enumerate(text_lines(path), 1):
-            yield QuestionRow(line, None, text.rstrip("\r\n"))
-        return
-    file = _open(path, {column, id_column or "id"})
+    if id_column is not None and _is_text(path):
+        raise DataError(f"{path}: one question a line, so there is no column {id_column!r} of ids")
+    file = _open_questions(path, column, {column, id_column or "id"})
     _check_columns(file, path, [column] if id_column is None else [column, id_column])
     for line, record in file.records:
         if isinstance(record, str):
@@ -165,8 +161,7 @@ def whole_rows(
     Raises:
         DataError: there is no such file or column, or two columns have one name.
     """
-    file = File([columns[0]], enumerate(_texts(path, columns[0]), 1)) if _is_text(path) else None
-    file = file or _open(path, None if others else columns)
+    file = _open_questions(path, columns[0], None if others else columns)
     _check_columns(file, path, columns)
     names = file.names if others else list(columns)
     if file.varies and others:
@@ -204,8 +199,11 @@ def _is_text(path: str | Path) -> bool:
     return not names_data_set(path) and source_of(path).suffix == ".txt"
 
 
-def _texts(path: str | Path, column: str) -> Iterator[Row]:
-    return ({column: text.rstrip("\r\n")} for text in text_lines(path))
+def _open_questions(path: str | Path, column: str, wanted: Collection[str] | None) -> File:
+    """Open a file with a column of questions, which are the lines of a .txt file."""
+    if not _is_text(path):
+        return _open(path, wanted)
+    return File([column], enumerate(({column: text.rstrip("\r\n")} for text in text_lines(path)), 1))
 
 
 def _check_columns(file: File, path: str | Path, columns: Iterable[str]) -> None:

@@ -135,9 +135,7 @@ def recall(facts: dict[str, Any]) -> Datasets | None:
         source = Source(**{**saved["source"], "columns": Columns(**saved["source"]["columns"])})
         digests = {name: saved["sha256"][name] for name in (source.data, source.validation) if name is not None}
         with huggingface.from_cache():
-            if all(
-                digest is not None and _checksum(name, source.columns) == digest for name, digest in digests.items()
-            ):
+            if all(digest and _checksum(name, source.columns) == digest for name, digest in digests.items()):
                 parts = load(source)
                 return None if parts.drawn and saved.get("drawn_by") != DRAWN_BY else parts
     except (KeyError, TypeError, ValueError, OSError, UserError):  # the facts of a model may be anything

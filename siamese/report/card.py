@@ -59,9 +59,7 @@ def write_report(model: SiameseModel, data: Datasets, result: Evaluation | None,
         "head": f"{answer(result)}\n" if result else "",
         "card": card(model, data),
         "test": _test_section(result),
-        "training": f"## Training\n\n![loss and validation scores](training.png)\n\n{_epochs(history)}\n"
-        if history
-        else "",
+        "training": _epochs(history),
     }
     write_text(folder / REPORT, page("siamese.report", "report.template", **parts))
 
@@ -137,11 +135,13 @@ def _loss(config: Config, name: str) -> str:
 
 
 def _epochs(history: list[dict[str, Any]]) -> str:
+    if not history:
+        return ""
     rows = [["epoch", "loss", "average precision", "ROC AUC", "accuracy", "seconds", "pairs/s"]]
     for r in history:
         scores = [f"{r[name]:.4f}" for name in ("loss", "average_precision", "roc_auc", "accuracy")]
         rows.append([str(r["epoch"]), *scores, f"{r['seconds']:.1f}", f"{r['pairs_per_second']:,.0f}"])
-    return markdown(rows, text=0)
+    return f"## Training\n\n![loss and validation scores](training.png)\n\n{markdown(rows, text=0)}\n"
 
 
 def summary(model: SiameseModel, result: Evaluation | None, folder: str) -> str:
