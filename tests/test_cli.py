@@ -15,7 +15,7 @@ from files import read_csv, write_csv
 from sklearn.metrics import average_precision_score, confusion_matrix, f1_score, precision_score, roc_auc_score
 
 import siamese
-from siamese import SiameseModel
+from siamese import SiameseModel, config
 from siamese.cli import entry, losses, options
 from siamese.config import Config
 from siamese.evaluation.metrics import precision_at_recall
@@ -47,7 +47,8 @@ def split_off(small_file: Path, part: str, path: Path) -> Path:
 
 
 def recipe(line: str) -> Config:
-    return options.recipe(entry._parser().parse_args(shlex.split(line)))
+    given = entry._parser().parse_args(shlex.split(line))
+    return config.recipe(given.preset, options.changed_fields(given))
 
 
 @pytest.fixture(scope="module")

@@ -131,7 +131,7 @@ def value(labels: np.ndarray, predicted: np.ndarray, goal: str) -> float:
 
 
 def every_verdict(scores: np.ndarray) -> list[np.ndarray]:
-    """What any threshold from 0 to 1 can say: "score > t" changes only where t is a score."""
+    """Return the verdicts of all thresholds from 0 to 1: "score > t" changes only where t is a score."""
     return [scores > t for t in {0.0, 1.0, *(s for s in scores.tolist() if 0 <= s <= 1)}]
 
 

@@ -10,7 +10,7 @@ from commands import python
 
 from siamese import SiameseModel
 from siamese.cli import entry, options
-from siamese.config import Config
+from siamese.config import Config, recipe
 from siamese.errors import ModelError, UserError
 from siamese.evaluation.metrics import all_scores
 from siamese.model import model
@@ -110,7 +110,8 @@ def test_the_recipe_takes_what_the_weights_are_bound_to() -> None:
     start = Config(tokens="spaces", embedding=16, hidden=24, skip=False, margin=0.1, compact=True, seed=9)
 
     def of(*words: str) -> Config:
-        return options.recipe(entry._parser().parse_args(["train", *words]), start)
+        given = entry._parser().parse_args(["train", *words])
+        return recipe(given.preset, options.changed_fields(given), start)
 
     assert of() == Config(tokens="spaces", embedding=16, hidden=24, skip=False)
     assert of("--margin", "0.5", "--compact") == of().replace(margin=0.5, compact=True)

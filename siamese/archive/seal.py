@@ -18,7 +18,7 @@ from siamese.errors import ArchiveError
 
 
 class Seal:
-    """What is known of the content of an open archive's database."""
+    """The known content of an open archive's database."""
 
     def __init__(self, folder: Path, file: content.Content) -> None:
         self.folder, self._file = folder, file

@@ -16,6 +16,7 @@ from zlib import crc32
 import numpy as np
 
 from siamese.errors import ArchiveError
+from siamese.system.outputs import no_follow
 
 VECTORS = "vectors.f32"
 WAITING = ".vectors.f32"  # a new file, until the transaction that has its id is committed
@@ -53,7 +54,7 @@ def opened(folder: Path, meta: Mapping[str, Any], mode: str = "rb") -> Iterator[
     """
     for path in (folder / VECTORS, folder / WAITING):
         try:
-            file = open(path, mode, buffering=0, opener=_open)  # noqa: SIM115
+            file = open(path, mode, buffering=0, opener=no_follow)  # noqa: SIM115
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -70,10 +71,6 @@ def opened(folder: Path, meta: Mapping[str, Any], mode: str = "rb") -> Iterator[
         f"{folder / VECTORS}: missing, or of another archive than the database beside it; the folder was replaced, or "
         "copied while in use: open it again, or restore both files together (`archive copy` makes safe copies)"
     )
-
-
-def _open(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
 def read(file: IO[bytes], place: int, rows: np.ndarray) -> None:

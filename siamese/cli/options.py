@@ -185,11 +185,6 @@ def add_question_columns(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--id", dest="id_column", metavar="NAME", help="its column of ids (default id, if there is one)")
 
 
-def recipe(options: argparse.Namespace, start: Config | None = None) -> Config:
-    """Return the recipe that the options ask for; `start` is that of the model to start from."""
-    return config.recipe(options.preset, changed_fields(options), start)
-
-
 def changed_fields(options: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of the recipe that options set."""
     fields = {field.name for field in dataclasses.fields(Config)} - {"preset"}

@@ -3,7 +3,7 @@
 import argparse
 
 from siamese.cli import options as shared
-from siamese.config import PRESETS, PRETRAINED
+from siamese.config import PRESETS, PRETRAINED, recipe
 from siamese.system.program import command_line
 
 
@@ -25,7 +25,7 @@ def add_commands(command: shared.Command) -> None:
 def train(options: argparse.Namespace) -> None:
     source = shared.data_source(options)
     start = shared.load_model(options.start_from) if options.start_from else None
-    config = shared.recipe(options, start.config if start else None)
+    config = recipe(options.preset, shared.changed_fields(options), start.config if start else None)
     from siamese.system.progress import TrainingBar
     from siamese.training import runs
 

@@ -65,13 +65,10 @@ def mining_average_precision(model: SiameseModel, pairs: Pairs) -> float:
     first, second = np.array(sorted(linked)).T
     counts, found = np.zeros((2, 2 * LEVELS + 1), np.int64)
     for start in range(0, len(vectors), QUESTIONS_AT_A_TIME):
-        levels = _levels(vectors[start : start + QUESTIONS_AT_A_TIME] @ vectors[start:].T)
+        cosines = np.clip(vectors[start : start + QUESTIONS_AT_A_TIME] @ vectors[start:].T, -1, 1)
+        levels = np.rint((cosines + 1) * LEVELS).astype(np.int32)
         counts += np.bincount(levels[np.triu(np.ones(levels.shape, bool), 1)], minlength=len(counts))
         here = (first >= start) & (first < start + QUESTIONS_AT_A_TIME)
         found += np.bincount(levels[first[here] - start, second[here] - start], minlength=len(counts))
     tp, every = np.cumsum(found[::-1]), np.cumsum(counts[::-1])
     return float(np.sum(found[::-1] / len(linked) * tp / np.maximum(every, 1)))
-
-
-def _levels(cosines: np.ndarray) -> np.ndarray:
-    return np.rint((np.clip(cosines, -1, 1) + 1) * LEVELS).astype(np.int32)

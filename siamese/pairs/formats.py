@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from siamese.errors import DataError, UserError
-from siamese.pairs.cells import Refused
+from siamese.pairs.cells import Refused, is_missing
 from siamese.pairs.sources import FORCED, FORMATS, SUFFIXES, Source, say, source_of, text_lines, watched
 from siamese.system.optional import optional
 
@@ -152,15 +152,13 @@ class _Rereadable:
         self.reread += sum(map(len, self.read))
 
     def heading(self) -> str:
-        """Return the first line that is not blank, which can then be read again."""
+        """Return the first line that is not blank, and go back before it."""
         line = next((line for line in self if line.strip()), "")
         self.mark()
+        if line:
+            self.pending.appendleft(line)
+            self.number -= 1
         return line
-
-    def again(self, line: str) -> None:
-        """Go back before this line, the last one that was read."""
-        self.pending.appendleft(line)
-        self.number -= 1
 
 
 def _delimiter(heading: str, usual: str) -> str:
@@ -179,8 +177,8 @@ def _delimited(source: Source) -> File:
     usual = "\t" if source.suffix == ".tsv" else ","
     heading = lines.heading()
     said = re.fullmatch(r'"?sep=(.)"?\s*', heading, re.IGNORECASE)  # as Excel writes it
-    if not said and heading:
-        lines.again(heading)
+    if said:
+        next(lines)
     delimiter = FORCED.get().delimiter or (said[1] if said else _delimiter(heading, usual))
     if delimiter != usual and not FORCED.get().delimiter:
         say(path, f"columns between {DELIMITERS.get(delimiter, repr(delimiter))}")
@@ -255,14 +253,13 @@ def _excel(source: Source) -> File:
             raise DataError(f"{path}: unpacks to more than {MOST_UNPACKED:,} bytes; save it as .csv")
         book = openpyxl.load_workbook(file, read_only=True, data_only=True)
         for sheet in book.worksheets:
-            rows = (
-                (line, row) for line, row in enumerate(sheet.iter_rows(values_only=True), 1) if any(map(_full, row))
-            )
+            numbered = enumerate(sheet.iter_rows(values_only=True), 1)
+            rows = ((line, row) for line, row in numbered if not all(map(is_missing, row)))
             if heading := next(rows, None):
                 break
         else:
             return File([], iter(()))
-    names = [str(name).strip() if _full(name) else "" for name in heading[1]]
+    names = ["" if is_missing(name) else str(name).strip() for name in heading[1]]
     if len(book.sheetnames) > 1:
         say(path, f"its sheet {sheet.title!r}, one of {len(book.sheetnames)}")
 
@@ -270,13 +267,9 @@ def _excel(source: Source) -> File:
         with file, refusing(path, "not an Excel file"):  # rows are read when they are needed
             for line, row in rows:
                 cells = dict(zip(names, row))
-                yield line, cells if not any(map(_full, row[len(names) :])) else "more cells than names of columns"
+                yield line, cells if all(map(is_missing, row[len(names) :])) else "more cells than names of columns"
 
     return File([name for name in names if name], records())
-
-
-def _full(cell: Any) -> bool:
-    return cell is not None and str(cell).strip() != ""
 
 
 def _json_lines(source: Source) -> File:

@@ -119,7 +119,7 @@ def trained(data: str, folder: Path, group: Processes, stop_at: int = 0, resume:
 def take_part(
     recipes: dict[str, Config], out: Path, data: str = "", stopped: Path | None = None, resumed: Path | None = None
 ) -> None:
-    """What one process does: the recipes, and trainings in those folders; kept in out/COUNT-RANK.npz."""
+    """Train the recipes, and in those folders, as one of the processes; write out/COUNT-RANK.npz."""
     with fast_and_repeatable(), connected() as group:
         found = {f"{name}: {what}": values for name, config in recipes.items()
                  for what, values in twenty_steps(config, group).items()}  # fmt: skip

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from siamese.errors import DataError, UserError
 from siamese.mining.found import lowest_above
@@ -166,8 +166,9 @@ def _runner(memory: int) -> Runner:
             done = source.map_batches(lambda batch: Worker(held)(batch), compute=tasks, **how)
         try:
             for row in done.iter_rows():
-                if row["error"]:
-                    _raise(*json.loads(row["error"]))
+                if row["error"]:  # of a worker
+                    name, *arguments = json.loads(row["error"])
+                    raise {"OSError": OSError, "DataError": DataError}.get(name, UserError)(*arguments)
                 yield int(row["unit"]), json.loads(row["summary"])
         except ray.exceptions.RayTaskError:  # a bug of ours
             raise
@@ -222,8 +223,3 @@ class Worker:
         except OSError as fault:
             error = json.dumps(["OSError", fault.errno, fault.strerror or str(fault), fault.filename])
         return {"unit": [unit], "summary": [json.dumps(summary)], "error": [error]}
-
-
-def _raise(name: str, *arguments: Any) -> NoReturn:
-    """Raise the error of a worker."""
-    raise {"OSError": OSError, "DataError": DataError}.get(name, UserError)(*arguments)
