@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from siamese.errors import DataError, UserError
 from siamese.pairs.cells import Refused, is_missing
-from siamese.pairs.sources import FORCED, FORMATS, SUFFIXES, Source, say, source_of, text_lines, watched
+from siamese.pairs.sources import DELIMITER, FORMATS, SUFFIXES, Source, say, source_of, text_lines, watched
 from siamese.system.optional import optional
 
 FAULTS_SHOWN = 5  # faulty rows that a message describes
@@ -179,8 +179,8 @@ def _delimited(source: Source) -> File:
     said = re.fullmatch(r'"?sep=(.)"?\s*', heading, re.IGNORECASE)  # as Excel writes it
     if said:
         next(lines)
-    delimiter = FORCED.get().delimiter or (said[1] if said else _delimiter(heading, usual))
-    if delimiter != usual and not FORCED.get().delimiter:
+    delimiter = DELIMITER.get() or (said[1] if said else _delimiter(heading, usual))
+    if delimiter != usual and not DELIMITER.get():
         say(path, f"columns between {DELIMITERS.get(delimiter, repr(delimiter))}")
     csv.field_size_limit(max(csv.field_size_limit(), MOST_FIELD))
     # Strict, so that a stray quote is an error instead of a field that swallows what follows.

@@ -37,15 +37,11 @@ GUESSED = [
 SURELY = 0.05  # by which another must look better than Windows-1252, the commonest
 
 
-@dataclass(frozen=True)
-class Forced:
-    """Settings that the user forces on all text files; None lets the file decide."""
-
-    encoding: str | None = None
-    delimiter: str | None = None
-
-
-FORCED = ContextVar("FORCED", default=Forced())  # noqa: B039 (it is frozen)
+# That the user forces on all text files; None lets the file decide.
+ENCODING, DELIMITER = (
+    ContextVar[str | None]("ENCODING", default=None),
+    ContextVar[str | None]("DELIMITER", default=None),
+)
 
 
 @contextmanager
@@ -62,11 +58,12 @@ def reading_as(encoding: str | None = None, delimiter: str | None = None) -> Ite
         "".encode(encoding or "utf-8")
     except (LookupError, UnicodeError, ValueError):
         raise UserError(f"--encoding {encoding}: expected an encoding, such as utf-16 or windows-1252") from None
-    token = FORCED.set(Forced(encoding, delimiter))
+    forced = ENCODING.set(encoding), DELIMITER.set(delimiter)
     try:
         yield
     finally:
-        FORCED.reset(token)
+        ENCODING.reset(forced[0])
+        DELIMITER.reset(forced[1])
 
 
 @dataclass(frozen=True)
@@ -235,13 +232,13 @@ def _encoding(source: Source, guess: bool) -> str:
     """Return the encoding of a text file, all of which can be read in it."""
     with source.open() as file:
         start = file.read(SAMPLE)
-    encoding = FORCED.get().encoding or next((name for bom, name in BOMS.items() if start.startswith(bom)), None)
+    encoding = ENCODING.get() or next((name for bom, name in BOMS.items() if start.startswith(bom)), None)
     zeros = [start[first::2].count(0) for first in (0, 1)]  # of Latin text in UTF-16 every other byte is 0
     if not encoding and 5 * max(zeros) > len(start) and not min(zeros):
         encoding = "utf-16-be" if zeros[0] else "utf-16-le"
     fault = _first_fault(source, encoding or "utf-8-sig")
     if fault is None:
-        if encoding and encoding.startswith("utf-16") and not FORCED.get().encoding:
+        if encoding and encoding.startswith("utf-16") and not ENCODING.get():
             say(source.path, "UTF-16")
         return encoding or "utf-8-sig"
     line, reason, sample = fault
