@@ -33,7 +33,7 @@ class QuestionFile:
         total, done, filled = sum(1 for _ in self._rows()), 0, self._rows()
         rows = iter(filled)
         while block := [record for _, record in islice(rows, QUESTIONS_AT_A_TIME)]:
-            self.lines = [record.line for record in block]
+            self.lines[:] = [record.line for record in block]
             ids = [record.id for record in block if record.id is not None]
             yield [record.question for record in block], ids or None
             done += len(block)
@@ -44,20 +44,16 @@ class QuestionFile:
         records = read_records(self.path, self.column, self.id_column)
         return FilledRows(records, f"{self.path}, line", None if self.id_column is None else True)
 
-    @contextmanager
-    def naming_lines(self) -> Iterator[None]:
-        """If the archive refuses a question within the block, name its line in the error."""
-        try:
-            yield
-        except ArchiveError as error:
-            raise at_line(error, self.path, self.lines) from None
 
-
-def at_line(error: ArchiveError, path: str | Path | None, lines: list[int]) -> ArchiveError:
-    """Return an error with the line of the row that it is about, if it is about one."""
-    if error.position is None or not lines:
-        return error
-    return ArchiveError(f"{path}, line {lines[error.position]}: {error}")
+@contextmanager
+def naming_lines(path: str | Path | None, lines: list[int]) -> Iterator[None]:
+    """If the archive refuses a row of a file within the block, name its line in the error."""
+    try:
+        yield
+    except ArchiveError as error:
+        if error.position is None or not lines:
+            raise
+        raise ArchiveError(f"{path}, line {lines[error.position]}: {error}") from None
 
 
 def search_file(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from siamese.cli import options as shared
-from siamese.errors import ArchiveError, UserError
+from siamese.errors import UserError
 from siamese.system.csv_output import check_format
 from siamese.system.outputs import Folder, Output, table_ending_with
 
@@ -73,10 +73,9 @@ def build(options: argparse.Namespace) -> None:
 
     _check_folder(options, options.file)
     model = shared.load_model(options.model)
-    with (
-        _questions(options) as file, file.naming_lines(),
-        Archive.build_blocks(options.out, file, model, options.model, options.force) as archive,
-    ):  # fmt: skip
+    with _questions(options) as file:
+        archive = Archive.build_blocks(options.out, file, model, options.model, options.force)
+    with archive:
         count = len(archive)
     print(f"{options.out}: {count:,} questions, search {SEARCH}{_left_out(file)}")
 
@@ -91,7 +90,7 @@ def _check_folder(options: argparse.Namespace, source: str) -> None:
 
 
 def add(options: argparse.Namespace) -> None:
-    with _open(options) as archive, _questions(options) as file, file.naming_lines():
+    with _open(options) as archive, _questions(options) as file:
         added, count = archive.add_blocks(file), len(archive)
     print(f"{options.archive}: {added:,} added, {count:,} questions{_left_out(file)}")
 
@@ -99,18 +98,15 @@ def add(options: argparse.Namespace) -> None:
 def remove(options: argparse.Namespace) -> None:
     if bool(options.ids) == bool(options.file):
         raise UserError("archive remove takes ids, or --file PATH")
-    from siamese.archive.files import at_line
+    from siamese.archive.files import naming_lines
     from siamese.pairs.reading import read_records
 
     lines, ids = [], options.ids
     if options.file:
         records = list(read_records(options.file, options.id_column))  # whose questions are the ids
         lines, ids = [record.line for record in records], [record.question for record in records]
-    with _open(options) as archive:
-        try:
-            archive.remove(ids)
-        except ArchiveError as error:
-            raise at_line(error, options.file, lines) from None
+    with _open(options) as archive, naming_lines(options.file, lines):
+        archive.remove(ids)
         print(f"{options.archive}: {len(archive):,} questions left")
 
 
@@ -187,12 +183,14 @@ def _open(options: argparse.Namespace) -> "Archive":
 
 @contextmanager
 def _questions(options: argparse.Namespace) -> Iterator["QuestionFile"]:
-    """Open the file of questions, with a progress bar."""
-    from siamese.archive.files import QuestionFile
+    """Open the file of questions, with a progress bar; an error within the block names the line."""
+    from siamese.archive.files import QuestionFile, naming_lines
     from siamese.system.progress import CountBar
 
     with CountBar("questions") as bar:
-        yield QuestionFile(options.file, options.question_column, options.id_column, bar)
+        file = QuestionFile(options.file, options.question_column, options.id_column, bar)
+        with naming_lines(options.file, file.lines):
+            yield file
 
 
 def _left_out(file: "QuestionFile") -> str:

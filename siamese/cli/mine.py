@@ -134,7 +134,7 @@ def _on_ray(options: argparse.Namespace) -> None:
     from siamese.mining.sharded import store
     from siamese.mining.sharded.on_ray import mine_shards
     from siamese.mining.sharded.pipeline import list_shards
-    from siamese.system.progress import StageBar
+    from siamese.system.progress import CountBar
 
     shards = list_shards(options.file)
     _check_outputs(options, [path for path, _ in shards])
@@ -145,11 +145,11 @@ def _on_ray(options: argparse.Namespace) -> None:
     if model.verdict and options.threshold is None and not options.cosine:
         say("note: with --engine ray the similarity alone decides, without the model's verdict")
     rule = model.rule(options.threshold, cosine=True)
-    with shared.advising("--resume"), StageBar() as bar:
+    with shared.advising("--resume"), CountBar("units of work") as bar:
         found = mine_shards(
             shards, model, _settings(options, rule), options.out, options.clusters, column=options.question_column,
-            id_column=options.id_column, address=options.address, resume=options.resume, progress=bar,
-            escape=options.escape_formulas,
+            id_column=options.id_column, address=options.address, resume=options.resume, escape=options.escape_formulas,
+            progress=lambda stage, done, total: bar(done, total, stage),
         )  # fmt: skip
     _say_questions(found.questions, found.copies, found.blank)
     if found.recall:

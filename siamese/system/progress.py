@@ -69,7 +69,7 @@ class CountBar(AbstractContextManager["CountBar"]):
             terminal = sys.stderr.isatty()
             self.bar = tqdm(total=total, initial=done, unit=self.unit, unit_scale=total > 9_999, disable=not terminal)
         self.bar.set_postfix_str(note, refresh=False)
-        self.bar.n = done  # falls if a download starts over
+        self.bar.n, self.bar.total = done, total  # falls if a download, or the next stage, starts over
         self.bar.refresh()
         if self.bar.disable and time.monotonic() - self.last > EVERY:
             self.last = time.monotonic()
@@ -108,20 +108,4 @@ class TrainingBar(Progress):
         tqdm.write(visible(message), file=sys.stderr)
 
     def close(self) -> None:
-        self.bar.__exit__()
-
-
-class StageBar(AbstractContextManager["StageBar"]):
-    """Show a bar for each stage of some work: call it with the stage, the units done and their total."""
-
-    def __init__(self) -> None:
-        self.bar = CountBar("")
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        if (unit := f"units of the stage {stage}") != self.bar.unit:
-            self.bar.__exit__()
-            self.bar = CountBar(unit)
-        self.bar(done, total)
-
-    def __exit__(self, *error: object) -> None:
         self.bar.__exit__()
