@@ -90,12 +90,8 @@ def _encoder(found: Examination) -> str:
         precision = [_number(found_of.get(what, {}).get("average_precision")) for what in ("unseen", "all")]
         on_disk = "–" if size is None else f"{size / 1e6:.1f}"
         rows.append([name, f"{speed:,.0f}", on_disk, *precision, _number(found_of["all"]["roc_auc"])])
-    return (
-        f"\n## Beside {inert(encoder.name)}\n\n{markdown(rows, text=1)}\n"
-        f"The model is **{encoder.ratio:.0f} times** as fast: both encoded {encoder.questions} questions of "
-        f"these pairs in turn, {encoder.rounds} rounds, one thread each; medians. "
-        "The encoder computes in bfloat16 if the processor multiplies it, else in float32.\n"
-    )
+    title, table = inert(encoder.name), markdown(rows, text=1)
+    return page("siamese.report", "encoder.template", title=title, table=table, encoder=encoder)
 
 
 def _slices(panels: dict[str, dict[str, list[Slice]]]) -> str:
@@ -130,14 +126,12 @@ def _mistakes(found: Examination) -> str:
         if row.question1 is not None and row.question2 is not None:
             texts.append([id, inert(row.question1), inert(row.question2)])
     shown = f"\n{markdown(texts, text=3)}" if len(texts) > 1 else ""
-    missed = sum(row.label for row in found.mistakes)
     counts = Counter(name for row in found.mistakes for name in row.features).most_common()
-    frequent = "; ".join(f"{name} ({count})" for name, count in counts if count > 1)
-    return (
-        f"{found.wrong:,} pairs have a probability on the wrong side of one half; these are furthest from it. "
-        f"Label 1: people call them duplicates.\n\n{markdown(rows, text=2)}{shown}\n"
-        f"Missed duplicates: {missed} of {len(rows) - 1}. Features of more than one: {frequent or 'none'}.\n"
-    )
+    frequent = "; ".join(f"{name} ({count})" for name, count in counts if count > 1) or "none"
+    return page(
+        "siamese.report", "mistakes.template", wrong=found.wrong, table=markdown(rows, text=2), texts=shown,
+        missed=sum(row.label for row in found.mistakes), shown=len(found.mistakes), frequent=frequent,
+    )  # fmt: skip
 
 
 def _features(found: dict[str, Common]) -> str:
