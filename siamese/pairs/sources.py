@@ -91,7 +91,7 @@ def source_of(path: str | Path) -> Source:
     with source.open() as file:
         start = file.read(4)
     if start[:2] == b"\x1f\x8b":
-        source = Source(name, Path(path.stem).suffix.lower(), _unzipping(name, source.open))
+        source = _unpacked(source, Path(path.stem).suffix, lambda packed: gzip.GzipFile(fileobj=packed))
     elif start == b"PK\3\4" and source.suffix != ".xlsx":
         source = _zipped(source)
     if source.suffix in (*FORMATS, ".txt") or not (piped or source.suffix in ("", ".gz", ".zip")):
@@ -99,19 +99,15 @@ def source_of(path: str | Path) -> Source:
     return Source(name, _suffix_by_content(source), source.open)
 
 
-def _unzipping(name: str, opened: Callable[[], IO[bytes]]) -> Callable[[], IO[bytes]]:
-    def unzipped() -> IO[bytes]:
-        packed = opened()
-        return io.BufferedReader(_Whole(name, gzip.GzipFile(fileobj=packed), packed))
+def _unpacked(source: Source, suffix: str, unpack: Callable[[IO[bytes]], Any]) -> Source:
+    def opened() -> IO[bytes]:
+        packed = source.open()
+        return io.BufferedReader(_Whole(source.path, unpack(packed), packed))
 
-    return unzipped
+    return Source(source.path, suffix.lower(), opened)
 
 
 def _zipped(source: Source) -> Source:
-    def opened() -> IO[bytes]:
-        packed = source.open()
-        return io.BufferedReader(_Whole(source.path, zipfile.ZipFile(packed).open(inner), packed))
-
     try:
         with source.open() as file:
             entries = [one for one in zipfile.ZipFile(file).infolist() if not one.is_dir()]
@@ -125,7 +121,7 @@ def _zipped(source: Source) -> Source:
     inner = entries[0]
     if inner.flag_bits & 1:
         raise DataError(f"{source.path}: encrypted; unpack it and give the file")
-    return Source(source.path, Path(inner.filename).suffix.lower(), opened)
+    return _unpacked(source, Path(inner.filename).suffix, lambda packed: zipfile.ZipFile(packed).open(inner))
 
 
 class _Whole(io.RawIOBase):
