@@ -224,7 +224,6 @@ class Database:
                     self.execute("COMMIT")
                     self._check_place()
                     self.facts = meta
-                    change.cut()
                 if Path(file.name).name == WAITING:  # of `_upgrade`
                     os.replace(file.name, self.folder / VECTORS)
             except BaseException as error:
@@ -235,7 +234,7 @@ class Database:
                 raise
             (self.folder / LISTS).unlink(missing_ok=True)
             sync_folder(self.folder)
-            self._renew_seal()
+            self._finish()
             # Otherwise the log keeps what was removed. If somebody is reading, the next change does it.
             self.execute("PRAGMA busy_timeout = 0")
             self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -243,11 +242,16 @@ class Database:
         with self.reading():  # a last look whether it was replaced
             pass
 
-    def _renew_seal(self) -> None:
-        self.execute("BEGIN")
+    def _finish(self) -> None:
+        """Cut off rows that were moved, and seal the newest state. Nobody else may be writing, who would lose rows."""
+        try:
+            self.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:  # somebody is, and does it after us
+            return
         try:
             meta = self.meta()
             with vectors.opened(self.folder, meta, "r+b") as file:
+                Rows(self.folder, self.connection, meta, file).cut()
                 self._seal.renew(self.connection, meta, file)
         finally:
             self.execute("ROLLBACK")

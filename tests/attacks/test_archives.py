@@ -1,5 +1,6 @@
 """Archives that are damaged, replaced, cut, copied or used by many at once: the right answer, or an ArchiveError."""
 
+import itertools
 import os
 import random
 import shutil
@@ -10,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from commands import Command, posix, python
 
 import siamese
 from siamese import SiameseModel
+from siamese.archive.rows import Rows
 from siamese.archive.sqlite import DATABASE, WAL
 from siamese.archive.store import Archive
 from siamese.archive.vectors import HEADER, VECTORS
@@ -274,6 +277,28 @@ def test_what_other_processes_change_is_no_replacement(folder: Path, model: Siam
                 Archive.open(folder, model).close()
         assert len(archive) == len(other) == N + 12
     assert len(Archive.open(folder, model)) == N + 12
+
+
+def test_two_writers(folder: Path, model: SiameseModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("siamese.archive.sqlite.PATIENCE", 0.01)
+    cut = Rows.cut
+    with Archive.open(folder, model) as archive, Archive.open(folder, model) as other:
+        adding = itertools.count()
+
+        def between(change: Rows) -> None:
+            """Let the other one write while the first one cuts the file, if it may."""
+            monkeypatch.setattr(Rows, "cut", cut)
+            with suppress(ArchiveError):
+                other.add(["passport"], [f"theirs {next(adding)}"])
+            cut(change)
+            monkeypatch.setattr(Rows, "cut", between)
+
+        monkeypatch.setattr(Rows, "cut", between)
+        for i in range(3):
+            archive.add(["passport"], [f"ours {i}"])
+            archive.remove([str(i + 1)])
+        monkeypatch.setattr(Rows, "cut", cut)
+        assert len(archive.search(["passport"], 2 * N)[0]) == len(archive) >= N
 
 
 def test_the_checksum_follows_the_changes(folder: Path, model: SiameseModel, tmp_path: Path) -> None:
