@@ -206,7 +206,8 @@ def test_the_command(archive: Archive, tmp_path: Path, capsys: pytest.CaptureFix
     answer = json.loads(capsys.readouterr().out)
     assert (answer["question"], answer["legs"], answer["search"]) == ("error", "words", "exact")
     (hit,) = answer["hits"]
-    assert set(hit) == {"id", "question", "similarity", "probability", "is_duplicate"} and hit["id"] == "error"
+    assert list(hit) == ["id", "question", "similarity", "probability", "is_duplicate", "differences"]
+    assert hit["id"] == "error"
 
     asked, out = tmp_path / "asked.csv", tmp_path / "found.csv"
     asked.write_text('id,question\nq1,"zzqx, again"\nq2,\nq3,the flight\n', encoding="utf-8")

@@ -19,10 +19,15 @@ import pytest
 import schemathesis
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase, given, settings
+from tiny_models import random_model
 
 from siamese import SiameseModel
 from siamese.archive.store import Archive
+from siamese.model.calibration import Calibration
+from siamese.model.differences import FEATURES
 from siamese.model.explanation import explain
+from siamese.model.model import Prediction
+from siamese.model.verdict import Verdict
 from siamese.service.app import make_app
 from siamese.service.limits import LIMITS, QUESTION, QUESTIONS, Limits
 
@@ -64,12 +69,28 @@ def writing(memory: Path) -> Iterator[TestClient]:
         yield one
 
 
+def as_json(prediction: Prediction) -> dict[str, Any]:
+    return {**vars(prediction), "differences": [vars(difference) for difference in prediction.differences]}
+
+
+def test_a_verdict_says_what_differs() -> None:
+    model = random_model()
+    model.verdict = Verdict(dict.fromkeys(FEATURES, 0.4), Calibration(10.0, -7.0, 0.4))
+    asked = {"question1": "how old is 5?", "question2": "how old is 7?"}
+    with TestClient(make_app(model), "http://localhost") as one:
+        answer = one.post("/predict", json=asked).json()
+        assert answer == as_json(model.predict(*asked.values())) and not answer["is_duplicate"]
+        assert answer["differences"] == [{"kind": "numbers", "first": "5", "second": "7"}]
+        explained = one.post("/explain", json=asked).json()
+        assert explained["differences"] == answer["differences"]
+
+
 def test_predict_and_explain_are_those_of_the_library(plain: TestClient) -> None:
     expected = MODEL.predict(*PAIR.values(), threshold=0.9, prior=0.1)
-    assert plain.post("/predict", json=PAIR | {"threshold": 0.9, "prior": 0.1}).json() == vars(expected)
+    assert plain.post("/predict", json=PAIR | {"threshold": 0.9, "prior": 0.1}).json() == as_json(expected)
     answer, explanation = plain.post("/explain", json=PAIR).json(), explain(MODEL, *PAIR.values())
     words = {name: [vars(word) for word in vars(explanation)[name]] for name in ("words1", "words2")}
-    assert answer == vars(explanation.prediction) | words
+    assert answer == as_json(explanation.prediction) | words
 
 
 def test_similarity_and_encode_are_those_of_the_library(plain: TestClient) -> None:

@@ -12,6 +12,7 @@ import pytest
 from commands import Command
 from tiny_models import random_model
 
+from siamese.archive.store import Archive
 from siamese.errors import ModelError
 from siamese.mining.mine import mine
 from siamese.mining.mined import Mined
@@ -266,3 +267,19 @@ def test_the_command_mine_writes_what_the_verdict_removed(
     assert command(*words, "--cosine", "--force")[0] == 0
     assert "differs" not in out.read_text().splitlines()[0]
     assert command(*words, "--threshold", 0.5, "--removed", removed)[0] == 2
+
+
+def test_search_judges_and_orders_by_the_verdict(judging: SiameseModel, tmp_path: Path, command: Command) -> None:
+    stored = ["how old is number 7?", "how old is the number 5?", "where is the station?"]
+    judging.save(tmp_path / "model")
+    archive = Archive.build(tmp_path / "archive", stored, model=str(tmp_path / "model"))
+    (hits,) = archive.search(["how old is number 5?"], k=3, legs="vectors")
+    by_text = {hit.question: hit for hit in hits}
+    seven = by_text["how old is number 7?"]
+    assert seven == max(hits, key=lambda hit: hit.similarity) and not seven.is_duplicate
+    assert hits[0].question == "how old is the number 5?" and hits[0].differences == ()
+    assert [str(d) for d in seven.differences] == ["5 / 7"]
+    said = judging.predict("how old is number 5?", seven.question)
+    assert (seven.is_duplicate, seven.probability) == (said.is_duplicate, pytest.approx(said.probability, abs=1e-5))
+    code, out, _ = command("search", "how old is number 5?", "--archive", tmp_path / "archive")
+    assert code == 0 and "(differs: 5 / 7)" in out

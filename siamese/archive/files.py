@@ -15,6 +15,8 @@ from siamese.system.csv_output import cells_for, names_beside, writing_csv
 
 QUESTIONS_AT_A_TIME = 16_384
 ADDED = ("rank", "id", "found", "similarity", "probability", "is_duplicate", "fault")  # to the columns of a file
+DIFFERS = "differs"
+DIFFERS = "differs"
 PREFIX = "found_"  # of those that the file has already
 
 
@@ -62,6 +64,8 @@ def search_file(
 ) -> tuple[int, Faults]:  # fmt: skip
     """Search for the questions of a file, and write the file again with a row for each hit and the columns ADDED.
 
+    A model with a verdict adds the column DIFFERS before them.
+
     A question without a hit has one row, and so has a faulty row, with the reason.
 
     Args:
@@ -84,16 +88,18 @@ def search_file(
     blocks = blocks_of(rows, QUESTIONS_AT_A_TIME)
     first = next(blocks, [])
     faults.check_any()  # before anything is printed
-    with writing_csv(out, names_beside(names, ADDED, PREFIX)) as writer:
+    more = [] if archive.model.verdict is None else [DIFFERS]
+    with writing_csv(out, names_beside(names, (*more, *ADDED), PREFIX)) as writer:
         for block in chain([first], blocks):
             found = iter(archive.search([question for _, question, _ in block if question], k, legs))
             for cells, question, fault in block:
                 kept, hits = cells_for(out, cells), next(found) if question else []
                 for rank, hit in enumerate(hits, 1):
                     numbers = round(hit.similarity, 6), round(hit.probability, 6), int(hit.is_duplicate)
-                    writer.writerow([*kept, rank, hit.id, hit.question, *numbers, None])
+                    differing = ["; ".join(map(str, hit.differences)) for _ in more]
+                    writer.writerow([*kept, *differing, rank, hit.id, hit.question, *numbers, None])
                 if not hits:
-                    writer.writerow([*kept, *[None] * (len(ADDED) - 1), fault or None])
+                    writer.writerow([*kept, *[None] * (len(more) + len(ADDED) - 1), fault or None])
                 having += any(hit.is_duplicate for hit in hits)
             progress(faults.rows, total)
     return having, faults

@@ -19,6 +19,7 @@ from siamese.archive.sqlite import DATABASE, WAL
 from siamese.archive.vectors import VECTORS
 from siamese.config import PRETRAINED
 from siamese.errors import ArchiveError, UserError
+from siamese.model.differences import Difference, differences
 from siamese.model.model import SiameseModel, fingerprint
 from siamese.model.similarity import cosine
 from siamese.pairs.cells import Refused, text_of
@@ -41,6 +42,7 @@ class Hit:
     similarity: float  # cosine, -1 to 1
     probability: float  # of being duplicates, at the share of duplicates in the model's validation pairs
     is_duplicate: bool
+    differences: tuple[Difference, ...] = ()  # of what a vector blurs, if the model has a verdict
 
 
 class Archive(AbstractContextManager["Archive"]):
@@ -253,8 +255,9 @@ class Archive(AbstractContextManager["Archive"]):
             questions: n queries.
             k: hits for each query; fewer if the archive is smaller or fewer questions share a word.
             legs: "vectors" ranks by similarity, "words" by BM25, "both" by their weighted sum. Similarity, probability
-                and verdict always come from the vectors. A question whose text is the query's, once both are clean,
-                comes first, with similarity 1.
+                and verdict never depend on it. A question whose text is the query's, once both are clean, comes first,
+                with similarity 1. Except by words, a model's verdict then puts those of the k questions behind that
+                differ in numbers, names and the like.
 
         Raises:
             UserError: k is below 1, or `legs` is another word.
@@ -272,7 +275,7 @@ class Archive(AbstractContextManager["Archive"]):
         return found
 
     def _search(self, questions: Sequence[str], queries: np.ndarray, k: int, legs: str, n: int) -> list[list[Hit]]:
-        data = self._database
+        data, rule = self._database, self.model.rule()
         k = min(k, max(n, 1))
         candidates = k if legs == "vectors" else max(k, ranking.CANDIDATES)
         texts, known = list(map(clean, questions)), np.flatnonzero(queries.any(axis=1))  # others have length 0
@@ -292,19 +295,21 @@ class Archive(AbstractContextManager["Archive"]):
             similarity[first] = 1
             score = {"vectors": similarity, "words": bm25, "both": ranking.combined(similarity, bm25, n)}[legs]
             best = np.lexsort((rows, -score, ~first))[:k]
-            found.append(self._hits(rows[best], similarity[best]))
+            stored = [self._stored(row) for row in rows[best].tolist()]
+            judged = rule.scores([text] * len(best), [question for _, question in stored], similarity[best])
+            if rule.verdict is not None and legs != "words":
+                again = np.lexsort((rows[best], similarity[best] - judged - score[best], ~first[best]))
+                best, judged, stored = best[again], judged[again], [stored[i] for i in again]
+            numbers = similarity[best].tolist(), rule.probability(judged).tolist(), (judged > rule.threshold).tolist()
+            differing = [differences(text, question) if rule.verdict else () for _, question in stored]
+            found.append([Hit(*one, *more) for one, *more in zip(stored, *numbers, differing)])
         return found
 
-    def _hits(self, rows: np.ndarray, similarity: np.ndarray) -> list[Hit]:
-        probability = self.model.probability(similarity)
-        hits = []
-        for row, s, p in zip(rows.tolist(), similarity.tolist(), probability.tolist()):
-            if (found := self._database.text("row", row)) is None:
-                raise ArchiveError(
-                    f"{self._database.folder / DATABASE}: damaged: row {row} has no text; restore a copy"
-                )
-            hits.append(Hit(*found[1:], s, p, s > self.model.threshold))
-        return hits
+    def _stored(self, row: int) -> tuple[str, str]:
+        """Return the id and the text of a row."""
+        if (found := self._database.text("row", row)) is None:
+            raise ArchiveError(f"{self._database.folder / DATABASE}: damaged: row {row} has no text; restore a copy")
+        return found[1:]
 
 
 def _columns(questions: Iterable[str] | Frame, ids: Iterable[str] | None) -> Block:

@@ -169,7 +169,8 @@ def _search(archive: "Archive", options: argparse.Namespace) -> None:
     for hit in hits:
         verdict = "duplicate" if hit.is_duplicate else "not duplicate"
         text = "".join(c if c.isprintable() else " " for c in f"{hit.id}: {hit.question}")
-        print(f"{hit.similarity:10.3f}  {hit.probability:11.2f}  {verdict:<13}  {text}")
+        differing = f" (differs: {'; '.join(map(str, hit.differences))})" if hit.differences else ""
+        print(f"{hit.similarity:10.3f}  {hit.probability:11.2f}  {verdict:<13}  {text}{differing}")
 
 
 _LEGS = {"both": "meaning and words", "vectors": "meaning", "words": "words"}

@@ -44,6 +44,8 @@ def export(options: argparse.Namespace) -> None:
             "on its batch, while other libraries need one vector for each question; export a model of another preset"
         )
     about = f"Vectors of questions. Two are duplicates if their cosine is above {model.threshold:.6f}."
+    if model.verdict is not None:
+        about += " This is the plain threshold: the model's verdict, which weighs what else differs, is not exported."
     if PRETRAINED in (options.model, model.config.start_from):
         about += " Trained on Quora's question pairs, so for non-commercial use."
     from siamese.export import crc, writing
@@ -52,7 +54,9 @@ def export(options: argparse.Namespace) -> None:
     out, named = Path(options.out), json.dumps(options.out, ensure_ascii=False)
     if options.to == "onnx":
         writing.write_onnx(model, out, about)
-        inside = "tokenizer, threshold and calibration are inside"
+        inside = "vectors, tokenizer, the plain threshold and calibration are inside" if model.verdict else (
+            "tokenizer, threshold and calibration are inside"
+        )  # fmt: skip
         print(f"{out}: load with onnxruntime.InferenceSession({named}); {inside}")
         return
     loading = f"SentenceTransformer({named})"

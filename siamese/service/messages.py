@@ -25,17 +25,28 @@ class PredictRequest(Asked):
 
     question1: Question = Field(examples=PASSWORD[:1])
     question2: Question = Field(examples=PASSWORD[1:])
-    threshold: float | None = Field(None, ge=0, le=1, description="replaces the model's threshold", examples=[0.8])
+    threshold: float | None = Field(
+        None, ge=0, le=1, description="of the similarity, which then decides alone", examples=[0.8]
+    )
     prior: float | None = Field(None, gt=0, lt=1, description="share of duplicates among your pairs", examples=[0.05])
 
 
+class Difference(BaseModel):
+    """Words in which two questions differ."""
+
+    kind: str = Field(description="numbers, names, opposites and the like", examples=["numbers"])
+    first: str = Field(description="words of the first question; empty if only the second has any", examples=["1603"])
+    second: str = Field(examples=["1722"])
+
+
 class Verdict(BaseModel):
-    """The verdict on a pair, which is a duplicate if its similarity is above the threshold."""
+    """The verdict on a pair. Without differences, it is a duplicate if its similarity is above the threshold."""
 
     is_duplicate: bool
     similarity: float = Field(ge=-1, le=1, description="cosine of the two questions' vectors", examples=[0.94])
-    threshold: float = Field(ge=0, le=1, examples=[0.787])
+    threshold: float = Field(ge=0, le=1, description="of the similarity", examples=[0.787])
     probability: float = Field(ge=0, le=1, description="of being duplicates", examples=[0.86])
+    differences: list[Difference] = Field(description="of what a vector blurs; empty if the model has no verdict")
 
 
 class Word(BaseModel):
@@ -94,6 +105,7 @@ class Hit(BaseModel):
     similarity: float = Field(ge=-1, le=1)
     probability: float = Field(ge=0, le=1)
     is_duplicate: bool
+    differences: list[Difference]
 
 
 class SearchAnswer(BaseModel):

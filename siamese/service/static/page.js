@@ -93,6 +93,7 @@ function showExplanation(answer) {
     `${is_duplicate ? "Duplicates" : "Not duplicates"}: probability ${Math.round(100 * probability)} %`,
     is_duplicate ? "yes" : "no",
   );
+  byId("differs").textContent = differing(answer.differences);
   byId("similarity").textContent = `similarity ${decimal(similarity, 3)}`;
   byId("threshold").textContent = `threshold ${decimal(threshold, 3)}`;
   for (const id of ["similarity", "needle"]) byId(id).style.setProperty("--at", percent(similarity));
@@ -100,6 +101,11 @@ function showExplanation(answer) {
   showWords("words1", answer.words1);
   showWords("words2", answer.words2);
   byId("explanation").hidden = false;
+}
+
+function differing(differences) {
+  const sides = differences.map(({ first, second }) => `${visible(first) || "–"} / ${visible(second) || "–"}`);
+  return sides.length ? `differs: ${sides.join("; ")}` : "";
 }
 
 function showWords(id, words) {
@@ -138,6 +144,7 @@ function showHits({ hits: [hits], search }) {
     const item = element("li", "", hit.is_duplicate ? "hit yes" : "hit");
     const verdict = hit.is_duplicate ? "duplicate" : "not a duplicate";
     item.append(element("strong", hit.question), element("small", `${verdict}, similarity ${decimal(hit.similarity, 3)}, id ${hit.id}`));
+    if (hit.differences.length) item.append(element("small", differing(hit.differences)));
     return item;
   }));
 }
