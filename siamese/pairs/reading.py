@@ -63,7 +63,7 @@ def read_pairs(
     """
     names = {*dataclasses.astuple(columns), "id", "unseen", "split"} - {None}
     file = _open(path, names, columns.label if labelled else None, columns.duplicate)
-    _check_once(file, path, names)
+    _check_once(file.names, f"{path}, line 1", names)
     return _pairs_of_rows(file, Faults(str(path)), columns, labelled=labelled, need=need)
 
 
@@ -167,7 +167,7 @@ def whole_rows(
     if file.varies and others:
         later = (list(record) for _, record in _open(path).records if not isinstance(record, str))
         names = list(dict.fromkeys(itertools.chain(names, *later)))
-    _check_once(file, path, names)
+    _check_once(file.names, f"{path}, line 1", names)
 
     def rows() -> Iterator[Whole[T]]:
         for record, parsed, fault in faults.beside(file.records, parse):
@@ -210,12 +210,12 @@ def _check_columns(file: File, path: str | Path, columns: Iterable[str]) -> None
     for name in columns:
         if name not in file.names:
             raise DataError(f"{path}, line 1: no column {name!r}; it has {', '.join(map(repr, file.names[:20]))}")
-    _check_once(file, path, columns)
+    _check_once(file.names, f"{path}, line 1", columns)
 
 
-def _check_once(file: File, path: str | Path, columns: Iterable[str]) -> None:
-    if twice := [name for name in columns if file.names.count(name) > 1]:
-        raise DataError(f"{path}, line 1: two columns are called {twice[0]!r}; rename one")
+def _check_once(names: Sequence[str], place: str, wanted: Iterable[str]) -> None:
+    if twice := [name for name in wanted if names.count(name) > 1]:
+        raise DataError(f"{place}: two columns are called {twice[0]!r}; rename one")
 
 
 def pairs_of(data: PairsLike, columns: Columns = QUORA, *, need: tuple[int, ...] = (0, 1)) -> Pairs:
@@ -249,8 +249,7 @@ def name_of(data: PairsLike) -> str:
 def names_of(data: Frame) -> list[str]:
     """Return the names of the columns as text. Raise DataError if two columns have the same."""
     names = [str(name) for name in data.columns]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise DataError(f"the DataFrame: two columns are called {twice[0]!r}; rename one")
+    _check_once(names, "the DataFrame", names)
     return names
 
 
