@@ -77,7 +77,8 @@ def search_file(
         progress: called with the number of rows done and of all.
 
     Returns:
-        The number of questions that have a duplicate, and the number of rows and of faulty ones.
+        The number of questions that have a duplicate, and the number of rows, of faulty ones and of questions without
+        a known word.
 
     Raises:
         DataError: the file cannot be read or changes meanwhile, or all its rows (of the first block) are faulty.
@@ -91,7 +92,9 @@ def search_file(
     more = [] if archive.model.verdict is None else [DIFFERS]
     with writing_csv(out, names_beside(names, (*more, *ADDED), PREFIX)) as writer:
         for block in chain([first], blocks):
-            found = iter(archive.search([question for _, question, _ in block if question], k, legs))
+            asked = [question for _, question, _ in block if question]
+            faults.unknown += int(archive.model.without_a_known_word(asked).sum())
+            found = iter(archive.search(asked, k, legs))
             for cells, question, fault in block:
                 kept, hits = cells_for(out, cells), next(found) if question else []
                 for rank, hit in enumerate(hits, 1):

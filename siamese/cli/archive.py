@@ -159,6 +159,7 @@ def _search(archive: "Archive", options: argparse.Namespace) -> None:
             found = f"{asked:,} questions, {having:,} of them with a duplicate, written to {options.out}"
             print(f"{found}; search {SEARCH}")
         return
+    shared.report_unknown(int(archive.model.without_a_known_word([options.question]).sum()))
     hits = archive.search([options.question], options.k, options.legs)[0]
     if options.json:
         answer = {"question": options.question, "legs": options.legs, "search": SEARCH}

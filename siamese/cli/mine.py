@@ -113,6 +113,7 @@ def _from_questions(options: argparse.Namespace) -> None:
     ):
         progress = (encoded, joined)
         with mined_beside(options.out, questions, model, settings, options.resume, *progress, rule) as found:
+            shared.report_unknown(questions.unknown)
             if found.recall:
                 print(f"approximate: recall {found.recall}")
             _write(options, found)
@@ -152,6 +153,7 @@ def _on_ray(options: argparse.Namespace) -> None:
             progress=lambda stage, done, total: bar(done, total, stage),
         )  # fmt: skip
     _say_questions(found.questions, found.copies, found.blank)
+    shared.report_unknown(found.unknown)
     if found.recall:
         print(f"{found.cells:,} cells, each question in {found.p}: recall {found.recall}")
     _say_pairs(options, found.pairs, found.last)

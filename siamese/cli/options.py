@@ -207,8 +207,15 @@ def report_faults(pairs: "Pairs", path: str) -> None:
 
 
 def report_unanswered(faults: "Faults") -> None:
-    """Print the number of rows of a file that have no answer on stderr, and why the first few have none."""
+    """Print on stderr how many rows of a file have no answer, why the first few have none, and as `report_unknown`."""
     _report(faults.path, faults.count, faults.rows, "without an answer", faults.shown)
+    report_unknown(faults.unknown)
+
+
+def report_unknown(count: int) -> None:
+    """Print the number of questions without a known word on stderr, if there are any."""
+    if count:
+        say(f"note: the model knows no word of {count:,} question{'s' * (count != 1)}")
 
 
 def _report(path: str, count: int, rows: int, how: str, shown: list[str]) -> None:

@@ -47,11 +47,18 @@ def predict(options: argparse.Namespace) -> None:
         raise UserError("--out goes with --file; the answer for two questions is printed")
     if options.file:
         return _predict_file(options)
+    from siamese.text.cleaning import is_blank
+
     model = shared.load_model(options.model)
     question1, question2 = options.questions
     prediction = model.predict(question1, question2, options.threshold, options.prior, options.cosine)
+    shared.report_unknown(int(model.without_a_known_word(options.questions).sum()))
+    empty = is_blank(question1), is_blank(question2)
     if options.json:
         print(json.dumps(dataclasses.asdict(prediction)))
+    elif any(empty):
+        which = "both questions are" if all(empty) else f"the {'first' if empty[0] else 'second'} question is"
+        print(f"no verdict: {which} empty")
     else:
         print(
             f"{'duplicate' if prediction.is_duplicate else 'not duplicate'}: similarity {prediction.similarity:.3f} "

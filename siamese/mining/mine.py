@@ -138,6 +138,7 @@ def _start(
 ) -> tuple[np.ndarray, Kept]:  # fmt: skip
     at_once = sortable(len(questions), model.dimensions, settings.memory)
     vectors = vectors_of(questions.texts, model, encoded)
+    questions.unknown = int((~vectors.any(axis=1)).sum())
     of_run, accepted = identity(questions, vectors, settings), None
     if rule.verdict is not None:
         of_run |= {"verdict": str(sorted(rule.verdict.weights.items()))}

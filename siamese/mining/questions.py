@@ -36,6 +36,7 @@ class Questions:
     copies: list[Copy] = field(default_factory=list)
     blank: int = 0
     rows: "array[int]" = field(default_factory=lambda: array("q"))  # of the input, from 0; of the first copies
+    unknown: int = 0  # without a word that the model knows, once they are encoded
     frame: Any = None  # the DataFrame of the questions, if it has more columns than question and id
 
     def __len__(self) -> int:

@@ -48,7 +48,7 @@ def encode_file(
     vector, and so has a faulty row.
 
     Returns:
-        The number of rows and of faulty ones.
+        The number of rows, of faulty ones, and of questions without a known word.
 
     Raises:
         DataError: the file cannot be read or changes meanwhile, or all its rows (of the first block) are faulty.
@@ -59,7 +59,10 @@ def encode_file(
         file.write(header(total, model.dimensions))
         _, rows = whole_rows(path, [column], faults, lambda row: text_of(row.get(column), column) or "", others=False)
         while block := [question or "" for _, question, _ in islice(rows, AT_A_TIME)]:
-            file.write(model.encode(block).astype(np.float32, copy=False).tobytes())
+            vectors = model.encode(block)
+            zero = np.flatnonzero(~vectors.any(axis=1))  # without a known word, or without a question
+            faults.unknown += int(model.without_a_known_word(block[i] for i in zero).sum())
+            file.write(vectors.astype(np.float32, copy=False).tobytes())
             progress(faults.rows, total)
         faults.check_any()
         check_unchanged()
@@ -82,7 +85,7 @@ def write_predictions(
         threshold, prior, cosine: as in `SiameseModel.predict`.
 
     Returns:
-        The number of duplicates, and the number of rows and of faulty ones.
+        The number of duplicates, and the number of rows, of faulty ones and of questions without a known word.
 
     Raises:
         DataError: the file cannot be read or changes meanwhile, or all its rows (of the first block) are faulty.
@@ -99,6 +102,9 @@ def write_predictions(
             pairs = [pair for _, pair, _ in block if pair]
             first, second = [a for a, _ in pairs], [b for _, b in pairs]
             similarity = model.similarity(first, second)
+            # A question without a known word has similarity 0, or 1 to one of the same text.
+            doubtful = [question for pair, s in zip(pairs, similarity) if s in (0, 1) for question in pair]
+            faults.unknown += int(model.without_a_known_word(doubtful).sum())
             scores = rule.scores(first, second, similarity)
             is_duplicate = scores > rule.threshold
             verdicts = zip(similarity.tolist(), rule.probability(scores).tolist(), is_duplicate.tolist())

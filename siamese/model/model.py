@@ -23,6 +23,7 @@ from siamese.model.folder import ARCHITECTURE, CONFIG, MOST_BYTES, VERDICT, WEIG
 from siamese.model.similarity import check_threshold, cosine, same
 from siamese.model.verdict import Rule, Verdict, read_verdict
 from siamese.system.program import program
+from siamese.text.cleaning import is_blank
 from siamese.text.ragged import Tokens, pad
 from siamese.text.subwords import AnyTokenizer, SubwordTokenizer
 from siamese.text.tokenizer import Tokenizer, first_word
@@ -129,6 +130,12 @@ class SiameseModel:
         torch_is_there = "torch" in sys.modules and len(tokens) >= lstm_numpy.QUESTIONS_WITH_TORCH
         run = lstm_numpy.encode_torch if torch_is_there else lstm_numpy.encode
         return run(self.weights, tokens, skip=self.config.skip, known=known)
+
+    def without_a_known_word(self, questions: Iterable[str]) -> np.ndarray:
+        """Return which questions are not empty but have no word of the vocabulary, (n,) bool."""
+        given = list(_checked(questions))
+        known = self.tokenizer.knows(self.tokenizer.encode(given))
+        return ~known & np.array([not is_blank(question) for question in given], bool)
 
     def similarity(self, questions1: Iterable[str], questions2: Iterable[str]) -> np.ndarray:
         """Return the cosine of each pair of questions.

@@ -68,6 +68,7 @@ class Faults:
     rows: int = 0
     count: int = 0
     shown: list[str] = field(default_factory=list)
+    unknown: int = 0  # questions without a word that the model knows, which are no faults
 
     def without(self, records: Records, parse: Callable[[Row], T]) -> Iterator[T]:
         """Yield what `parse` makes of each record, except of those that it refuses."""

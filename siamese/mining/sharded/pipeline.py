@@ -44,6 +44,7 @@ class Found:
     p: int  # cells of a question
     copies: int
     blank: int
+    unknown: int  # without a word that the model knows
     clusters: int = 0
     members: int = 0  # distinct questions in clusters
 
@@ -57,6 +58,7 @@ class Encoded:
     ids: bool
     copies: int = 0  # left out
     blank: int = 0  # left out
+    unknown: int = 0  # without a word that the model knows
 
     @property
     def starts(self) -> np.ndarray:
@@ -112,7 +114,8 @@ def encode(stages: Stages, addresses: Sequence[str], model: SiameseModel) -> Enc
     for folder in ("questions", "texts", "ids", "leaving", "copies"):
         store.remove(f"{job.work}/{folder}")
     names, rows = ([one[key] for one in encoded] for key in ("name", "rows"))
-    return Encoded(names, rows, True in ids, sum(one["copies"] for one in copies), blank)
+    return Encoded(names, rows, True in ids, sum(one["copies"] for one in copies), blank,
+                   sum(one["unknown"] for one in encoded))  # fmt: skip
 
 
 def choose_cells(stages: Stages, encoded: Encoded, seed: int) -> tuple[np.ndarray, int, Recall]:
@@ -309,4 +312,4 @@ def find(
         joined = join(stages, encoded, centres, p)
     pairs, last, parts = write_pairs(stages, joined, model, encoded.ids, out)
     made = write_clusters(stages, encoded, parts, clusters_out, escape) if clusters_out else (0, 0)
-    return Found(n, pairs, last, recall, count, p, encoded.copies, encoded.blank, *made)
+    return Found(n, pairs, last, recall, count, p, encoded.copies, encoded.blank, encoded.unknown, *made)

@@ -175,11 +175,11 @@ def encode(job: Job, model: SiameseModel, shard: int, piece: int, place: int, gr
     )
     table = store.read_table(job.at("questions", name))
     table = table.filter(~np.isin(table["number"].to_numpy(), leaving["number"].to_numpy()))
-    vectors = store.lists(vectors_of(table["question"].to_pylist(), model))
-    store.write_table(job.at("vectors", name), table.append_column("vector", vectors))
+    vectors = vectors_of(table["question"].to_pylist(), model)
+    store.write_table(job.at("vectors", name), table.append_column("vector", store.lists(vectors)))
     if job.linkage:
         copies = copies.sort_by([("first", "ascending"), ("number", "ascending")])
         known = table.take(pa.array(np.searchsorted(table["number"].to_numpy(), copies["first"].to_numpy())))
         columns = {"first": copies["first"], "question": known["question"], "id": known["id"], "copy": copies["id"]}
         store.write_table(job.at("copied", name), pa.table(columns))
-    return {"name": name, "rows": len(table)}
+    return {"name": name, "rows": len(table), "unknown": int((~vectors.any(axis=1)).sum())}
