@@ -66,4 +66,4 @@ def export(options: argparse.Namespace) -> None:
         differences = "; there, questions without a known piece get a vector, which is 0 here"
     elif model.config.buckets:
         differences = f"; there, unknown words of more than {crc.LONGEST_WORD} bytes share one vector"
-    print(f"{out}: load with {loading}{differences}")
+    print(f"{out}: load with {loading}{differences}; give it clean text (siamese.text.cleaning)")

@@ -7,7 +7,7 @@ and joins it to the mean of the LSTM's outputs, h̄. The next Dense adds the two
 makes the sum 0 if no word is in the vocabulary, as `SiameseModel.encode` does.
 
 The tokenizer numbers words as `siamese.text.Tokenizer` does: by the vocabulary, and otherwise by a hash
-(`siamese.export.crc`).
+(`siamese.export.crc`) or in pieces. But it does not clean the text.
 """
 
 from importlib.resources import files
@@ -19,7 +19,7 @@ from siamese.errors import UserError
 from siamese.export import crc
 from siamese.model.model import SiameseModel
 from siamese.system.optional import needing
-from siamese.text.tokenizer import MOST_WORDS, Tokenizer
+from siamese.text.tokenizer import INSIDE, LONGEST_CUT, MOST_WORDS, Tokenizer
 
 # If one word is in the vocabulary, the mean of its mark is at least MARK / MOST_WORDS; MARK² / MOST_WORDS is above 1.
 MARK = 512.0
@@ -35,7 +35,8 @@ def modules(model: SiameseModel) -> list[Any]:
     """Return the modules of sentence-transformers that give a model's vectors.
 
     Args:
-        model: one with an LSTM tower, the rule "words", means without padding, and 0, 2, 4, ... or 4,096 buckets.
+        model: one with an LSTM tower, means without padding, and the rule "words" with 0, 2, 4, ... or 4,096 buckets,
+            or "pieces" without buckets.
 
     Raises:
         UserError: sentence-transformers is not installed, or the model does not fit.
@@ -44,8 +45,10 @@ def modules(model: SiameseModel) -> list[Any]:
         import torch
         from sentence_transformers.sentence_transformer.modules import LSTM, Dense, Normalize, Pooling, WordEmbeddings
     tokenizer = model.tokenizer
-    if not isinstance(tokenizer, Tokenizer) or tokenizer.rule != "words":
-        raise UserError("the model does not split questions by the rule 'words'; use --to onnx")
+    if not isinstance(tokenizer, Tokenizer) or tokenizer.rule not in ("words", "pieces"):
+        raise UserError("the model does not split questions by the rule 'words' or 'pieces'; use --to onnx")
+    if tokenizer.rule == "pieces" and tokenizer.buckets:
+        raise UserError(f"the model has pieces of words and {tokenizer.buckets:,} buckets; use --to onnx")
     if tokenizer.buckets not in (0, *(2**bits for bits in range(1, len(crc.ZERO) + 1))):
         expected = f"a power of 2 from 2 to {2 ** len(crc.ZERO):,}"
         raise UserError(f"the model has {tokenizer.buckets:,} buckets, expected {expected}; use --to onnx")
@@ -101,7 +104,7 @@ def _table(model: SiameseModel, tokenizer: Tokenizer) -> np.ndarray:
 
 
 def stock_tokenizer(tokenizer: Tokenizer) -> Any:
-    """Return a tokenizer of transformers that gives the same ids as one of the rule "words"."""
+    """Return a tokenizer of transformers that gives clean text the same ids as one of the rule "words" or "pieces"."""
     from tokenizers import Regex, models, normalizers, pre_tokenizers
     from tokenizers import Tokenizer as Backend
     from transformers import PreTrainedTokenizerFast
@@ -117,7 +120,14 @@ def stock_tokenizer(tokenizer: Tokenizer) -> Any:
     else:
         ids = {crc.PADDING: tokenizer.pad, UNKNOWN: tokenizer.unknown}
         ids |= {word: id for id, word in enumerate(tokenizer.words, tokenizer.first_word)}
-        backend = Backend(models.WordLevel(ids, UNKNOWN))
+        if tokenizer.rule == "pieces":
+            backend = Backend(
+                models.WordPiece(
+                    ids, unk_token=UNKNOWN, max_input_chars_per_word=LONGEST_CUT, continuing_subword_prefix=INSIDE
+                )
+            )
+        else:
+            backend = Backend(models.WordLevel(ids, UNKNOWN))
         backend.normalizer = normalizers.Sequence(small)
         pattern = WORDS
     # Keeps the matches of the pattern and removes the spaces between.

@@ -62,7 +62,7 @@ RULES = {
     "pieces": Rule(lambda: words, pad=0, unknown=1, first_word=2, by_frequency=True, everything=True),
 }
 INSIDE = "##"  # begins a piece that continues a word
-LONGEST_PIECE, LONGEST_CUT = 12, 64  # characters of a piece that is learned, and of a word that is cut
+LONGEST_PIECE, LONGEST_CUT = 12, 64  # characters of a piece that is learned, and of a word; longer ones are unknown
 CHARACTERS, PIECES = 300, 6_000  # pieces of one character and of more that are learned from rare words
 REMEMBERED = 100_000  # rare words whose pieces are kept in memory
 
@@ -129,6 +129,7 @@ class Tokenizer:
         ranked = counts.most_common() if RULES[rule].by_frequency else counts.items()
         kept = [word for word, count in ranked if count >= min_count and not _UNWRITABLE.search(word)]
         if rule == "pieces":
+            kept = [word for word in kept if len(word) <= LONGEST_CUT]
             kept += _learned_pieces(counts, set(kept))
         return cls(kept, rule, buckets)
 
@@ -150,7 +151,7 @@ class Tokenizer:
     def pieces(self, word: str) -> Sequence[int]:
         """Return the ids of a word by the rule "pieces": its own, those of its pieces, or that of an unknown word."""
         get, found = self._ids.get, []
-        if (id := get(word)) is not None:
+        if (id := get(word)) is not None and len(word) <= LONGEST_CUT:
             return (id,)
         if (known := self._pieces.get(word)) is not None:
             return known

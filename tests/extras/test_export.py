@@ -22,6 +22,7 @@ from hostile_questions import QUESTIONS as HOSTILE
 from hostile_questions import WORDS as HOSTILE_WORDS
 from hostile_questions import anything
 from hypothesis import given
+from hypothesis import strategies as st
 from libraries import needs
 from tiny_models import random_model
 
@@ -32,11 +33,12 @@ from siamese.cli.export import FORMS
 from siamese.config import Config
 from siamese.export import crc, lstm, writing
 from siamese.model.calibration import Calibration
+from siamese.text.cleaning import clean
 from siamese.text.subwords import SubwordTokenizer
 from siamese.text.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parents[2]
-KINDS = ["shipped", "tiny", "plain", "wide"]
+KINDS = ["shipped", "tiny", "plain", "wide", "pieces"]
 
 pytestmark = pytest.mark.slow
 
@@ -56,6 +58,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> dict[
     `skip` and buckets; and one whose embedding and state have different sizes."""
     folder = tmp_path_factory.mktemp("models")
     random_model(Config(skip=False, buckets=0), HOSTILE_WORDS).save(folder / "plain")
+    pieces = Tokenizer.learn(HOSTILE, "pieces", min_count=2).words
+    random_model(Config(tokens="pieces", buckets=0), pieces).save(folder / "pieces")
     wide = random_model(Config(), HOSTILE_WORDS)
     random = np.random.default_rng(0)
     weights = {
@@ -70,7 +74,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> dict[
     }
     config = wide.config.replace(skip=False, embedding=6, hidden=10)
     dataclasses.replace(wide, config=config, weights=weights).save(folder / "wide")
-    return {"tiny": tiny_model, "plain": folder / "plain", "wide": folder / "wide", "shipped": Path("pretrained")}
+    own = {name: folder / name for name in ("plain", "wide", "pieces")}
+    return {"tiny": tiny_model, **own, "shipped": Path("pretrained")}
 
 
 @pytest.fixture(scope="session")
@@ -150,7 +155,7 @@ def test_a_plain_folder_gives_the_same_vectors(
     expected = SiameseModel.load(folders[name]).encode(texts)
     assert 10 < (~expected.any(1)).sum() < len(texts) - 10
     encoder = plain(stocks / name)
-    assert_same(encoder.encode(texts, batch_size=64), expected)
+    assert_same(encoder.encode([*map(clean, texts)], batch_size=64), expected)
     assert (encoder.max_seq_length, encoder.similarity_fn_name) == (100_000, "cosine")
     assert encoder.get_embedding_dimension() == expected.shape[1]
 
@@ -183,11 +188,16 @@ def test_it_is_saved_and_loaded_again(stocks: Path, tmp_path: Path) -> None:
     assert "for non-commercial use" in (stocks / "shipped" / "README.md").read_text("utf-8")
 
 
-def cutting(buckets: int, words: Sequence[str] = ()) -> tuple[Tokenizer, Callable[[str], list[int]]]:
-    """A tokenizer of ours, and what gives the ids of a text by the same one as a file of the library tokenizers."""
-    tokenizer = Tokenizer(words, buckets=buckets)
+def cutting(
+    buckets: int, words: Sequence[str] = (), rule: str = "words"
+) -> tuple[Tokenizer, Callable[[str], list[int]]]:
+    """A tokenizer of ours, and what gives the ids of a text by the same one as a file of the library tokenizers.
+
+    The library does not clean, so that one gets the clean text.
+    """
+    tokenizer = Tokenizer(words, rule, buckets)
     backend = lstm.stock_tokenizer(tokenizer).backend_tokenizer
-    return tokenizer, lambda text: backend.encode(text, add_special_tokens=False).ids
+    return tokenizer, lambda text: backend.encode(clean(text), add_special_tokens=False).ids
 
 
 OURS, THEIRS = cutting(4096, ["how", "é", "?", "駅", "\U0001f469", "x" * 300, "zzzq"])
@@ -212,6 +222,22 @@ def test_the_ids_are_ours(text: str) -> None:
 def test_the_ids_of_anything_are_ours(text: str) -> None:
     text = without_long("".join(letter for letter in text if unicodedata.category(letter) != "Cn"))
     assert THEIRS(text) == OURS.encode([text])[0].tolist()
+
+
+PIECES = ["how", "h", "##o", "##ow", "é", "##é", "a", "##a", "##bc", "?", "駅", "x", "##x", "σ", "##ς", "##σ"]
+
+
+@pytest.mark.parametrize("text", [*filter(spelt, HOSTILE), *SIGMAS, "hoow aabc habca", "x" * 64, "x" * 65], ids=ascii)
+def test_the_pieces_are_ours(text: str) -> None:
+    ours, theirs = cutting(0, PIECES, "pieces")
+    assert theirs(text) == ours.encode([text])[0].tolist()
+
+
+@given(st.lists(st.text("howabcxéσ?駅z", max_size=70)).map(" ".join) | anything.filter(spelt))
+def test_the_pieces_of_anything_are_ours(text: str) -> None:
+    text = "".join(letter for letter in text if unicodedata.category(letter) != "Cn")
+    ours, theirs = cutting(0, PIECES, "pieces")
+    assert theirs(text) == ours.encode([text])[0].tolist()
 
 
 def test_words_of_every_length() -> None:
@@ -335,7 +361,7 @@ def test_a_transformer(kind: str, tmp_path: Path) -> None:
     encoder = plain(tmp_path / "plain")
     assert encoder.max_seq_length == 32
     which = [i for i, text in enumerate(texts) if known[i] and spelt(text)]
-    assert_same(encoder.encode([texts[i] for i in which]), expected[which])
+    assert_same(encoder.encode([clean(texts[i]) for i in which]), expected[which])
 
     session = onnx_session(tmp_path / "file.onnx")
     about = session.get_modelmeta().custom_metadata_map
@@ -367,7 +393,8 @@ def test_what_the_command_says(folders: dict[str, Path], tmp_path: Path, command
     ):
         code, out, err = command(*export, tmp_path / name, "--model", folders[name])
         assert (code, err) == (0, "")
-        assert out == f'{tmp_path / name}: load with SentenceTransformer("{tmp_path / name}"){but}\n'
+        but += "; give it clean text (siamese.text.cleaning)\n"
+        assert out == f'{tmp_path / name}: load with SentenceTransformer("{tmp_path / name}"){but}'
     assert command(*export, tmp_path / "tiny", "--model", folders["tiny"])[0] == 0  # again
     (tmp_path / "tiny" / "notes.txt").write_text("a person's")
     for force in ((), ("--force",)):
@@ -382,7 +409,8 @@ def test_what_the_command_says(folders: dict[str, Path], tmp_path: Path, command
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"tokens": "spaces"}, "rule 'words'; use --to onnx"),
+        ({"tokens": "spaces"}, "rule 'words' or 'pieces'; use --to onnx"),
+        ({"tokens": "pieces"}, "the model has pieces of words and 4,096 buckets; use --to onnx"),
         ({"buckets": 11}, "the model has 11 buckets, expected a power of 2 from 2 to 4,096; use --to onnx"),
     ],
 )
