@@ -42,7 +42,7 @@ def test_an_empty_question_has_no_verdict(
 ) -> None:
     assert command("predict", "--model", tiny_model, *pair)[:2] == (0, f"no verdict: {which} empty\n")
     answer = json.loads(command("predict", "--model", tiny_model, *pair, "--json")[1])
-    assert list(answer) == ["is_duplicate", "similarity", "threshold", "probability"]
+    assert list(answer)[:4] == ["is_duplicate", "similarity", "threshold", "probability"]
     assert (answer["is_duplicate"], answer["similarity"]) == (False, 0)
 
 
