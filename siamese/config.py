@@ -25,7 +25,7 @@ CHOICES = {
     "labelled": (*registry.names("labelled"), "none"),
     "optimizer": ("adam", "trax-adam", "keras-adam"),
     "precision": ("float32", "bfloat16"),
-    "schedule": ("constant", "linear-decay", "warmup-rsqrt"),
+    "schedule": ("constant", "linear-decay", "warmup-linear-decay", "warmup-rsqrt"),
 }
 KINDS: dict[Any, str] = {
     str: "text", str | None: "text", bool: "true or false", int: "a whole number", float: "a number",
@@ -33,7 +33,7 @@ KINDS: dict[Any, str] = {
 
 LEAST = {
     "seed": 0, "min_count": 1, "buckets": 0, "embedding": 1, "hidden": 1, "training_pairs": 2, "batch_size": 2,
-    "patience": 1,
+    "patience": 1, "unlabelled_batch": 2,
 }  # fmt: skip
 RANGES = {
     "margin": (0.0, 2.0),
@@ -41,6 +41,7 @@ RANGES = {
     "labelled_weight": (0.0, math.inf),
     "labelled_margin": (0.0, 2.0),
     "teacher_weight": (0.0, math.inf),
+    "question_steps": (1e-6, math.inf),
     "learning_rate": (0.0, math.inf),
     "threshold": (0.0, 1.0),
 }
@@ -48,8 +49,11 @@ RANGES = {
 # Fields that a transformer takes from its encoder or does not have.
 LSTM_ALONE = (
     "tokens", "min_count", "buckets", "padding", "embedding", "hidden", "skip", "initial", "word_vectors",
-    "start_from", "compact", "teacher",
+    "start_from", "compact", "teacher", "unlabelled",
 )  # fmt: skip
+
+# Fields that matter to a run on questions without labels alone.
+UNLABELLED_ALONE = ("unlabelled", "families", "question_steps", "unlabelled_batch", "near_misses")
 
 
 def option(default: Any, text: str, *, flag: str = "", unset: str = "") -> Any:
@@ -83,8 +87,8 @@ class Config:
     padding: str = "none"  # or to the longest question of the batch, or to the next power of two
 
     # the LSTM tower
-    embedding: int = 128  # dimension of a word's embedding
-    hidden: int = 128  # dimension of the LSTM's state and of a question vector
+    embedding: int = option(128, "dimension of a word's embedding in the LSTM tower")
+    hidden: int = option(128, "dimension of the LSTM's state and of a question vector; as --embedding")
     skip: bool = True  # add each word's embedding to the LSTM's output before the mean
     initial: str = "torch"  # first weights as in torch, Trax or Keras
     word_vectors: str | None = option(None, "start from the vectors of this GloVe or word2vec text file, .gz or not")
@@ -111,8 +115,17 @@ class Config:
     labelled: str = option("logistic", "the loss on labelled pairs of both kinds; `losses NAME` explains one")
     labelled_weight: float = option(8.0, "factor of the labelled loss beside the in-batch loss")
     labelled_margin: float = option(0.5, "of contrastive (a distance) and cosine-hinge (a cosine)")
-    teacher: str | None = option(None, f"also learn from the vectors of this sentence encoder: {ENCODER}")
+    teacher: str | None = option(None, f"also learn from the vectors of this sentence encoder: {ENCODER}; NAME+NAME "
+                                 "joins two")  # fmt: skip
     teacher_weight: float = option(24.0, "factor of the loss on these vectors")
+
+    # questions without labels
+    unlabelled: str | None = option(None, "learn the teacher's vectors of this file of questions without labels, or "
+                                    "without a teacher keep those of the model to start from")  # fmt: skip
+    families: str | None = option(None, "the families of that file to take, between commas", unset="all")
+    question_steps: float = option(30.0, "length of a training on such questions: millions of questions seen")
+    unlabelled_batch: int = option(2_048, "such questions per step")
+    near_misses: bool = option(False, "also learn pairs made of such questions by rules, of one changed word or none")
 
     # optimisation
     precision: str = option("float32", "of the matrix products in training; sums and state stay float32")
@@ -152,7 +165,9 @@ class Config:
             raise UserError("--encoder: goes with --tower transformer")
         if self.skip and self.embedding != self.hidden:
             raise UserError(f"skip: embedding {self.embedding} and hidden {self.hidden} differ; make them equal")
-        if self.loss == self.labelled == "none":
+        if self.unlabelled is None and (self.families is not None or self.near_misses):
+            raise UserError(f"{'--families' if self.families else '--near-misses'}: goes with --unlabelled PATH")
+        if self.loss == self.labelled == "none" and self.unlabelled is None:
             raise UserError("--loss and --labelled are both none, so there is nothing to learn from; choose one")
 
     @property
@@ -177,9 +192,11 @@ def recipe(name: str | None, changes: Mapping[str, Any], start: Config | None = 
     """Return a preset with some fields changed.
 
     Args:
-        name: of the preset; None: `best`, or `transformer` if the tower is changed to one.
+        name: of the preset; None: `best`, or `transformer` if the tower is changed to one, or `distilled` with
+            unlabelled questions.
         changes: values by field.
-        start: the recipe of a model to start from. `best` takes over the fields that its weights depend on.
+        start: the recipe of a model to start from. `best` and `distilled` take over the fields that its weights
+            depend on.
 
     Raises:
         UserError: an unknown preset or field, or an impossible value.
@@ -191,8 +208,9 @@ def recipe(name: str | None, changes: Mapping[str, Any], start: Config | None = 
             hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(fields)}"
             raise UserError(f"{field}: not a field of a recipe; {hint}")
     if name is None:
-        name = "transformer" if changes.get("tower") == "transformer" else Config.preset
-    shared = bound(start) if start and name == Config.preset else {}
+        by_field = {"transformer": changes.get("tower") == "transformer", "distilled": changes.get("unlabelled")}
+        name = next((preset for preset, meant in by_field.items() if meant), Config.preset)
+    shared = bound(start) if start and name in (Config.preset, "distilled") else {}
     config = preset(name).replace(**{**shared, **changes})
     if config.tower == "transformer":
         encoder_of(config)

@@ -22,7 +22,7 @@ from siamese.pairs.pairs import Pairs
 from siamese.pairs.splits import Datasets
 from siamese.text.ragged import Tokens
 from siamese.towers import encoders
-from siamese.training import teacher
+from siamese.training import cache, teacher
 from siamese.training.batches import Batch, PairTokens, Prepared, data_generator
 from siamese.training.objective import Objective
 from siamese.training.train import train_model
@@ -62,22 +62,22 @@ def encoder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
         return run
 
-    monkeypatch.setattr(teacher, "load_encoder", load)
+    monkeypatch.setattr(cache, "load_encoder", load)
     monkeypatch.chdir(tmp_path)
     return seen
 
 
 def test_vectors_are_those_of_the_encoder_and_are_made_once(encoder: list[str]) -> None:
     questions = [form.format("cats") for form in FORMS]
-    found = teacher.vectors("some/encoder", questions, lambda done, total: None)
+    found = cache.vectors("some/encoder", questions, lambda done, total: None)
     assert np.allclose(found, encode(questions), atol=1e-3)  # float16
     assert encoder == questions
-    assert (teacher.vectors("some/encoder", questions, lambda done, total: None) == found).all()
+    assert (cache.vectors("some/encoder", questions, lambda done, total: None) == found).all()
     assert encoder == questions  # nothing was encoded again
-    teacher.vectors("another", questions, lambda done, total: None)
+    cache.vectors("another", questions, lambda done, total: None)
     assert encoder == questions * 2  # the cache is the encoder's own
     more = [*questions[::-1], "who?", questions[0]]
-    found = teacher.vectors("some/encoder", more, lambda done, total: None)
+    found = cache.vectors("some/encoder", more, lambda done, total: None)
     assert encoder == [*questions * 2, "who?"]  # only what is new
     assert np.allclose(found, encode(more), atol=1e-3)
 
@@ -85,7 +85,7 @@ def test_vectors_are_those_of_the_encoder_and_are_made_once(encoder: list[str]) 
 def test_an_encoding_that_was_stopped_goes_on_after_its_last_part(
     encoder: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(teacher, "QUESTIONS_PER_FILE", 2)
+    monkeypatch.setattr(cache, "QUESTIONS_PER_FILE", 2)
     questions = [form.format("cats") for form in FORMS]
 
     def stop(done: int, total: int) -> None:
@@ -93,21 +93,21 @@ def test_an_encoding_that_was_stopped_goes_on_after_its_last_part(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        teacher.vectors("encoder", questions, stop)
+        cache.vectors("encoder", questions, stop)
     assert encoder == questions[:2]
-    found = teacher.vectors("encoder", questions, lambda done, total: None)
+    found = cache.vectors("encoder", questions, lambda done, total: None)
     assert encoder == questions
     assert np.allclose(found, encode(questions), atol=1e-3)
 
 
 def test_a_part_that_is_gone_is_made_again_and_no_other_is_lost(encoder: list[str]) -> None:
     one, two, three = ["who?"], ["how old?", "where?"], ["when?"]
-    teacher.vectors("encoder", one, lambda done, total: None)
+    cache.vectors("encoder", one, lambda done, total: None)
     (first,) = Path("models/teachers/encoder").iterdir()
-    teacher.vectors("encoder", two, lambda done, total: None)
+    cache.vectors("encoder", two, lambda done, total: None)
     first.unlink()
     every = [*two, *three, *one]
-    assert np.allclose(teacher.vectors("encoder", every, lambda done, total: None), encode(every), atol=1e-3)
+    assert np.allclose(cache.vectors("encoder", every, lambda done, total: None), encode(every), atol=1e-3)
     assert encoder == [*one, *two, *three, *one]
 
 

@@ -139,9 +139,9 @@ def bm25_of(texts: list[str], stems: bool) -> Callable[[int], dict[int, float]]:
 
 def encoder_ranks(texts: list[str], name: str, words: Callable[[int], dict[int, float]]) -> dict[str, Rank]:
     """Return the ranks by a sentence encoder's vectors alone, and with words."""
-    from siamese.training import teacher
+    from siamese.training import cache
 
-    vectors = teacher.vectors(name, texts, CountBar("questions")).astype(np.float32)
+    vectors = cache.vectors(name, texts, CountBar("questions")).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
 
     def near(query: int, k: int) -> list[int]:

@@ -43,6 +43,7 @@ def compare(options: argparse.Namespace) -> None:
 
     from siamese.experiment import comparison, report
     from siamese.pairs import splits
+    from siamese.system import workers
 
     source = shared.data_source(options)
     proofs = {**report.OUTPUTS, comparison.UNFINISHED: Path.is_dir}
@@ -53,6 +54,6 @@ def compare(options: argparse.Namespace) -> None:
         data = dataclasses.replace(data, test=splits.to_score(options.test, source.columns))
     out = Path(options.out)
     with shared.advising():
-        compared = comparison.compare(study, data, options.seeds, out, options.jobs or comparison.cores())
+        compared = comparison.compare(study, data, options.seeds, out, options.jobs or workers.cores())
     report.write(compared, data, out, command_line())
     print(f"{report.conclusion(compared)}\n\n{out}/report.md written")

@@ -63,7 +63,7 @@ def check_not_empty(options: argparse.Namespace) -> None:
 
 def add_data(sub: argparse.ArgumentParser, more: str = "") -> None:
     """Add --data, which has a default in the project's folder, --validation and the names of columns."""
-    sub.add_argument("--data", default=DATA if os.path.isfile(DATA) else None, metavar="PATH",
+    sub.add_argument("--data", metavar="PATH",
                      help=f"{FILES}{more} (default {DATA}, if it exists)")  # fmt: skip
     sub.add_argument("--validation", metavar="PATH", help="pairs to choose epoch and threshold on")
     add_columns(sub)
@@ -71,11 +71,12 @@ def add_data(sub: argparse.ArgumentParser, more: str = "") -> None:
 
 def data_source(options: argparse.Namespace) -> "Source":
     """Return the options of `add_data`, and --split, or raise a UserError if --data is not given and has no default."""
-    if options.data is None:
+    data = options.data or (DATA if os.path.isfile(DATA) else None)
+    if data is None:
         raise UserError(f"--data PATH is needed, because this folder has no {DATA}. PATH is {FILES}")
     from siamese.pairs.splits import Source
 
-    return Source(options.data, options.validation, getattr(options, "split", None), column_names(options))
+    return Source(data, options.validation, getattr(options, "split", None), column_names(options))
 
 
 def add_recipe(sub: argparse.ArgumentParser, about: str, names: Collection[str] = (), base: Config = DEFAULTS) -> None:

@@ -18,19 +18,23 @@ def add_commands(command: shared.Command) -> None:
     sub.add_argument("--start-from", metavar="DIR", help="start with the weights and vocabulary of this model folder, "
                      f"or of '{PRETRAINED}', the model that comes with the package")  # fmt: skip
     sub.add_argument("--log", choices=["tensorboard"], help="also write curves to DIR/tensorboard")
-    sub.add_argument("--preset", choices=list(PRESETS), help="the recipe (default best, or transformer by its tower)")
+    sub.add_argument("--preset", choices=list(PRESETS), help="the recipe (default best; with --tower transformer or "
+                     "--unlabelled, transformer or distilled)")  # fmt: skip
     shared.add_recipe(sub, "each option changes one setting of the preset; the defaults are those of 'best'")
 
 
 def train(options: argparse.Namespace) -> None:
-    source = shared.data_source(options)
+    source = shared.data_source(options) if options.data or options.split or not options.unlabelled else None
     start = shared.load_model(options.start_from) if options.start_from else None
     config = recipe(options.preset, shared.changed_fields(options), start.config if start else None)
+    from siamese.pairs import splits
     from siamese.system.progress import TrainingBar
     from siamese.training import runs
 
+    columns = shared.column_names(options)
+    data = source or splits.validation_alone(options.validation, columns, warn=shared.report_faults)
     done = runs.train_recipe(
-        config, source, options.out, start=start, resume=options.resume, progress=TrainingBar(),
+        config, data, options.out, start=start, resume=options.resume, progress=TrainingBar(),
         warn=shared.report_faults, log=options.log, force=options.force,
         again=command_line("--resume"), anew=command_line(without="--resume"),
     )  # fmt: skip

@@ -6,11 +6,8 @@ one thread, a training gives the same bits on any number of cores.
 
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
-import signal
-import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -33,6 +30,7 @@ from siamese.model.model import SiameseModel
 from siamese.pairs.clusters import Clusters
 from siamese.pairs.pairs import Pairs, checksum
 from siamese.pairs.splits import Datasets
+from siamese.system import workers
 from siamese.system.locking import locked
 from siamese.system.progress import CountBar, Progress
 from siamese.system.stopping import Stopped
@@ -57,11 +55,6 @@ class Comparison:
         """Return the records of some variants for the seeds that all of them have."""
         seeds = set.intersection(*({r["config"]["seed"] for r in self.records[name]} for name in names))
         return [[r for r in self.records[name] if r["config"]["seed"] in seeds] for name in names]
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def compare(study: Study, data: Datasets, seeds: int, out: Path, jobs: int) -> Comparison:
@@ -131,11 +124,7 @@ class _Pool(AbstractContextManager["_Pool"]):
     """The training processes, with one progress bar for all of them."""
 
     def __init__(self, data: Datasets, unseen: np.ndarray, out: Path, jobs: int) -> None:
-        # Forking a process with threads can hang. A server without threads, with torch loaded, forks at once.
-        forks = "forkserver" in multiprocessing.get_all_start_methods()
-        context = multiprocessing.get_context("forkserver" if forks else "spawn")
-        if forks:
-            context.set_forkserver_preload([__name__])
+        context = workers.context(__name__)
         self.stop, self.epochs = context.Event(), context.SimpleQueue()
         self.unfinished, self.training = out / UNFINISHED, data.training
         worker = _Worker(data, unseen, self.unfinished, self.epochs, self.stop)
@@ -157,10 +146,10 @@ class _Pool(AbstractContextManager["_Pool"]):
             else:  # it may have been killed before its checkpoint was removed
                 shutil.rmtree(self.unfinished / key, ignore_errors=True)
         for name in {config.teacher for _, config in missing.values() if config.teacher}:  # once for all trainings
-            from siamese.training import teacher
+            from siamese.training import cache
 
             with CountBar("questions") as bar:
-                teacher.vectors(name, sorted({*self.training.question1, *self.training.question2}), bar)
+                cache.vectors(name, sorted({*self.training.question1, *self.training.question2}), bar)
         epochs = {key: self._epochs(config) for key, (_, config) in missing.items()}
         futures = {self.executor.submit(_train, name, config, key): key for key, (name, config) in missing.items()}
         done = dict.fromkeys(missing, 0)
@@ -207,18 +196,9 @@ def _start(worker: _Worker) -> None:
     import torch
 
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    workers.begin()
     torch.set_num_threads(1)
     _worker = worker
-
-
-def _end_with_parent() -> None:
-    """End this process if its parent is killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 @dataclass

@@ -36,6 +36,12 @@ class LogisticLoss(nn.Module):
         self.scale = nn.Parameter(torch.tensor(float(scale)))
         self.threshold = nn.Parameter(torch.tensor(float(threshold)))
 
+    @torch.no_grad()
+    def start_at(self, scale: float, threshold: float) -> None:
+        """Begin with what is known of the vectors; a scale that is not positive leaves the first one."""
+        self.scale.fill_(scale if scale > 0 else self.scale)
+        self.threshold.fill_(threshold)
+
     def forward(self, u: Tensor, v: Tensor, labels: Tensor) -> Tensor:
         logits = self.scale * (_cosines(u, v) - self.threshold)
         return mean(functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none"))

@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import io
+import lzma
 import os
 import shutil
 import stat
@@ -76,7 +77,7 @@ class Source:
 
 
 def source_of(path: str | Path) -> Source:
-    """Return what a path stands for: a file, a pipe, `-` for standard input, or the file in a .gz or .zip.
+    """Return what a path stands for: a file, a pipe, `-` for standard input, or the file in a .gz, .xz or .zip.
 
     Raises:
         DataError: there is nothing, a folder, or a .zip of several files.
@@ -92,9 +93,11 @@ def source_of(path: str | Path) -> Source:
         start = file.read(4)
     if start[:2] == b"\x1f\x8b":
         source = _unpacked(source, Path(path.stem).suffix, lambda packed: gzip.GzipFile(fileobj=packed))
+    elif start == b"\xfd7zX":
+        source = _unpacked(source, Path(path.stem).suffix, lzma.LZMAFile)
     elif start == b"PK\3\4" and source.suffix != ".xlsx":
         source = _zipped(source)
-    if source.suffix in (*FORMATS, ".txt") or not (piped or source.suffix in ("", ".gz", ".zip")):
+    if source.suffix in (*FORMATS, ".txt") or not (piped or source.suffix in ("", ".gz", ".xz", ".zip")):
         return source
     return Source(name, _suffix_by_content(source), source.open)
 
@@ -140,7 +143,7 @@ class _Whole(io.RawIOBase):
     def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
         try:
             data = self.file.read(len(buffer))
-        except (EOFError, zlib.error, zipfile.BadZipFile, OSError, NotImplementedError) as error:
+        except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError, NotImplementedError) as error:
             raise DataError(f"{self.path}: cannot be unpacked: {error}") from None
         buffer[: len(data)] = data
         return len(data)

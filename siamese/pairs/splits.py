@@ -12,7 +12,7 @@ from siamese.errors import DataError, UserError
 from siamese.pairs import huggingface
 from siamese.pairs.held import split_questions
 from siamese.pairs.pairs import Columns, Pairs
-from siamese.pairs.reading import PairsLike, name_of, pairs_of, read_pairs
+from siamese.pairs.reading import QUORA, PairsLike, name_of, pairs_of, read_pairs
 from siamese.system.files import sha256
 from siamese.text.ragged import Texts
 
@@ -97,10 +97,27 @@ def part(pairs: Pairs, validation: Pairs | None = None, name: str = "pairs", val
     return _checked(Datasets(training, validation, own["test"], how, drawn), name, validation_name or name)
 
 
+def validation_alone(
+    validation: PairsLike | None, columns: Columns = QUORA,
+    warn: Callable[[Pairs, str], None] = lambda pairs, path: None,
+) -> Datasets:  # fmt: skip
+    """Return no training pairs, and validation pairs if there are any, for a training on unlabelled questions."""
+    none = Pairs.of([], [], [])
+    if validation is None:
+        return Datasets(none, none, None, "no labelled pairs")
+    pairs, name = to_tune(validation, columns), name_of(validation)
+    warn(pairs, name)
+    return _checked_labels(Datasets(none, pairs, None, f"validation pairs from {name}"), name)
+
+
 def _checked(parts: Datasets, name: str, validation_name: str) -> Datasets:
     if parts.training.duplicates < 2:
         found = f"{parts.training.duplicates} duplicate pair(s) to train on ({parts.how})"
         raise DataError(f"{name}: {found}; give two or more, which serve as each other's negatives")
+    return _checked_labels(parts, validation_name)
+
+
+def _checked_labels(parts: Datasets, validation_name: str) -> Datasets:
     for label, meaning in ((1, "duplicates"), (0, "non-duplicates")):
         if not (parts.validation.labels == label).any():
             lack = f"no {meaning} among the {len(parts.validation)} validation pairs ({parts.how})"

@@ -12,7 +12,7 @@ from siamese.losses.registry import LOSSES
 from siamese.model.calibration import reliability
 from siamese.model.model import SiameseModel
 from siamese.pairs.splits import Datasets
-from siamese.report.tables import answer, inert, markdown, markdown_table, page, recall_table
+from siamese.report.tables import answer, inert, kept, markdown, markdown_table, page, recall_table
 from siamese.system.files import write_text
 from siamese.system.program import joined, program
 from siamese.text.tokenizer import Tokenizer
@@ -86,7 +86,14 @@ def card(model: SiameseModel, data: Datasets) -> str:
         tower += f"{len(model.tokenizer):,} subwords"
     losses = [] if c.loss == "none" else [_loss(c, c.loss)]
     losses += [] if c.labelled == "none" else [f"{c.labelled_weight:g} × {_loss(c, c.labelled)}"]
-    losses += [f"{c.teacher_weight:g} × distance from the vectors of {_name(c.teacher)}"] if c.teacher else []
+    if c.teacher or c.unlabelled:
+        whose = " and ".join(map(_name, c.teacher.split("+"))) if c.teacher else "the model it started from"
+        losses += [f"{c.teacher_weight:g} × distance from the vectors of {whose}"]
+    trained = [f"{len(training):,} pairs, {training.duplicates:,} of them duplicates"] if len(training) else []
+    if c.unlabelled:
+        losses += ["distance from the neighbours they give"]
+        of = f" (families {inert(c.families)})" if c.families else ""
+        trained[:0] = [f"{model.facts['unlabelled']['questions']:,} questions without labels{of}"]
     drawn = f"; {c.training_pairs:,} of these, drawn by the seed" if c.training_pairs else ""
     terms = ", so for non-commercial use" if c.start_from == PRETRAINED else ""
     chosen, unseen = model.facts.get("chosen_threshold"), model.facts.get("unseen")
@@ -107,7 +114,7 @@ def card(model: SiameseModel, data: Datasets) -> str:
     )  # fmt: skip
     verdict = f"verdict: {model.verdict}; it decides, unless a threshold is given" if model.verdict else ""
     text = page(
-        "siamese.report", "card.template", config=c, fitted=fitted, training=training, pairs=len(training),
+        "siamese.report", "card.template", config=c, fitted=fitted, trained=", and on ".join(trained),
         tower=tower + ("; weights of int8 and float16" if c.compact else ""),
         started=f"started from {_name(c.start_from)}{terms}" if c.start_from else "",
         vectors=f"word vectors at the start: {_name(c.word_vectors)}" if c.word_vectors else "",
@@ -146,14 +153,18 @@ def _epochs(history: list[dict[str, Any]]) -> str:
 
 def summary(model: SiameseModel, result: Evaluation | None, folder: str) -> str:
     """Return the text that training prints at its end: scores, model folder, and a command to try."""
-    scores, history = model.facts["validation"], model.facts["history"]
-    best = max(history, key=lambda record: record["average_precision"])["epoch"] if history else None
+    scores, history = model.facts.get("validation"), model.facts["history"]
+    done = f"epoch {kept(history)['epoch']} kept" if history else "not trained"
+    if history and "cosine" in history[-1]:
+        done = f"cosine to the teacher's vectors on held-out questions {history[-1]['cosine']:.3f}"
+    if scores:
+        done += (
+            f"; validation pairs: average precision {scores['average_precision']:.3f}, "
+            f"accuracy {scores['accuracy']:.3f} at threshold {model.threshold:.3f}"
+        )
     tests = f"\ntest pairs:\n{result}\n" if result else ""
     option = [] if folder == "models/latest" else ["--model", folder]
     return (
-        f"{f'epoch {best} kept' if best else 'not trained'}; "
-        f"validation pairs: average precision {scores['average_precision']:.3f}, "
-        f"accuracy {scores['accuracy']:.3f} at threshold {model.threshold:.3f}\n{tests}\n"
-        f"model: {folder}, with report.md and its figures\n"
+        f"{done}\n{tests}\nmodel: {folder}{', with report.md and its figures' if scores else ''}\n"
         f'try:   {program()} predict "How old are you?" "What is your age?" {joined(*option)}'.rstrip()
     )

@@ -10,6 +10,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from siamese.report.tables import kept
 from siamese.system.files import replacing
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _unit(axes: Axes) -> None:
 def training_curve(history: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw loss and validation scores by epoch."""
     epochs = [record["epoch"] for record in history]
-    best = max(history, key=lambda record: record["average_precision"])
+    best = kept(history)
     with figure(path, 9, 3.6, 1, 2) as ((left, right),):
         left.plot(epochs, [record["loss"] for record in history], color=LINE, marker=".")
         left.set(title="Training loss", xlabel="epoch")

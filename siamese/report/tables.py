@@ -1,7 +1,9 @@
 """Pages from templates, Markdown tables in general, and those of an evaluation."""
 
 import re
+from collections.abc import Sequence
 from importlib.resources import files
+from typing import Any
 
 from siamese.evaluation.metrics import RECALLS
 from siamese.evaluation.results import OURS, Evaluation
@@ -46,6 +48,11 @@ def answer(result: Evaluation) -> str:
         f"On {pairs} pairs the verdict is right for {part.accuracy:.1%}; always giving the more frequent answer is "
         f"right for {part.majority:.1%}. Average precision: {ours} ({', '.join(others)}).\n"
     )
+
+
+def kept(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the record of the epoch whose weights a model has: the best, or after unlabelled questions the last."""
+    return history[-1] if "cosine" in history[-1] else max(history, key=lambda record: record["average_precision"])
 
 
 def recall_table(result: Evaluation) -> str:

@@ -84,9 +84,10 @@ class TrainingBar(Progress):
     """Show the steps and the loss of a training run, and a line of validation scores for each epoch."""
 
     def __init__(self) -> None:
-        self.bar = CountBar("steps")
+        self.bar, self.encoding = CountBar("steps"), CountBar("questions encoded")
 
     def start(self, steps: int, done: int) -> None:
+        self.encoding.__exit__()
         self.done, self.steps = done, steps
         self.bar(done, steps)
 
@@ -95,17 +96,26 @@ class TrainingBar(Progress):
         self.bar(self.done, self.steps, f"loss {loss:.3f}")
 
     def epoch(self, record: dict[str, Any]) -> None:
-        self.say(
-            f"epoch {record['epoch']}: loss {record['loss']:.4f}, validation: average precision "
-            f"{record['average_precision']:.4f}, ROC AUC {record['roc_auc']:.4f}, accuracy {record['accuracy']:.4f} "
-            f"({record['pairs_per_second']:,.0f} pairs/s)"
-        )
+        scores, unit = "", "pairs"
+        if "cosine" in record:
+            scores, unit = f", cosine to the teacher on held-out questions {record['cosine']:.4f}", "questions"
+        if "average_precision" in record:
+            scores += (
+                f", validation: average precision {record['average_precision']:.4f}, ROC AUC {record['roc_auc']:.4f}, "
+                f"accuracy {record['accuracy']:.4f}"
+            )
+        speed = f"{record['pairs_per_second']:,.0f} {unit}/s"
+        self.say(f"epoch {record['epoch']}: loss {record['loss']:.4f}{scores} ({speed})")
 
     def encoded(self, done: int, total: int) -> None:
-        self.say(f"the teacher has encoded {done:,} of {total:,} questions")
+        self.encoding(done, total)
+        if done == total:  # the words of the vocabulary may follow
+            self.encoding.__exit__()
+            self.encoding = CountBar(self.encoding.unit)
 
     def say(self, message: str) -> None:
         tqdm.write(visible(message), file=sys.stderr)
 
     def close(self) -> None:
+        self.encoding.__exit__()
         self.bar.__exit__()

@@ -124,10 +124,12 @@ class Tokenizer:
         return cls.of_counts(count_words(questions, rule), rule, min_count, buckets)
 
     @classmethod
-    def of_counts(cls, counts: Counter[str], rule: str, min_count: int, buckets: int) -> "Tokenizer":
-        """Learn the vocabulary from the counts of `count_words`; see `learn`."""
+    def of_counts(
+        cls, counts: Counter[str], rule: str, min_count: int, buckets: int, most: int | None = None
+    ) -> "Tokenizer":
+        """Learn the vocabulary from the counts of `count_words`, of at most so many words; see `learn`."""
         ranked = counts.most_common() if RULES[rule].by_frequency else counts.items()
-        kept = [word for word, count in ranked if count >= min_count and not _UNWRITABLE.search(word)]
+        kept = [word for word, count in ranked if count >= min_count and not _UNWRITABLE.search(word)][:most]
         if rule == "pieces":
             kept = [word for word in kept if len(word) <= LONGEST_CUT]
             kept += _learned_pieces(counts, set(kept))

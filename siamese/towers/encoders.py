@@ -1,10 +1,12 @@
 """Load sentence encoders by name: as functions from questions to vectors, or as parts to train."""
 
+import hashlib
 import importlib
 import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from siamese.errors import ModelError, UserError
+from siamese.system.files import sha256
 from siamese.system.optional import optional
 from siamese.text.subwords import MOST_TOKENS, SubwordTokenizer
 from siamese.towers.forks import torch_runs
@@ -66,6 +69,17 @@ def carried(name: str) -> str | None:
         return str(importlib.import_module(name.replace("-", "_")).MODEL_DIR)
     except (ImportError, AttributeError):
         return None
+
+
+def checksum(name: str) -> str:
+    """Return the SHA-256 of the files of an encoder that is a folder or in a package, or "" for one of a hub."""
+    folder = carried(name) or (name if os.path.isdir(name) else None)
+    if folder is None:
+        return ""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()} {sha256(path)}\n".encode())
+    return digest.hexdigest()
 
 
 PROBE = ("How old are you?", "What's a naïve 16-bit parser, and why would one use it?")  # whose vectors are compared

@@ -104,20 +104,20 @@ class Prepared:
 
     @classmethod
     def of(
-        cls, config: Config, training: Pairs, start_from: SiameseModel | None = None, share: Share = Share()
-    ) -> "Prepared":
-        """Tokenize the training pairs.
+        cls, config: Config, training: Pairs, start_from: SiameseModel | None = None, share: Share = Share(),
+        tokenizer: AnyTokenizer | None = None,
+    ) -> "Prepared":  # fmt: skip
+        """Tokenize the training pairs, with the given tokenizer or one that is made from them.
 
         The words of a model to start from keep their ids. A transformer has the tokenizer of its encoder. Processes
         that share the work each do a part and get the whole.
         """
         training = drawn(config, training)
-        tokenizer: AnyTokenizer
-        if config.tower == "transformer":
+        if tokenizer is None and config.tower == "transformer":
             from siamese.towers.encoders import load_parts
 
             tokenizer = load_parts(encoder_of(config)).tokenizer
-        else:
+        elif tokenizer is None:
             tokenizer = learn_tokenizer(config, training, share)
             if start_from and isinstance(start_from.tokenizer, Tokenizer):
                 tokenizer = start_from.tokenizer.extended(tokenizer.words)
@@ -140,6 +140,8 @@ class Batch:
     targets: np.ndarray | None = None  # (2B + 2M, d): a teacher's vectors of b1, b2, n1 and n2, stacked
     share: Share = Share()
     others: int | None = None  # M of the whole batch; None: len(n1)
+    unlabelled: Tokens | None = None  # P further questions, without labels
+    wanted: np.ndarray | None = None  # (P, d): a teacher's vectors of these
 
     def __iter__(self) -> Iterator[Tokens]:
         return iter((self.b1, self.b2))

@@ -18,6 +18,8 @@ TENSORBOARD = "tensorboard"  # folder of event files, in the model folder
 TRAINING = ("epoch", "step", "loss", "learning_rate", "seconds", "pairs_per_second")  # fields of an epoch's record
 VALIDATION = ("average_precision", "roc_auc", "accuracy", "threshold")  # of the same record
 
+UNLABELLED = ("cosine",)  # of the record of a run on unlabelled questions: to the teacher, on held-out questions
+
 
 class MetricsFile(Progress):
     """Writes metrics.csv: a row per epoch, with the mean loss of its steps and the learning rate of the last one.
@@ -42,9 +44,11 @@ class MetricsFile(Progress):
     def _write(self) -> None:
         with writing(self.path), replacing(self.path) as path, open(path, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*TRAINING, *(f"validation_{name}" for name in VALIDATION)])
+            own = [name for name in UNLABELLED if name in self.history[-1]]
+            writer.writerow([*TRAINING, *(f"validation_{name}" for name in VALIDATION), *own])
             # Checkpoints of older versions have no learning rates.
-            writer.writerows([record.get(name, "") for name in (*TRAINING, *VALIDATION)] for record in self.history)
+            names = (*TRAINING, *VALIDATION, *own)
+            writer.writerows([record.get(name, "") for name in names] for record in self.history)
 
 
 class TensorBoard(Progress):
@@ -73,7 +77,8 @@ class TensorBoard(Progress):
         self._write(self.done, {"training/loss": loss, "training/learning_rate": rate})
 
     def epoch(self, record: dict[str, Any]) -> None:
-        self._write(record["step"], {f"validation/{name}": record[name] for name in VALIDATION})
+        names = [name for name in (*VALIDATION, *UNLABELLED) if name in record]
+        self._write(record["step"], {f"validation/{name}": record[name] for name in names})
 
     def close(self) -> None:
         if self.writer:

@@ -12,10 +12,12 @@ import torch
 from siamese.config import Config
 from siamese.system.progress import Progress
 from siamese.system.stopping import Stopped, stopping_when_asked
-from siamese.training.batches import PairTokens, data_generator
+from siamese.training.batches import Batch
 from siamese.training.checkpoints import INTERVAL, Checkpoint, check_weights
 from siamese.training.optimizers import learning_rate
 from siamese.training.step import Step
+
+Batches = Callable[[int, int], Iterator[Batch]]
 
 
 @contextmanager
@@ -39,19 +41,20 @@ def fast_and_repeatable() -> Iterator[None]:
 
 
 def train_epochs(
-    config: Config, step: Step, pairs: PairTokens, epochs: int, validate: Callable[[], dict[str, float]],
+    config: Config, step: Step, batches: Batches, epochs: int, validate: Callable[[], dict[str, float]],
     checkpoint: Checkpoint, progress: Progress, stop: Callable[[], bool] | None = None,
 ) -> None:  # fmt: skip
-    """Train until the last epoch, or until the patience runs out. The weights of the best epoch are `step.run.best`.
+    """Train until the last epoch, or until the patience runs out.
 
+    The weights of the best epoch are `step.run.best`. A run on unlabelled questions has none: its last weights count.
     Ctrl-C and SIGTERM wait for the end of a step. The errors are those of `train_model`.
 
     Args:
         config: the recipe.
         step: takes a step on a batch, in this process or in several; `step.run` is the state of the run.
-        pairs: to make batches from.
+        batches: returns the batches of an epoch, given its number and the number of the first ones to skip.
         epochs: of the whole run, including those that `step.run` has done.
-        validate: returns the scores of the tower, VALIDATION. Called in the first process only.
+        validate: returns the scores of the tower. Called in the first process only.
         checkpoint: written after each epoch, every five minutes, and before the run stops.
         progress: callbacks.
         stop: called after each step; if it returns True in any process, the run stops.
@@ -67,11 +70,13 @@ def train_epochs(
                 raise Stopped(asked)
 
         while len(run.history) < epochs and not _patience_is_over(run.history, config.patience):
-            record = _train_epoch(config, step, pairs, progress, after_step)
+            record = _train_epoch(config, step, batches, progress, after_step)
             record |= processes.collected(validate() if processes.first else {})[0]
             run.history.append(record)
             run.losses, run.seen, run.seconds = [], 0, 0.0
-            if all(record["average_precision"] > earlier["average_precision"] for earlier in run.history[:-1]):
+            if not config.unlabelled and all(
+                record["average_precision"] > earlier["average_precision"] for earlier in run.history[:-1]
+            ):
                 run.best = {name: weight.detach().cpu().clone() for name, weight in run.tower.state_dict().items()}
             checkpoint.save(run)
             progress.epoch(record)
@@ -80,19 +85,14 @@ def train_epochs(
 
 
 def _train_epoch(
-    config: Config, step: Step, pairs: PairTokens, progress: Progress, after_step: Callable[[], None]
+    config: Config, step: Step, batches: Batches, progress: Progress, after_step: Callable[[], None]
 ) -> dict[str, Any]:
     """Train on the batches that are left of the epoch. Return the record of the epoch."""
     run = step.run
-    batches = data_generator(
-        pairs, config.batch_size, seed=config.seed, epoch=len(run.history), swap=config.swap,
-        drop_last=config.drop_last, wrap=config.wrap, negatives=config.labelled != "none", start=len(run.losses),
-        share=step.processes,
-    )  # fmt: skip
     began = time.perf_counter()
-    for batch in batches:
+    for batch in batches(len(run.history), len(run.losses)):
         run.losses.append(step(batch))
-        run.seen += sum(batch.sizes)
+        run.seen += sum(batch.sizes) + len(batch.unlabelled or ())
         now = time.perf_counter()
         run.seconds, began = run.seconds + now - began, now
         progress.step(run.losses[-1])
@@ -109,5 +109,7 @@ def _train_epoch(
 
 
 def _patience_is_over(history: list[dict[str, Any]], patience: int | None) -> bool:
+    if patience is None:
+        return False
     scores = [record["average_precision"] for record in history]
-    return patience is not None and len(scores) > patience and max(scores[-patience:]) <= max(scores[:-patience])
+    return len(scores) > patience and max(scores[-patience:]) <= max(scores[:-patience])

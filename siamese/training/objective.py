@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from siamese.config import Config
+from siamese.losses.distillation import distance, neighbourhood
 from siamese.losses.registry import LOSSES
 from siamese.training.batches import Batch
 
@@ -11,8 +12,8 @@ from siamese.training.batches import Batch
 class Objective(nn.Module):
     """The sum of the recipe's losses.
 
-    They are the in-batch loss on duplicates, the loss on labelled pairs, and with a teacher the mean over the questions
-    of 1 − cos(vector, target).
+    They are the in-batch loss on duplicates, the loss on labelled pairs, with a teacher the mean over the questions of
+    1 − cos(vector, target), and on questions without labels that and `neighbourhood`.
     """
 
     def __init__(self, config: Config) -> None:
@@ -31,19 +32,23 @@ class Objective(nn.Module):
 
         Args:
             batch: the batch, or a process's share of it.
-            vectors: (2B + 2M, d), of the whole b1, b2, n1 and n2, stacked.
+            vectors: (2B + 2M + P, d), of the whole b1, b2, n1, n2 and the P questions without labels, stacked.
         """
         (duplicates, others), count = batch.sizes, batch.share.count
-        v1, v2, u1, u2 = vectors.split([duplicates, duplicates, others, others])
         loss = vectors.new_zeros(())
-        if self.in_batch is not None:
+        if batch.wanted is not None:
+            vectors, v = vectors.tensor_split([2 * (duplicates + others)])
+            wanted = torch.from_numpy(batch.wanted).to(v)
+            loss = loss + self.teacher_weight * distance(v, wanted) + neighbourhood(v, wanted)
+        v1, v2, u1, u2 = vectors.split([duplicates, duplicates, others, others])
+        if self.in_batch is not None and duplicates:
             own = batch.share.of(duplicates) if self.parts and count > 1 else None
             same = None
             if self.leave_out_known:
                 same = torch.from_numpy(batch.same(own or slice(None))).to(vectors.device)
             part = self.in_batch(v1, v2, same, own) if own else self.in_batch(v1, v2, same) / count
             loss = loss + part
-        if self.labelled is not None:
+        if self.labelled is not None and duplicates + others:
             labels = torch.arange(duplicates + others, device=vectors.device) < duplicates
             loss = loss + self.weight * self.labelled(torch.cat((v1, u1)), torch.cat((v2, u2)), labels) / count
         if batch.targets is not None:

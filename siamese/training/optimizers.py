@@ -8,6 +8,7 @@ from torch import nn
 from siamese.config import Config
 
 WARMUP = 400  # steps, of the published Trax schedule
+DISTILLED_WARMUP = 200  # steps of warmup-linear-decay, but at most a tenth of all
 
 
 class CourseAdam(torch.optim.Optimizer):
@@ -51,14 +52,17 @@ class CourseAdam(torch.optim.Optimizer):
 def make_optimizer(config: Config, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """Return the optimizer that a recipe names."""
     if config.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
+        # Large batches of a pile have less noise, so that a shorter memory of the squares serves.
+        betas = (0.9, 0.99 if config.unlabelled else 0.999)
+        return torch.optim.Adam(parameters, lr=config.learning_rate, betas=betas, fused=True)
     return CourseAdam(parameters, config.learning_rate, keras=config.optimizer == "keras-adam")
 
 
 def learning_rate(config: Config, step: int, steps: int) -> float:
     """Return the learning rate of step 1, 2, ... of `steps`."""
-    if config.schedule == "linear-decay":
-        return config.learning_rate * (1 - (step - 1) / steps)
+    if config.schedule in ("linear-decay", "warmup-linear-decay"):
+        warm = 1 if config.schedule == "linear-decay" else max(1, min(DISTILLED_WARMUP, steps // 10))
+        return config.learning_rate * min(1, step / warm) * (1 - (step - 1) / steps)
     if config.schedule == "warmup-rsqrt":
         knee = WARMUP + 1
         return config.learning_rate * (step / knee if step < knee else (knee / step) ** 0.5)

@@ -30,7 +30,7 @@ from siamese.training.train import train_model
 
 
 def train(
-    pairs: PairsLike, validation: PairsLike | None = None, *, preset: str = Config.preset,
+    pairs: PairsLike | None = None, validation: PairsLike | None = None, *, preset: str = Config.preset,
     start_from: str | Path | None = None, out: str | Path | None = None, resume: bool = False,
     progress: Progress | None = None, **options: Any,
 ) -> SiameseModel:  # fmt: skip
@@ -38,7 +38,8 @@ def train(
 
     Args:
         pairs: training pairs: a DataFrame with the columns question1, question2 and is_duplicate, the path of such a
-            file, hf:NAME for a data set of Hugging Face, "quora", or `Pairs`.
+            file, hf:NAME for a data set of Hugging Face, "quora", or `Pairs`. None: there are only the questions that
+            the option `unlabelled` names.
         validation: pairs that choose the epoch and the threshold. None: those that a column `split` calls validation,
             else one pair in ten, by chance.
         preset: name of the recipe.
@@ -60,7 +61,9 @@ def train(
     changes = options if start_from is None else {**options, "start_from": str(start_from)}
     config = recipe(None if preset == Config.preset else preset, changes, start.config if start else None)
     data: Source | Datasets
-    if isinstance(pairs, str | Path) and isinstance(validation, str | Path | None):
+    if pairs is None:
+        data = splits.validation_alone(validation)
+    elif isinstance(pairs, str | Path) and isinstance(validation, str | Path | None):
         data = Source(str(pairs), None if validation is None else str(validation))
     else:
         chosen_on = None if validation is None else pairs_of(validation)
@@ -105,7 +108,7 @@ def train_recipe(
     if log == "tensorboard":
         optional("torch.utils.tensorboard", "--log tensorboard")
     if out is not None:
-        inputs = [config.encoder, config.teacher, config.word_vectors, config.start_from]
+        inputs = [config.encoder, config.teacher, config.word_vectors, config.start_from, config.unlabelled]
         inputs = [str(SHIPPED) if name == PRETRAINED else name for name in inputs]
         inputs += [data.data, data.validation] if isinstance(data, Source) else []
         check_outputs([_output(out)], inputs, force)
@@ -187,8 +190,9 @@ def _in_folder(
             result = evaluate_in(Setting(model, parts.test, parts.training, parts.validation))
         with writing():
             model.save(folder, force=True)  # checked at the start
-            card.write_report(model, parts, result, folder)
-            card.write_card(model, parts, result, folder, "# A detector of duplicate questions\n")
+            if len(parts.validation):
+                card.write_report(model, parts, result, folder)
+                card.write_card(model, parts, result, folder, "# A detector of duplicate questions\n")
     except KeyboardInterrupt:
         progress.close()
         if kept.step_kept is None:

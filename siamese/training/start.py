@@ -6,22 +6,29 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from siamese.config import Config, encoder_of
+from siamese.config import UNLABELLED_ALONE, Config, encoder_of
 from siamese.errors import DataError, UserError
+from siamese.losses.labelled import LogisticLoss
 from siamese.model.model import SiameseModel
 from siamese.pairs.pairs import Pairs, checksum
+from siamese.pairs.pile import read_pile
 from siamese.system.files import sha256
 from siamese.system.progress import Progress
+from siamese.text.ragged import Texts
 from siamese.text.subwords import AnyTokenizer, SubwordTokenizer
 from siamese.text.tokenizer import Tokenizer, first_word
 from siamese.towers import word_vectors
+from siamese.towers.encoders import checksum as encoder_checksum
 from siamese.towers.lstm_tower import Tower
+from siamese.training import pile as piles
 from siamese.training.batches import PairTokens, Prepared, drawn, number_of_batches
+from siamese.training.cache import names_in
 from siamese.training.checkpoints import Checkpoint, Run
 from siamese.training.objective import Objective
 from siamese.training.optimizers import make_optimizer
@@ -38,8 +45,9 @@ class Started:
     tokenizer: AnyTokenizer
     pairs: PairTokens
     step: Step
-    epochs: int
+    epochs: int  # with a pile, equal parts of the run
     checkpoint: Checkpoint
+    pile: piles.Pile | None = None  # questions without labels
 
 
 def start(
@@ -51,19 +59,39 @@ def start(
         raise UserError("a preset of the course pads a batch to its longest question, so only one process trains it")
     if start_from:
         _check_start(config, start_from.config)
+    questions = _read_unlabelled(config, start_from, processes) if config.unlabelled else None
+    if questions is not None and config.near_misses:
+        training = piles.with_near_misses(config, questions, training)
+    if questions is not None and prepared is None:
+        known = start_from.tokenizer if start_from else piles.vocabulary(config, questions)
+        prepared = Prepared.of(config, training, start_from, processes, known)
     prepared = prepared or Prepared.of(config, training, start_from, processes)
     tokenizer, pairs = prepared.tokenizer, prepared.pairs
-    _check_labels(config, pairs.labels, validation)
+    if questions is None or len(training):
+        _check_labels(config, pairs.labels)
+    if (questions is None or len(validation)) and len(np.unique(validation.labels)) < 2:
+        raise DataError("the validation pairs need both duplicates and non-duplicates, to choose the threshold")
     batches = number_of_batches(int((pairs.labels == 1).sum()), config.batch_size, config.drop_last, config.wrap)
-    if batches == 0:
+    if batches == 0 and questions is None:
         raise DataError(f"--drop-last leaves no batch: fewer than {config.batch_size} duplicates to train on")
-    epochs = planned_epochs(config, batches)
+    if questions is None:
+        epochs = planned_epochs(config, batches)
+        steps = epochs * batches
+    else:
+        steps = piles.planned_steps(config, len(questions))
+        epochs = piles.planned_epochs(steps)
 
     tower = _first_tower(config, tokenizer, start_from, progress).to(processes.device)
     objective = Objective(config).to(processes.device)
+    if questions is not None and start_from and isinstance(objective.labelled, LogisticLoss):
+        objective.labelled.start_at(start_from.calibration.slope, start_from.threshold)
     run = Run(tower, objective, make_optimizer(config, [*tower.parameters(), *objective.parameters()]))
-    identity = {
-        "config": dataclasses.asdict(config),
+    identity: dict[str, Any] = {
+        "config": {
+            field: value
+            for field, value in dataclasses.asdict(config).items()
+            if config.unlabelled or field not in UNLABELLED_ALONE
+        },
         "training pairs": checksum(prepared.training),
         "validation pairs": checksum(validation),
         "vocabulary": hashlib.sha256(tokenizer.text().encode("utf-8", "surrogatepass")).hexdigest(),
@@ -71,6 +99,9 @@ def start(
         "model to start from": _fingerprint(start_from.weights) if start_from else None,
         "encoder": _fingerprint(arrays(tower.state_dict())) if config.encoder else None,
     }
+    if questions is not None:
+        identity["unlabelled questions"] = piles.fingerprint(questions)
+        identity["teacher's files"] = [encoder_checksum(name) for name in names_in(config.teacher or "")]
     checkpoint = Checkpoint(folder, identity, progress.kept, processes.first)
     if not resume:
         checkpoint.check_new()
@@ -79,14 +110,36 @@ def start(
     else:
         progress.say("nothing to resume: training starts")
     processes.check_same(json.dumps([identity, run.step]))
-    if config.teacher and len(run.history) < epochs:
+    if config.teacher and questions is None and len(run.history) < epochs:
         from siamese.training import teacher
 
         targets = processes.first_of_all(lambda: teacher.targets(config, prepared, progress.encoded))
         pairs = dataclasses.replace(pairs, targets=targets)
-    progress.start(epochs * batches, run.step)
-    step = Step(config, run, tokenizer.pad, epochs * batches, processes)
-    return Started(tokenizer, pairs, step, epochs, checkpoint)
+    pile = None
+    if questions is not None:
+        assert isinstance(tokenizer, Tokenizer) and isinstance(tower, Tower)
+        held = piles.held_out(len(questions))
+        progress.say(f"{len(questions):,} questions without labels, {held:,} of them held out")
+        pile, rows = piles.prepare(config, questions, tokenizer, start_from, progress.encoded)
+        if rows is not None and run.step == 0:
+            piles.start_words(tower, rows, config.seed)
+    progress.start(steps, run.step)
+    step = Step(config, run, tokenizer.pad, steps, processes)
+    return Started(tokenizer, pairs, step, epochs, checkpoint, pile)
+
+
+def _read_unlabelled(config: Config, start_from: SiameseModel | None, processes: Processes) -> Texts:
+    """Return the questions without labels."""
+    assert config.unlabelled is not None
+    if processes.count > 1:
+        raise UserError("--unlabelled: only one process trains on such questions; start it without torchrun")
+    if config.teacher is None and start_from is None:
+        lack = "--teacher NAME, whose vectors are learned, or --start-from MODEL, whose own vectors are kept"
+        raise UserError(f"--unlabelled needs {lack}")
+    families = [name.strip() for name in config.families.split(",")] if config.families else None
+    questions = read_pile(config.unlabelled, families)
+    piles.check(questions, config.unlabelled)
+    return questions
 
 
 def make_tower(config: Config, vocabulary: int) -> Tower:
@@ -137,18 +190,21 @@ def planned_epochs(config: Config, batches: int) -> int:
 
 
 def fit_to_labels(config: Config, training: Pairs, say: Callable[[str], None]) -> Config:
-    """Leave out a recipe's labelled loss if there are no non-duplicates to train on, and `say` so."""
-    if "none" in (config.loss, config.labelled) or (drawn(config, training).labels == 0).any():
+    """Leave out a recipe's labelled loss if there are no non-duplicates to train on, and `say` so.
+
+    On unlabelled questions alone it has nothing to do, so that nothing is said.
+    """
+    if config.unlabelled and not len(training):
+        return config if config.near_misses else config.replace(labelled="none")
+    if config.near_misses or "none" in (config.loss, config.labelled) or (drawn(config, training).labels == 0).any():
         return config
     say(f"no non-duplicates to train on: the {config.labelled} loss is left out (--labelled none)")
     return config.replace(labelled="none")
 
 
-def _check_labels(config: Config, labels: np.ndarray, validation: Pairs) -> None:
+def _check_labels(config: Config, labels: np.ndarray) -> None:
     if (labels == 1).sum() < 2:
         raise DataError("fewer than two duplicate pairs to train on; a batch needs at least two, to have negatives")
-    if len(np.unique(validation.labels)) < 2:
-        raise DataError("the validation pairs need both duplicates and non-duplicates, to choose the threshold")
     if config.labelled != "none" and not (labels == 0).any():
         raise DataError(
             f"no non-duplicates to train on, but the {config.labelled} loss needs them; use --labelled none"

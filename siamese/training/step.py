@@ -116,16 +116,17 @@ def backward_in_parts(
 
 
 def encode_batch(tower: nn.Module, config: Config, batch: Batch, pad_id: int) -> Tensor:
-    """Return the vectors of b1, b2, n1 and n2, stacked, from one call of the tower."""
+    """Return the vectors of the questions of a batch, stacked, from one call of the tower."""
     vectors: Tensor = tower(*tensors(questions(batch, config, pad_id), next(tower.parameters()).device))
     return vectors
 
 
 def questions(batch: Batch, config: Config, pad_id: int) -> Tokens:
-    """Return all questions of a batch: b1, b2, n1 and n2, stacked."""
+    """Return all questions of a batch, stacked: b1, b2, n1, n2 and those without labels."""
     b1, b2 = pad(batch.b1, batch.b2, config.padding, pad_id)
     n1, n2 = pad(batch.n1, batch.n2, config.padding, pad_id)
-    return b1.join(b2).join(n1).join(n2)
+    labelled = b1.join(b2).join(n1).join(n2)
+    return labelled if batch.unlabelled is None else labelled.join(batch.unlabelled)
 
 
 def tensors(tokens: Tokens, device: torch.device) -> tuple[Tensor, Tensor]:

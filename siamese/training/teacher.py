@@ -7,64 +7,20 @@ A linear map of them, trained in seconds on the labelled pairs with the recipe's
 Source: distillation is Hinton, Vinyals, Dean 2015; of sentence vectors, Reimers, Gurevych 2020.
 """
 
-import hashlib
-import re
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from siamese.config import Config
-from siamese.system.files import replacing
 from siamese.text.cleaning import clean
 from siamese.text.ragged import Tokens
-from siamese.towers.encoders import load_encoder
 from siamese.training.batches import PairTokens, Prepared, data_generator
+from siamese.training.cache import vectors
 from siamese.training.objective import Objective
 
-CACHE = Path("models/teachers")  # of vectors, which take minutes to compute
-QUESTIONS_PER_FILE = 16_384  # in the cache; after a stop, encoding continues after the last file
 EPOCHS, LEARNING_RATE = 4, 1e-3  # of the linear map; on the validation pairs 5 epochs are no better, 3 at 0.0003 worse
-
-
-def vectors(
-    name: str, questions: Sequence[str], progress: Callable[[int, int], None], cache: Path = CACHE
-) -> np.ndarray:
-    """Return an encoder's vectors of n questions, (n, d) float16; compute and cache the missing ones."""
-    folder = cache / re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
-    hashes = np.array([_hash(question) for question in questions], np.uint64)
-    known, found = _cached(folder)
-    # By sorting: the table of numpy 2.0 overflows at 2^63 and above.
-    missing = np.flatnonzero(~np.isin(hashes, known, kind="sort"))
-    if len(missing):
-        encode = load_encoder(name)
-        for start in range(0, len(missing), QUESTIONS_PER_FILE):
-            part = missing[start : start + QUESTIONS_PER_FILE]
-            encoded = encode([questions[i] for i in part]).astype(np.float16)
-            # Named by its content, so that two runs at a time do not overwrite each other's files.
-            path = folder / f"{hashlib.blake2b(hashes[part].tobytes(), digest_size=8).hexdigest()}.npz"
-            with replacing(path) as temporary, open(temporary, "wb") as file:
-                np.savez(file, hashes=hashes[part], vectors=encoded)
-            progress(min(start + QUESTIONS_PER_FILE, len(missing)), len(missing))
-        known, found = _cached(folder)
-    order = np.argsort(known, kind="stable")
-    return found[order[np.searchsorted(known, hashes, sorter=order)]]
-
-
-def _cached(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the hashes (k,) and the vectors (k, d) of the questions in a folder of the cache."""
-    hashes, found = [np.zeros(0, np.uint64)], []
-    for path in sorted(folder.glob("*.npz")):
-        with np.load(path, allow_pickle=False) as part:
-            hashes.append(part["hashes"])
-            found.append(part["vectors"])
-    return np.concatenate(hashes), np.concatenate(found) if found else np.zeros((0, 0), np.float16)
-
-
-def _hash(question: str) -> int:
-    return int.from_bytes(hashlib.blake2b(question.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
 def project(encoded: np.ndarray, numbers: np.ndarray, pairs: PairTokens, config: Config) -> np.ndarray:

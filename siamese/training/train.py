@@ -1,6 +1,6 @@
 """Train a model by a recipe: start, loop, finish."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from siamese.model.verdict import Verdict
 from siamese.pairs.clusters import Clusters
 from siamese.pairs.pairs import Pairs
 from siamese.system.progress import Progress
-from siamese.training.batches import Prepared
+from siamese.training import pile as piles
+from siamese.training.batches import Batch, Prepared, data_generator
 from siamese.training.logs import VALIDATION
 from siamese.training.loop import fast_and_repeatable, train_epochs
 from siamese.training.processes import Processes
@@ -68,15 +69,33 @@ def train_model(
     run = started.step.run
 
     def validate() -> dict[str, float]:
-        return validation_scores(_model_of(config, started, run.tower.state_dict()), validation)
+        held_out = {"cosine": started.pile.cosine(run.tower, processes.device)} if started.pile else {}
+        if not len(validation):
+            return held_out
+        return held_out | validation_scores(_model_of(config, started, run.tower.state_dict()), validation)
 
-    train_epochs(config, started.step, started.pairs, started.epochs, validate, started.checkpoint, progress, stop)
+    def batches(epoch: int, skipped: int) -> Iterator[Batch]:
+        if started.pile:
+            return piles.batches(config, started.pile, started.pairs, started.step.steps, epoch, skipped)
+        return data_generator(
+            started.pairs, config.batch_size, seed=config.seed, epoch=epoch, swap=config.swap,
+            drop_last=config.drop_last, wrap=config.wrap, negatives=config.labelled != "none", start=skipped,
+            share=processes,
+        )  # fmt: skip
+
+    train_epochs(config, started.step, batches, started.epochs, validate, started.checkpoint, progress, stop)
     model = _model_of(config, started, run.best or run.tower.state_dict())
     if processes.first:
         if start_from:
             model.calibration, model.threshold = start_from.calibration, start_from.threshold
             model.verdict = start_from.verdict
-        _finish(model, training, validation, run.history, progress)
+        if len(validation):
+            examples = started.pile.examples if started.pile else training.question1
+            _finish(model, training, validation, examples, run.history, progress)
+        else:
+            _finish_without_pairs(model, start_from, run.history, progress)
+        if started.pile:
+            model.facts["unlabelled"] = started.pile.facts
     return model
 
 
@@ -94,11 +113,26 @@ def validation_scores(model: SiameseModel, validation: Pairs) -> dict[str, float
     return {name: getattr(scores, name) for name in VALIDATION}
 
 
-def _finish(
-    model: SiameseModel, training: Pairs, validation: Pairs, history: list[dict[str, Any]], progress: Progress
+def _finish_without_pairs(
+    model: SiameseModel, start_from: SiameseModel | None, history: list[dict[str, Any]], progress: Progress
 ) -> None:
+    """Round the weights of a compact model, and warn that its threshold and calibration fit another or none."""
+    if model.config.compact:
+        model.weights = rounded(model.weights)
+    whose = "those of the model that it started from" if start_from else "defaults"
+    warning = (f"threshold {model.threshold:.2f} and probabilities are {whose}, as there were no labelled pairs to fit "
+               "them to; give some by --validation")  # fmt: skip
+    progress.say(f"warning: {warning}")
+    model.facts = {"history": history, "warnings": [warning]}
+
+
+def _finish(
+    model: SiameseModel, training: Pairs, validation: Pairs, examples: Sequence[str], history: list[dict[str, Any]],
+    progress: Progress,
+) -> None:  # fmt: skip
     """Round the weights of a compact model, and choose calibration and threshold on the validation pairs.
 
+    Near misses of the `examples` fit the verdict.
     `facts` get the history, the chosen threshold if there is one (the one in use unless the recipe fixes one), the
     scores, those on validation pairs without a question of the training pairs, and what speaks against the model.
     """
@@ -111,7 +145,7 @@ def _finish(
         if unfitted := tune(model, validation, similarity, config.goal):
             warnings.append(unfitted)
         elif config.goal == "probability" and config.threshold is None and config.padding == "none":
-            found = fit_verdict(model, validation, training.question1, config.seed)
+            found = fit_verdict(model, validation, examples, config.seed)
             model.verdict = found if isinstance(found, Verdict) else None
         chosen = {} if unfitted else {"chosen_threshold": model.threshold}
     except UserError as error:  # if the precision is out of reach, keep the model nevertheless
