@@ -60,7 +60,7 @@ class Rows:
         needed |= {rows // BLOCK}  # the new last one
         blocks = {block: self._block(block) for block in needed if block * BLOCK < self.meta["rows"]}
         words.move(self.connection, moves)
-        self.connection.executemany("DELETE FROM blank WHERE row = ?", ((row,) for row in holes(self.connection)))
+        self.connection.execute("DELETE FROM blank WHERE row NOT IN (SELECT row FROM questions)")
         for new, old, _ in moves:
             vector = blocks[new // BLOCK][new % BLOCK] = blocks[old // BLOCK][old % BLOCK]
             self._write(new, vector)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from siamese.system.outputs import is_stream
+from siamese.system.outputs import is_stream, no_follow
 
 UNFINISHED = ".siamese"  # ends the name of a temporary file, so that no file of a person is taken for one
 
@@ -109,7 +109,7 @@ def remove_leftovers(folder: Path, name: str = ".+", in_use: bool = False) -> No
 
 def _remove_unlocked(path: Path) -> None:
     with suppress(OSError):
-        file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        file = no_follow(str(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         try:
             if _lock(file, wait=False):
                 path.unlink()
