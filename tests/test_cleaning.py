@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from siamese.text.cleaning import clean, is_blank
+from siamese.text.keys import identity, key
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,7 @@ def test_what_changes_the_look_alone(text: str, expected: str) -> None:
         "What does <br> do?", "What does <hr> do?", "Should I use <p> or <br>?", "What does <p></p> do?",
         "<br> vs <hr>",
         "the difference between <b>text</b> and <strong>text</strong> in HTML", "What is &nbsp; in HTML?",
+        'the html ""<a href>"" tag',
         "What does the <br> tag do?", "the difference between the <p> and <li> elements", "if a < b and c > d",
         "a<b>c", "x &y= z", "AT&T", "नमस्\u200dते", "👨\u200d👩\u200d👧", "naïve façade", "5 × 3 – 2", "x_1 <- y", "<3",
     ],
@@ -68,6 +70,12 @@ def test_what_carries_meaning_is_told_apart() -> None:
         "<div>", "<div></div>", "div", "#1", "1", "$5", "5", "€5", "-1", "½", "1/2", "x < y", "x > y", "naïve", "naive",
     ]  # fmt: skip
     assert len(set(map(clean, texts))) == len(texts)
+
+
+def test_texts_that_are_equal_once_clean_have_one_key_and_identity() -> None:
+    pair = ["<p>How &quot;old&quot;</p>\u200b", 'How "old"']
+    assert len(set(map(key, pair))) == len(set(map(identity, pair))) == 1
+    assert identity("C#") != identity("C") != identity("c")
 
 
 @given(st.text() | st.text(st.sampled_from("a<>/p &;\u200b\xa0")))

@@ -286,7 +286,7 @@ class Archive(AbstractContextManager["Archive"]):
             for i, rows in zip(known, ranking.nearest(data.vectors, data.blank, queries[known], candidates)):
                 near[i] = rows
         found = []
-        for text, query, rows in zip(texts, queries, near):
+        for question, text, query, rows in zip(questions, texts, queries, near):
             bm25 = np.zeros(len(rows))
             if legs != "vectors":
                 rows, bm25 = ranking.join(rows, *data.words.scores(text), candidates)
@@ -296,12 +296,12 @@ class Archive(AbstractContextManager["Archive"]):
             score = {"vectors": similarity, "words": bm25, "both": ranking.combined(similarity, bm25, n)}[legs]
             best = np.lexsort((rows, -score, ~first))[:k]
             stored = [self._stored(row) for row in rows[best].tolist()]
-            judged = rule.scores([text] * len(best), [question for _, question in stored], similarity[best])
+            judged = rule.scores([question] * len(best), [other for _, other in stored], similarity[best])
             if rule.verdict is not None and legs != "words":
                 again = np.lexsort((rows[best], similarity[best] - judged - score[best], ~first[best]))
                 best, judged, stored = best[again], judged[again], [stored[i] for i in again]
             numbers = similarity[best].tolist(), rule.probability(judged).tolist(), (judged > rule.threshold).tolist()
-            differing = [differences(text, question) if rule.verdict else () for _, question in stored]
+            differing = [differences(question, other) if rule.verdict else () for _, other in stored]
             found.append([Hit(*one, *more) for one, *more in zip(stored, *numbers, differing)])
         return found
 

@@ -21,9 +21,9 @@ _ABOUT_MARKUP = re.compile(r"\b(?:tags?|elements?|entity|entities|x?html5?|xml|c
 # Words before or after a tag that stands for itself: "does <br> break", "<b> or <strong>".
 _BEFORE = re.compile(
     r"""(?:^|\s)(?:an?|the|of|between|and|or|vs\.?|versus|than|like|about|what|how|why|is|are|does|do|use|using|with|without
-    |in|inside|into|for|by|add|insert|put|multiple|two|each|every)\s+["'`(]?$""", re.I | re.X
+    |in|inside|into|for|by|add|insert|put|multiple|two|each|every)\s+["'`(]*$""", re.I | re.X
 )  # fmt: skip
-_AFTER = re.compile(r"""["'`)]?\s+(?:vs\.?|versus|tags?|elements?)\b""", re.I)
+_AFTER = re.compile(r"""["'`)]*\s+(?:vs\.?|versus|tags?|elements?)\b""", re.I)
 _NEAR = 24  # characters around a tag that show what it stands for
 
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
@@ -121,7 +121,7 @@ def _without_markup(text: str) -> str:
     def replaced(tag: re.Match[str]) -> str:
         name = tag["name"].lower()
         paired = name in names and ((is_html and name == "div") or _PAIRED.fullmatch(name))
-        attributes = _PAIRED.fullmatch(name) and (tag["rest"] or "").strip(" /")
+        attributes = _PAIRED.fullmatch(name) and "=" in (tag["rest"] or "")
         single = _SINGLE.fullmatch(name) and not (about and name not in names)
         if name not in subjects and (paired or attributes or single):
             return " " if _BLOCK.fullmatch(name) else ""

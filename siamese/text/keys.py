@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from siamese.text.cleaning import composed
+from siamese.text.cleaning import clean, composed
 
 _NO_LETTER_OR_DIGIT = re.compile(r"[\W_]+")
 _WORD = re.compile(r"\d+(?:[.,]\d+)+(?!\w)|\w+(?:['’]\w+)*")  # 1,000 and don't are one word each
@@ -17,22 +17,23 @@ Words = list[str]
 
 
 def key(question: str) -> int:
-    """Return a 64-bit hash of a question's letters and digits in lower case, which alone decide whether keys are equal.
+    """Return a 64-bit hash of the letters and digits of the clean text in lower case, which alone decide the key.
 
     It finds questions so alike that one would give the other away. They need not mean the same: C, C++ and C# have one
     key. Among ten million questions, the chance of a single false match is 3 in a million.
     """
+    question = clean(question)
     text = question.lower()
     if text.isascii():
         text = _NO_LETTER_OR_DIGIT.sub("", text)
     else:  # keeps the marks that some scripts write letters with
         text = "".join(c for c in composed(text) if unicodedata.category(c)[0] in "LMN")
-    return _hash(text or question.strip())
+    return _hash(text or question)
 
 
 def identity(question: str) -> int:
-    """Return a 64-bit hash of a question's text, apart from white space: equal ones are copies."""
-    return _hash(" ".join(composed(question).split()))
+    """Return a 64-bit hash of a question's clean text: equal ones are copies."""
+    return _hash(clean(question))
 
 
 def _hash(text: str) -> int:
