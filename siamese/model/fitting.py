@@ -31,8 +31,9 @@ def fit_verdict(model: SiameseModel, labelled: Pairs, questions: Sequence[str], 
     Returns:
         The verdict, or why there is none: too few pairs of a label, or duplicates that are no more similar.
     """
-    drawn = np.random.default_rng(seed).permutation(len(questions))[:QUESTIONS]
-    made = list(near_misses([questions[i] for i in np.sort(drawn)], seed))
+    distinct = list(dict.fromkeys(questions))
+    drawn = np.random.default_rng(seed).permutation(len(distinct))[:QUESTIONS]
+    made = list(near_misses([distinct[i] for i in np.sort(drawn)], seed))
     near = Pairs.of([m.question1 for m in made], [m.question2 for m in made], [int(m.is_duplicate) for m in made])
     parts = []
     for what, pairs in (("labelled pairs", labelled), ("near misses and rewordings", near)):
