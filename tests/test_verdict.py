@@ -17,10 +17,11 @@ from siamese.errors import ModelError
 from siamese.mining.mine import mine
 from siamese.mining.mined import Mined
 from siamese.model.calibration import Calibration
-from siamese.model.differences import FEATURES, differences, features, words_of
+from siamese.model.differences import FEATURES, differences, features
 from siamese.model.fitting import fit_verdict
 from siamese.model.model import Prediction, SiameseModel
 from siamese.model.verdict import Rule, Verdict
+from siamese.model.words import words_of
 from siamese.pairs.opposites import opposites, stem
 from siamese.pairs.pairs import Pairs
 
@@ -53,6 +54,12 @@ def judging() -> SiameseModel:
         ("Is it legal to smoke here?", "Is it not illegal to smoke here?", {}),
         ("How can I become more brave?", "How can I become less cowardly?", {}),
         ("How do I get from Delhi to Mumbai?", "How do I get from Mumbai to Delhi?", {"direction": ""}),
+        ("Is a 15k phone any good?", "Is a 15000 phone any good?", {}),
+        ("What is new in the 1980s?", "What is new in 1980?", {}),
+        ("Is the rs500 note out?", "Is the 500 rs note out?", {}),
+        ("Is the MacBook Pro 2016 good?", "Is the 2016 MacBook Pro good?", {}),
+        ("Good institutes in India for hacking?", "Good institutes for hacking in India?", {}),
+        ("How do I convert int to string?", "How do I convert string to int?", {"direction": ""}),
         ("Is Mary taller than John?", "Is John taller than Mary?", {"direction": ""}),
         ("Did Mary remember John?", "Did John remember Mary?", {"direction": ""}),
         ("Did Mary remember John?", "Was John remembered by Mary?", {}),

@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from siamese.model.calibration import LEAST, Calibration, calibrate, unfit
-from siamese.model.differences import FEATURES, features, words_of
+from siamese.model.differences import FEATURES, features
 from siamese.model.model import SiameseModel
 from siamese.model.verdict import HEAVIEST, Verdict
+from siamese.model.words import words_of
 from siamese.pairs.near_misses import near_misses
 from siamese.pairs.pairs import Pairs
 

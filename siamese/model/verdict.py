@@ -16,7 +16,8 @@ import numpy as np
 
 from siamese.errors import UserError
 from siamese.model.calibration import Calibration
-from siamese.model.differences import FEATURES, features, words_of
+from siamese.model.differences import FEATURES, features
+from siamese.model.words import words_of
 
 HEAVIEST = 10.0  # weight that is accepted; 2 already exceeds every difference of cosines
 
