@@ -192,7 +192,9 @@ def test_predict_any_question() -> None:
     for question in QUESTIONS:
         for words in ((question, "how old are you?"), (question, question)):
             said, expected = predict("--", *words), model_of("shipped").predict(*words)
-            assert said == pytest.approx(expected.__dict__), ascii(question)
+            assert said.pop("differences") == list(expected.differences), ascii(question)
+            numbers = {name: getattr(expected, name) for name in said}
+            assert said == pytest.approx(numbers), ascii(question)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems have no arguments that are no text")
@@ -205,7 +207,7 @@ def test_predict_bytes_that_are_no_text() -> None:
     ):
         done = subprocess.run([*line, *pair], cwd=ROOT, capture_output=True, timeout=60)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith((b"duplicate: ", b"not duplicate: "))
+        assert done.stdout.startswith((b"duplicate: ", b"not duplicate: ", b"no verdict: "))
         assert b"Traceback" not in done.stderr
 
 
