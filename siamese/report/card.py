@@ -91,7 +91,7 @@ def card(model: SiameseModel, data: Datasets) -> str:
         losses += [f"{c.teacher_weight:g} × distance from the vectors of {whose}"]
     trained = [f"{len(training):,} pairs, {training.duplicates:,} of them duplicates"] if len(training) else []
     if c.unlabelled:
-        losses += ["distance from the neighbours they give"]
+        losses += [f"{c.neighbour_weight:g} × distance from the neighbours they give"]
         of = f" (families {inert(c.families)})" if c.families else ""
         trained[:0] = [f"{model.facts['unlabelled']['questions']:,} questions without labels{of}"]
     drawn = f"; {c.training_pairs:,} of these, drawn by the seed" if c.training_pairs else ""

@@ -13,7 +13,7 @@ class Objective(nn.Module):
     """The sum of the recipe's losses.
 
     They are the in-batch loss on duplicates, the loss on labelled pairs, with a teacher the mean over the questions of
-    1 − cos(vector, target), and on questions without labels that and `neighbourhood`.
+    1 − cos(vector, target), and on questions without labels that and `neighbourhood`. Targets of zeros ask nothing.
     """
 
     def __init__(self, config: Config) -> None:
@@ -23,7 +23,7 @@ class Objective(nn.Module):
         self.labelled = None if config.labelled == "none" else LOSSES[config.labelled].make(config)
         self.weight = config.labelled_weight
         self.leave_out_known = config.leave_out_known
-        self.teacher_weight = config.teacher_weight
+        self.teacher_weight, self.neighbour_weight = config.teacher_weight, config.neighbour_weight
 
     def forward(self, batch: Batch, vectors: Tensor) -> Tensor:
         """Return the loss of a batch, or a process's part of it. The parts of all processes add up to the loss.
@@ -39,7 +39,8 @@ class Objective(nn.Module):
         if batch.wanted is not None:
             vectors, v = vectors.tensor_split([2 * (duplicates + others)])
             wanted = torch.from_numpy(batch.wanted).to(v)
-            loss = loss + self.teacher_weight * distance(v, wanted) + neighbourhood(v, wanted)
+            loss = loss + self.teacher_weight * distance(v, wanted)
+            loss = loss + self.neighbour_weight * neighbourhood(v, wanted)
         v1, v2, u1, u2 = vectors.split([duplicates, duplicates, others, others])
         if self.in_batch is not None and duplicates:
             own = batch.share.of(duplicates) if self.parts and count > 1 else None
@@ -54,5 +55,6 @@ class Objective(nn.Module):
         if batch.targets is not None:
             targets = torch.from_numpy(batch.targets).to(vectors)
             own_vectors = vectors if count == 1 else vectors[torch.from_numpy(batch.rows).to(vectors.device)]
-            loss = loss + self.teacher_weight * (1 - (own_vectors * targets).sum(1)).sum() / len(vectors)
+            distances = targets.square().sum(1) - (own_vectors * targets).sum(1)  # 0 for a target of zeros
+            loss = loss + self.teacher_weight * distances.sum() / len(vectors)
         return loss

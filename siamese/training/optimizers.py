@@ -1,6 +1,7 @@
 """Optimizers and learning-rate schedules of the presets."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,7 +22,7 @@ class CourseAdam(torch.optim.Optimizer):
     paper. (keras/src/optimizers/adam.py)
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, keras: bool) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], lr: float, keras: bool) -> None:
         super().__init__(parameters, {"lr": lr})
         self.keras = keras
         self.beta1, self.beta2, self.eps, self.decay = 0.9, 0.999, 1e-7 if keras else 1e-5, 0.0 if keras else 1e-5
@@ -49,8 +50,10 @@ class CourseAdam(torch.optim.Optimizer):
                 weight.mul_(1 - self.decay).sub_(group["lr"] * update)
 
 
-def make_optimizer(config: Config, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """Return the optimizer that a recipe names."""
+def make_optimizer(
+    config: Config, parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]]
+) -> torch.optim.Optimizer:
+    """Return the optimizer that a recipe names. A `factor` of a group of parameters multiplies its learning rate."""
     if config.optimizer == "adam":
         # Large batches of a pile have less noise, so that a shorter memory of the squares serves.
         betas = (0.9, 0.99 if config.unlabelled else 0.999)

@@ -6,6 +6,7 @@ teachers together. A batch is made of runs of neighbours, so that the loss on ne
 
 import dataclasses
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,11 +30,13 @@ from siamese.training.step import tensors
 WORDS = 50_000  # most of a vocabulary, beside pieces
 LONGEST = 64  # tokens of a question that are learned from
 RUN = 128  # neighbours in a row
+LABELLED_RATE = 5.0  # factor of the learning rate of scale and threshold, two numbers that have far to go
 EPOCHS = 10  # into which a run is divided for its records, however often it sees the pile
 HELD, LEAST = 10_000, 20  # questions held out at most, a tenth of fewer than ten times as many; and at least in all
 SAMPLE = 300_000  # questions that the principal directions and the clusters are computed from
 QUESTIONS_PER_CLUSTER, MOST_CLUSTERS, ROUNDS = 200, 8_192, 6  # of k-means
 MOST_MADE_OF = 250_000  # questions that pairs are made of
+EVEN = 0.4  # 1 draws the kinds of near misses as often as they are found, 0 all equally often
 AT_A_TIME = 4_096  # rows of a product, to bound its memory
 
 
@@ -147,18 +150,21 @@ def batches(
 
 
 def with_near_misses(config: Config, questions: Texts, training: Pairs) -> Pairs:
-    """Return the training pairs, followed by pairs made of as many questions as the run may need, drawn by the seed.
+    """Return the training pairs, followed by as many pairs as can be made of some questions, drawn by the seed.
 
-    Questions that are held out are not among them.
+    Pairs of rare kinds are drawn more often, so that a kind of c pairs has a share that grows as c^EVEN alone. None is
+    made of questions that are held out.
     """
-    most = min(MOST_MADE_OF, 2 * config.batch_size * planned_steps(config, len(questions)))
     learned = _drawn(config, len(questions))[held_out(len(questions)) :]
-    made = list(near_misses(questions.take(learned[:most]), config.seed))
+    made = list(near_misses(questions.take(learned[:MOST_MADE_OF]), config.seed))
     if not made:
         raise DataError(f"--near-misses: no pair could be made of the {len(questions):,} questions, which are to be "
                         "English")  # fmt: skip
-    first, second, labels = zip(*((pair.question1, pair.question2, int(pair.is_duplicate)) for pair in made))
-    more = Pairs.of(first, second, labels)
+    counts = Counter(pair.kind for pair in made)
+    share = np.array([counts[pair.kind] ** (EVEN - 1) for pair in made])
+    chosen = np.random.default_rng(config.seed).choice(len(made), len(made), p=share / share.sum())
+    first, second, labels, _ = zip(*made)
+    more = Pairs.of(first, second, map(int, labels)).take(chosen)
     return Pairs(training.question1.join(more.question1), training.question2.join(more.question2),
                  np.concatenate((training.labels, more.labels)))  # fmt: skip
 
@@ -209,6 +215,15 @@ def _labelled(config: Config, pairs: PairTokens, start: int) -> Iterator[Batch]:
         yield from data_generator(pairs, config.batch_size, seed=config.seed, epoch=epoch, swap=config.swap,
                                   drop_last=config.drop_last, negatives=True, start=first)  # fmt: skip
         epoch, first = epoch + 1, 0
+
+
+def kept(start_from: SiameseModel, training: Pairs) -> np.ndarray:
+    """Return targets of labelled pairs, (n, 2, d): a model's own vectors of the first questions, zeros for the others.
+
+    So the second question of a near miss moves away from the first, which stays.
+    """
+    own = _own(start_from, training.question1)
+    return np.stack((own, np.zeros_like(own)), axis=1)
 
 
 def _own(model: SiameseModel, questions: Texts) -> np.ndarray:

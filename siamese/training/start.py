@@ -85,7 +85,10 @@ def start(
     objective = Objective(config).to(processes.device)
     if questions is not None and start_from and isinstance(objective.labelled, LogisticLoss):
         objective.labelled.start_at(start_from.calibration.slope, start_from.threshold)
-    run = Run(tower, objective, make_optimizer(config, [*tower.parameters(), *objective.parameters()]))
+    weights: list[Any] = [*tower.parameters(), *objective.parameters()]
+    if questions is not None:
+        weights = [{"params": tower.parameters()}, {"params": objective.parameters(), "factor": piles.LABELLED_RATE}]
+    run = Run(tower, objective, make_optimizer(config, weights))
     identity: dict[str, Any] = {
         "config": {
             field: value
@@ -110,7 +113,9 @@ def start(
     else:
         progress.say("nothing to resume: training starts")
     processes.check_same(json.dumps([identity, run.step]))
-    if config.teacher and questions is None and len(run.history) < epochs:
+    if questions is not None and start_from and config.teacher is None:
+        pairs = dataclasses.replace(pairs, targets=piles.kept(start_from, prepared.training))
+    elif config.teacher and questions is None and len(run.history) < epochs:
         from siamese.training import teacher
 
         targets = processes.first_of_all(lambda: teacher.targets(config, prepared, progress.encoded))

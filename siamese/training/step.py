@@ -41,7 +41,7 @@ class Step:
             DivergedError: the loss is not finite; the weights stay as they are.
         """
         for group in self.run.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, self.run.step + 1, self.steps)
+            group["lr"] = group.get("factor", 1.0) * learning_rate(self.config, self.run.step + 1, self.steps)
         self.run.optimizer.zero_grad()
         loss = self.backward(batch)
         self.run.optimizer.step()
