@@ -28,6 +28,7 @@ from siamese.text.keys import identity, key
         ("it’s “quoted”", 'it\'s "quoted"'),
         ("zero\u200bwidth soft\u00adhyphen \ufeffbom", "zerowidth softhyphen bom"),
         ("a\u200db end\u200d \u200e(LTR)\u202c", "ab end (LTR)"),
+        ("re\u2011do it \u22121", "re-do it -1"),
         ("I ❤\ufe0f it", "I ❤ it"),
         ("İstanbul i\u0307stanbul I\u0307stanbul", "Istanbul istanbul Istanbul"),
         ("ｅ\u0301t\u00e9", "\u00e9t\u00e9"),
@@ -52,6 +53,7 @@ def test_what_changes_the_look_alone(text: str, expected: str) -> None:
     [
         "How do I center a <div>?", "What is List<int> in C#?", "Map<String, List<Integer>>", "C++ or C or C#?",
         ".NET 4.8 or NET?", "How large is 1 m² in m?", "Can US citizens help us?", "What does <b> do?",
+        "Optional<P> or P?",
         "What does <br> do?", "What does <hr> do?", "Should I use <p> or <br>?", "What does <p></p> do?",
         "<br> vs <hr>",
         "the difference between <b>text</b> and <strong>text</strong> in HTML", "What is &nbsp; in HTML?",

@@ -11,6 +11,7 @@ from siamese.evaluation.evaluate import Scored, Setting, evaluate_in, unseen_pai
 from siamese.evaluation.results import Evaluation
 from siamese.model.calibration import reliability
 from siamese.model.verdict import Verdict
+from siamese.text.cleaning import clean
 from siamese.text.keys import Words, words_of
 from siamese.text.subwords import AnyTokenizer
 
@@ -82,7 +83,7 @@ class Described:
 
 def describe(questions1: Sequence[str], questions2: Sequence[str], tokenizer: AnyTokenizer) -> Described:
     """Return the features of n pairs of questions."""
-    cut = [(words_of(a), words_of(b)) for a, b in zip(questions1, questions2)]
+    cut = [(words_of(clean(a)), words_of(clean(b))) for a, b in zip(questions1, questions2)]
     lengths = np.array([(len(a), len(b)) for a, b in cut], np.int64).reshape(-1, 2)
     shared = np.array([overlap(a, b) for a, b in cut], float)
     unknown = tokenizer.unknown_words(questions1) + tokenizer.unknown_words(questions2)

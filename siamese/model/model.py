@@ -93,7 +93,8 @@ class SiameseModel:
         """Return the vectors of questions.
 
         Args:
-            questions: n strings: a list, a pandas Series, a generator. The first 100,000 words of each are read.
+            questions: n strings: a list, a pandas Series, a generator. They are cleaned, unless the preset is one of
+                the course's, and the first 100,000 words of each are read.
 
         Returns:
             (n, d) float32, rows of length 1, or 0 for a question without a known word. With a course preset a vector

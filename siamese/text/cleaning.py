@@ -37,6 +37,7 @@ _JOINERS = re.compile("[\u200c\u200d](?![^\\x00-\u024f])|(?<![^\\x00-\u024f])[\u
 _MOJIBAKE = re.compile(
     "[\x80-\u04ff\u2010-\u25ff\ufb01\ufb02][\x80-\u038f\u03cf-\u040f\u0450-\u04ff\u2010-\u25ff\ufb01\ufb02]"
 )
+_HYPHENS = re.compile("[\u2010\u2011\u2212]")  # hyphen, that which keeps a line together, minus
 _FORMS = re.compile("[\u0132\u0133\u0149\u01c4-\u01cc\u01f1-\u01f3\u3000\ufb00-\ufb06\uff01-\uffef]")
 # Colours of terminals, and other control characters but white space.
 _CONTROLS = re.compile("\x1b\\[[0-9;]*[A-Za-z]|[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
@@ -62,7 +63,7 @@ def clean(text: str) -> str:
     - Tags that are formatting are removed, those of blocks in favour of a space.
     - Entities are read, once.
     - Full-width letters, ligatures and curly quotes become plain, wrongly decoded UTF-8 is decoded (by ftfy), and İ
-      becomes I, whose lower case is one character.
+      becomes I, whose lower case is one character, and hyphens and minus signs are one.
     - Soft hyphens, zero-width characters and control characters are removed, runs of white space become one space.
     """
     if text.isascii() and text.isprintable() and not ("<" in text or "&" in text or "  " in text):
@@ -85,7 +86,7 @@ def _plain_characters(text: str) -> str:
     text = _JOINERS.sub("", _INVISIBLE.sub("", text)).replace("\x85", " ")  # a line end, to Python
     if _MOJIBAKE.search(text):
         text = ftfy.fix_encoding(text)
-    text = fixes.uncurl_quotes(fixes.fix_c1_controls(text))
+    text = _HYPHENS.sub("-", fixes.uncurl_quotes(fixes.fix_c1_controls(text)))
     if _FORMS.search(text):
         text = fixes.fix_character_width(fixes.fix_latin_ligatures(text))
     return _INVISIBLE.sub("", composed(text)).replace("\u0130", "I").replace("i\u0307", "i")
@@ -122,7 +123,8 @@ def _without_markup(text: str) -> str:
         name = tag["name"].lower()
         paired = name in names and ((is_html and name == "div") or _PAIRED.fullmatch(name))
         attributes = _PAIRED.fullmatch(name) and "=" in (tag["rest"] or "")
-        single = _SINGLE.fullmatch(name) and not (about and name not in names)
+        generic = tag[0] == "<P>" and text[tag.start() - 1 : tag.start()].isalnum()  # such as Optional<P>
+        single = _SINGLE.fullmatch(name) and (name in names or not (about or generic))
         if name not in subjects and (paired or attributes or single):
             return " " if _BLOCK.fullmatch(name) else ""
         return tag[0]
