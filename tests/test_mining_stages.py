@@ -22,10 +22,14 @@ from siamese.errors import DataError
 from siamese.mining import cells
 from siamese.mining.exact import made_ready
 from siamese.mining.found import Wanted, lowest_above
+from siamese.mining.mine import mine
 from siamese.mining.sharded import components, joins, pipeline, store
 from siamese.mining.sharded.pipeline import Found
 from siamese.mining.sharded.shards import Job
 from siamese.mining.sharded.stages import Results, Runner, Stages, Unit, Work
+from siamese.model.calibration import Calibration
+from siamese.model.differences import FEATURES
+from siamese.model.verdict import Verdict
 
 THRESHOLD = 0.4
 
@@ -92,13 +96,15 @@ def folder(questions: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFa
 
 def run(
     source: str, out: Path | str, runner: Runner = one_by_one, linkage: str = "complete",
-    max_pairs: int | None = None, work: str | None = None,
+    max_pairs: int | None = None, work: str | None = None, verdict: Verdict | None = None,
 ) -> Found:  # fmt: skip
-    job = Job(work or f"{out}.unfinished", "question", None, lowest_above(THRESHOLD), max_pairs, 2_048, linkage)
     model = SiameseModel.pretrained()
+    rule = verdict.rule() if verdict else model.rule(THRESHOLD)
+    job = Job(work or f"{out}.unfinished", "question", None, lowest_above(rule.threshold), max_pairs, 2_048, linkage,
+              rule.verdict)  # fmt: skip
     stages = Stages(job, runner, lambda stage, done, total: None)
     encoded = pipeline.encode(stages, [address for address, _ in pipeline.list_shards(source)], model)
-    return pipeline.find(stages, encoded, model, 0, str(out), f"{out}.clusters")
+    return pipeline.find(stages, encoded, rule, 0, str(out), f"{out}.clusters")
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +143,20 @@ def test_shards_give_the_files_of_one_process(folder: Path, tmp_path: Path, expe
 def test_the_n_most_similar_pairs(folder: Path, tmp_path: Path, expected: Any, count: int) -> None:
     run(f"{folder}/shards", tmp_path / "out.csv", max_pairs=count)
     assert written(tmp_path / "out.csv") == expected("complete", "--max-pairs", count)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [None, 20])
+def test_a_verdict_judges_the_same_pairs_as_in_one_process(folder: Path, tmp_path: Path, count: int | None) -> None:
+    verdict = Verdict(dict.fromkeys(FEATURES, 0.3), Calibration(10.0, -10.0 * THRESHOLD, 0.5))
+    found = run(f"{folder}/shards", tmp_path / "out.csv", max_pairs=count, verdict=verdict)
+    model = SiameseModel.pretrained()
+    model.verdict = verdict
+    one = mine(folder / "one.csv", model, approximate=True, max_pairs=count)
+    one.write_pairs(tmp_path / "one.csv")
+    one.write_clusters(tmp_path / "clusters.csv")
+    assert written(tmp_path / "out.csv") == tuple((tmp_path / n).read_bytes() for n in ("one.csv", "clusters.csv"))
+    assert found.pairs == len(one) and one.count_removed() > 20 and b"differs" in (tmp_path / "one.csv").read_bytes()
 
 
 @pytest.mark.slow

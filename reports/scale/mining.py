@@ -128,7 +128,9 @@ def growth(shared: Path, sizes: Sequence[int], memory: int) -> list[Figures]:
                 store.write_table(stages.job.at("copied", one["name"]), none)
             encoded = pipeline.Encoded([one["name"] for one in made], [one["rows"] for one in made], False)
             began = time.perf_counter()
-            found = pipeline.find(stages, encoded, model, 0, f"{folder}/out.csv", f"{folder}/clusters.csv")
+            found = pipeline.find(
+                stages, encoded, model.rule(THRESHOLD), 0, f"{folder}/out.csv", f"{folder}/clusters.csv"
+            )
             row = {
                 "vectors": count, "seconds": time.perf_counter() - began, "load": os.getloadavg()[0],
                 "cells": found.cells, "p": found.p, "pairs": found.pairs, "recall": str(found.recall),
@@ -156,7 +158,7 @@ def recall(shared: Path, count: int, memory: int) -> Figures:
         shards = [address for address, _ in pipeline.list_shards(f"{folder}/all-*.csv")]
         began = time.perf_counter()
         encoded = pipeline.encode(stages, shards, model)
-        found = pipeline.find(stages, encoded, model, 0, f"{folder}/ray.csv", f"{folder}/clusters.csv")
+        found = pipeline.find(stages, encoded, model.rule(THRESHOLD), 0, f"{folder}/ray.csv", f"{folder}/clusters.csv")
         seconds = time.perf_counter() - began
         by_ray = _pairs(Path(folder) / "ray.csv")
         mine(questions, Path(folder))

@@ -143,14 +143,12 @@ def _on_ray(options: argparse.Namespace) -> None:
         if path and "://" in path and not (options.force or options.resume) and store.exists(path):
             raise UserError(f"{path}: exists; choose another name, or replace it with --force")
     model = shared.load_model(options.model)
-    if model.verdict and options.threshold is None and not options.cosine:
-        say("note: with --engine ray the similarity alone decides, without the model's verdict")
-    rule = model.rule(options.threshold, cosine=True)
+    rule = model.rule(options.threshold, cosine=options.cosine)
     with shared.advising("--resume"), CountBar("units of work") as bar:
         found = mine_shards(
             shards, model, _settings(options, rule), options.out, options.clusters, column=options.question_column,
             id_column=options.id_column, address=options.address, resume=options.resume, escape=options.escape_formulas,
-            progress=lambda stage, done, total: bar(done, total, stage),
+            progress=lambda stage, done, total: bar(done, total, stage), rule=rule,
         )  # fmt: skip
     _say_questions(found.questions, found.copies, found.blank)
     shared.report_unknown(found.unknown)

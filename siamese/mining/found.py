@@ -13,8 +13,8 @@ MILLION = 1_000_000
 PAIR = np.dtype([("millionths", "<i4"), ("first", "<i4"), ("second", "<i4")])
 # The same with a score in millionths, by which pairs are ordered: the similarity, corrected by a verdict.
 JUDGED = np.dtype([*PAIR.descr, ("score", "<i4")])
-# The same for sharded mining, where a number has the shard and the place in it.
-LONG_PAIR = np.dtype([("millionths", "<i4"), ("first", "<i8"), ("second", "<i8")])
+# The same for sharded mining, with or without a verdict, where a number has the shard and the place in it.
+LONG_PAIR = np.dtype([("millionths", "<i4"), ("first", "<i8"), ("second", "<i8"), ("score", "<i4")])
 
 
 @dataclass(frozen=True)

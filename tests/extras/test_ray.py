@@ -55,7 +55,7 @@ def mined(shards: str, folder: Path, run: Runner, model: SiameseModel | None = N
     model = model or SiameseModel.pretrained()
     stages = Stages(job, run, lambda stage, done, total: None)
     encoded = pipeline.encode(stages, [address for address, _ in pipeline.list_shards(shards)], model)
-    pipeline.find(stages, encoded, model, 0, f"{folder}/out.csv", f"{folder}/clusters.csv")
+    pipeline.find(stages, encoded, model.rule(0.4), 0, f"{folder}/out.csv", f"{folder}/clusters.csv")
     return (folder / "out.csv").read_bytes(), (folder / "clusters.csv").read_bytes()
 
 

@@ -13,10 +13,11 @@ import torch
 
 from siamese.mining import cells
 from siamese.mining.exact import TILE, made_ready
-from siamese.mining.found import LONG_PAIR, MILLION, Wanted, in_order, order_of
+from siamese.mining.found import LONG_PAIR, MILLION, Wanted, in_order, order_of, score_of
 from siamese.mining.sharded import store
 from siamese.mining.sharded.shards import Job, Summary
-from siamese.model.calibration import Calibration
+from siamese.model.differences import differs
+from siamese.model.verdict import Rule
 from siamese.system.csv_output import csv_writer, open_csv
 
 A_PAIR = 1_000  # bytes of a pair with its texts, in memory and files together
@@ -102,13 +103,20 @@ def join(
         first, stop: the cells of the group.
     """
     room = pairs_at_once(job)
-    wanted = Wanted(job.lowest, job.max_pairs, room * A_PAIR // A_FOUND)
+
+    def score(first: np.ndarray, second: np.ndarray, similarity: np.ndarray) -> np.ndarray:
+        assert job.verdict is not None
+        texts1, texts2 = (texts["question"].take(pa.array(side)).to_pylist() for side in (first, second))
+        return job.verdict.scores(texts1, texts2, similarity)
+
+    wanted = Wanted(job.lowest, job.max_pairs, room * A_PAIR // A_FOUND, score if job.verdict else None)
     files: list[str] = []
     samples: list[tuple[int, ...]] = []
     found: list[np.ndarray] = []
 
     def write(texts: pa.Table) -> None:
         pairs = np.concatenate(found)
+        pairs = pairs[score_of(pairs) >= job.lowest]  # the others are those that the verdict removes
         found.clear()
         for start in range(0, len(pairs) or 1, room):
             part = in_order(pairs[start : start + room])[: job.max_pairs]  # numbers are in the order of the rows
@@ -139,7 +147,7 @@ def join(
 
 def _with_texts(table: pa.Table, pairs: np.ndarray) -> pa.Table:
     """Return pairs of rows of a table of questions, with the questions' numbers, texts and ids."""
-    columns = {"millionths": pa.array(pairs["millionths"])}
+    columns = {"millionths": pa.array(pairs["millionths"]), "score": pa.array(score_of(pairs))}
     for end, name in ((1, "first"), (2, "second")):
         side = table.take(pa.array(pairs[name]))
         columns |= {name: side["number"], f"question{end}": side["question"], f"id{end}": side["id"]}
@@ -174,26 +182,27 @@ def rank(job: Job, cut: np.ndarray, file: str) -> Summary:
     return {"ranges": np.bincount(to, minlength=len(cut) + 1).tolist()}
 
 
-def write_range(job: Job, shared: tuple[Calibration, Sequence[str]], part: int, limit: int, ids: bool) -> Summary:
+def write_range(job: Job, shared: tuple[Rule, Sequence[str]], part: int, limit: int, ids: bool) -> Summary:
     """Write the pairs of a range as rows of CSV, most similar first, and, if clusters are wanted, as a table.
 
     Args:
-        shared: from similarity to probability; the files of ranked pairs.
+        shared: from scores to probability; the files of ranked pairs.
         part: the range.
         limit: number of its pairs to write.
         ids: whether the questions have ids.
     """
-    calibration, files = shared
+    rule, files = shared
     table = store.read_groups([job.at("ranges", file) for file in files], part)
     pairs = pairs_of(table)
     order = order_of(pairs)[:limit]
     table, pairs = table.take(pa.array(order)).combine_chunks(), pairs[order]
     similarity = pairs["millionths"] / MILLION
-    probability = np.round(calibration.probability(similarity), 6)
+    probability = np.round(rule.probability(pairs["score"] / MILLION), 6)
     names = ["question1", "question2", "id1", "id2"][: 4 if ids else 2]
     first, second, *known = (table[name].to_pylist() for name in names)
+    known += [map(differs, first, second)] if job.verdict else []
     with store.writing(f"{job.work}/written/{part:06}.csv") as path, open_csv(path) as target:
         csv_writer(target).writerows(zip(first, second, similarity.tolist(), probability.tolist(), *known))
     if job.linkage:
         store.write_table(job.at("final", f"{part:06}"), table)
-    return {"pairs": len(pairs), "last": float(similarity[-1]) if len(pairs) else None}
+    return {"pairs": len(pairs), "last": float(similarity.min()) if len(pairs) else None}

@@ -23,6 +23,7 @@ from siamese.mining.sharded.pipeline import Found
 from siamese.mining.sharded.shards import Job
 from siamese.mining.sharded.stages import Results, Runner, Stages, Unit, Work
 from siamese.model.model import SiameseModel, fingerprint
+from siamese.model.verdict import Rule
 from siamese.system.locking import LOCK
 from siamese.system.optional import optional
 from siamese.system.resuming import check_same_run
@@ -40,7 +41,7 @@ class Lost(UserError):
 def mine_shards(
     shards: Sequence[tuple[str, str]], model: SiameseModel, settings: Settings, out: str, clusters_out: str | None, *,
     column: str, id_column: str | None, address: str | None, resume: bool,
-    progress: Callable[[str, int, int], None], escape: bool = True,
+    progress: Callable[[str, int, int], None], escape: bool = True, rule: Rule | None = None,
 ) -> Found:  # fmt: skip
     """Find the pairs of the questions in many files, by cells, and write them and their clusters as CSV.
 
@@ -54,14 +55,19 @@ def mine_shards(
         resume: continue the run that was stopped there.
         progress: called with the name of a stage, and the number of its units that are done and of all.
         escape: put an apostrophe before a text of a cluster that a spreadsheet would take for a formula.
+        rule: decides on the pairs above its threshold, which is that of the settings; None: all are wanted.
 
     Raises:
         UserError: Ray is missing or does not answer, the questions cannot be used, or another run was stopped there.
     """
     out, clusters_out = store.absolute(out), clusters_out and store.absolute(clusters_out)
+    rule = rule or model.rule(settings.threshold)
     job = Job(f"{out}.unfinished", column, id_column, lowest_above(settings.threshold), settings.max_pairs,
-              settings.memory, settings.linkage if clusters_out else "")  # fmt: skip
+              settings.memory, settings.linkage if clusters_out else "", rule.verdict)  # fmt: skip
     identity = {"questions": shards, "model": fingerprint(model), "seed": settings.seed, **vars(job)}
+    del identity["verdict"]
+    if rule.verdict is not None:
+        identity["verdict"] = str(sorted(rule.verdict.weights.items()))
     with store.held(job.work), started(address, job.memory) as runner:
         check_reachable(job.work)
         if store.exists(known := f"{job.work}/{IDENTITY}"):
@@ -73,7 +79,7 @@ def mine_shards(
         try:
             stages = Stages(job, runner, progress)
             encoded = pipeline.encode(stages, [shard for shard, _ in shards], model)
-            found = pipeline.find(stages, encoded, model, settings.seed, out, clusters_out, escape)
+            found = pipeline.find(stages, encoded, rule, settings.seed, out, clusters_out, escape)
         except Lost:
             raise
         except UserError:  # to continue would fail again

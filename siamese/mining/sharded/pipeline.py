@@ -21,6 +21,7 @@ from siamese.mining.sharded import components, joins, shards, store
 from siamese.mining.sharded.shards import Job, Summary
 from siamese.mining.sharded.stages import Stages, Unit
 from siamese.model.model import SiameseModel
+from siamese.model.verdict import Rule
 from siamese.system.csv_output import csv_writer, open_csv
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".txt")
@@ -207,9 +208,9 @@ def join(stages: Stages, encoded: Encoded, centres: np.ndarray, p: int) -> list[
 
 
 def write_pairs(
-    stages: Stages, joined: Sequence[Summary], model: SiameseModel, ids: bool, out: str
+    stages: Stages, joined: Sequence[Summary], rule: Rule, ids: bool, out: str
 ) -> tuple[int, float | None, int]:
-    """Write all pairs as CSV, most similar first. Return their number, the similarity of the last, and the ranges."""
+    """Write all pairs as CSV, the highest score first. Return their number, the lowest similarity, and the ranges."""
     job = stages.job
     files = [name for one in joined for name in one["files"]]
     samples = [tuple(pair) for one in joined for pair in one["samples"]]
@@ -224,15 +225,15 @@ def write_pairs(
         if count and not limit:
             break
         units.append({"part": part, "limit": limit, "ids": ids})
-    written = stages("write", joins.write_range, units, (model.calibration, files))
+    written = stages("write", joins.write_range, units, (rule, files))
     with store.writing(out) as path, open_csv(path) as target:
-        csv_writer(target, tables.pair_names(ids))
+        csv_writer(target, tables.pair_names(ids, job.verdict is not None))
         target.flush()
         for unit in units:
             with store.local_copy(f"{job.work}/written/{unit['part']:06}.csv") as copy, open(copy, "rb") as source:
                 shutil.copyfileobj(source, target.buffer)
     last = [one["last"] for one in written if one["pairs"]]
-    return sum(one["pairs"] for one in written), last[-1] if last else None, len(units)
+    return sum(one["pairs"] for one in written), min(last) if last else None, len(units)
 
 
 def write_clusters(stages: Stages, encoded: Encoded, parts: int, out: str, escape: bool) -> tuple[int, int]:
@@ -300,7 +301,7 @@ def _rows(address: str) -> Iterator[list[Any]]:
 
 
 def find(
-    stages: Stages, encoded: Encoded, model: SiameseModel, seed: int, out: str, clusters_out: str | None,
+    stages: Stages, encoded: Encoded, rule: Rule, seed: int, out: str, clusters_out: str | None,
     escape: bool = True,
 ) -> Found:  # fmt: skip
     """Find and write all pairs of the encoded questions, except for the few that the cells lose."""
@@ -310,6 +311,6 @@ def find(
         centres, p, recall = choose_cells(stages, encoded, seed)
         count = len(centres)
         joined = join(stages, encoded, centres, p)
-    pairs, last, parts = write_pairs(stages, joined, model, encoded.ids, out)
+    pairs, last, parts = write_pairs(stages, joined, rule, encoded.ids, out)
     made = write_clusters(stages, encoded, parts, clusters_out, escape) if clusters_out else (0, 0)
     return Found(n, pairs, last, recall, count, p, encoded.copies, encoded.blank, encoded.unknown, *made)

@@ -21,6 +21,7 @@ from siamese.errors import DataError
 from siamese.mining.mine import PROGRAM, vectors_of
 from siamese.mining.sharded import store
 from siamese.model.model import SiameseModel
+from siamese.model.verdict import Verdict
 from siamese.pairs.reading import FilledRows, read_records
 from siamese.text.cleaning import clean
 
@@ -42,6 +43,7 @@ class Job:
     max_pairs: int | None
     memory: int  # MB a worker
     linkage: str = ""  # of the clusters; empty if none are wanted
+    verdict: Verdict | None = None  # orders the pairs and removes some; None: the similarity orders them
 
     def at(self, *parts: str) -> str:
         """Return the address of a file in the work folder."""
