@@ -18,7 +18,6 @@ from siamese.errors import ModelError, UserError
 from siamese.model import folder as model_folder
 from siamese.model.calibration import Calibration
 from siamese.model.compact import TABLE, pack, packed_layout, unpack
-from siamese.model.differences import Difference, differences
 from siamese.model.folder import ARCHITECTURE, CONFIG, MOST_BYTES, VERDICT, WEIGHTS, refusing, words_file
 from siamese.model.similarity import check_threshold, cosine, same
 from siamese.model.verdict import Rule, Verdict, read_verdict
@@ -30,6 +29,7 @@ from siamese.text.tokenizer import Tokenizer, first_word
 from siamese.towers import lstm_numpy
 
 if TYPE_CHECKING:
+    from siamese.model.differences import Difference
     from siamese.towers.transformer import TransformerTower
 
 SHIPPED = Path(__file__).parents[1] / "pretrained"  # the model folder that comes with the package
@@ -45,7 +45,7 @@ class Prediction:
     similarity: float  # cosine, -1 to 1
     threshold: float  # of the similarity; without a verdict, a pair above it is a duplicate
     probability: float  # of being duplicates, for the share of duplicates of the validation pairs or a given prior
-    differences: tuple[Difference, ...] = ()  # of what a vector blurs; always () from a model without a verdict
+    differences: "tuple[Difference, ...]" = ()  # of what a vector blurs; always () from a model without a verdict
 
 
 @dataclass(repr=False)
@@ -237,10 +237,13 @@ class SiameseModel:
         rule = self.rule(threshold, prior, cosine)
         similarity = self.similarity([question1], [question2])
         score = rule.scores([question1], [question2], similarity)[0]
-        return Prediction(
-            bool(score > rule.threshold), float(similarity[0]), self.threshold_for(threshold, prior),
-            float(rule.probability(score)), differences(question1, question2) if self.verdict else (),
-        )  # fmt: skip
+        found: tuple[Difference, ...] = ()
+        if self.verdict is not None:
+            from siamese.model.differences import differences
+
+            found = differences(question1, question2)
+        plain, probability = self.threshold_for(threshold, prior), float(rule.probability(score))
+        return Prediction(bool(score > rule.threshold), float(similarity[0]), plain, probability, found)
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
         """Write the model folder, in place of an older model.

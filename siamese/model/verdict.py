@@ -16,8 +16,6 @@ import numpy as np
 
 from siamese.errors import UserError
 from siamese.model.calibration import Calibration
-from siamese.model.differences import FEATURES, features
-from siamese.model.words import words_of
 
 HEAVIEST = 10.0  # weight that is accepted; 2 already exceeds every difference of cosines
 
@@ -30,6 +28,8 @@ class Verdict:
     calibration: Calibration  # from scores to probability
 
     def __post_init__(self) -> None:
+        from siamese.model.differences import FEATURES  # 10 ms, which models without a verdict do not need
+
         if not isinstance(self.weights, Mapping) or set(self.weights) != set(FEATURES):
             raise UserError(f"verdict: expected a weight for each of {', '.join(FEATURES)}")
         for name, weight in self.weights.items():
@@ -45,6 +45,9 @@ class Verdict:
 
     def scores(self, questions1: Sequence[str], questions2: Sequence[str], similarity: np.ndarray) -> np.ndarray:
         """Return the corrected cosines of n pairs, (n,) float64; the same for (b, a) as for (a, b), to the bit."""
+        from siamese.model.differences import FEATURES, features
+        from siamese.model.words import words_of
+
         weights = np.array([self.weights[name] for name in FEATURES])
         found = features((words_of(a), words_of(b)) for a, b in zip(questions1, questions2))
         # Not a matrix product, whose order of summation depends on the number of pairs.
