@@ -81,7 +81,7 @@ def test_a_folder_that_is_named_must_be_there(stand_in: Path) -> None:
 @pytest.mark.slow
 def test_json_and_vectors_stay_clean(command: Command, stand_in: Path, small_file: Path, tmp_path: Path) -> None:
     out, err = command("predict", *PAIR, "--json")
-    assert set(json.loads(out)) == {"is_duplicate", "similarity", "threshold", "probability"}
+    assert set(json.loads(out)) == {"is_duplicate", "similarity", "threshold", "probability", "differences"}
     assert err.startswith(LINE)
     out, err = command("evaluate", "--data", small_file, "--json")
     assert "average_precision" in json.loads(out)
@@ -200,7 +200,7 @@ def test_it_is_as_good_on_quoras_test_pairs_as_its_card_says(shared: Path) -> No
 def test_predict_from_an_empty_folder(tmp_path: Path) -> None:
     done = python("-X", "importtime", ROOT / "run.py", "predict", *PAIR, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert set(json.loads(done.stdout)) == {"is_duplicate", "similarity", "threshold", "probability"}
+    assert set(json.loads(done.stdout)) == {"is_duplicate", "similarity", "threshold", "probability", "differences"}
     assert done.stderr.count(LINE) == 1
     assert f"{FOLDER / 'README.md'})" in done.stderr
     loaded = {row.rpartition("|")[2].strip().split(".")[0] for row in done.stderr.splitlines()}
