@@ -35,9 +35,9 @@ class PairsOfNumbers(DuplicateClassifier):
         self.n_features_in_ = columns
         return self
 
-    def similarity(self, X: Any) -> np.ndarray:
+    def _scores(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return super().similarity(self.pairs(validate_data(self, X, reset=False)))
+        return super()._scores(self.pairs(validate_data(self, X, reset=False)))
 
     def pairs(self, X: np.ndarray) -> list[tuple[str, str]]:
         half = X.shape[1] // 2
