@@ -44,6 +44,8 @@ def _rows(path: str | Path, with_families: bool) -> Iterator[tuple[str, str]]:
                 raise DataError(f"{path}, line {number}: no tab; expected a family, a tab and a question")
             yield family, question
         return
+    if with_families and not str(path).startswith("hf:") and source_of(path).suffix == ".txt":
+        raise DataError(f"{path}: a question a line, without families; leave out --families")
     for record in read_records(path, id_column="family" if with_families else None):
         yield (record.id or "" if with_families else ""), record.question
 

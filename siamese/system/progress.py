@@ -33,7 +33,7 @@ class Progress:
         """Take note that a checkpoint of the state after this step is on the disk."""
 
     def encoded(self, done: int, total: int) -> None:
-        """Take note that the teacher has encoded `done` of the `total` questions."""
+        """Take note that a teacher, or the model to start from, has encoded `done` of the `total` questions."""
 
     def say(self, message: str) -> None:
         """Show a message to the user."""

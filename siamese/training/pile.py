@@ -7,7 +7,7 @@ teachers together. A batch is made of runs of neighbours, so that the loss on ne
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from siamese.text.ragged import Texts, Tokens
 from siamese.text.tokenizer import INSIDE, Tokenizer, count_words
 from siamese.towers.lstm_tower import Tower
 from siamese.training.batches import Batch, PairTokens, data_generator, number_of_batches
-from siamese.training.cache import Vectors, stored
+from siamese.training.cache import Report, Vectors, stored
 from siamese.training.step import tensors
 
 WORDS = 50_000  # most of a vocabulary, beside pieces
@@ -82,8 +82,7 @@ def fingerprint(questions: Texts) -> str:
 
 
 def prepare(
-    config: Config, questions: Texts, tokenizer: Tokenizer, start_from: SiameseModel | None,
-    progress: Callable[[int, int], None],
+    config: Config, questions: Texts, tokenizer: Tokenizer, start_from: SiameseModel | None, progress: Report
 ) -> tuple[Pile, Tensor | None]:  # fmt: skip
     """Return a pile that is ready for training, and first rows for the words of the vocabulary.
 
@@ -93,7 +92,7 @@ def prepare(
         tokenizer: of the tower.
         start_from: the model to start from. Without a teacher its own vectors are the targets. With one, the targets
             are turned so that they point, as far as a rotation can, where its vectors point.
-        progress: called with the number of questions that the teacher has encoded, and the number to encode.
+        progress: called with the number of questions that are encoded, and the number to encode.
 
     Returns:
         The pile, and (words, config.hidden) float32, the teacher's vectors of the words of the vocabulary, or None if
@@ -109,7 +108,7 @@ def prepare(
     rows = None
     if config.teacher is None:
         assert start_from is not None
-        targets = _own(start_from, questions)
+        targets = _own(start_from, questions, progress)
     else:
         teacher = stored(config.teacher, questions, progress)
         towards = None if start_from is None else start_from.encode(questions[int(i)] for i in sample)
@@ -217,21 +216,22 @@ def _labelled(config: Config, pairs: PairTokens, start: int) -> Iterator[Batch]:
         epoch, first = epoch + 1, 0
 
 
-def kept(start_from: SiameseModel, training: Pairs) -> np.ndarray:
+def kept(start_from: SiameseModel, training: Pairs, progress: Report) -> np.ndarray:
     """Return targets of labelled pairs, (n, 2, d): a model's own vectors of the first questions, zeros for the others.
 
     So the second question of a near miss moves away from the first, which stays.
     """
-    own = _own(start_from, training.question1)
+    own = _own(start_from, training.question1, progress)
     return np.stack((own, np.zeros_like(own)), axis=1)
 
 
-def _own(model: SiameseModel, questions: Texts) -> np.ndarray:
+def _own(model: SiameseModel, questions: Texts, progress: Report) -> np.ndarray:
     """Return a model's vectors of n questions, (n, d) float16."""
     targets = np.empty((len(questions), model.dimensions), np.float16)
     for start in range(0, len(questions), AT_A_TIME):
         part = slice(start, start + AT_A_TIME)
         targets[part] = model.encode([questions[i] for i in range(*part.indices(len(questions)))])
+        progress(min(part.stop, len(questions)), len(questions))
     return targets
 
 

@@ -114,7 +114,7 @@ def start(
         progress.say("nothing to resume: training starts")
     processes.check_same(json.dumps([identity, run.step]))
     if questions is not None and start_from and config.teacher is None:
-        pairs = dataclasses.replace(pairs, targets=piles.kept(start_from, prepared.training))
+        pairs = dataclasses.replace(pairs, targets=piles.kept(start_from, prepared.training, progress.encoded))
     elif config.teacher and questions is None and len(run.history) < epochs:
         from siamese.training import teacher
 
