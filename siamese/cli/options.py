@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from siamese import config
-from siamese.config import CHOICES, PRETRAINED, Config
+from siamese.config import CHOICES, ENCODER, PRETRAINED, Config
 from siamese.errors import UserError
 from siamese.system import outputs as outputs_module
 from siamese.system.console import say
@@ -109,8 +109,16 @@ def default_of(field: "dataclasses.Field[Any]", base: Config = DEFAULTS) -> str:
 
 
 def add_model(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--model", default=default_model(), metavar="DIR", help=f"a model folder, or '{PRETRAINED}', the "
-                     f"model of the package (default {MODEL} if it exists, else {PRETRAINED})")  # fmt: skip
+    sub.add_argument("--model", default=default_model(), metavar="NAME", help=f"a model folder; '{PRETRAINED}', the "
+                     f"model of the package; or a sentence encoder: {ENCODER} "
+                     f"(default {MODEL} if it exists, else {PRETRAINED})")  # fmt: skip
+    add_calibration(sub)
+
+
+def add_calibration(sub: argparse.ArgumentParser) -> None:
+    """Add --calibrate-on, beside --model."""
+    sub.add_argument("--calibrate-on", metavar="PATH", help="labelled pairs to fit the threshold and the probability "
+                     "of a sentence encoder on (default: English pairs of this project)")  # fmt: skip
 
 
 def add_cosine(sub: argparse.ArgumentParser) -> None:

@@ -14,7 +14,8 @@ from siamese.model.folder import FILES, TOKENIZER
 from siamese.model.model import SHIPPED
 from siamese.model.similarity import cosine
 from siamese.system.progress import CountBar
-from siamese.towers.encoders import Encode, carried, load_encoder
+from siamese.towers.encoders import Encode, load_encoder
+from siamese.towers.places import folder_of
 
 QUESTIONS = 400  # encoded in a round
 ROUNDS = 5
@@ -113,23 +114,10 @@ def model_bytes(folder: str | Path) -> int:
 
 def encoder_bytes(name: str) -> int | None:
     """Return the size of an encoder's files, without copies of its weights, or None if they are not on this machine."""
-    folder = _folder(name)
+    folder = folder_of(name)
     if folder is None:
         return None
     files = [path for path in folder.rglob("*") if path.is_file()]
     if any(path.suffix == ".safetensors" for path in files):
         files = [path for path in files if path.suffix not in COPIES]
     return sum(path.stat().st_size for path in files)
-
-
-def _folder(name: str) -> Path | None:
-    if Path(name).is_dir():
-        return Path(name)
-    if folder := carried(name):
-        return Path(folder)
-    try:
-        from huggingface_hub import snapshot_download
-
-        return Path(snapshot_download(name, local_files_only=True))
-    except (ImportError, OSError, ValueError):
-        return None

@@ -27,6 +27,7 @@ from siamese.text.ragged import Tokens, pad
 from siamese.text.subwords import AnyTokenizer, SubwordTokenizer
 from siamese.text.tokenizer import Tokenizer, first_word
 from siamese.towers import lstm_numpy
+from siamese.towers.places import MODULES
 
 if TYPE_CHECKING:
     from siamese.model.differences import Difference
@@ -103,7 +104,7 @@ class SiameseModel:
         Raises:
             UserError: `questions` is a single string, or a question is not text.
         """
-        tokens = self.tokenizer.encode(_checked(questions))
+        tokens = self.tokenizer.encode(checked(questions))
         if self.config.padding == "none":
             return self._encode(tokens)
         vectors = [self._encode(padded) for padded, _ in self._course_batches(tokens, tokens)]
@@ -151,7 +152,7 @@ class SiameseModel:
         Raises:
             UserError: as in `encode`, or the numbers of questions differ.
         """
-        first, second = list(_checked(questions1)), list(_checked(questions2))
+        first, second = list(checked(questions1)), list(checked(questions2))
         if len(first) != len(second):
             raise UserError(f"{len(first)} first and {len(second)} second questions; give as many of each")
         if self.config.padding != "none":
@@ -179,7 +180,7 @@ class SiameseModel:
 
     def embedding_similarity(self, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
         """Return the cosine of the mean word vectors of each pair, a baseline; (n,) float64."""
-        both = [*_checked(questions1), *_checked(questions2)]
+        both = [*checked(questions1), *checked(questions2)]
         if isinstance(self.tokenizer, SubwordTokenizer):
             table, tokens = self.weights[SUBWORD_TABLE], self.tokenizer.encode(both, special=False)
         else:
@@ -269,15 +270,24 @@ class SiameseModel:
 
     @classmethod
     def load(cls, folder: str | Path) -> "SiameseModel":
-        """Load a model folder, or the model that comes with the package by the name "pretrained".
+        """Load a model folder, the model that comes with the package by the name "pretrained", or a sentence encoder.
 
-        The folder may come from a stranger: it is loaded exactly as it was saved, or refused.
+        A model folder may come from a stranger: it is loaded exactly as it was saved, or refused.
+
+        Args:
+            folder: the model folder, or the name of a sentence encoder as in `siamese.model.encoders`.
 
         Raises:
             ModelError: the folder does not exist or does not hold a model; the message names the file.
+            UserError: the encoder cannot be loaded, or a library for it is missing.
         """
         folder = SHIPPED if str(folder) == PRETRAINED else Path(folder)
         path = folder / CONFIG
+        if not os.path.lexists(path) or os.path.lexists(folder / MODULES):
+            from siamese.model import encoders
+
+            if encoders.is_encoder(str(folder)):
+                return encoders.load_encoder(str(folder))
         if not os.path.lexists(path):
             raise ModelError(f"{folder}: no trained model there (no config.json); `{program()} train` makes one")
         with refusing(path):
@@ -322,7 +332,7 @@ class SiameseModel:
         return cls.load(SHIPPED)
 
 
-def _checked(questions: Iterable[str]) -> Iterator[str]:
+def checked(questions: Iterable[str]) -> Iterator[str]:
     """Yield the questions. Raise UserError if `questions` is no list of questions, or a question is not text."""
     if isinstance(questions, str | bytes | Mapping) or not hasattr(questions, "__iter__"):
         what = "one string; put it in a list" if isinstance(questions, str) else f"{questions!r:.40}"

@@ -38,6 +38,7 @@ class SubwordTokenizer:
 
     Args:
         text: a tokenizer.json; its truncation gives the most tokens of a question.
+        strict: whether kinds of tokenizers that are not accepted in a stranger's model are refused.
 
     Raises:
         ModelError: the text is not such a file, or not accepted.
@@ -46,11 +47,12 @@ class SubwordTokenizer:
 
     pad = 0  # unused: the tower pads
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, strict: bool = True) -> None:
         tokenizers = optional("tokenizers", "a model with a transformer")
         self._text = text
         settings = strict_json(text)
-        _check(settings)
+        if strict:
+            _check(settings)
         try:
             self._tokenizer = tokenizers.Tokenizer.from_str(text)
             special = self._tokenizer.encode("").ids
@@ -59,7 +61,7 @@ class SubwordTokenizer:
         except BaseException as error:  # the library's panics are not Exceptions
             raise ModelError(f"not a tokenizer: {error}") from error
         unknown = settings["model"].get("unk_token")
-        self._unknown = None if unknown is None else self._tokenizer.token_to_id(unknown)
+        self._unknown = settings["model"].get("unk_id") if unknown is None else self._tokenizer.token_to_id(unknown)
         self._special = {*special, self._unknown}
         ids = self._tokenizer.get_vocab(with_added_tokens=True).values()
         self._length = 1 + max([*ids, *special], default=0)
@@ -69,11 +71,11 @@ class SubwordTokenizer:
                              f"{len(special)} special ones")  # fmt: skip
 
     @classmethod
-    def of(cls, tokenizer: Any, longest: int) -> "SubwordTokenizer":
+    def of(cls, tokenizer: Any, longest: int, strict: bool = True) -> "SubwordTokenizer":
         """Return a tokenizer of the library `tokenizers` as one of ours; a question has at most `longest` tokens."""
         settings = json.loads(tokenizer.to_str())
         settings |= {"truncation": TRUNCATION | {"max_length": longest}, "padding": None, "decoder": None}
-        return cls(json.dumps(settings, ensure_ascii=False))
+        return cls(json.dumps(settings, ensure_ascii=False), strict)
 
     def __len__(self) -> int:
         """Return the number of ids."""
@@ -94,7 +96,7 @@ class SubwordTokenizer:
 
     def split(self, question: str) -> list[str]:
         """Return the words of a question, before they are split into subwords."""
-        question = _writable(question)
+        question = writable(question)
         if self._tokenizer.normalizer is not None:
             question = self._tokenizer.normalizer.normalize_str(question)
         pieces = self._tokenizer.pre_tokenizer.pre_tokenize_str(question)
@@ -111,7 +113,7 @@ class SubwordTokenizer:
         return np.fromiter(counts, np.int64)
 
     def _ids(self, questions: Iterable[str], special: bool) -> Iterator[list[int]]:
-        left = map(_writable, questions)
+        left = map(writable, questions)
         while block := list(islice(left, QUESTIONS_AT_A_TIME)):
             for encoding in self._tokenizer.encode_batch_fast(block, add_special_tokens=special):
                 yield encoding.ids
@@ -120,7 +122,7 @@ class SubwordTokenizer:
 AnyTokenizer = Tokenizer | SubwordTokenizer
 
 
-def _writable(question: str) -> str:
+def writable(question: str) -> str:
     """Return the question, cleaned, with lone surrogates replaced, which the library refuses."""
     return clean(question).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 

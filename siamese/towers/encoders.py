@@ -1,9 +1,8 @@
 """Load sentence encoders by name: as functions from questions to vectors, or as parts to train."""
 
 import hashlib
-import importlib
+import json
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from siamese.system.files import sha256
 from siamese.system.optional import optional
 from siamese.text.subwords import MOST_TOKENS, SubwordTokenizer
 from siamese.towers.forks import torch_runs
+from siamese.towers.places import MODULES, carried
 from siamese.towers.transformer import FIELDS, Architecture, TransformerTower, check_architecture, encode, most_tokens
 
 Encode = Callable[[Sequence[str]], np.ndarray]  # n questions to (n, d) float32, rows of length 1
@@ -33,42 +33,52 @@ def load_encoder(name: str) -> Encode:
     Raises:
         UserError: sentence-transformers is not installed or finds no such model.
     """
-    encoder = _loaded(name)
+    encoder = load_sentence_encoder(name)
     if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         encoder = encoder.bfloat16()  # three times as fast, with the same average precision to three digits
 
     def encode(questions: Sequence[str]) -> np.ndarray:
-        torch_runs()
-        found = encoder.encode(list(questions), convert_to_tensor=True, show_progress_bar=False).float()
-        return nn.functional.normalize(found, dim=1).cpu().numpy()
+        return normalized(encoder, questions)
 
     return encode
 
 
-def _loaded(name: str) -> Any:
-    """Load a SentenceTransformer by its name; see `load_encoder`."""
+def normalized(sentence: Any, questions: Sequence[str], prompt: str | None = None) -> np.ndarray:
+    """Return the vectors of a SentenceTransformer as rows of length 1, (n, d) float32; `prompt` precedes each text."""
+    torch_runs()
+    found = sentence.encode(list(questions), prompt=prompt, convert_to_tensor=True, show_progress_bar=False).float()
+    return nn.functional.normalize(found, dim=1).cpu().numpy()
+
+
+def load_sentence_encoder(name: str, device: str | None = "cpu") -> Any:
+    """Load a SentenceTransformer by its name, as in `load_encoder`, which see.
+
+    Args:
+        name: of the encoder.
+        device: of torch; None: a GPU if there is one.
+    """
     library = optional("sentence_transformers", f"{name}: a sentence encoder")
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
     folder = carried(name)
     offline = folder is not None or os.path.isdir(name)
-    settings: dict[str, Any] = {"device": "cpu", "local_files_only": offline, "trust_remote_code": False}
+    settings: dict[str, Any] = {"device": device, "local_files_only": offline, "trust_remote_code": False}
     try:
+        if offline:
+            _check_modules(Path(folder or name))
         return library.SentenceTransformer(folder or name, **settings)
     except Exception as error:  # the hub and its client raise errors of many kinds
         reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         raise UserError(f"{name}: no sentence encoder that could be loaded ({reason})") from error
 
 
-def carried(name: str) -> str | None:
-    """Return the folder of the model inside an installed package of that name, if there is one."""
-    if not re.fullmatch(r"[A-Za-z][\w-]*", name):
-        return None
-    try:
-        return str(importlib.import_module(name.replace("-", "_")).MODEL_DIR)
-    except (ImportError, AttributeError):
-        return None
+def _check_modules(folder: Path) -> None:
+    """Raise ValueError if a folder names code that is not the library's, which some versions of it would run."""
+    if (path := folder / MODULES).exists():
+        for module in json.loads(path.read_text(encoding="utf-8")):
+            if not str(module["type"]).startswith("sentence_transformers."):
+                raise ValueError(f"{MODULES}: {module['type']!r} is code of its own, which is never run")
 
 
 def checksum(name: str) -> str:
@@ -109,15 +119,21 @@ def load_parts(name: str) -> TransformerParts:
     Raises:
         UserError: sentence-transformers is not installed or finds no such model, or it is of another kind.
     """
-    sentence = _loaded(name)
     try:
-        return _parts(sentence)
-    except (ModelError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        return parts_of(load_sentence_encoder(name))
+    except ModelError as error:
         raise UserError(f"--encoder: {name}: {error}") from error
 
 
+def parts_of(sentence: Any) -> TransformerParts:
+    """Return the parts of a SentenceTransformer. Raise ModelError if it is of another kind."""
+    try:
+        return _parts(sentence)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(str(error)) from error
+
+
 def _parts(sentence: Any) -> TransformerParts:
-    """Return the parts of a SentenceTransformer."""
     kinds = [type(module).__name__ for module in sentence]
     pooling = getattr(sentence[1], "pooling_mode", None) if len(kinds) > 1 else None
     if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]) or pooling != "mean":
@@ -134,7 +150,7 @@ def _parts(sentence: Any) -> TransformerParts:
     weights = {f"model.{name}": weight.float() for name, weight in state if not name.startswith("pooler.")}
     encoder = TransformerParts(architecture, tokenizer, weights)
     # Reveals any other setting in its files, such as a prompt.
-    theirs = nn.functional.normalize(sentence.encode(list(PROBE), convert_to_tensor=True).float(), dim=1).numpy()
+    theirs = normalized(sentence, PROBE)
     difference = float(np.abs(encode(encoder.tower(), tokenizer.encode(PROBE)) - theirs).max())
     if not difference < 1e-4:
         raise ModelError(f"its vectors differ by {difference:.2g} here: it has a setting that is not accepted")
