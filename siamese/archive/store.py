@@ -1,5 +1,6 @@
 """Archives of questions: add and remove questions, and search them by meaning and by words."""
 
+import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -116,7 +117,9 @@ class Archive(AbstractContextManager["Archive"]):
             raise UserError(f"{shown} averages the padding, so its vectors depend on their batch; use another preset")
         folder = Path(folder)
         with placing(folder, force) as building:
-            name = name if name in ("", PRETRAINED) else str(Path(name).resolve())
+            name = (
+                str(Path(name).resolve()) if name != PRETRAINED and os.path.isdir(name) else name
+            )  # else of an encoder
             facts = {"model": name, "fingerprint": fingerprint(model), "dimensions": model.dimensions}
             database.create(building, facts)
             with cls(building, model) as archive:

@@ -65,14 +65,15 @@ def add_commands(command: shared.Command) -> None:
 
 def _add_archive(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--archive", required=True, metavar="DIR", help="the archive's folder")
-    sub.add_argument("--model", metavar="DIR", help="the archive's model, if its folder was moved")
+    sub.add_argument("--model", metavar="NAME", help="the archive's model, if its folder was moved")
+    shared.add_calibration(sub)
 
 
 def build(options: argparse.Namespace) -> None:
     from siamese.archive.store import SEARCH, Archive
 
     _check_folder(options, options.file)
-    model = shared.load_model(options.model)
+    model = shared.load_model(options.model, options.calibrate_on)
     with _questions(options) as file:
         archive = Archive.build_blocks(options.out, file, model, options.model, options.force)
     with archive:
@@ -180,7 +181,9 @@ _LEGS = {"both": "meaning and words", "vectors": "meaning", "words": "words"}
 def _open(options: argparse.Namespace) -> "Archive":
     from siamese.archive.store import Archive
 
-    return Archive.open(options.archive, shared.load_model(options.model) if options.model else None)
+    return Archive.open(
+        options.archive, shared.load_model(options.model, options.calibrate_on) if options.model else None
+    )
 
 
 @contextmanager

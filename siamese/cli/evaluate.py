@@ -39,7 +39,7 @@ def _scored(options: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of `evaluate` and `setting` from the options of `_add_scored`."""
     from siamese.pairs import splits
 
-    model, columns = shared.load_model(options.model), shared.column_names(options)
+    model, columns = shared.load_model(options.model, options.calibrate_on), shared.column_names(options)
     pairs = splits.to_score(options.data, columns)
     shared.report_faults(pairs, options.data)
     given = {"tuning": options.tune_on, "goal": options.goal, "training": options.trained_on, "cosine": options.cosine}

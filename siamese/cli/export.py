@@ -9,6 +9,7 @@ from siamese.cli.options import Command, add_force, add_model, check_outputs, lo
 from siamese.config import PRETRAINED
 from siamese.errors import UserError
 from siamese.system.outputs import Folder, Output, beginning_with
+from siamese.towers.places import LIBRARY
 
 FORMS = {
     "sentence-transformers": "a folder for SentenceTransformer(path), which needs none of our code",
@@ -37,7 +38,9 @@ def export(options: argparse.Namespace) -> None:
         card = Path(options.out, "README.md")
         if card.parent.is_dir() and os.listdir(card.parent) and not (card.is_file() and beginning_with(CARD)(card)):
             raise UserError(f"{options.out}: exists already; give a new folder, or that of an earlier export")
-    model = load_model(options.model)
+    model = load_model(options.model, options.calibrate_on)
+    if model.architecture and model.architecture["type"] == LIBRARY:
+        raise UserError(f"{options.model}: runs in {LIBRARY}, which can export it itself")
     if model.config.padding != "none":
         raise UserError(
             f"{options.model}: the preset {model.config.preset} averages the padding, so a question's vector depends "

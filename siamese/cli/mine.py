@@ -98,7 +98,7 @@ def _check_outputs(options: argparse.Namespace, inputs: list[str | None]) -> Non
 
 def _from_questions(options: argparse.Namespace) -> None:
     _check_outputs(options, [options.file])
-    model = shared.load_model(options.model)
+    model = shared.load_model(options.model, options.calibrate_on)
     from siamese.mining.mine import mined_beside
     from siamese.system.progress import CountBar
 
@@ -142,7 +142,7 @@ def _on_ray(options: argparse.Namespace) -> None:
     for path in (options.out, options.clusters):
         if path and "://" in path and not (options.force or options.resume) and store.exists(path):
             raise UserError(f"{path}: exists; choose another name, or replace it with --force")
-    model = shared.load_model(options.model)
+    model = shared.load_model(options.model, options.calibrate_on)
     rule = model.rule(options.threshold, cosine=options.cosine)
     with shared.advising("--resume"), CountBar("units of work") as bar:
         found = mine_shards(

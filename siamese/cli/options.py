@@ -144,12 +144,24 @@ def default_model() -> str:
     return MODEL if os.path.isfile(os.path.join(MODEL, "config.json")) else PRETRAINED
 
 
-def load_model(name: str) -> "SiameseModel":
-    """Load a model. A note on stderr gives the terms of the pretrained one, and the warnings of its training."""
+def load_model(name: str, calibrate_on: str | None = None) -> "SiameseModel":
+    """Load a model. Notes on stderr say under what terms it answers, and warn of its training or its threshold.
+
+    Args:
+        name: as in `SiameseModel.load`.
+        calibrate_on: a file of labelled pairs to fit a sentence encoder's threshold and probability on.
+    """
     from pathlib import Path
 
     from siamese.model import model
 
+    if name != PRETRAINED and not model.is_model_folder(name):
+        from siamese.model.encoders import is_encoder
+
+        if is_encoder(name):
+            return _load_encoder(name, calibrate_on)
+    if calibrate_on:
+        raise UserError(f"--calibrate-on is for sentence encoders; {name} was calibrated on validation pairs")
     if name != PRETRAINED:
         loaded = model.SiameseModel.load(name)
         for warning in loaded.warnings:
@@ -158,6 +170,24 @@ def load_model(name: str) -> "SiameseModel":
     loaded, card = model.SiameseModel.pretrained(), model.SHIPPED / "README.md"
     where = card.relative_to(Path.cwd()) if card.is_relative_to(Path.cwd()) else card
     say(f"using the pretrained model (trained on Quora's pairs, for non-commercial use: {where})")
+    return loaded
+
+
+def _load_encoder(name: str, calibrate_on: str | None) -> "SiameseModel":
+    from siamese.model.encoders import load_encoder
+    from siamese.pairs.reading import read_pairs
+
+    pairs = None
+    if calibrate_on:
+        pairs = read_pairs(calibrate_on)
+        report_faults(pairs, calibrate_on)
+    loaded = load_encoder(name, pairs, say)
+    for warning in loaded.warnings:
+        say(f"using {name}: warning: {warning}; --calibrate-on PATH takes pairs of yours")
+    licence = loaded.facts["licence"] or "its card names no licence"
+    advice = "" if pairs else "; --calibrate-on PATH fits them on yours"
+    fitted = f"; threshold and probability were fitted on {loaded.facts['calibrated_on']}{advice}"
+    say(f"using the sentence encoder {name} (licence: {licence}){'' if loaded.warnings else fitted}")
     return loaded
 
 

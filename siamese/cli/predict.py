@@ -49,7 +49,7 @@ def predict(options: argparse.Namespace) -> None:
         return _predict_file(options)
     from siamese.text.cleaning import is_blank
 
-    model = shared.load_model(options.model)
+    model = shared.load_model(options.model, options.calibrate_on)
     question1, question2 = options.questions
     prediction = model.predict(question1, question2, options.threshold, options.prior, options.cosine)
     shared.report_unknown(int(model.without_a_known_word(options.questions).sum()))
@@ -74,7 +74,7 @@ def _predict_file(options: argparse.Namespace) -> None:
     check_format(options.out)
     written = Output("--out", options.out, table_ending_with(ADDED, PREFIX))
     shared.check_outputs(options, written, inputs=(options.file, options.model))
-    model = shared.load_model(options.model)
+    model = shared.load_model(options.model, options.calibrate_on)
     columns = shared.column_names(options)
     count, faults = write_predictions(
         model, options.file, options.out, columns, options.threshold, options.prior, options.cosine
@@ -91,7 +91,7 @@ def encode(options: argparse.Namespace) -> None:
     shared.check_outputs(options, Output("--out", options.out, is_ours), inputs=(options.file, options.model))
     if Path(options.out).suffix.lower() not in (".npy", "") and not is_stream(options.out):
         raise UserError(f"{options.out}: encode writes the format .npy; end the name with it")
-    model = shared.load_model(options.model)
+    model = shared.load_model(options.model, options.calibrate_on)
     with CountBar("questions") as bar:
         faults = encode_file(model, options.file, options.out, options.question, bar)
     shared.report_unanswered(faults)

@@ -77,4 +77,4 @@ def _model(options: argparse.Namespace) -> "SiameseModel":
 
         with Archive.open(options.archive) as archive:
             return archive.model
-    return load_model(options.model or default_model())
+    return load_model(options.model or default_model(), options.calibrate_on)

@@ -28,12 +28,13 @@ from siamese.pairs.reading import read_pairs
 from siamese.system.files import write_text
 from siamese.system.strict_json import strict_json
 from siamese.text.subwords import MOST_TOKENS, SubwordTokenizer, writable
-from siamese.towers.places import MODULES, carried, folder_of
+from siamese.towers.places import LIBRARY, MODULES, carried, folder_of
 
 PAIRS = Path(__file__).with_name("calibration.csv")  # rows of data/questions.csv, none of its test pairs
 HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")  # owner/name
+PATHS = (".", "..", "models")
 OWNER = "sentence-transformers"  # on the hub, of the tested encoders
-UNFITTED = Calibration(1.0, 0.0, 0.5)
+UNFITTED = Calibration(12.0, -9.6, 0.5)  # as of a model with too few validation pairs: one half at 0.8
 PROMPTS = ("STS", "sts", "similarity", "query")  # names, best first, if an encoder has no default: both are questions
 
 Note = Callable[[str], None]
@@ -50,7 +51,7 @@ class Tested:
 
 
 @cache
-def tested() -> dict[str, Tested]:
+def known_encoders() -> dict[str, Tested]:
     """Return the tested encoders by name."""
     with open(Path(__file__).with_suffix(".toml"), "rb") as file:
         table = tomllib.load(file)
@@ -65,9 +66,9 @@ def is_encoder(name: str) -> bool:
     """Return whether a name is that of a sentence encoder, rather than of a model folder."""
     if os.path.lexists(name):
         return os.path.isfile(os.path.join(name, MODULES))
-    if HUB.fullmatch(name):
-        return not os.path.isdir(os.path.dirname(name))  # else a path with a typing error
-    if name in tested():
+    if HUB.fullmatch(name):  # unless it is a path with a typing error
+        return os.path.dirname(name) not in PATHS and not os.path.isdir(os.path.dirname(name))
+    if name in known_encoders():
         return True
     return carried(name) is not None
 
@@ -86,34 +87,34 @@ def load_encoder(name: str, pairs: Pairs | None = None, note: Note = lambda mess
     """
     from siamese.towers.encoders import load_sentence_encoder
 
-    source = _source(name)
+    source = source_of(name)
     model = _model(load_sentence_encoder(source, None), name)
     key = fingerprint(model)
-    known = next((one for one in tested().values() if one.checksum == key), None)
+    known = next((one for one in known_encoders().values() if one.checksum == key), None)
     on = "2,000 English pairs that come with the package" if pairs is None else f"{len(pairs):,} pairs given"
+    model.facts = {"calibrated_on": on, "licence": known.licence if known else _licence(source)}
+    fitted: Calibration | str
     if known and pairs is None:
         fitted = known.calibration
     else:
-        fitted = _fitted(
-            model,
-            key,
-            read_pairs(PAIRS) if pairs is None else pairs,
-            f"{name}: threshold and probability are fitted on {on}, once",
-            note,
-        )
+        message = f"{name}: threshold and probability are fitted on {on}, once"
+        fitted = _fitted(model, key, read_pairs(PAIRS) if pairs is None else pairs, lambda: note(message))
+    if isinstance(fitted, str):
+        if pairs is not None:
+            raise UserError(f"{name}: no threshold can be fitted: {fitted}")
+        model.facts["warnings"] = [f"no threshold can be fitted: {fitted}; {UNFITTED.threshold():g} is used"]
+        return model
     threshold = fitted.threshold()
-    assert threshold is not None  # since its slope is positive
-    model.calibration, model.threshold = fitted, threshold
-    licence = known.licence if known else _licence(source)
-    model.facts = {"chosen_threshold": threshold, "calibrated_on": on, "licence": licence}
+    assert threshold is not None  # since the slope is positive
+    model.calibration, model.threshold, model.facts["chosen_threshold"] = fitted, threshold, threshold
     return model
 
 
-def _source(name: str) -> str:
+def source_of(name: str) -> str:
     """Return the package or the hub's name of a tested encoder; other names as they are."""
-    if os.path.isdir(name) or name not in tested():
+    if os.path.isdir(name) or name not in known_encoders():
         return name
-    package = tested()[name].package
+    package = known_encoders()[name].package
     return package if package and carried(package) else f"{OWNER}/{name}"
 
 
@@ -127,7 +128,7 @@ def _model(sentence: Any, name: str) -> SiameseModel:
         with suppress(ModelError):
             parts = parts_of(sentence)
             weights = {name: weight.cpu().numpy() for name, weight in parts.weights.items()}
-            return SiameseModel(config, parts.tokenizer, weights, 0.5, UNFITTED, architecture=parts.architecture)
+            return SiameseModel(config, parts.tokenizer, weights, 0.8, UNFITTED, architecture=parts.architecture)
     tokenizer = getattr(sentence.tokenizer, "backend_tokenizer", sentence.tokenizer)
     longest = min(sentence.max_seq_length or MOST_TOKENS, MOST_TOKENS)
     try:
@@ -140,9 +141,9 @@ def _model(sentence: Any, name: str) -> SiameseModel:
     table = (weight for weight in weights.values() if weight.ndim == 2 and len(weight) >= len(words))
     weights[SUBWORD_TABLE] = next(table, np.zeros((len(words), 1), np.float32))
     modules: list[Any] = [[type(module).__name__, getattr(module, "get_config_dict", dict)()] for module in sentence]
-    architecture = {"type": "sentence-transformers", "modules": json.loads(json.dumps(modules, default=str))}
+    architecture = {"type": LIBRARY, "modules": json.loads(json.dumps(modules, default=str))}
     architecture |= {"prompt": prompt}
-    return OtherEncoder(config, words, weights, 0.5, UNFITTED, architecture=architecture, sentence=sentence)
+    return OtherEncoder(config, words, weights, 0.8, UNFITTED, architecture=architecture, sentence=sentence)
 
 
 @dataclass(repr=False)
@@ -191,19 +192,18 @@ def _licence(source: str) -> str | None:
     return None
 
 
-def _fitted(model: SiameseModel, key: str, pairs: Pairs, message: str, note: Note) -> Calibration:
-    """Return the calibration on these pairs, from the cache if it is there. Raise UserError if none can be fitted."""
+def _fitted(model: SiameseModel, key: str, pairs: Pairs, note: Callable[[], None]) -> Calibration | str:
+    """Return the calibration on these pairs, from the cache if it is there, or why there is none."""
     name = hashlib.sha256(f"{key} {checksum(pairs)}".encode()).hexdigest()
     path = cache_folder() / f"{name}.json"
     with suppress(OSError, ValueError, TypeError, UserError):
         if (kept := Calibration(**strict_json(path.read_text(encoding="utf-8")))).slope > 0:
             return kept
-    note(message)
-    labels = pairs.labels[pairs.labels >= 0]
-    similarity = model.similarity(pairs.question1, pairs.question2)[pairs.labels >= 0]
-    fitted = calibrate(labels, similarity)
-    if reason := unfit(labels, fitted):
-        raise UserError(f"{message.partition(':')[0]}: no threshold can be fitted: {reason}")
+    note()
+    labelled = pairs.take(pairs.labels >= 0)
+    fitted = calibrate(labelled.labels, model.similarity(labelled.question1, labelled.question2))
+    if reason := unfit(labelled.labels, fitted):
+        return reason
     with suppress(OSError):  # a folder that cannot be written costs time alone
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(asdict(fitted)))

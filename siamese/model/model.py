@@ -135,7 +135,7 @@ class SiameseModel:
 
     def without_a_known_word(self, questions: Iterable[str]) -> np.ndarray:
         """Return which questions are not empty but have no word of the vocabulary, (n,) bool."""
-        given = list(_checked(questions))
+        given = list(checked(questions))
         known = self.tokenizer.knows(self.tokenizer.encode(given))
         return ~known & np.array([not is_blank(question) for question in given], bool)
 
@@ -270,7 +270,7 @@ class SiameseModel:
 
     @classmethod
     def load(cls, folder: str | Path) -> "SiameseModel":
-        """Load a model folder, the model that comes with the package by the name "pretrained", or a sentence encoder.
+        """Load a model folder, "pretrained", the model that comes with the package, or a sentence encoder by its name.
 
         A model folder may come from a stranger: it is loaded exactly as it was saved, or refused.
 
@@ -283,7 +283,7 @@ class SiameseModel:
         """
         folder = SHIPPED if str(folder) == PRETRAINED else Path(folder)
         path = folder / CONFIG
-        if not os.path.lexists(path) or os.path.lexists(folder / MODULES):
+        if not is_model_folder(folder):
             from siamese.model import encoders
 
             if encoders.is_encoder(str(folder)):
@@ -330,6 +330,11 @@ class SiameseModel:
     def pretrained(cls) -> "SiameseModel":
         """Load the model that comes with the package. It was trained on Quora's pairs, for non-commercial use."""
         return cls.load(SHIPPED)
+
+
+def is_model_folder(folder: str | Path) -> bool:
+    """Return whether a folder holds a model, or something in its place, rather than a sentence encoder or nothing."""
+    return os.path.lexists(Path(folder, CONFIG)) and not os.path.lexists(Path(folder, MODULES))
 
 
 def checked(questions: Iterable[str]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from siamese.towers.forks import torch_runs
 from siamese.towers.places import MODULES, carried
 from siamese.towers.transformer import FIELDS, Architecture, TransformerTower, check_architecture, encode, most_tokens
 
+SECONDS = 10  # to reach the hub
 Encode = Callable[[Sequence[str]], np.ndarray]  # n questions to (n, d) float32, rows of length 1
 
 
@@ -62,15 +63,32 @@ def load_sentence_encoder(name: str, device: str | None = "cpu") -> Any:
 
     disable_progress_bar()
     folder = carried(name)
-    offline = folder is not None or os.path.isdir(name)
+    here = folder is not None or os.path.isdir(name)
+    offline = here or not _hub_answers()
     settings: dict[str, Any] = {"device": device, "local_files_only": offline, "trust_remote_code": False}
     try:
-        if offline:
+        if here:
             _check_modules(Path(folder or name))
         return library.SentenceTransformer(folder or name, **settings)
     except Exception as error:  # the hub and its client raise errors of many kinds
         reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        if offline and not here:
+            reason = "it is not on this machine, and the hub cannot be reached"
         raise UserError(f"{name}: no sentence encoder that could be loaded ({reason})") from error
+
+
+def _hub_answers() -> bool:
+    """Return whether the hub can be reached. Its client would try for more than a minute."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        get_session().head(constants.ENDPOINT, timeout=SECONDS)
+    except Exception:  # of many kinds
+        return False
+    return True
 
 
 def _check_modules(folder: Path) -> None:

@@ -4,7 +4,8 @@ import importlib.util
 import re
 from pathlib import Path
 
-MODULES = "modules.json"  # in each folder of sentence-transformers
+LIBRARY = "sentence-transformers"  # type of the architecture of a model that runs in it
+MODULES = "modules.json"  # in each folder of the library
 
 
 def carried(name: str) -> str | None:
