@@ -154,8 +154,9 @@ def load_model(name: str, calibrate_on: str | None = None) -> "SiameseModel":
     from pathlib import Path
 
     from siamese.model import model
+    from siamese.model.folder import is_model
 
-    if name != PRETRAINED and not model.is_model_folder(name):
+    if name != PRETRAINED and not is_model(name):
         from siamese.model.encoders import is_encoder
 
         if is_encoder(name):
@@ -174,14 +175,14 @@ def load_model(name: str, calibrate_on: str | None = None) -> "SiameseModel":
 
 
 def _load_encoder(name: str, calibrate_on: str | None) -> "SiameseModel":
-    from siamese.model.encoders import load_encoder
+    from siamese.model.model import SiameseModel
     from siamese.pairs.reading import read_pairs
 
     pairs = None
     if calibrate_on:
         pairs = read_pairs(calibrate_on)
         report_faults(pairs, calibrate_on)
-    loaded = load_encoder(name, pairs, say)
+    loaded = SiameseModel.load_encoder(name, pairs, say)
     for warning in loaded.warnings:
         say(f"using {name}: warning: {warning}; --calibrate-on PATH takes pairs of yours")
     licence = loaded.facts["licence"] or "its card names no licence"

