@@ -183,7 +183,7 @@ def test_numpy_finds_what_torch_finds(found: siamese.Mined, frame: pd.DataFrame,
 
 def test_rows_of_one_id_are_one_question() -> None:
     questions = Questions.of(["a", "b", "a", "a", "a"], ["1", "2", "1", "3", "1"])
-    assert (questions.texts, questions.ids, questions.copies) == (["a", "b"], ["1", "2"], [(0, "3", 3)])
+    assert (questions.texts, questions.ids, questions.copies) == (["a", "b"], ["1", "2"], [(0, "3", 3, "a")])
 
 
 def test_a_run_that_memory_has_no_room_for_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,4 +210,5 @@ def test_texts_that_are_equal_once_clean_are_copies() -> None:
     ]
     questions = Questions.of(asked)
     assert questions.texts == ["<p>Is it on?</p>", "🚉", "C#", "C", "Is it &lt;on?"]  # as they were written
+    assert [copy.text for copy in questions.copies] == ["Is it on?", "Is  it on?\u200b", "<b>🚉</b>"]
     assert ([(copy.question, copy.row) for copy in questions.copies], questions.blank) == ([(0, 1), (0, 2), (1, 4)], 1)

@@ -23,6 +23,7 @@ from siamese.mining import cells
 from siamese.mining.exact import made_ready
 from siamese.mining.found import Wanted, lowest_above
 from siamese.mining.mine import mine
+from siamese.mining.questions import Questions
 from siamese.mining.sharded import components, joins, pipeline, store
 from siamese.mining.sharded.pipeline import Found
 from siamese.mining.sharded.shards import Job
@@ -71,7 +72,8 @@ def questions() -> list[tuple[str, str]]:
     known = {id: (id, text) for id, text in rows[:1_200]}
     some = list(known.values())[:300]
     return [
-        *some, *((f"c{id}", f" {text} ") for id, text in some[30:80]), ("blank", " "), some[7],
+        *some, *((f"c{id}", f" {text} ") for id, text in some[30:55]), ("blank", " "), some[7],
+        *((f"c{id}", f"<p>{text}</p>") for id, text in some[55:80]), ("empty", "<p>&nbsp;</p>"),
         ("c41again", some[41][1]),
     ]  # fmt: skip
 
@@ -313,9 +315,7 @@ def test_a_sample_grows_as_it_does_in_one_process(
     for module in (cells, pipeline, joins):
         monkeypatch.setattr(module, "TILE", 8)
     found = run(f"{folder}/shards", tmp_path / "out.csv")
-    x = SiameseModel.pretrained().encode(
-        list(dict.fromkeys(q.strip() for q in pd.read_csv(folder / "one.csv")["question"] if q.strip()))
-    )
+    x = SiameseModel.pretrained().encode(Questions.of(folder / "one.csv").texts)
     of, recall = cells.make_cells(made_ready(x, lowest_above(THRESHOLD)), lowest_above(THRESHOLD), 0)
     assert (found.recall, found.p) == (recall, of.of.shape[1])
     assert 100 < recall.pairs < 3_000

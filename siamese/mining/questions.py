@@ -21,6 +21,7 @@ class Copy(NamedTuple):
     question: int  # the number of the question
     id: Any  # of the copy; None without ids
     row: int = -1  # of the input, from 0
+    text: str = ""  # as it is written
 
 
 @dataclass
@@ -106,7 +107,7 @@ class Questions:
                 self.rows.append(row)
                 self.ids += [id] if id is not None else []
             elif id is None or id not in by_id:
-                self.copies.append(Copy(number[text], id, row))
+                self.copies.append(Copy(number[text], id, row, record.question))
             if id is not None:
                 by_id[id] = number[text]
         self.blank += filled.blank

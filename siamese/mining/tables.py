@@ -158,7 +158,7 @@ def cluster_rows(questions: Questions, clusters: Iterable[list[Member]]) -> Iter
             first = int(place == 0)
             found.append(ClusterRow(number, first, texts[q], ids[q], texts[near], ids[near], similarity, rows[q]))
             for copy in copies.get(q, ()):
-                found.append(ClusterRow(number, 0, texts[q], copy.id, texts[q], ids[q], 1.0, copy.row))
+                found.append(ClusterRow(number, 0, copy.text, copy.id, texts[q], ids[q], 1.0, copy.row))
         yield found
 
 

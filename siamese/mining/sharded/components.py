@@ -151,9 +151,11 @@ def cluster(job: Job, shared: tuple[Sequence[str], Sequence[str]], group: int, i
     rows, others, is_copy = rows[order], others[order], is_copy[order]
     texts = table["question"]
     all_ids = pa.chunked_array([*table["id"].chunks, *copied["copy"].chunks], pa.large_string())
+    all_texts = pa.chunked_array([*texts.chunks, *copied["text"].chunks], pa.large_string())
+    of_row = pa.array(np.where(is_copy, order, rows))
     columns = {
         "size": -sizes[rows], "cluster": root[rows], "representative": (is_first[rows] & ~is_copy).astype(np.int64),
-        "question": texts.take(pa.array(rows)), "id": all_ids.take(pa.array(np.where(is_copy, order, rows))),
+        "question": all_texts.take(of_row), "id": all_ids.take(of_row),
         "neighbour": texts.take(pa.array(others)), "neighbour_id": table["id"].take(pa.array(others)),
         "similarity": np.where(is_copy, 1.0, nearest[rows] / MILLION),
     }  # fmt: skip

@@ -96,9 +96,13 @@ def _write_piece(job: Job, shard: int, piece: int, rows: Sequence[tuple[str, str
     number = (shard << PLACE) + piece * job.piece + np.arange(len(rows))
     name = name_of(shard, piece)
     store.write_table(job.at("questions", name), pa.table({"number": number, "question": texts, "id": ids}))
-    digest = _digests(clean(text) for text, _ in rows)
+    cleaned = [clean(text) for text, _ in rows]
+    digest = _digests(cleaned)
     table = pa.table({"low": digest[:, 0], "high": digest[:, 1], "number": number, "id": ids})
-    store.write_groups(job.at("texts", name), table, (digest[:, 0] % groups).astype(np.int64), groups)
+    own = pa.array([text if text != plain else None for (text, _), plain in zip(rows, cleaned)], pa.large_string())
+    store.write_groups(
+        job.at("texts", name), table.append_column("own", own), (digest[:, 0] % groups).astype(np.int64), groups
+    )
     if rows[0][1] is not None:
         group = (_digests(str(id) for _, id in rows)[:, 0] % groups).astype(np.int64)
         store.write_groups(job.at("ids", name), table, group, groups)
@@ -140,7 +144,8 @@ def find_copies(job: Job, shards: Sequence[Summary], group: int) -> Summary:
         return before[numbers >> PLACE] + (numbers & ((1 << PLACE) - 1)) // job.piece
 
     leaving, of = number[again], number[first[which[again]]]
-    copies = pa.table({"first": of, "number": leaving, "id": pa.array(ids, pa.large_string())})
+    own = table["own"].take(pa.array(again))  # text of a copy that is not clean
+    copies = pa.table({"first": of, "number": leaving, "id": pa.array(ids, pa.large_string()), "own": own})
     store.write_groups(job.at("leaving", f"{group:06}"), pa.table({"number": leaving}), piece_of(leaving), len(names))
     rows = np.flatnonzero(is_copy)
     store.write_groups(job.at("copies", f"{group:06}"), copies, piece_of(of[rows]), len(names), rows)
@@ -182,6 +187,8 @@ def encode(job: Job, model: SiameseModel, shard: int, piece: int, place: int, gr
     if job.linkage:
         copies = copies.sort_by([("first", "ascending"), ("number", "ascending")])
         known = table.take(pa.array(np.searchsorted(table["number"].to_numpy(), copies["first"].to_numpy())))
-        columns = {"first": copies["first"], "question": known["question"], "id": known["id"], "copy": copies["id"]}
-        store.write_table(job.at("copied", name), pa.table(columns))
+        texts = zip(copies["own"].to_pylist(), known["question"].to_pylist())
+        text = pa.array([clean(first) if own is None else own for own, first in texts], pa.large_string())
+        columns = {"first": copies["first"], "question": known["question"], "id": known["id"]}
+        store.write_table(job.at("copied", name), pa.table(columns | {"copy": copies["id"], "text": text}))
     return {"name": name, "rows": len(table), "unknown": int((~vectors.any(axis=1)).sum())}
