@@ -14,6 +14,8 @@ from tiny_models import random_model
 
 from siamese.archive.store import Archive
 from siamese.errors import ModelError
+from siamese.evaluation.evaluate import evaluate
+from siamese.evaluation.thresholds import tune
 from siamese.mining.mine import mine
 from siamese.mining.mined import Mined
 from siamese.model.calibration import Calibration
@@ -167,6 +169,7 @@ def test_a_damaged_verdict_is_refused(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_fitting_finds_that_numbers_matter() -> None:
     model = random_model()
     draw = random.Random(0)
@@ -290,3 +293,25 @@ def test_search_judges_and_orders_by_the_verdict(judging: SiameseModel, tmp_path
     assert (seven.is_duplicate, seven.probability) == (said.is_duplicate, pytest.approx(said.probability, abs=1e-5))
     code, out, _ = command("search", "how old is number 5?", "--archive", tmp_path / "archive")
     assert code == 0 and "(differs: 5 / 7)" in out
+
+
+def test_evaluate_judges_by_the_verdict_and_shows_the_similarity_alone(judging: SiameseModel) -> None:
+    numbers = [("how old is 5?", f"how old is {n}?", int(n == 5)) for n in range(2, 9)]
+    pairs = Pairs.of(*zip(*numbers))
+    found = evaluate(judging, pairs)
+    assert (found.judged_by, found.accuracy, found.average_precision) == ("verdict", 1, 1)
+    alone, plain = found.baselines["the similarity alone"], evaluate(judging, pairs, cosine=True)
+    assert found.threshold == alone.threshold == plain.threshold == judging.threshold  # always that of the similarity
+    assert alone.accuracy == plain.accuracy < 0.2 and "the similarity alone" not in plain.baselines
+    assert evaluate(judging, pairs, threshold=0.5).judged_by == plain.judged_by == "similarity"
+    assert "judged by the verdict" in str(found) and "judged by" not in str(plain)
+
+
+def test_tuning_calibrates_the_verdict_anew_and_another_goal_removes_it(judging: SiameseModel) -> None:
+    labels = np.arange(60) % 2
+    pairs = Pairs.of(["how old is 5?"] * 60, [f"how old is {5 if label else 7}?" for label in labels], labels.tolist())
+    similarity = np.linspace(0.6, 1, 60)
+    assert tune(judging, pairs, similarity) is None and judging.verdict is not None
+    assert judging.verdict.weights == WEIGHTS and judging.verdict.calibration != VERDICT.calibration
+    tune(judging, pairs, similarity, "accuracy")
+    assert judging.verdict is None

@@ -11,6 +11,7 @@ import argparse
 import csv
 import json
 import lzma
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +31,15 @@ from siamese.report.tables import markdown
 OPEN = ("stackexchange", "stackoverflow", "open-qa")  # families under open terms
 CAPABILITIES = Path(__file__).with_name("capabilities.json")
 SUPPORT, DATA = "data/support.csv", "data/questions.csv"
+COLUMNS = (attrgetter("question1"), attrgetter("question2"), lambda pairs: pairs.labels.tolist())
 FIRST = 50  # mined pairs whose precision is measured
 
 
-def fit(model: SiameseModel, data: str, questions: str, seed: int) -> SiameseModel:
-    """Give a model a verdict, fitted to the validation pairs of a file and to near misses of the pile's questions."""
-    labelled = splits.to_tune(data, QUORA)
+def fit(model: SiameseModel, data: list[str], questions: str, seed: int) -> SiameseModel:
+    """Give a model a verdict, fitted to the validation pairs of files and to near misses of the pile's questions."""
+    parts = [splits.to_tune(path, QUORA) for path in data]
+    columns = ([value for part in parts for value in column(part)] for column in COLUMNS)
+    labelled = Pairs.of(*columns)
     with lzma.open(questions, "rt", encoding="utf-8") as file:
         rows = (line.rstrip("\n").split("\t", 1) for line in file)
         asked = [text for _, (family, text) in zip(range(8 * QUESTIONS), rows) if family in OPEN]
@@ -113,7 +117,7 @@ def main() -> None:
     sub.add_argument("model")
     sub.add_argument("--out", required=True)
     sub.add_argument("--questions", required=True, help="the pile: lines of family, tab, text, in .xz")
-    sub.add_argument("--data", default=DATA, help="whose validation pairs are the labelled ones")
+    sub.add_argument("--data", nargs="+", default=[DATA], help="files whose validation pairs are the labelled ones")
     sub.add_argument("--seed", type=int, default=0)
     sub = commands.add_parser("measure")
     sub.add_argument("model")
