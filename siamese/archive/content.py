@@ -19,6 +19,7 @@ import numpy as np
 from siamese.archive import vectors
 
 _BYTES_AT_A_TIME = 1 << 20
+MARK = 7  # hexadecimal digits of the id
 _ROW = 512  # bytes, the smallest page of SQLite
 _VERSION, _APPLICATION = 60, 68  # bytes of the first page at which SQLite keeps these numbers
 _LOG, _FRAME = struct.Struct(">8I"), struct.Struct(">6I")  # https://sqlite.org/fileformat2.html#walformat
@@ -64,7 +65,7 @@ class Content:
 
 def mark(meta: Mapping[str, Any]) -> Mark:
     """Return the mark of an archive with this id after so many transactions."""
-    return int(meta["id"][:7], 16), meta["changes"]
+    return int(meta["id"][:MARK], 16), meta["changes"]
 
 
 def _mark(page: bytes) -> Mark:

@@ -14,7 +14,7 @@ import secrets
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -57,7 +57,7 @@ def create(folder: Path, facts: Mapping[str, Any]) -> None:
         words.create(connection)
         counts = dict.fromkeys(COUNTS, 0)
         connection.executemany("INSERT INTO meta VALUES (?, ?)", {"format": FORMAT, **facts, **counts}.items())
-        _renew(connection, folder / VECTORS, np.zeros((0, facts["dimensions"]), np.float32))
+        renew(connection, folder / VECTORS, np.zeros((0, facts["dimensions"]), np.float32))
 
 
 class Database:
@@ -78,6 +78,7 @@ class Database:
         self._sums: dict[int, int] = {}  # of the blocks in `vectors`
         self._id: str | None = None  # of the file that they are from
         self._changes = -1  # at the last look into the vectors
+        self.facts: Meta = {}  # the table, at the last look
         self._content = content.Content(folder / DATABASE)
         self._release = weakref.finalize(self, self._content.close)
         with refusing(folder):
@@ -124,6 +125,8 @@ class Database:
             value = meta.get(key)
             if type(value) is not kind or (isinstance(value, int) and value < (key == "dimensions")):
                 raise ArchiveError(f"{self.folder / DATABASE}: damaged: {key} is {value!r}")
+        if self.facts and meta["fingerprint"] != self.facts["fingerprint"]:
+            raise ArchiveError(f"{self.folder}: encoded with another model since it was opened; open it again")
         return meta
 
     def text(self, column: str, value: object) -> tuple[int, str, str] | None:
@@ -183,11 +186,14 @@ class Database:
             self._connect()
 
     @contextmanager
-    def writing(self) -> Iterator[Rows]:
-        """Change the archive atomically; the block may change the counts in `Rows.meta`."""
+    def writing(self, prepare: Callable[[Meta], None] = lambda meta: None) -> Iterator[Rows]:
+        """Change the archive atomically; the block may change the counts in `Rows.meta`.
+
+        `prepare` is called in the transaction, before it opens the vectors that belong to the table.
+        """
         with self._lock:
             self.fill()
-            with self._transaction() as change:
+            with self._transaction(prepare) as change:
                 yield change
 
     def fill(self) -> None:
@@ -200,7 +206,7 @@ class Database:
                     change.fill()
 
     @contextmanager
-    def _transaction(self) -> Iterator[Rows]:
+    def _transaction(self, prepare: Callable[[Meta], None] = lambda meta: None) -> Iterator[Rows]:
         if self.readonly:
             raise ArchiveError(f"{self.folder}: cannot be changed: no permission to write there")
         with refusing(self.folder):
@@ -210,6 +216,8 @@ class Database:
                 meta = self.meta()
                 if meta["format"] != FORMAT:
                     self._upgrade(meta)
+                prepare(meta)
+                sync_folder(self.folder)  # before the transaction commits, after which only a new file will do
                 with vectors.opened(self.folder, meta, "r+b") as file:
                     self._seal.check(self.connection, meta, file)
                     change = Rows(self.folder, self.connection, meta, file)
@@ -224,8 +232,6 @@ class Database:
                     self.execute("COMMIT")
                     self._check_place()
                     self.facts = meta
-                if Path(file.name).name == WAITING:  # of `_upgrade`
-                    os.replace(file.name, self.folder / VECTORS)
             except BaseException as error:
                 if isinstance(error, OSError) and error.filename is None:  # a full disk
                     error.filename = str(self.folder / VECTORS)
@@ -243,7 +249,10 @@ class Database:
             pass
 
     def _finish(self) -> None:
-        """Cut off rows that were moved, and seal the newest state. Nobody else may be writing, who would lose rows."""
+        """Cut off rows that were moved, seal the newest state, and give a new file of vectors its name.
+
+        Nobody else may be writing, who would lose rows.
+        """
         try:
             self.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError:  # somebody is, and does it after us
@@ -253,6 +262,10 @@ class Database:
             with vectors.opened(self.folder, meta, "r+b") as file:
                 Rows(self.folder, self.connection, meta, file).cut()
                 self._seal.renew(self.connection, meta, file)
+            if Path(file.name).name == WAITING:
+                os.replace(file.name, self.folder / VECTORS)
+            else:
+                (self.folder / WAITING).unlink(missing_ok=True)  # of a process that was killed
         finally:
             self.execute("ROLLBACK")
 
@@ -263,8 +276,7 @@ class Database:
         self.execute("ALTER TABLE questions ADD COLUMN crc INTEGER")
         self.execute("UPDATE questions SET crc = crc(row, id, question)")
         self.execute(_SUMS)
-        meta["id"], meta["format"] = _renew(self.connection, self.folder / WAITING, self.vectors), FORMAT
-        sync_folder(self.folder)  # before the transaction commits, after which only this file will do
+        meta["id"], meta["format"] = renew(self.connection, self.folder / WAITING, self.vectors), FORMAT
 
     def copy(self, folder: Path) -> None:
         """Copy the newest state into an empty folder, with an id of its own."""
@@ -275,7 +287,7 @@ class Database:
         ):  # fmt: skip
             self.connection.backup(connection)
             if meta["format"] == FORMAT:
-                _renew(connection, folder / VECTORS, self.vectors)
+                renew(connection, folder / VECTORS, self.vectors)
             else:
                 self.vectors.astype("<f4").tofile(folder / VECTORS)
         with closing(Database(folder)) as copied, copied.writing():
@@ -309,9 +321,13 @@ class Database:
         self._changes = meta["changes"]
 
 
-def _renew(connection: sqlite3.Connection, path: Path, data: np.ndarray) -> str:
-    """Write a new file of vectors, and its id and checksums to the database. Return the id."""
-    id = secrets.token_hex(16)
+def renew(connection: sqlite3.Connection, path: Path, data: np.ndarray, earlier: str = "") -> str:
+    """Write a new file of vectors, and its id and checksums to the database.
+
+    Return the id. It has the same mark as the earlier id of the database, if that is given.
+    """
+    kept = earlier[: content.MARK]
+    id = kept + secrets.token_hex(16)[len(kept) :]
     sums = vectors.write(path, id, data)
     connection.execute("DELETE FROM sums")
     connection.executemany("INSERT INTO sums VALUES (?, ?)", enumerate(sums))

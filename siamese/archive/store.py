@@ -25,6 +25,7 @@ from siamese.model.model import SiameseModel, fingerprint
 from siamese.model.similarity import cosine
 from siamese.pairs.cells import Refused, text_of
 from siamese.pairs.reading import Frame, names_of
+from siamese.system.program import joined, program
 from siamese.text.cleaning import clean
 
 SEARCH = "exact"  # each query is compared with all questions
@@ -64,9 +65,11 @@ class Archive(AbstractContextManager["Archive"]):
             raise ArchiveError(f"{folder}: its model was given without a name; give it to Archive.open, or --model DIR")
         self.model = model or SiameseModel.load(self.name)
         if fingerprint(self.model) != self._database.facts["fingerprint"]:
+            former = ", as it was then" if model is None else ""
             raise ArchiveError(
-                f"{folder}: made with another model ({self.name}), whose vectors mean something else; "
-                "use that model, or build the archive again"
+                f"{folder}: made with another model ({self.name or 'without a name'}{former}), whose vectors mean "
+                "something else; use that model, or make the vectors anew: "
+                f"`{program()} archive reencode {joined('--archive', str(folder))} --model NAME`"
             )
 
     @classmethod
@@ -112,15 +115,8 @@ class Archive(AbstractContextManager["Archive"]):
         cls, folder: str | Path, blocks: Iterable[Block], model: SiameseModel, name: str, force: bool = False
     ) -> "Archive":
         """Build an archive as `build` does, from blocks of which one is in memory at a time."""
-        if model.config.padding != "none":
-            shown = name or "the model"
-            raise UserError(f"{shown} averages the padding, so its vectors depend on their batch; use another preset")
-        folder = Path(folder)
+        folder, facts = Path(folder), facts_of(model, name)
         with placing(folder, force) as building:
-            name = (
-                str(Path(name).resolve()) if name != PRETRAINED and os.path.isdir(name) else name
-            )  # else of an encoder
-            facts = {"model": name, "fingerprint": fingerprint(model), "dimensions": model.dimensions}
             database.create(building, facts)
             with cls(building, model) as archive:
                 archive.add_blocks(blocks)
@@ -313,6 +309,15 @@ class Archive(AbstractContextManager["Archive"]):
         if (found := self._database.text("row", row)) is None:
             raise ArchiveError(f"{self._database.folder / DATABASE}: damaged: row {row} has no text; restore a copy")
         return found[1:]
+
+
+def facts_of(model: SiameseModel, name: str) -> dict[str, Any]:
+    """Return what an archive stores of its model. Raise UserError if the model's vectors depend on their batch."""
+    if model.config.padding != "none":
+        shown = name or "the model"
+        raise UserError(f"{shown} averages the padding, so its vectors depend on their batch; use another preset")
+    name = str(Path(name).resolve()) if name != PRETRAINED and os.path.isdir(name) else name  # else of an encoder
+    return {"model": name, "fingerprint": fingerprint(model), "dimensions": model.dimensions}
 
 
 def _columns(questions: Iterable[str] | Frame, ids: Iterable[str] | None) -> Block:

@@ -46,6 +46,13 @@ def add_commands(command: shared.Command) -> None:
     shared.add_force(sub)
     _add_archive(sub)
 
+    sub = command(
+        "reencode", reencode, "Make an archive's vectors anew with another model; ids and texts stay.", actions
+    )
+    sub.add_argument("--archive", required=True, metavar="DIR", help="the archive's folder")
+    shared.add_model(sub)
+    sub.set_defaults(model=None)
+
     sub = command("info", info, "Describe an archive.", actions)
     sub.add_argument("--json", action="store_true", help="print JSON")
     _add_archive(sub)
@@ -116,6 +123,20 @@ def copy(options: argparse.Namespace) -> None:
     with _open(options) as archive:
         archive.copy(options.out, force=options.force)
         print(f"{options.out}: {len(archive):,} questions")
+
+
+def reencode(options: argparse.Namespace) -> None:
+    if not options.model:
+        raise UserError(
+            f"archive reencode needs --model NAME; that of other commands would be {shared.default_model()}"
+        )
+    from siamese.archive.reencoding import reencode
+    from siamese.system.progress import CountBar
+
+    model = shared.load_model(options.model, options.calibrate_on)
+    with CountBar("questions") as bar:
+        count = reencode(options.archive, model, options.model, bar)
+    print(f"{options.archive}: {count:,} questions, encoded with {options.model}")
 
 
 def info(options: argparse.Namespace) -> None:
