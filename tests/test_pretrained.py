@@ -1,6 +1,7 @@
 """The pretrained model: its answers, when it is used, and training from it or another model."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from commands import python
 
 from siamese import SiameseModel
 from siamese.cli import entry, options
-from siamese.config import Config, recipe
+from siamese.config import PACKAGED, Config, recipe
 from siamese.errors import ModelError, UserError
 from siamese.evaluation.metrics import all_scores
 from siamese.model import model
@@ -53,6 +54,21 @@ def test_without_a_trained_model_the_pretrained_one_answers(command: Command, st
     out, err = command("predict", *PAIR)
     assert err == f"{LINE}{stand_in / 'README.md'})\n"
     assert (out, "") == command("predict", *PAIR, "--model", stand_in)
+
+
+def test_another_model_of_the_package_answers_by_its_name(
+    command: Command, stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "SHIPPED", tmp_path / "pretrained")
+    with pytest.raises(SystemExit):
+        command("predict", *PAIR, "--model", "quora")
+    shutil.copytree(stand_in, tmp_path / "pretrained_quora")
+    out, err = command("predict", *PAIR, "--model", "quora")
+    assert err == f"using the quora model ({PACKAGED['quora']}: {tmp_path / 'pretrained_quora' / 'README.md'})\n"
+    assert (out, "") == command("predict", *PAIR, "--model", stand_in)
+    shutil.rmtree(tmp_path / "pretrained_quora")
+    with pytest.raises(ModelError, match=r"quora: this model is not installed; copy pretrained_quora/ of the project"):
+        SiameseModel.load("quora")
 
 
 def test_a_trained_model_goes_before_it(command: Command, stand_in: Path) -> None:

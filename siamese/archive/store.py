@@ -18,7 +18,7 @@ from siamese.archive.placing import placing
 from siamese.archive.rows import Rows
 from siamese.archive.sqlite import DATABASE, WAL
 from siamese.archive.vectors import VECTORS
-from siamese.config import PRETRAINED
+from siamese.config import PACKAGED, PRETRAINED
 from siamese.errors import ArchiveError, UserError
 from siamese.model.differences import Difference, differences
 from siamese.model.model import SiameseModel, fingerprint
@@ -316,7 +316,7 @@ def facts_of(model: SiameseModel, name: str) -> dict[str, Any]:
     if model.config.padding != "none":
         shown = name or "the model"
         raise UserError(f"{shown} averages the padding, so its vectors depend on their batch; use another preset")
-    name = str(Path(name).resolve()) if name != PRETRAINED and os.path.isdir(name) else name  # else of an encoder
+    name = str(Path(name).resolve()) if name not in PACKAGED and os.path.isdir(name) else name  # else of an encoder
     return {"model": name, "fingerprint": fingerprint(model), "dimensions": model.dimensions}
 
 

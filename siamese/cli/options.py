@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from siamese import config
-from siamese.config import CHOICES, ENCODER, PRETRAINED, Config
+from siamese.config import CHOICES, ENCODER, PACKAGED, PRETRAINED, Config
 from siamese.errors import UserError
 from siamese.system import outputs as outputs_module
 from siamese.system.console import say
@@ -109,8 +109,8 @@ def default_of(field: "dataclasses.Field[Any]", base: Config = DEFAULTS) -> str:
 
 
 def add_model(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--model", default=default_model(), metavar="NAME", help=f"a model folder; '{PRETRAINED}', the "
-                     f"model of the package; or a sentence encoder: {ENCODER} "
+    sub.add_argument("--model", default=default_model(), metavar="NAME", help=f"a model folder; a model of the "
+                     f"package: {' or '.join(PACKAGED)}; or a sentence encoder: {ENCODER} "
                      f"(default {MODEL} if it exists, else {PRETRAINED})")  # fmt: skip
     add_calibration(sub)
 
@@ -135,7 +135,8 @@ def add_force(sub: argparse.ArgumentParser) -> None:
 
 def check_outputs(options: argparse.Namespace, *outputs: Output | Folder, inputs: Sequence[str | None]) -> None:
     """Raise a UserError if an output would replace what a person has, an input or another output."""
-    read = [os.path.join(os.path.dirname(config.__file__), PRETRAINED) if i == PRETRAINED else i for i in inputs]
+    package = os.path.join(os.path.dirname(config.__file__), PRETRAINED)
+    read = [package if i == PRETRAINED else f"{package}_{i}" if i in PACKAGED else i for i in inputs]
     outputs_module.check_outputs(outputs, read, options.force)
 
 
@@ -156,21 +157,21 @@ def load_model(name: str, calibrate_on: str | None = None) -> "SiameseModel":
     from siamese.model import model
     from siamese.model.folder import is_model
 
-    if name != PRETRAINED and not is_model(name):
+    if name not in PACKAGED and not is_model(name):
         from siamese.model.encoders import is_encoder
 
         if is_encoder(name):
             return _load_encoder(name, calibrate_on)
     if calibrate_on:
         raise UserError(f"--calibrate-on is for sentence encoders; {name} was calibrated on validation pairs")
-    if name != PRETRAINED:
-        loaded = model.SiameseModel.load(name)
+    loaded = model.SiameseModel.load(name)
+    if name not in PACKAGED:
         for warning in loaded.warnings:
             say(f"using {name}: warning: {warning}")
         return loaded
-    loaded, card = model.SiameseModel.pretrained(), model.SHIPPED / "README.md"
+    card = model.model_folder_of(name) / "README.md"
     where = card.relative_to(Path.cwd()) if card.is_relative_to(Path.cwd()) else card
-    say(f"using the pretrained model (trained on Quora's pairs, for non-commercial use: {where})")
+    say(f"using the {name} model ({PACKAGED[name]}: {where})")
     return loaded
 
 

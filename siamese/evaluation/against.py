@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from siamese.config import PRETRAINED
+from siamese.config import PACKAGED
 from siamese.evaluation.evaluate import Setting
 from siamese.model.encoders import source_of
 from siamese.model.folder import FILES, TOKENIZER, is_model
-from siamese.model.model import SHIPPED
+from siamese.model.model import model_folder_of
 from siamese.model.similarity import cosine
 from siamese.system.progress import CountBar
 from siamese.towers.encoders import Encode, load_encoder
@@ -108,10 +108,10 @@ def sample(questions1: Sequence[str], questions2: Sequence[str], count: int = QU
 
 
 def model_bytes(folder: str | Path) -> int:
-    """Return the size of a model's files; `folder` may be "pretrained", or the name of an encoder."""
-    if str(folder) != PRETRAINED and not is_model(folder):
+    """Return the size of a model's files; `folder` may be that of a packaged model, or the name of an encoder."""
+    if str(folder) not in PACKAGED and not is_model(folder):
         return encoder_bytes(source_of(str(folder))) or 0
-    folder = SHIPPED if str(folder) == PRETRAINED else Path(folder)
+    folder = model_folder_of(folder)
     return sum((folder / name).stat().st_size for name in (*FILES, TOKENIZER) if (folder / name).is_file())
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from siamese.config import PRETRAINED, Config, preset
+from siamese.config import PACKAGED, PRETRAINED, Config, preset
 from siamese.errors import ModelError, UserError
 from siamese.model import folder as model_folder
 from siamese.model.calibration import Calibration
@@ -289,7 +289,7 @@ class SiameseModel:
             ModelError: the folder does not exist or does not hold a model; the message names the file.
             UserError: the encoder cannot be loaded, or a library for it is missing.
         """
-        folder = SHIPPED if str(folder) == PRETRAINED else Path(folder)
+        folder = model_folder_of(folder)
         if not model_folder.is_model(folder):
             from siamese.model.encoders import is_encoder
 
@@ -327,6 +327,23 @@ class SiameseModel:
     def pretrained(cls) -> "SiameseModel":
         """Load the model that comes with the package. It was trained on Quora's pairs, for non-commercial use."""
         return cls.load(SHIPPED)
+
+
+def model_folder_of(name: str | Path) -> Path:
+    """Return the folder of a packaged model by its name, or else the name as a path. It may not exist.
+
+    Raises:
+        ModelError: the packaged model is not installed.
+    """
+    if str(name) not in PACKAGED:
+        return Path(name)
+    if str(name) == PRETRAINED:
+        return SHIPPED
+    if not (folder := SHIPPED.with_name(f"{PRETRAINED}_{name}")).is_dir():
+        raise ModelError(
+            f"{name}: this model is not installed; copy {folder.name}/ of the project's source to {folder}"
+        )
+    return folder
 
 
 def _checked(questions: Iterable[str]) -> Iterator[str]:

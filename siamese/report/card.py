@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from siamese.config import PRETRAINED, Config, encoder_of
+from siamese.config import Config, encoder_of, non_commercial
 from siamese.evaluation import metrics
 from siamese.evaluation.results import Evaluation
 from siamese.losses.registry import LOSSES
@@ -95,7 +95,7 @@ def card(model: SiameseModel, data: Datasets) -> str:
         of = f" (families {inert(c.families)})" if c.families else ""
         trained[:0] = [f"{model.facts['unlabelled']['questions']:,} questions without labels{of}"]
     drawn = f"; {c.training_pairs:,} of these, drawn by the seed" if c.training_pairs else ""
-    terms = ", so for non-commercial use" if c.start_from == PRETRAINED else ""
+    terms = ", so for non-commercial use" if non_commercial(c.start_from) else ""
     chosen, unseen = model.facts.get("chosen_threshold"), model.facts.get("unseen")
     if c.threshold is not None:
         why = "as published" + (f"; chosen on the validation pairs it would be {chosen:.3f}" if chosen else "")

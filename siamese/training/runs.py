@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from siamese.config import PRETRAINED, Config, recipe
+from siamese.config import PACKAGED, Config, recipe
 from siamese.errors import DivergedError, UserError
 from siamese.evaluation.evaluate import Setting, evaluate_in
 from siamese.model import folder as model_folder
-from siamese.model.model import SHIPPED, SiameseModel
+from siamese.model.model import SiameseModel, model_folder_of
 from siamese.pairs import splits
 from siamese.pairs.pairs import Pairs, checksum
 from siamese.pairs.reading import PairsLike, pairs_of
@@ -109,7 +109,7 @@ def train_recipe(
         optional("torch.utils.tensorboard", "--log tensorboard")
     if out is not None:
         inputs = [config.encoder, config.teacher, config.word_vectors, config.start_from, config.unlabelled]
-        inputs = [str(SHIPPED) if name == PRETRAINED else name for name in inputs]
+        inputs = [str(model_folder_of(name)) if name in PACKAGED else name for name in inputs]
         inputs += [data.data, data.validation] if isinstance(data, Source) else []
         check_outputs([_output(out)], inputs, force)
 
