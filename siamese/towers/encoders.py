@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ def load_sentence_encoder(name: str, device: str | None = "cpu") -> Any:
         device: of torch; None: a GPU if there is one.
     """
     library = optional("sentence_transformers", f"{name}: a sentence encoder")
+    from huggingface_hub import hf_hub_download
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
@@ -69,12 +71,16 @@ def load_sentence_encoder(name: str, device: str | None = "cpu") -> Any:
     try:
         if here:
             _check_modules(Path(folder or name))
-        return library.SentenceTransformer(folder or name, **settings)
+        sentence = library.SentenceTransformer(folder or name, **settings)
     except Exception as error:  # the hub and its client raise errors of many kinds
         reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         if offline and not here:
             reason = "it is not on this machine, and the hub cannot be reached"
         raise UserError(f"{name}: no sentence encoder that could be loaded ({reason})") from error
+    if not offline:
+        with suppress(Exception):  # its card, which names the licence, comes beside the files
+            hf_hub_download(name, "README.md")
+    return sentence
 
 
 def _hub_answers() -> bool:

@@ -1,7 +1,13 @@
 """Sentence encoders as models, on tiny ones with random weights. Needs sentence-transformers."""
 
 import json
+import os
+import subprocess
+import sys
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -132,6 +138,53 @@ def test_a_hub_that_does_not_answer_is_said_at_once(monkeypatch: pytest.MonkeyPa
     code, _, err = command("predict", "a", "b", "--model", "somebody/an-encoder")
     says = "somebody/an-encoder: no sentence encoder that could be loaded (it is not on this machine, and the hub"
     assert code == 2 and says in err and err.count("\n") == 1
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Answers as the hub does, for one encoder."""
+
+    folder: Path
+
+    def do_GET(self) -> None:
+        inside = self.path.partition("?")[0].partition("/resolve/")[2].partition("/")[2]
+        path = self.folder / inside
+        data = path.read_bytes() if path.is_file() else b"{}"
+        known = path.is_file() or self.path == "/"
+        headers = {"ETag": f'"{sha256(data).hexdigest()}"', "X-Repo-Commit": "a" * 40} if known else {}
+        if not known:
+            headers["X-Error-Code"] = "EntryNotFound"
+        self.send_response(200 if known else 404)
+        for name, value in {**headers, "Content-Length": str(len(data))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("encoder", ["mean"], indirect=True)
+def test_an_encoder_of_the_hub_is_downloaded_once(encoder: Path, tmp_path: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("One", (Hub,), {"folder": encoder}))
+    env = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path / "hub")}
+    env |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "XDG_CACHE_HOME": str(tmp_path)}
+    words = [sys.executable, "run.py", "predict", "how old", "what is the age", "--model", "somebody/tiny"]
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        first = subprocess.run(words, env=os.environ | env, capture_output=True, text=True)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert first.returncode == 0, first.stderr
+    assert "using the sentence encoder somebody/tiny (licence: apache-2.0)" in first.stderr
+    second = subprocess.run(words, env=os.environ | env, capture_output=True, text=True)
+    assert (second.returncode, second.stdout) == (0, first.stdout), second.stderr
+    assert "(licence: apache-2.0)" in second.stderr
 
 
 def test_a_tested_encoder_has_its_calibration(cache: Path) -> None:
