@@ -202,7 +202,7 @@ def test_an_archive_of_a_data_frame(tiny_model: Path, model: SiameseModel, tmp_p
     with Archive.build(tmp_path / "b", ["take luggage"], model) as archive:
         assert held(archive) == {"1": "take luggage"}
     assert len(Archive.open(tmp_path / "b", model)) == 1
-    with pytest.raises(ArchiveError, match="its model was given without a name; give it to Archive.open"):
+    with pytest.raises(ArchiveError, match="its model was given without a name; give it by --model or to Archive.open"):
         Archive.open(tmp_path / "b")
 
 

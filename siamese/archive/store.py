@@ -60,17 +60,22 @@ class Archive(AbstractContextManager["Archive"]):
     def __init__(self, folder: Path, model: SiameseModel | None) -> None:
         """Open an archive, as `open` does."""
         self._database = Database(folder)
-        self.name = str(self._database.facts["model"])
-        if model is None and not self.name:
-            raise ArchiveError(f"{folder}: its model was given without a name; give it to Archive.open, or --model DIR")
-        self.model = model or SiameseModel.load(self.name)
-        if fingerprint(self.model) != self._database.facts["fingerprint"]:
-            former = ", as it was then" if model is None else ""
-            raise ArchiveError(
-                f"{folder}: made with another model ({self.name or 'without a name'}{former}), whose vectors mean "
-                "something else; use that model, or make the vectors anew: "
-                f"`{program()} archive reencode {joined('--archive', str(folder))} --model NAME`"
-            )
+        try:
+            self.name = str(self._database.facts["model"])
+            if not (model or self.name):
+                raise ArchiveError(
+                    f"{folder}: its model was given without a name; give it by --model or to Archive.open"
+                )
+            self.model = model or SiameseModel.load(self.name)
+            if fingerprint(self.model) != self._database.facts["fingerprint"]:
+                which = f"{self.name or 'without a name'}{'' if model else ', as it was then'}"
+                raise ArchiveError(
+                    f"{folder}: made with another model ({which}), whose vectors mean something else; use that model, "
+                    f"or make them anew: `{program()} archive reencode {joined('--archive', folder)} --model NAME`"
+                )
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
     def open(cls, folder: str | Path, model: SiameseModel | None = None) -> "Archive":
