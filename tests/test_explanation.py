@@ -18,7 +18,7 @@ FIRST, SECOND = "How can I lose weight in Zzyzxville?", "What is the fastest way
 def test_words_are_those_of_the_model_in_order() -> None:
     found = explain(SHIPPED, FIRST, SECOND)
     assert [word.text for word in found.words1] == ["how", "can", "i", "lose", "weight", "in", "zzyzxville", "?"]
-    assert [word.known for word in found.words1] == [True] * 6 + [False, True]
+    assert [word.known for word in found.words1] == [True] * 8  # by the pieces of the place
     assert found.prediction == SHIPPED.predict(FIRST, SECOND)
 
 

@@ -9,6 +9,7 @@ import time
 import timeit
 import unicodedata
 from collections.abc import Callable
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from siamese import SiameseModel
 from siamese.cli import entry
 from siamese.config import PRESETS
+from siamese.model.differences import Difference
 from siamese.text.cleaning import clean, composed
 from siamese.text.keys import key
 from siamese.text.tokenizer import MOST_WORDS, RULES
@@ -31,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def known(model: SiameseModel, question: str) -> bool:
-    return not set(model.tokenizer.words).isdisjoint(model.tokenizer.split(question))
+    return bool(clean(question)) and not model.without_a_known_word([question])[0]
 
 
 LSTM = [name for name, config in PRESETS.items() if config.tower == "lstm"]
@@ -91,7 +93,8 @@ def test_the_order_of_two_hostile_questions(name: str) -> None:
     seconds = [*QUESTIONS[1:], "", *QUESTIONS, *QUESTIONS]
     for first, second in zip(firsts, seconds):
         there, back = model.predict(first, second), model.predict(second, first)
-        assert there == back, ascii((first, second))
+        turned = tuple(Difference(kind, b, a) for kind, a, b in map(astuple, back.differences))
+        assert there == replace(back, differences=turned), ascii((first, second))
         assert -1 <= there.similarity <= 1
         assert 0 <= there.probability <= 1
     for question in QUESTIONS:
@@ -109,7 +112,7 @@ UNKNOWN = ["", " ", "zzzq", "zzzq zzzq", "ɷɷɷ", "\0\0\0\0", "\ud800", "ꙮꙮ
 def test_unknown_words_alone(name: str, threshold: float | None, prior: float | None) -> None:
     model = model_of(name)
     unknown = [question for question in UNKNOWN if not known(model, question)]
-    assert len(unknown) >= 8
+    assert len(unknown) >= (5 if name == "shipped" else 8)  # whose pieces spell more
     assert not model.encode(unknown).any()
     for first in unknown:
         for second in [*unknown, first + " " + first, "how old are you ?"]:  # buckets would tell their words apart

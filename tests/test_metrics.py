@@ -138,7 +138,15 @@ def test_tensorboard_that_is_not_there_is_told_before_anything_else(
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     code, out, err = command(
-        "train", "--data", tmp_path / "nowhere.csv", "--out", tmp_path / "m", "--log", "tensorboard"
+        "train",
+        "--start-from",
+        "none",
+        "--data",
+        tmp_path / "nowhere.csv",
+        "--out",
+        tmp_path / "m",
+        "--log",
+        "tensorboard",
     )
     assert (code, out, err) == (2, "", "error: --log tensorboard needs tensorboard: pip install tensorboard\n")
     assert not (tmp_path / "m").exists()

@@ -110,7 +110,9 @@ def test_the_default_threshold_comes_with_a_warning_and_what_to_do(
     out = tmp_path / "my pairs.csv"
     code, _, err = command("mine", file, "--out", out, "--model", "pretrained")
     assert code == 0
-    assert "0.787 was chosen on labelled pairs, 37% of them duplicates. Of the 21 pairs of these questions" in err
+    rule = SiameseModel.pretrained().rule()
+    chosen = f"{rule.threshold:.3f} was chosen on labelled pairs, {rule.calibration.prior:.0%} of them duplicates"
+    assert f"{chosen}. Of the 21 pairs of these questions" in err
     assert f"python run.py mine --from '{out}' --label-sample 200 --out to_label.csv" in err
     assert "was chosen" not in command("mine", file, "--out", out, "--model", "pretrained", "--threshold", "0.8")[2]
 
@@ -172,7 +174,7 @@ def test_nothing_is_found(command: Command, file: Path, tmp_path: Path) -> None:
         (["q.csv", "--out", "d.csv", "--threshold", "2", "--model", "pretrained"], "threshold 2.0"),
         (["q.csv", "--out", "d.csv", "--memory", "-1", "--model", "pretrained"], "--memory -1"),
         (["none.csv", "--out", "d.csv", "--model", "pretrained"], "none.csv: no such file"),
-        (["q.csv", "--out", "d.csv", "--memory", "10", "--model", "pretrained"], "--memory 10: 2 questions of 128"),
+        (["q.csv", "--out", "d.csv", "--memory", "10", "--model", "pretrained"], "--memory 10: 2 questions of 256"),
         (["--labels", "l.csv"], "--labels PATH and --precision P go together"),
         (["--precision", "0.9", "q.csv", "--out", "d.csv"], "--labels PATH and --precision P go together"),
         (["--from", "q.csv", "--out", "d.csv"], "no column 'question1'; expected a file that `mine` wrote"),

@@ -107,7 +107,7 @@ def test_the_most_similar_and_the_approximate_way(frame: pd.DataFrame, found: si
 def test_the_pretrained_model_and_its_threshold_are_the_defaults(tmp_path: Path) -> None:
     questions = ["How can I lose weight?", "How do I lose weight?", "Where is Rome?"]
     found = siamese.mine(questions)
-    assert [pair[:2] for pair in found.pairs] == [tuple(questions[:2])] and found.threshold == MODEL.threshold
+    assert [pair[:2] for pair in found.pairs] == [tuple(questions[:2])] and found.threshold == MODEL.rule().threshold
     MODEL.save(tmp_path / "model")
     assert siamese.mine(questions, tmp_path / "model").pairs == found.pairs
     for nothing in ([], [""], pd.DataFrame({"question": [], "topic": []})):
@@ -131,7 +131,7 @@ def test_metadata_that_is_called_as_a_column_of_ours() -> None:
         {"question": ["How can I lose weight?", "How do I lose weight?"], "similarity": [5, 6], 7: "x"}
     )
     found = siamese.mine(frame)
-    assert list(found.to_frame())[4:] == ["similarity1", "similarity2", "71", "72"]
+    assert list(found.to_frame())[5:] == ["similarity1", "similarity2", "71", "72"]
     assert found.clusters_frame().question_similarity.to_list() == [5, 6]
 
 
@@ -146,7 +146,7 @@ def test_metadata_that_is_called_as_a_column_of_ours() -> None:
         (["a", "b"], {"ids": [1, None]}, "row 1: no id, unlike other rows"),
         (["a"], {"linkage": "single"}, "linkage 'single': give one of complete, connected"),
         (["a"], {"threshold": 2}, "threshold 2: expected a number from 0 to 1"),
-        (["a"], {"memory": 5}, "--memory 5: 1 questions of 128"),
+        (["a"], {"memory": 5}, "--memory 5: 1 questions of 256"),
         ("nowhere.csv", {}, "nowhere.csv: no such file"),
     ],
 )

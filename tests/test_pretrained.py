@@ -11,7 +11,7 @@ from commands import python
 
 from siamese import SiameseModel
 from siamese.cli import entry, options
-from siamese.config import PACKAGED, Config, recipe
+from siamese.config import PACKAGED, PRETRAINED, Config, recipe
 from siamese.errors import ModelError, UserError
 from siamese.evaluation.metrics import all_scores
 from siamese.model import model
@@ -21,7 +21,7 @@ from siamese.pairs.reading import read_pairs
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "siamese" / "pretrained"
 PAIR = ("How old are you?", "What is your age?")
-LINE = "using the pretrained model (trained on Quora's pairs, for non-commercial use: "
+LINE = f"using the pretrained model ({PACKAGED[PRETRAINED]}: "
 
 there = pytest.mark.skipif(
     not (FOLDER / "model.safetensors").exists(), reason="siamese/pretrained/model.safetensors is not there"
@@ -168,7 +168,7 @@ def test_start_from_pretrained_adds_words_and_keeps_the_rest(
 def test_the_folder_is_small_and_complete() -> None:
     names = {path.name for path in FOLDER.iterdir()}
     assert names >= {"README.md", "config.json", "model.safetensors", "vocabulary.txt"}
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 8_000_000
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 20_000_000
 
 
 @there
@@ -195,15 +195,25 @@ def test_it_tells_obvious_pairs_apart() -> None:
 
 @pytest.mark.slow
 @there
-def test_it_is_as_good_on_quoras_test_pairs_as_its_card_says(shared: Path) -> None:
-    loaded, pairs = SiameseModel.pretrained(), read_pairs(shared / "quora" / "test.csv")
+def test_it_ranks_quoras_pairs_which_it_never_saw(shared: Path) -> None:
+    pairs = read_pairs(shared / "quora" / "test.csv")
+    assert pairs.unseen is not None
+    pairs = pairs.take(np.flatnonzero(pairs.unseen))
+    similarity = SiameseModel.pretrained().similarity(pairs.question1, pairs.question2)
+    assert (all_scores(pairs.labels, similarity, 0.5).average_precision or 0) > 0.7
+
+
+@pytest.mark.slow
+@there
+def test_quora_is_as_good_on_quoras_test_pairs_as_its_card_says(shared: Path) -> None:
+    loaded, pairs = SiameseModel.load("quora"), read_pairs(shared / "quora" / "test.csv")
     similarity = loaded.similarity(pairs.question1, pairs.question2)
     every = all_scores(pairs.labels, similarity, loaded.threshold)
     assert pairs.unseen is not None
     unseen = all_scores(pairs.labels[pairs.unseen], similarity[pairs.unseen], loaded.threshold)
     row = "| {} | this model | {accuracy:.3f} | {precision:.3f} | {recall:.3f} | {f1:.3f} | "
     row += "{average_precision:.3f} | {roc_auc:.3f} | {threshold:.3f} |"
-    card = (FOLDER / "README.md").read_text("utf-8").splitlines()
+    card = (model.model_folder_of("quora") / "README.md").read_text("utf-8").splitlines()
     assert row.format("unseen (5,732, 21.2% duplicates)", **unseen.to_dict()) in card
     assert row.format("all (10,240, 36.7% duplicates)", **every.to_dict()) in card
     assert (unseen.average_precision or 0) > 0.73 and (every.accuracy or 0) > 0.84
@@ -223,4 +233,4 @@ def test_predict_from_an_empty_folder(tmp_path: Path) -> None:
 
 def test_the_card_names_data_and_terms() -> None:
     card = (FOLDER / "README.md").read_text(encoding="utf-8")
-    assert "Quora" in card and "non-commercial" in card
+    assert all(words in card for words in ("CC BY-SA 4.0", "all-mpnet-base-v2", "Quora", "MS MARCO", "Stack Exchange"))

@@ -116,7 +116,18 @@ def test_a_preset_of_the_course_is_for_one_process() -> None:
 @pytest.mark.ci
 def test_torchrun(small_file: Path, tmp_path: Path) -> None:
     """The command itself: one report, one model, which loads."""
-    words = ["run.py", "train", "--data", small_file, "--epochs", "1", "--out", tmp_path / "model"]
+    words = [
+        "run.py",
+        "train",
+        "--start-from",
+        "none",
+        "--data",
+        small_file,
+        "--epochs",
+        "1",
+        "--out",
+        tmp_path / "model",
+    ]
     done = python("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *words)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("model: ") == 1

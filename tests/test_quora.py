@@ -320,7 +320,7 @@ import sys
 from siamese import cli
 from siamese.pairs import quora
 quora.fetch.__defaults__ = (".", sys.argv[1], int(sys.argv[2]), sys.argv[3], None)
-cli.main(["train", "--data", "quora"])
+cli.main(["train", "--start-from", "none", "--data", "quora"])
 """
 
 
@@ -356,7 +356,7 @@ def test_what_the_command_says(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     server.answers = [serves(until=HALF), says(500)]
     with pytest.raises(SystemExit) as stop:
-        entry.main(["train", "--data", "quora"])
+        entry.main(["train", "--start-from", "none", "--data", "quora"])
     assert stop.value.code == 2
     bar, what, advice, end = capsys.readouterr().err.split("\n")
     assert "100k/200k" in bar

@@ -657,7 +657,8 @@ def test_train_leaves_out_a_loss_that_the_labels_do_not_allow(
         write_csv(
             tmp_path / name, [[a, b, int(label)] for a, b, label in zip(some.question1, some.question2, some.labels)]
         )
-    words = ("train", "--data", tmp_path / "train.csv", "--validation", tmp_path / "validation.csv", "--epochs", 1,
+    words = ("train", "--start-from", "none", "--data", tmp_path / "train.csv",
+             "--validation", tmp_path / "validation.csv", "--epochs", 1,
              "--out", tmp_path / "model")  # fmt: skip
     code, _, err = command(*words)
     assert code == 0 and said.lines[0] in err

@@ -234,10 +234,11 @@ def _say_clusters(options: argparse.Namespace, count: int, members: int) -> None
 
 def _note(options: argparse.Namespace, model: "SiameseModel", questions: int, pairs: int) -> None:
     """Warn that the model's own threshold says little about these questions, and say how to find a better one."""
-    how = f"was chosen on labelled pairs, {model.calibration.prior:.0%} of them duplicates"
+    rule = model.rule(cosine=options.cosine)
+    how = f"was chosen on labelled pairs, {rule.calibration.prior:.0%} of them duplicates"
     how = how if "chosen_threshold" in model.facts else "was not fitted"
     say(
-        f"note: the threshold {model.threshold:.3f} {how}. Of the {questions * (questions - 1) // 2:,} pairs of these "
+        f"note: the threshold {rule.threshold:.3f} {how}. Of the {questions * (questions - 1) // 2:,} pairs of these "
         f"questions far fewer are, so it says little about how many of the {pairs:,} above it are right. To find out:\n"
         f"  {program()} mine {joined('--from', options.out)} --label-sample 200 --out to_label.csv"
     )

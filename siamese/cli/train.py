@@ -3,8 +3,10 @@
 import argparse
 
 from siamese.cli import options as shared
-from siamese.config import PRESETS, PRETRAINED, recipe
+from siamese.config import PACKAGED, PRESETS, PRETRAINED, Config, recipe
 from siamese.system.program import command_line
+
+NOTHING = "none"  # to start from
 
 
 def add_commands(command: shared.Command) -> None:
@@ -16,7 +18,8 @@ def add_commands(command: shared.Command) -> None:
     sub.add_argument("--resume", action="store_true", help="continue a stopped run")
     shared.add_force(sub)
     sub.add_argument("--start-from", metavar="DIR", help="start with the weights and vocabulary of this model folder, "
-                     f"or of '{PRETRAINED}', the model that comes with the package")  # fmt: skip
+                     f"of {' or '.join(PACKAGED)}, the models of the package, or from '{NOTHING}' (default "
+                     f"{PRETRAINED} for the preset best, else {NOTHING})")  # fmt: skip
     sub.add_argument("--log", choices=["tensorboard"], help="also write curves to DIR/tensorboard")
     sub.add_argument("--preset", choices=list(PRESETS), help="the recipe (default best; with --tower transformer or "
                      "--unlabelled, transformer or distilled)")  # fmt: skip
@@ -25,6 +28,7 @@ def add_commands(command: shared.Command) -> None:
 
 def train(options: argparse.Namespace) -> None:
     source = shared.data_source(options) if options.data or options.split or not options.unlabelled else None
+    options.start_from = _start(options)
     start = shared.load_model(options.start_from) if options.start_from else None
     config = recipe(options.preset, shared.changed_fields(options), start.config if start else None)
     from siamese.pairs import splits
@@ -40,3 +44,18 @@ def train(options: argparse.Namespace) -> None:
     )  # fmt: skip
     if done.summary:
         print(done.summary)
+
+
+def _start(options: argparse.Namespace) -> str | None:
+    """Return the model to start from, or None: the one that is named, or the pretrained one if the recipe fits it."""
+    if options.start_from:
+        return None if options.start_from == NOTHING else options.start_from
+    others = (
+        options.unlabelled,
+        options.tower,
+        options.encoder,
+        options.word_vectors,
+        options.embedding,
+        options.hidden,
+    )
+    return PRETRAINED if options.preset in (None, Config.preset) and not any(others) else None

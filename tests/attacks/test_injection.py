@@ -88,7 +88,7 @@ def test_no_control_character_reaches_a_terminal(tmp_path: Path, steep: Path) ->
         ["search", archive, f"how old {TITLE}", "--json"],
         ["search", archive, "how old"],
         ["evaluate", "--data", pairs, "--model", steep],
-        ["train", "--data", f"no{TITLE}.csv"],
+        ["train", "--start-from", "none", "--data", f"no{TITLE}.csv"],
         ["losses", f"no{TITLE}"],
     ]
     for line in words:

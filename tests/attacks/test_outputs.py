@@ -151,7 +151,7 @@ def test_a_folder_of_a_person_is_no_model_folder(files: Path, refuse: Refuse, ti
     Path("theirs").mkdir()
     Path("theirs", name).write_bytes(PERSONS)
     Path("theirs", "thesis.txt").write_bytes(PERSONS)
-    said = refuse("train", "--data", "pairs.csv", "--out", "theirs")
+    said = refuse("train", "--start-from", "none", "--data", "pairs.csv", "--out", "theirs")
     assert said.startswith(f"error: theirs/{name}: exists") and "--force" in said
     if name.endswith((".txt", ".json")) or name.startswith("model"):
         with pytest.raises(UserError, match=name):
@@ -177,7 +177,7 @@ def test_only_our_files_of_a_model_folder_are_touched(files: Path, tiny_model: P
 def test_training_twice_into_a_folder_and_into_a_persons_by_force(
     files: Path, command: Command, refuse: Refuse, small_file: Path
 ) -> None:
-    line = ("train", "--data", small_file, "--epochs", 1, "--batch-size", 32, "--out", "m")
+    line = ("train", "--start-from", "none", "--data", small_file, "--epochs", 1, "--batch-size", 32, "--out", "m")
     for _ in range(2):
         assert command(*line)[0] == 0
     Path("m", "README.md").write_bytes(PERSONS)
@@ -201,7 +201,9 @@ LINKS = {
     "archive build questions.csv --out lk": (".lock", ".building", "archive.sqlite", "vectors.f32"),
     "search weight --archive archive": ("archive.sqlite-wal", "archive.sqlite-shm", "archive.sqlite-journal"),
     "archive add questions.csv --archive archive": ("archive.sqlite-wal", "archive.sqlite-journal"),
-    "train --data pairs.csv --out lk": (".lock", "config.json", "model.safetensors", "README.md", "tensorboard"),
+    "train --data pairs.csv --out lk --start-from none": (
+        ".lock", "config.json", "model.safetensors", "README.md", "tensorboard"
+    ),
     "compare --data pairs.csv --out lk": (".lock", "unfinished", "report.md"),
     "examine --data pairs.csv --out lk": ("examination.md", "slices.png"),
     "mine questions.csv --threshold 0.5 --out lk/out.csv": ("out.csv.unfinished",),
@@ -331,7 +333,20 @@ def test_temporary_files_go_when_the_run_continues(files: Path, command: Command
     Path("m").mkdir()
     for path in [*left, *theirs, Path(f".out.csv.0123abcd{UNFINISHED}"), Path(f".other.csv.0123abcd{UNFINISHED}")]:
         path.write_bytes(PERSONS)
-    train = ("train", "--data", small_file, "--epochs", 1, "--batch-size", 32, "--out", "m", "--resume")
+    train = (
+        "train",
+        "--start-from",
+        "none",
+        "--data",
+        small_file,
+        "--epochs",
+        1,
+        "--batch-size",
+        32,
+        "--out",
+        "m",
+        "--resume",
+    )
     assert command(*train)[0] == 0
     assert not any(path.exists() for path in left) and all(path.exists() for path in theirs)
     assert command("mine", "questions.csv", "--threshold", "0.5", "--out", "out.csv", "--resume")[0] == 0
@@ -384,7 +399,19 @@ with replacing(sys.argv[1]):
 @posix
 @pytest.mark.ci
 def test_a_hangup_keeps_a_checkpoint(files: Path, small_file: Path) -> None:
-    line = [sys.executable, ROOT / "run.py", "train", "--data", small_file, "--epochs", "2000", "--batch-size", "32"]
+    line = [
+        sys.executable,
+        ROOT / "run.py",
+        "train",
+        "--start-from",
+        "none",
+        "--data",
+        small_file,
+        "--epochs",
+        "2000",
+        "--batch-size",
+        "32",
+    ]
     words = [str(word) for word in [*line, "--out", "$(touch X) m"]]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}) as run:
         while not Path("$(touch X) m/metrics.csv").exists():
@@ -405,7 +432,19 @@ def test_a_hangup_keeps_a_checkpoint(files: Path, small_file: Path) -> None:
 def test_a_terminal_that_closes_is_a_hangup_and_no_error(files: Path, small_file: Path) -> None:
     import pty
 
-    line = [sys.executable, str(ROOT / "run.py"), "train", "--data", str(small_file), "--epochs", "2000", "--out", "m"]
+    line = [
+        sys.executable,
+        str(ROOT / "run.py"),
+        "train",
+        "--start-from",
+        "none",
+        "--data",
+        str(small_file),
+        "--epochs",
+        "2000",
+        "--out",
+        "m",
+    ]
     process, terminal = pty.fork()
     if not process:
         os.execve(sys.executable, line, {**os.environ, "OMP_NUM_THREADS": "1"})
