@@ -62,9 +62,9 @@ LSTM_ALONE = (
 UNLABELLED_ALONE = ("unlabelled", "families", "question_steps", "unlabelled_batch", "neighbour_weight", "near_misses")
 
 
-def non_commercial(name: str | None) -> bool:
-    """Return whether a name is that of a packaged model for non-commercial use, which binds models made from it."""
-    return "non-commercial" in PACKAGED.get(name or "", "")
+def terms(name: str | None) -> str:
+    """Return the terms of the packaged model of this name, which bind models made from it, too; else ""."""
+    return PACKAGED.get(name or "", "").rpartition(", ")[2]
 
 
 def option(default: Any, text: str, *, flag: str = "", unset: str = "") -> Any:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from siamese.cli.options import Command, add_force, add_model, check_outputs, load_model
-from siamese.config import non_commercial
+from siamese.config import terms
 from siamese.errors import UserError
 from siamese.system.outputs import Folder, Output, beginning_with
 from siamese.towers.places import LIBRARY
@@ -49,8 +49,8 @@ def export(options: argparse.Namespace) -> None:
     about = f"Vectors of questions. Two are duplicates if their cosine is above {model.threshold:.6f}."
     if model.verdict is not None:
         about += " This is the plain threshold: the model's verdict, which weighs what else differs, is not exported."
-    if any(map(non_commercial, (options.model, model.config.start_from))):
-        about += " Trained on Quora's question pairs, so for non-commercial use."
+    if bound := terms(options.model) or terms(model.config.start_from):
+        about += f" Terms of the weights: {bound}."
     from siamese.export import crc, writing
     from siamese.report.tables import page
 

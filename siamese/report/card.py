@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from siamese.config import Config, encoder_of, non_commercial
+from siamese.config import Config, encoder_of, terms
 from siamese.evaluation import metrics
 from siamese.evaluation.results import Evaluation
 from siamese.losses.registry import LOSSES
@@ -94,8 +94,8 @@ def card(model: SiameseModel, data: Datasets) -> str:
         losses += [f"{c.neighbour_weight:g} × distance from the neighbours they give"]
         of = f" (families {inert(c.families)})" if c.families else ""
         trained[:0] = [f"{model.facts['unlabelled']['questions']:,} questions without labels{of}"]
+    bound = terms(c.start_from)
     drawn = f"; {c.training_pairs:,} of these, drawn by the seed" if c.training_pairs else ""
-    terms = ", so for non-commercial use" if non_commercial(c.start_from) else ""
     chosen, unseen = model.facts.get("chosen_threshold"), model.facts.get("unseen")
     if c.threshold is not None:
         why = "as published" + (f"; chosen on the validation pairs it would be {chosen:.3f}" if chosen else "")
@@ -116,7 +116,7 @@ def card(model: SiameseModel, data: Datasets) -> str:
     text = page(
         "siamese.report", "card.template", config=c, fitted=fitted, trained=", and on ".join(trained),
         tower=tower + ("; weights of int8 and float16" if c.compact else ""),
-        started=f"started from {_name(c.start_from)}{terms}" if c.start_from else "",
+        started=f"started from {_name(c.start_from)}{bound and f', so {bound}'}" if c.start_from else "",
         vectors=f"word vectors at the start: {_name(c.word_vectors)}" if c.word_vectors else "",
         losses=" + ".join(losses), how=inert(data.how), drawn=drawn, threshold=model.threshold, why=why,
         holds="not fitted" if chosen is None else holds,
