@@ -160,6 +160,8 @@ def _sentence(said: str, common: Common) -> str:
             more.append(shares)
         if row.ratio <= 1 / STRIKING and row.right * common.right >= LEAST:
             less.insert(0, shares)
+    if not common.wrong:
+        return f"no confident mistakes among pairs {CALLED[said]}"
     named = [f"{word} often {', '.join(found[:3])}" for word, found in (("more", more), ("less", less)) if found]
     return (
         f"{common.wrong:,} confident mistakes among pairs {CALLED[said]}; compared with {common.right:,} correct ones, "
