@@ -420,7 +420,9 @@ def test_pairs_of_one_label_can_be_scored(command: Command, tiny_model: Path, tm
 def test_wrong_labels(command: Command, tiny_model: Path, tmp_path: Path, verb: str) -> None:
     rows = numbered(1_000)
     rows[500][2] = 2
-    place = ["--out", tmp_path / "m", "--epochs", 1] if verb == "train" else ["--model", tiny_model]
+    place = (
+        ["--out", tmp_path / "m", "--epochs", 1, "--start-from", "none"] if verb == "train" else ["--model", tiny_model]
+    )
     path = write_csv(tmp_path / "pairs.csv", rows)
     code, out, err = command(verb, "--data", path, *place)
     assert code == 0 and out

@@ -168,11 +168,11 @@ def test_one_known_word_among_fifty_thousand(stocks: Path, folders: dict[str, Pa
 def test_names_that_nobody_knew_are_told_apart(stocks: Path) -> None:
     model, encoder = SiameseModel.pretrained(), plain(stocks / "shipped")
     texts = [f"how {name} is {name}?" for name in ("zzzq", "qqqz", "zzzé", "駅日本", "ʃ" * 127, "x" * 255)]
-    assert model.tokenizer.unknown_words(texts).tolist() == [2] * 6
+    assert model.tokenizer.unknown_words(texts).tolist() == [0, 0, 0, 2, 2, 2]  # the first ones are spelt in pieces
     vectors = encoder.encode(texts)
     assert_same(vectors, model.encode(texts))
     assert np.abs(vectors[0] - vectors[1]).max() > 1e-2
-    # But those of more bytes than the expressions go along.
+    # But those that are too long to be cut are one.
     first, second = encoder.encode(["how " + "x" * 256, "how " + "é" * 128])
     assert first.tolist() == second.tolist()
 
@@ -185,7 +185,7 @@ def test_it_is_saved_and_loaded_again(stocks: Path, tmp_path: Path) -> None:
     assert not last.any()
     encoder.save(str(tmp_path))
     assert plain(tmp_path).encode(texts).tolist() == vectors.tolist()
-    assert "for non-commercial use" in (stocks / "shipped" / "README.md").read_text("utf-8")
+    assert "CC BY-SA 4.0" in (stocks / "shipped" / "README.md").read_text("utf-8")
 
 
 def cutting(
@@ -295,7 +295,7 @@ def test_an_onnx_file(exported: Path, tmp_path: Path) -> None:
     onnx.checker.check_model(exported / "shipped.onnx", full_check=True)
     session = onnx_session(exported / "shipped.onnx")
     about = session.get_modelmeta()
-    assert "for non-commercial use" in about.description
+    assert "CC BY-SA 4.0" in about.description
     about = about.custom_metadata_map
     assert about.keys() == {"tokenizer", "threshold", "calibration"}
     assert float(about["threshold"]) == model.threshold
@@ -433,10 +433,10 @@ def test_an_output_below_a_file(form: str, tmp_path: Path, command: Command) -> 
 
 
 def test_weights_beyond_two_gigabytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: Command) -> None:
-    monkeypatch.setattr(writing, "LARGEST_FILE", 80 << 20)
+    monkeypatch.setattr(writing, "LARGEST_FILE", 400 << 20)
     code, _, err = command("export", "--to", "onnx", "--out", tmp_path / "out.onnx", "--model", "pretrained")
     assert code == 0
-    monkeypatch.setattr(writing, "LARGEST_FILE", 70 << 20)
+    monkeypatch.setattr(writing, "LARGEST_FILE", 50 << 20)
     code, _, err = command("export", "--to", "onnx", "--out", tmp_path / "out.onnx", "--model", "pretrained")
     assert code == 2 and "an ONNX file has at most" in err
 

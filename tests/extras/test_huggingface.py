@@ -200,7 +200,7 @@ def test_commands_that_read_questions(tmp_path: Path, command: Command) -> None:
     name = save(tmp_path / "folder", "parquet", {"train": of(ROWS)})
     words = ("--question", "question1", "--model", "pretrained", "--out", tmp_path / "v.npy")
     code, out, err = command("encode", name, *words)
-    assert (code, out) == (0, f"3 vectors of 128 dimensions written to {tmp_path / 'v.npy'}\n"), err
+    assert (code, out) == (0, f"3 vectors of 256 dimensions written to {tmp_path / 'v.npy'}\n"), err
 
 
 def test_a_folder_that_has_the_name_of_a_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
