@@ -73,12 +73,14 @@ def main() -> None:
     rows = []
     for seed in options.seeds:
         begun = perf_counter()
-        ours = judged(siamese.train(DATA, start_from="pretrained", seed=seed), pairs)
+        model = siamese.train(DATA, start_from="pretrained", seed=seed)
+        seconds = perf_counter() - begun
+        ours = judged(model, pairs)
         accuracy, ap = float(np.mean(ours[1] == y)), average_precision(y, ours[0])
         row: dict[str, object] = {"seed": str(seed)}
         gains = {name: against(pairs, ours, other) for name, other in others.items()}
         row |= {f"{what} above {name}": gain[what] for name, gain in gains.items() for what in gain}
-        rows.append(row | {"seconds": perf_counter() - begun, "accuracy": accuracy, "AP": ap})
+        rows.append(row | {"seconds": seconds, "accuracy": accuracy, "AP": ap})
     write_text(options.out / "first-command.md", f"{machine()}\n\n{table(rows)}")
     print(table(rows))
 
