@@ -237,9 +237,9 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bytes(command: Command, tmp_pa
     words = SiameseModel.pretrained().tokenizer.words[:2_000]
     questions, again = tmp_path / "q.txt", tmp_path / "again.csv"
     questions.write_text("".join(" ".join(random.choice(words, 4)) + "\n" for _ in range(5_000)), encoding="utf-8")
-    mined(command, questions, "--threshold", "0.7", "--out", tmp_path / "whole.csv")
+    mined(command, questions, "--threshold", "0.6", "--out", tmp_path / "whole.csv")
     assert len(read_csv(tmp_path / "whole.csv")) > 100
-    line = ["mine", questions, "--threshold", "0.7", "--model", "pretrained", "--out", again]
+    line = ["mine", questions, "--threshold", "0.6", "--model", "pretrained", "--out", again]
     for how, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
         slow = [sys.executable, "-c", SLOW, *map(str, line), *(["--resume"] if code == -9 else [])]
         process = subprocess.Popen(slow, cwd=ROOT, text=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 MODEL = SiameseModel.pretrained()
-FIRST, SECOND = "How can I lose weight in Zzyzxville?", "What is the fastest way to lose weight?"
+FIRST, SECOND = "How can I lose weight in 駅日本?", "What is the fastest way to lose weight?"
 HTML = '<img src=x onerror="window.broken=1"> <script>window.broken=1</script> &amp; <b>How old are you?</b>'
 LIST = ["How do I reset my password?", "How can I reset my password?", "Where is my invoice?", HTML]
 STORED = {"1": "How do I reset my password?", "2": "Where is my invoice?", HTML: HTML}
@@ -102,14 +102,12 @@ def test_words_with_their_shares_and_the_unknown_ones(page: Any) -> None:
     type_pair(page, FIRST, SECOND)
     shown(page, "#verdict", "probability")
     words = page.eval_on_selector_all("#words1 li", "all => all.map(li => li.firstChild.textContent)")
-    assert words == ["how", "can", "i", "lose", "weight", "in", "zzyzxville", "?"]
-    assert page.eval_on_selector_all("#words1 .unknown", "all => all.map(e => e.textContent)") == ["zzyzxville"]
+    assert words == ["how", "can", "i", "lose", "weight", "in", "駅日本", "?"]
+    assert page.eval_on_selector_all("#words1 .unknown", "all => all.map(e => e.textContent)") == ["駅日本"]
     assert "not in the vocabulary" in page.inner_text("#words1 li:nth-child(7)")
-    without = MODEL.predict("how can i weight in zzyzxville ?", SECOND).similarity
+    without = MODEL.predict("how can i weight in 駅日本 ?", SECOND).similarity
     share = MODEL.predict(FIRST, SECOND).similarity - without
     assert page.inner_text("#words1 li:nth-child(4) small") == f"{share:+.3f}"
-    page.fill("#question1", "How old are you\u202e?")
-    shown(page, "#words1 .unknown", "U+202E")
 
 
 def test_an_old_answer_never_replaces_a_newer_one(page: Any) -> None:
