@@ -265,7 +265,7 @@ def test_half_precision_is_widened_first(name: str) -> None:
         assert rounded.dtype == torch.float32 and torch.equal(rounded, exact)
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @every_loss
 def test_it_trains_from_the_pairs_file(name: str, parts: Datasets) -> None:
     """Alone in its slot, with nothing in the other."""

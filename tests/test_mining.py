@@ -184,7 +184,7 @@ def test_pairs_that_do_not_fit_into_memory_are_merged_from_files(
     assert not list(tmp_path.glob("sorted-*"))
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("approximate", [False, True])
 @pytest.mark.parametrize("max_pairs", [None, 40])
 def test_a_run_that_was_killed_goes_on_to_the_same_pairs(

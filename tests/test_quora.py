@@ -324,6 +324,7 @@ cli.main(["train", "--start-from", "none", "--data", "quora"])
 """
 
 
+@pytest.mark.ci
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_signal_leaves_a_part_that_is_resumed(

@@ -26,6 +26,9 @@ from siamese.training.train import train_model
 BATCH, REPETITIONS = 512, 60
 
 
+pytestmark = pytest.mark.ci
+
+
 @pytest.fixture(autouse=True)
 def two_threads_beside_a_busy_process() -> Iterator[None]:
     before = torch.get_num_threads()
@@ -108,7 +111,6 @@ def test_the_teachers_projection() -> None:
     assert all(np.array_equal(vectors, found[0]) for vectors in found)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "transformer"])
 def test_a_training_by_each_preset(name: str) -> None:
     random = np.random.default_rng(1)

@@ -76,6 +76,7 @@ def threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("engine", ["encode", "encode_torch"])
 @pytest.mark.parametrize("name", ALONE)
 def test_a_vector_is_the_questions_own(

@@ -70,6 +70,7 @@ def after(steps: int) -> Callable[[], bool]:
     return lambda: next(count) >= steps
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", [name for name, config in PRESETS.items() if config.tower == "lstm"])
 def test_stopped_at_any_step_it_ends_with_the_same_bits(parts: Datasets, tmp_path: Path, name: str) -> None:
     config = preset(name).replace(embedding=16, hidden=16, batch_size=32, epochs=3)

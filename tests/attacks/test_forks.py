@@ -23,7 +23,7 @@ print(np.abs(np.concatenate(halves) - expected).max())
 """
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork")
 def test_children_encode_after_their_parent_has() -> None:
     done = python("-c", CODE, timeout=60, OMP_NUM_THREADS="2")
