@@ -172,7 +172,7 @@ class AgainstADictionary(RuleBasedStateMachine):
             np.testing.assert_allclose(np.frombuffer(found[id], np.float32), expected, atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_thousand_operations_against_a_dictionary(model: SiameseModel, tiny_model: Path, tmp_path: Path) -> None:
     class Machine(AgainstADictionary):
         pass
@@ -262,7 +262,7 @@ for k in range(20):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @posix
 def test_killed_at_twenty_random_points(tiny_model: Path, tmp_path: Path) -> None:
     done = python("-c", KILLED, tiny_model, cwd=tmp_path)

@@ -214,6 +214,7 @@ def test_predictions_are_the_old_ones_or_the_new_ones(
     assert [found["out.csv"] for found in disk.after_any_cut()] == [OLD, OLD, OLD, new, new]
 
 
+@pytest.mark.ci
 def test_a_disk_that_is_full_again_and_again(
     room: Room, small_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

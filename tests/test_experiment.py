@@ -81,7 +81,7 @@ def test_mining_is_the_average_precision_of_every_two_questions(model: SiameseMo
         assert found == pytest.approx(naive_mining(model, pairs, None), abs=0.01)
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_mining_in_more_than_one_block(model: SiameseModel) -> None:
     """More than 1,024 questions; each third one is a duplicate of the next."""
     words = model.tokenizer.words[3:53]
@@ -280,7 +280,7 @@ def test_done_is_done(finished: tuple[Path, Comparison], parts: Datasets) -> Non
     }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_how_many_at_a_time_changes_nothing(finished: tuple[Path, Comparison], parts: Datasets, tmp_path: Path) -> None:
     """One at a time in one process gives the same bits as two at a time in two."""
     alone = by_name(run_lines(parts, ("both", "rows"), 2, tmp_path, jobs=1))

@@ -158,6 +158,7 @@ def test_encoding_takes_linear_time(kind: str) -> None:
     assert_linear(lambda n: model.encode([text[:n]]), 2_500)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("kind", ["signs", "letters", "unknown words", "a script without spaces"])
 def test_a_million_characters(kind: str) -> None:
     model, text = model_of("shipped"), LONG[kind]
@@ -191,6 +192,7 @@ def predict(*words: str) -> dict:
     return json.loads(out.read())
 
 
+@pytest.mark.ci
 def test_predict_any_question() -> None:
     for question in QUESTIONS:
         for words in ((question, "how old are you?"), (question, question)):

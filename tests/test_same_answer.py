@@ -103,6 +103,7 @@ def test_a_vector_is_the_questions_own(
             np.testing.assert_allclose(encode(many[part]), together[part], rtol=0, atol=1e-6)
 
 
+@pytest.mark.ci
 def test_the_number_of_threads_of_a_process_changes_nothing(tiny_model: Path, texts: list[str], tmp_path: Path) -> None:
     code = """
 import json, sys

@@ -384,7 +384,7 @@ def test_every_operation_has_an_example(writing: TestClient) -> None:
             assert answer.is_success, (path, answer.text)
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_answers_conform_to_the_openapi_document(memory: Path) -> None:
     app = make_app(MODEL, new_archive(memory / "archive"), TOKEN, hosts=["*"])
     asked = 0

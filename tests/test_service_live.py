@@ -196,6 +196,7 @@ def test_nagles_algorithm_is_off(short: Any, connection: socket.socket) -> None:
     assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
+@pytest.mark.ci
 @posix
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 143)])
 def test_a_signal_lets_requests_in_flight_finish(number: int, code: int) -> None:
@@ -317,6 +318,7 @@ while True:  # each server is a fork of a process that has done the slow imports
 """
 
 
+@pytest.mark.ci
 @posix
 def test_a_kill_while_two_clients_add_loses_and_doubles_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "archive"

@@ -197,13 +197,13 @@ def drawn(true: float, spread: float, draws: int = 100, n: int = 8) -> list[str]
     return [difference(a, b).verdict for a, b in zip(other, of_a_seed)]
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_one_in_twenty_is_a_false_alarm() -> None:
     # 2,000 draws at 5 %: standard deviation √(0.05 · 0.95/2000) = 0.5 %, so within 1.5 % of it.
     assert share(drawn(0.0, 0.02, draws=2_000), "higher", "lower") == pytest.approx(0.05, abs=0.015)
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("true", [BAND, -BAND])
 def test_one_in_twenty_is_wrongly_called_equal_at_the_border(true: float) -> None:
     verdicts = drawn(true, 0.002, draws=2_000)

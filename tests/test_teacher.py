@@ -226,7 +226,7 @@ def test_a_part_of_the_pairs_is_drawn_by_the_seed() -> None:
     assert len(Prepared.of(RECIPE.replace(training_pairs=10_000), pairs).training) == 24
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_comparison_has_the_vectors_made_once(encoder: list[str], tmp_path: Path) -> None:
     """By the parent: in the processes of the trainings there is no encoder, so one that asked for it would fail."""
     pairs = small_pairs()

@@ -191,7 +191,7 @@ def test_the_caller_gets_denormal_numbers_back(parts: Datasets) -> None:
 # Seeds
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("name", LSTM)
 def test_a_seed_decides_every_bit(parts: Datasets, name: str) -> None:
     config = tiny(name, seed=3)
@@ -209,7 +209,7 @@ def test_every_epoch_and_every_seed_has_its_own_batches(parts: Datasets, tiny_mo
     assert len(set(losses)) == 4
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_another_process_gets_the_same_bits(parts: Datasets, small_file: Path) -> None:
     code = """
 import sys
@@ -236,7 +236,7 @@ def test_training_does_not_depend_on_what_was_drawn_before(parts: Datasets) -> N
 # Resuming
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("name", LSTM)
 def test_an_interrupted_run_goes_on_to_the_same_bits(parts: Datasets, tmp_path: Path, name: str) -> None:
     config = tiny(name).replace(epochs=4)
