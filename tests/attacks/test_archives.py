@@ -26,6 +26,7 @@ from siamese.archive.store import Archive
 from siamese.archive.vectors import HEADER, VECTORS
 from siamese.errors import ArchiveError
 
+pytestmark = pytest.mark.slow
 N = 300
 TEXTS = [f"how do I claim luggage {i} of flight {i % 7} with ticket {i * i}" for i in range(N)]
 OLD = Path(__file__).parents[1] / "compatibility"

@@ -21,6 +21,7 @@ from siamese.errors import UserError
 from siamese.system.files import UNFINISHED, replacing, write_text
 from siamese.system.program import joined
 
+pytestmark = pytest.mark.slow
 PERSONS = b"a person's work\n"
 QUESTIONS = ["How do I lose weight?", "How can I lose weight?", "How do I gain weight?", "What is your age?"]
 Refuse = Callable[..., str]
