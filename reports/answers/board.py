@@ -29,7 +29,7 @@ from siamese.system.files import write_text
 MOST = 1_500  # questions of a set of groups, drawn with seed 0: all their pairs are scored
 TIMED = 20_000  # questions for the speed
 CHECKLIST = "checklist_qqp_mft"
-HERE = Path(__file__).parent
+DATA, SUPPORT = Path("data/questions.csv"), Path("data/support.csv")
 Scores = Callable[[Sequence[str], Sequence[str]], np.ndarray]  # the two sides of n pairs to (n,) scores
 
 
@@ -82,8 +82,8 @@ def read_sets(bench: Path, quora: Path | None) -> dict[str, PairSet | GroupSet]:
         sets[name] = group_set(rows) if name.endswith(".groups") else pair_set(rows)
     if not sets:
         raise UserError(f"{bench}: no question sets; give their folder with --bench")
-    sets["support"] = group_set(rows_of(Path("data/support.csv")), "intent")
-    tests = [row for row in rows_of(Path("data/questions.csv")) if row["split"] == "test"]
+    sets["support"] = group_set(rows_of(SUPPORT), "intent")
+    tests = [row for row in rows_of(DATA) if row["split"] == "test"]
     sets["data/ test"] = pair_set(tests)
     if quora:
         sets["Quora validation, unseen"] = pair_set(r for r in rows_of(quora / "validation.csv") if r["unseen"] == "1")

@@ -13,6 +13,7 @@ from time import perf_counter
 import numpy as np
 
 import siamese
+from reports.answers.board import DATA
 from reports.measured import machine, table
 from siamese import SiameseModel
 from siamese.evaluation.evaluate import tfidf_similarity
@@ -22,7 +23,6 @@ from siamese.pairs.clusters import Clusters
 from siamese.pairs.pairs import Pairs
 from siamese.system.files import write_text
 
-DATA = "data/questions.csv"
 DRAWS = 1_000
 
 
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--out", type=Path, default="models/answers", metavar="DIR", help="of first-command.md")
     options = parser.parse_args()
-    parts = splits.load(splits.Source(DATA))
+    parts = splits.load(splits.Source(str(DATA)))
     assert parts.test is not None
     pairs = parts.test.take(np.flatnonzero(Clusters(parts.training).unseen(parts.test)))
     y = pairs.labels

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+from reports.answers.board import DATA
 from siamese.config import recipe
 from siamese.errors import UserError
 from siamese.model.calibration import calibrate
@@ -25,7 +26,6 @@ from siamese.pairs.reading import QUORA
 from siamese.system.files import write_text
 
 OPEN = ("stackexchange", "stackoverflow", "open-qa")  # families under open terms
-DATA = "data/questions.csv"
 CARD = Path(__file__).with_name("pretrained.template")
 READ = 400_000  # lines of the pile, of which OPEN are about three in four
 TRAINING = {  # how the weights were made: two runs of `train --unlabelled`, siamese/training/README.md
@@ -41,7 +41,7 @@ def mixture(questions: Sequence[str], seed: int = 0) -> Pairs:
     parts pairs of its questions drawn by chance, which are not duplicates. The parts were chosen by the accuracy on
     the sets of pairs in ../shared/bench.
     """
-    labelled = splits.to_tune(DATA, QUORA)
+    labelled = splits.to_tune(str(DATA), QUORA)
     n = len(labelled)
     made = list(islice(near_misses(questions, seed), 8 * n))
     random.Random(seed).shuffle(made)
@@ -55,7 +55,7 @@ def mixture(questions: Sequence[str], seed: int = 0) -> Pairs:
 def finish(model: SiameseModel, questions: Sequence[str]) -> None:
     """Give a model the recipe, the verdict, the calibration and the threshold with which it is shipped."""
     half = len(questions) // 2
-    found = fit_verdict(model, splits.to_tune(DATA, QUORA), questions[:half])
+    found = fit_verdict(model, splits.to_tune(str(DATA), QUORA), questions[:half])
     pairs = mixture(questions[half:])
     similarity = model.similarity(pairs.question1, pairs.question2)
     if isinstance(found, str) or isinstance(found := calibrated(found, pairs, similarity), str):
