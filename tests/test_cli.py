@@ -10,7 +10,7 @@ from typing import Any
 
 import matplotlib.image
 import pytest
-from commands import Command, python
+from commands import TRAIN, Command, python
 from files import read_csv, write_csv
 from sklearn.metrics import average_precision_score, confusion_matrix, f1_score, precision_score, roc_auc_score
 
@@ -56,7 +56,7 @@ def trained(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     """Run `train`. Return its folder and what it printed."""
     folder = tmp_path_factory.mktemp("trained") / "my model"
     words = ("--epochs", 3, "--batch-size", 64, "--learning-rate", 0.01, "--seed", 2)
-    done = python("run.py", "train", "--start-from", "none", "--data", small_file, "--out", folder, *words)
+    done = python("run.py", *TRAIN, "--data", small_file, "--out", folder, *words)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout, done.stderr
 
@@ -103,7 +103,7 @@ def test_report_and_card_have_the_models_numbers(
 def test_train_with_another_goal(command: Command, small_file: Path, tmp_path: Path) -> None:
     known = split_off(small_file, "train", tmp_path / "train.csv")
     words = ("--validation", known, "--goal", "f1", "--epochs", 1, "--out", tmp_path / "m")
-    code, _, err = command("train", "--start-from", "none", "--data", small_file, *words)
+    code, _, err = command(*TRAIN, "--data", small_file, *words)
     assert code == 0, err
     assert SiameseModel.load(tmp_path / "m").config.goal == "f1"
     assert ", chosen for f1 on the validation pairs\n" in (tmp_path / "m" / "README.md").read_text("utf-8")
@@ -128,9 +128,7 @@ def test_train_on_groups_and_other_names(command: Command, tmp_path: Path) -> No
     groups = [[text.format(i), f"g{i}"] for i in range(30) for text in ("what is {}", "say what {} is", "define {}")]
     path = write_csv(tmp_path / "groups.csv", groups, "text,meaning")
     names = ("--question", "text", "--group", "meaning")
-    code, out, err = command(
-        "train", "--start-from", "none", "--data", path, *names, "--out", tmp_path / "m", "--epochs", 1
-    )
+    code, out, err = command(*TRAIN, "--data", path, *names, "--out", tmp_path / "m", "--epochs", 1)
     assert code == 0, err
     assert splits.recall(SiameseModel.load(tmp_path / "m").facts)
     assert "test pairs" not in out  # nothing was kept for a test
@@ -140,7 +138,7 @@ def test_train_a_course_preset_from_another_file(command: Command, small_file: P
     data = split_off(small_file, "train", tmp_path / "train.csv")
     validation = split_off(small_file, "train", tmp_path / "validation.csv")
     words = ("--preset", "course-tensorflow", "--epochs", 1, "--out", tmp_path / "m")
-    code, out, err = command("train", "--start-from", "none", "--data", data, "--validation", validation, *words)
+    code, out, err = command(*TRAIN, "--data", data, "--validation", validation, *words)
     assert code == 0, err
     model = SiameseModel.load(tmp_path / "m")
     assert model.threshold == 0.7
@@ -176,9 +174,7 @@ def test_options_change_the_recipe() -> None:
     ],
 )
 def test_a_recipe_that_cannot_be(command: Command, small_file: Path, tmp_path: Path, words: str, message: str) -> None:
-    code, out, err = command(
-        "train", "--start-from", "none", "--data", small_file, "--out", tmp_path / "m", *words.split()
-    )
+    code, out, err = command(*TRAIN, "--data", small_file, "--out", tmp_path / "m", *words.split())
     assert (code, out) == (2, "")
     assert message in err
     assert not (tmp_path / "m").exists()

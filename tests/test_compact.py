@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import TRAIN
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -149,19 +150,6 @@ def test_threshold_and_calibration_are_chosen_on_the_rounded_model(parts: splits
 
 @pytest.mark.slow
 def test_train_compact(small_file: Path, tmp_path: Path) -> None:
-    main(
-        [
-            "train",
-            "--start-from",
-            "none",
-            "--data",
-            str(small_file),
-            "--compact",
-            "--epochs",
-            "1",
-            "--out",
-            str(tmp_path),
-        ]
-    )
+    main([*TRAIN, "--data", str(small_file), "--compact", "--epochs", "1", "--out", str(tmp_path)])
     assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["config"]["compact"] is True
     assert load_file(tmp_path / "model.safetensors")[TABLE].dtype == np.int8

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import TRAIN
 from files import Room, saved
 
 from siamese import SiameseModel
@@ -175,21 +176,7 @@ def test_a_training_command_can_go_on_or_is_finished(
     small_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Disk(tmp_path, monkeypatch)
-    entry.main(
-        [
-            "train",
-            "--start-from",
-            "none",
-            "--data",
-            str(small_file),
-            "--out",
-            str(tmp_path),
-            "--batch-size",
-            "32",
-            "--epochs",
-            "2",
-        ]
-    )
+    entry.main([*TRAIN, "--data", str(small_file), "--out", str(tmp_path), "--batch-size", "32", "--epochs", "2"])
     written = [about[1] for call, about in disk.calls if call == "sync"]
     final = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert CHECKPOINT not in final and len(final) > len(FILES)
@@ -220,19 +207,7 @@ def test_a_disk_that_is_full_again_and_again(
 ) -> None:
     def train(folder: Path, *more: str) -> tuple[int, list[str]]:
         """Return the exit code, and the lines of the error."""
-        line = [
-            "train",
-            "--start-from",
-            "none",
-            "--data",
-            str(small_file),
-            "--batch-size",
-            "32",
-            "--epochs",
-            "2",
-            "--out",
-            str(folder),
-        ]
+        line = [*TRAIN, "--data", str(small_file), "--batch-size", "32", "--epochs", "2", "--out", str(folder)]
         try:
             entry.main([*line, *more])
         except SystemExit as stop:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commands import TRAIN
 
 from siamese.cli import entry
 from siamese.model.files import ADDED, header
@@ -240,20 +241,7 @@ def test_huge_numbers_train_or_say_why_not(
     small_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str
 ) -> None:
     try:
-        entry.main(
-            [
-                "train",
-                "--start-from",
-                "none",
-                "--data",
-                str(small_file),
-                "--epochs",
-                "1",
-                "--out",
-                str(tmp_path / "m"),
-                *words.split(),
-            ]
-        )
+        entry.main([*TRAIN, "--data", str(small_file), "--epochs", "1", "--out", str(tmp_path / "m"), *words.split()])
     except SystemExit as stop:
         assert stop.code == 2
         last = capsys.readouterr().err.splitlines()[-2:]

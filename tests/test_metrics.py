@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Command
+from commands import TRAIN, Command
 from trainings import TINY
 
 from siamese.config import Config
@@ -138,15 +138,7 @@ def test_tensorboard_that_is_not_there_is_told_before_anything_else(
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     code, out, err = command(
-        "train",
-        "--start-from",
-        "none",
-        "--data",
-        tmp_path / "nowhere.csv",
-        "--out",
-        tmp_path / "m",
-        "--log",
-        "tensorboard",
+        *TRAIN, "--data", tmp_path / "nowhere.csv", "--out", tmp_path / "m", "--log", "tensorboard"
     )
     assert (code, out, err) == (2, "", "error: --log tensorboard needs tensorboard: pip install tensorboard\n")
     assert not (tmp_path / "m").exists()

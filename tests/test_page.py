@@ -108,6 +108,8 @@ def test_words_with_their_shares_and_the_unknown_ones(page: Any) -> None:
     without = MODEL.predict("how can i weight in 駅日本 ?", SECOND).similarity
     share = MODEL.predict(FIRST, SECOND).similarity - without
     assert page.inner_text("#words1 li:nth-child(4) small") == f"{share:+.3f}"
+    page.fill("#question1", "How old are you\ue000?")  # invisible, but not cleaned away
+    shown(page, "#words1 .unknown", "U+E000")
 
 
 def test_an_old_answer_never_replaces_a_newer_one(page: Any) -> None:

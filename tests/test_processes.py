@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from commands import python
+from commands import TRAIN, python
 from twenty_steps import RECIPES
 
 from siamese import SiameseModel
@@ -118,9 +118,7 @@ def test_torchrun(small_file: Path, tmp_path: Path) -> None:
     """The command itself: one report, one model, which loads."""
     words = [
         "run.py",
-        "train",
-        "--start-from",
-        "none",
+        *TRAIN,
         "--data",
         small_file,
         "--epochs",

@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from commands import TRAIN
 from files import Room
 
 from siamese.cli import entry
@@ -357,7 +358,7 @@ def test_what_the_command_says(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     server.answers = [serves(until=HALF), says(500)]
     with pytest.raises(SystemExit) as stop:
-        entry.main(["train", "--start-from", "none", "--data", "quora"])
+        entry.main([*TRAIN, "--data", "quora"])
     assert stop.value.code == 2
     bar, what, advice, end = capsys.readouterr().err.split("\n")
     assert "100k/200k" in bar

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from commands import Command, Typed, posix, python
+from commands import TRAIN, Command, Typed, posix, python
 from files import saved
 from trainings import TINY, fit
 
@@ -348,7 +348,7 @@ def until(process: Typed, start: str) -> None:
 @posix
 def test_a_command_that_meets_it_all(small_file: Path, tmp_path: Path, command: Command) -> None:
     recipe = ["--batch-size", 32, "--learning-rate", 0.02, "--epochs", 6]
-    line = ["run.py", "train", "--start-from", "none", "--data", small_file, *recipe, "--out"]
+    line = ["run.py", *TRAIN, "--data", small_file, *recipe, "--out"]
     folder = tmp_path / "my model"
     undisturbed = Typed([*line, tmp_path / "undisturbed"])
 
@@ -407,7 +407,7 @@ def test_a_command_that_meets_it_all(small_file: Path, tmp_path: Path, command: 
 
 
 def test_a_command_whose_numbers_go_wild(small_file: Path, tmp_path: Path, command: Command) -> None:
-    line = ["train", "--start-from", "none", "--data", small_file, "--out", tmp_path / "m", "--learning-rate", "1e30"]
+    line = [*TRAIN, "--data", small_file, "--out", tmp_path / "m", "--learning-rate", "1e30"]
     code, out, err = command(*line, "--batch-size", 32, "--epochs", 1)
     assert (code, out) == (2, "")
     assert err == "error: step 2: the loss is nan at a learning rate of 8.57e+29; try a lower --learning-rate\n"
@@ -418,7 +418,7 @@ def test_a_disk_that_is_full_at_the_very_end(
     small_file: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "m"
-    line = ["train", "--start-from", "none", "--data", small_file, "--out", folder, "--batch-size", 32, "--epochs", 1]
+    line = [*TRAIN, "--data", small_file, "--out", folder, "--batch-size", 32, "--epochs", 1]
 
     def full(_: Path, like: Path | None = None) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import TRAIN
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -272,20 +273,6 @@ def test_without_the_library_an_error_says_what_to_install(
     ]
     Path("pairs.csv").write_text("question1,question2,is_duplicate\n" + "\n".join(rows) + "\n")
     with pytest.raises(SystemExit) as caught:
-        entry.main(
-            [
-                "train",
-                "--start-from",
-                "none",
-                "--data",
-                "pairs.csv",
-                "--validation",
-                "pairs.csv",
-                "--teacher",
-                "x",
-                "--out",
-                "m",
-            ]
-        )
+        entry.main([*TRAIN, "--data", "pairs.csv", "--validation", "pairs.csv", "--teacher", "x", "--out", "m"])
     assert caught.value.code == 2
     assert "pip install sentence-transformers" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from commands import Command, python
+from commands import TRAIN, Command, python
 from files import read_csv, write_csv
 from trainings import TINY, fit
 
@@ -657,7 +657,7 @@ def test_train_leaves_out_a_loss_that_the_labels_do_not_allow(
         write_csv(
             tmp_path / name, [[a, b, int(label)] for a, b, label in zip(some.question1, some.question2, some.labels)]
         )
-    words = ("train", "--start-from", "none", "--data", tmp_path / "train.csv",
+    words = (*TRAIN, "--data", tmp_path / "train.csv",
              "--validation", tmp_path / "validation.csv", "--epochs", 1,
              "--out", tmp_path / "model")  # fmt: skip
     code, _, err = command(*words)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import TRAIN
 from hypothesis import given
 from hypothesis import strategies as st
 from trainings import fit
@@ -298,9 +299,7 @@ def test_errors_of_the_command(
     path = tmp_path / "vectors.txt" if content is None else file(content)
     out = tmp_path / "m"
     with pytest.raises(SystemExit) as stop:
-        entry.main(
-            ["train", "--start-from", "none", "--data", str(small_file), "--out", str(out), "--word-vectors", str(path)]
-        )
+        entry.main([*TRAIN, "--data", str(small_file), "--out", str(out), "--word-vectors", str(path)])
     printed, error = capsys.readouterr()
     assert (stop.value.code, printed) == (2, "")
     assert error.startswith(f"error: {path}{message}") and error.count("\n") == 1, error
@@ -312,19 +311,7 @@ def test_the_command(small_file: Path, tmp_path: Path, capsys: pytest.CaptureFix
     path = tmp_path / "v.txt"
     path.write_text("how 1 2\nmy 3 5\n", encoding="utf-8")
     entry.main(
-        [
-            "train",
-            "--start-from",
-            "none",
-            "--data",
-            str(small_file),
-            "--out",
-            str(tmp_path / "m"),
-            "--epochs",
-            "1",
-            "--word-vectors",
-            str(path),
-        ]
+        [*TRAIN, "--data", str(small_file), "--out", str(tmp_path / "m"), "--epochs", "1", "--word-vectors", str(path)]
     )
     assert f"{path} has 2 of the vocabulary's" in capsys.readouterr().err
     path.unlink()  # which the model needs no more

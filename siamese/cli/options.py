@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
-from siamese import config
 from siamese.config import CHOICES, ENCODER, PACKAGED, PRETRAINED, Config
 from siamese.errors import UserError
 from siamese.system import outputs as outputs_module
@@ -135,8 +134,9 @@ def add_force(sub: argparse.ArgumentParser) -> None:
 
 def check_outputs(options: argparse.Namespace, *outputs: Output | Folder, inputs: Sequence[str | None]) -> None:
     """Raise a UserError if an output would replace what a person has, an input or another output."""
-    package = os.path.join(os.path.dirname(config.__file__), PRETRAINED)
-    read = [package if i == PRETRAINED else f"{package}_{i}" if i in PACKAGED else i for i in inputs]
+    from siamese.model.model import model_folder_of
+
+    read = [str(model_folder_of(i)) if i in PACKAGED else i for i in inputs]
     outputs_module.check_outputs(outputs, read, options.force)
 
 

@@ -60,7 +60,7 @@ class Setting:
 
     @cached_property
     def rule(self) -> Rule:
-        """How the pairs are judged."""
+        """The rule by which the pairs are judged."""
         return self.model.rule(self.threshold, cosine=self.cosine)
 
     @cached_property

@@ -59,7 +59,7 @@ class Pair(NamedTuple):
 
     @property
     def differs(self) -> str:
-        """What differs in numbers, names and the like, such as "1603 / 1722"; "" if nothing does."""
+        """Differences in numbers, names and the like, such as "1603 / 1722", or ""."""
         return differs(self.question1, self.question2)
 
 

@@ -49,7 +49,7 @@ FUNCTION = frozenset(
     )
 )
 
-TITLE = 4  # words with a meaning that are enough to tell a title by their capitals
+TITLE = 4  # words with a meaning that are enough to recognize a title by their capitals
 _NOTHING: dict[str, Any] = {}  # of many questions, so that it takes no memory
 
 

@@ -13,7 +13,7 @@ def cores() -> int:
 
 
 def context(module: str) -> BaseContext:
-    """Return how workers are started: by a server that has loaded this module, or each anew where there is none."""
+    """Return how workers are started: by a server that has loaded this module, or each anew without one."""
     # Forking a process with threads can hang. A server without threads, with torch loaded, forks at once.
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")

@@ -54,7 +54,7 @@ class Pile:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a model keeps about the questions, as JSON."""
+        """Facts about the questions that a model keeps, as JSON."""
         return {"questions": len(self.tokens), "sha256": self.checksum}
 
     def cosine(self, tower: nn.Module, device: torch.device) -> float:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import ROOT, Command, posix
+from commands import ROOT, TRAIN, Command, posix
 from files import write_csv
 
 from siamese.report.tables import code, inert
@@ -88,7 +88,7 @@ def test_no_control_character_reaches_a_terminal(tmp_path: Path, steep: Path) ->
         ["search", archive, f"how old {TITLE}", "--json"],
         ["search", archive, "how old"],
         ["evaluate", "--data", pairs, "--model", steep],
-        ["train", "--start-from", "none", "--data", f"no{TITLE}.csv"],
+        [*TRAIN, "--data", f"no{TITLE}.csv"],
         ["losses", f"no{TITLE}"],
     ]
     for line in words:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from commands import ROOT, Command, posix
+from commands import ROOT, TRAIN, Command, posix
 from files import write_csv
 
 from siamese import Archive, SiameseModel
@@ -152,7 +152,7 @@ def test_a_folder_of_a_person_is_no_model_folder(files: Path, refuse: Refuse, ti
     Path("theirs").mkdir()
     Path("theirs", name).write_bytes(PERSONS)
     Path("theirs", "thesis.txt").write_bytes(PERSONS)
-    said = refuse("train", "--start-from", "none", "--data", "pairs.csv", "--out", "theirs")
+    said = refuse(*TRAIN, "--data", "pairs.csv", "--out", "theirs")
     assert said.startswith(f"error: theirs/{name}: exists") and "--force" in said
     if name.endswith((".txt", ".json")) or name.startswith("model"):
         with pytest.raises(UserError, match=name):
@@ -178,7 +178,7 @@ def test_only_our_files_of_a_model_folder_are_touched(files: Path, tiny_model: P
 def test_training_twice_into_a_folder_and_into_a_persons_by_force(
     files: Path, command: Command, refuse: Refuse, small_file: Path
 ) -> None:
-    line = ("train", "--start-from", "none", "--data", small_file, "--epochs", 1, "--batch-size", 32, "--out", "m")
+    line = (*TRAIN, "--data", small_file, "--epochs", 1, "--batch-size", 32, "--out", "m")
     for _ in range(2):
         assert command(*line)[0] == 0
     Path("m", "README.md").write_bytes(PERSONS)
@@ -334,20 +334,7 @@ def test_temporary_files_go_when_the_run_continues(files: Path, command: Command
     Path("m").mkdir()
     for path in [*left, *theirs, Path(f".out.csv.0123abcd{UNFINISHED}"), Path(f".other.csv.0123abcd{UNFINISHED}")]:
         path.write_bytes(PERSONS)
-    train = (
-        "train",
-        "--start-from",
-        "none",
-        "--data",
-        small_file,
-        "--epochs",
-        1,
-        "--batch-size",
-        32,
-        "--out",
-        "m",
-        "--resume",
-    )
+    train = (*TRAIN, "--data", small_file, "--epochs", 1, "--batch-size", 32, "--out", "m", "--resume")
     assert command(*train)[0] == 0
     assert not any(path.exists() for path in left) and all(path.exists() for path in theirs)
     assert command("mine", "questions.csv", "--threshold", "0.5", "--out", "out.csv", "--resume")[0] == 0
@@ -403,9 +390,7 @@ def test_a_hangup_keeps_a_checkpoint(files: Path, small_file: Path) -> None:
     line = [
         sys.executable,
         ROOT / "run.py",
-        "train",
-        "--start-from",
-        "none",
+        *TRAIN,
         "--data",
         small_file,
         "--epochs",
@@ -436,9 +421,7 @@ def test_a_terminal_that_closes_is_a_hangup_and_no_error(files: Path, small_file
     line = [
         sys.executable,
         str(ROOT / "run.py"),
-        "train",
-        "--start-from",
-        "none",
+        *TRAIN,
         "--data",
         str(small_file),
         "--epochs",

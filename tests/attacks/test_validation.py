@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import Command
+from commands import TRAIN, Command
 from files import write_csv
 
 import siamese
@@ -95,7 +95,7 @@ def test_warnings_stand_in_the_card_and_in_what_uses_the_model(tmp_path: Path, c
     data = write_csv(tmp_path / "pairs.csv", rows[:400])
     folder = tmp_path / "model"
     options: list[Any] = ["--epochs", 1, "--batch-size", 16]
-    code, _, err = command("train", "--start-from", "none", "--data", data, "--out", folder, *options)
+    code, _, err = command(*TRAIN, "--data", data, "--out", folder, *options)
     assert code == 0, err
     model = SiameseModel.load(folder)
     assert model.warnings and model.calibration == UNFITTED

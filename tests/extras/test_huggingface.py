@@ -13,7 +13,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from commands import Command
+from commands import TRAIN, Command
 from files import read_csv
 from libraries import needs
 
@@ -338,7 +338,7 @@ def test_a_data_set_of_a_hub(rows: list[dict[str, str]], tmp_path: Path) -> None
         done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=100)
         return done.returncode, done.stdout, done.stderr
 
-    code, out, err = run("train", "--start-from", "none", "--data", "hf:me/pairs", "--epochs", 1, "--out", "m")
+    code, out, err = run(*TRAIN, "--data", "hf:me/pairs", "--epochs", 1, "--out", "m")
     assert code == 0 and "unseen (" in out, err
     assert any(path.endswith("/train.csv") for path in hub.asked)
     code, out, err = run("evaluate", "--data", "hf:me/nothing", "--model", "m")

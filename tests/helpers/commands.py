@@ -21,6 +21,8 @@ LOADED = [
     "torch._dynamo",
 ]  # fmt: skip
 
+TRAIN = ("train", "--start-from", "none")  # from nothing: quick, since the vocabulary is small
+
 posix = pytest.mark.skipif(os.name != "posix", reason="needs the signals, forks and limits of POSIX")
 
 

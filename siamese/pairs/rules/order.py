@@ -1,4 +1,4 @@
-"""What changes places: directions, comparisons, and symmetric things, whose order says nothing."""
+"""Rules on order: directions, comparisons, and symmetric things, whose order says nothing."""
 
 import re
 from random import Random
