@@ -433,10 +433,10 @@ def test_an_output_below_a_file(form: str, tmp_path: Path, command: Command) -> 
 
 
 def test_weights_beyond_two_gigabytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: Command) -> None:
-    monkeypatch.setattr(writing, "LARGEST_FILE", 400 << 20)
+    monkeypatch.setattr(writing, "LARGEST_FILE", 130 << 20)
     code, _, err = command("export", "--to", "onnx", "--out", tmp_path / "out.onnx", "--model", "pretrained")
     assert code == 0
-    monkeypatch.setattr(writing, "LARGEST_FILE", 50 << 20)
+    monkeypatch.setattr(writing, "LARGEST_FILE", 115 << 20)
     code, _, err = command("export", "--to", "onnx", "--out", tmp_path / "out.onnx", "--model", "pretrained")
     assert code == 2 and "an ONNX file has at most" in err
 
