@@ -43,7 +43,7 @@ Until version 0.2 it was called `pretrained`.
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m reports.accuracy.pretraining", description="Train the model quora, which comes with the package."
+        prog="python -m reports.accuracy.pretraining", description="Train the model quora of the package."
     )
     for name in ("--data", "--validation", "--test"):
         parser.add_argument(name, required=True, metavar="PATH")
