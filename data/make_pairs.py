@@ -11,6 +11,9 @@ of them are duplicates. The intents of a family are near misses: they share word
 
     = weight: gain weight
     How do I gain weight?
+
+The topics came in editions. Those of the first lie in intents/, those of each later one in a folder of its own. A pair
+has two questions of one edition, and a later edition changes no row of an earlier one.
 """
 
 import csv
@@ -27,6 +30,7 @@ from typing import TypeVar
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 HERE = Path(__file__).parent
+EDITIONS = ("intents", "intents/second", "intents/third")
 MINIMUM_WORDINGS = 6
 MOST_INTENTS_PER_PATTERN = 3  # a pattern in more intents is a template
 
@@ -147,14 +151,14 @@ class Question:
     kept: str | None  # "validation", "test", or None for training
 
 
-def keep(intents: list[Intent], random: random.Random) -> list[Question]:
-    """Number all wordings, and keep one of each intent for validation and one for test."""
+def keep(intents: list[Intent], random: random.Random, first: int = 1) -> list[Question]:
+    """Number all wordings from `first` on, and keep one of each intent for validation and one for test."""
     questions = []
     for intent in intents:
         validation, test = random.sample(range(len(intent.wordings)), 2)
         kept = {validation: "validation", test: "test"}
         for i, text in enumerate(intent.wordings):
-            questions.append(Question(len(questions) + 1, text, intent, kept.get(i)))
+            questions.append(Question(first + len(questions), text, intent, kept.get(i)))
     return questions
 
 
@@ -207,34 +211,46 @@ def by(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     return groups
 
 
+def pairs_of(questions: list[Question], random: random.Random) -> list[tuple[Question, Question, int, str]]:
+    """Return the pairs of an edition with their labels and parts, in the order of the file."""
+    parts = {
+        "train": training_pairs(questions, random),
+        "validation": kept_pairs(questions, "validation", random),
+        "test": kept_pairs(questions, "test", random),
+    }
+    found = []
+    for part, pairs in parts.items():
+        random.shuffle(pairs)
+        seen = set()
+        for a, b, label in pairs:
+            if random.random() < 0.5:
+                a, b = b, a
+            if frozenset((a.number, b.number)) not in seen:
+                seen.add(frozenset((a.number, b.number)))
+                found.append((a, b, label, part))
+    return found
+
+
 def main() -> None:
     """Run the command."""
-    intents = [intent for path in sorted((HERE / "intents").glob("*.txt")) for intent in read_topic(path)]
+    editions = [
+        [intent for path in sorted((HERE / folder).glob("*.txt")) for intent in read_topic(path)] for folder in EDITIONS
+    ]
+    intents = [intent for edition in editions for intent in edition]
     if found := problems(intents):
         sys.exit("\n".join(found))
-    chance = random.Random(1)
-    questions = keep(intents, chance)
-    parts = {
-        "train": training_pairs(questions, chance),
-        "validation": kept_pairs(questions, "validation", chance),
-        "test": kept_pairs(questions, "test", chance),
-    }
-    count = 0
+    questions, rows = 0, 0
     with open(HERE / "questions.csv", "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "qid1", "qid2", "question1", "question2", "is_duplicate", "split"])
-        for part, pairs in parts.items():
-            chance.shuffle(pairs)
-            seen = set()
-            for a, b, label in pairs:
-                if chance.random() < 0.5:
-                    a, b = b, a
-                if frozenset((a.number, b.number)) in seen:
-                    continue
-                seen.add(frozenset((a.number, b.number)))
-                writer.writerow([count, a.number, b.number, a.text, b.text, label, part])
-                count += 1
-    print(f"{len(intents)} intents, {len(questions)} questions, {count} pairs")
+        for edition in editions:
+            chance = random.Random(1)  # of its own, so that no edition changes another
+            numbered = keep(edition, chance, questions + 1)
+            for a, b, label, part in pairs_of(numbered, chance):
+                writer.writerow([rows, a.number, b.number, a.text, b.text, label, part])
+                rows += 1
+            questions += len(numbered)
+    print(f"{len(intents)} intents, {questions} questions, {rows} pairs")
 
 
 if __name__ == "__main__":

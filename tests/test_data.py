@@ -1,5 +1,6 @@
 """data/questions.csv keeps its promises: enough of everything, no templates, and a split that hides what it keeps."""
 
+import hashlib
 import importlib.util
 import re
 import shutil
@@ -11,6 +12,7 @@ import pytest
 from files import QUESTIONS, read_csv
 
 DATA = Path(__file__).parents[1] / "data"
+FIRST_EDITION = 18_695  # pairs
 COLUMNS = ["id", "qid1", "qid2", "question1", "question2", "is_duplicate", "split"]
 
 Row = dict[str, str]
@@ -62,6 +64,13 @@ def test_the_file_is_what_the_script_makes(
     assert re.fullmatch(r"\d+ intents, \d+ questions, \d+ pairs\n", capsys.readouterr().out)
 
 
+def test_later_editions_change_no_row_of_the_first() -> None:
+    lines = QUESTIONS.read_bytes().splitlines(keepends=True)
+    assert hashlib.sha256(b"".join(lines[: 1 + FIRST_EDITION])).hexdigest() == (
+        "4f35868e8fafe38c93582a1342a5c1378a5d506f2729fd5970f18bedd3ce8986"
+    )
+
+
 def test_columns_and_values(rows: list[Row]) -> None:
     assert list(rows[0]) == COLUMNS
     assert {row["is_duplicate"] for row in rows} == {"0", "1"}
@@ -96,8 +105,8 @@ def test_labels_agree_with_each_other(rows: list[Row], intents: dict[str, int]) 
 
 
 def test_sizes(maker: ModuleType, intents: dict[str, int]) -> None:
-    assert len(list((DATA / "intents").glob("*.txt"))) >= 25
-    written = [intent for path in (DATA / "intents").glob("*.txt") for intent in maker.read_topic(path)]
+    assert len(list((DATA / "intents").rglob("*.txt"))) >= 25
+    written = [intent for path in (DATA / "intents").rglob("*.txt") for intent in maker.read_topic(path)]
     # The labels alone give the intents that were written, wording for wording.
     groups = defaultdict(set)
     for question, number in intents.items():
