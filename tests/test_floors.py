@@ -21,7 +21,7 @@ FLOORS = (
     ("model",),
     ("evaluation", "report", "export", "archive"),
     ("training", "mining", "service"),
-    ("estimators", "experiment"),
+    ("estimators", "experiment", "review"),
     ("cli",),
 )
 # The public names, and two modules of version 0.1 that only pass a name on.

@@ -72,7 +72,7 @@ def _create(path: Path, mode: int) -> int | None:
     """Create a file. Return it open, locked for other processes until it is closed; None without such locks."""
     while True:
         file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
-        if not _lock(file, wait=True):
+        if not lock(file, wait=True):
             os.close(file)
             return None
         if os.fstat(file).st_nlink:
@@ -80,7 +80,8 @@ def _create(path: Path, mode: int) -> int | None:
         os.close(file)  # another process took it for a leftover, before it was locked
 
 
-def _lock(file: int, wait: bool) -> bool:
+def lock(file: int, wait: bool) -> bool:
+    """Lock an open file for other processes until it is closed. Return whether that was possible."""
     try:
         import fcntl  # not on Windows
 
@@ -111,7 +112,7 @@ def _remove_unlocked(path: Path) -> None:
     with suppress(OSError):
         file = no_follow(str(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         try:
-            if _lock(file, wait=False):
+            if lock(file, wait=False):
                 path.unlink()
         finally:
             os.close(file)
