@@ -149,6 +149,7 @@ def _mend(path: Path, file: int) -> None:
     if content.startswith(names) and not complete:
         os.ftruncate(file, end)
     else:  # as a spreadsheet may end a file
+        read_decisions(path)  # raises if the file is of another kind
         os.write(file, b"\n")
 
 
