@@ -9,9 +9,11 @@ right. Kinds that are made up were read sentence by sentence, each with several 
 
 import collections
 
+import numpy as np
 import pytest
 
 from reports.answers.frames import equal, main
+from reports.answers.kinds import GROUPS, group_of, told
 from siamese.pairs.near_misses import KINDS, Made, near_misses
 
 QUESTIONS = """
@@ -202,6 +204,20 @@ def test_same_seed_same_pairs():
 def test_chosen_kinds_only():
     kinds = ["antonym", "how frame", "made-up travel"]
     assert {pair.kind for pair in made(QUESTIONS * 3, 0, kinds)} == set(kinds)
+
+
+def test_every_kind_is_in_a_group_of_the_report():
+    assert {group_of(kind) for kind in KINDS} == set(GROUPS)
+
+
+def test_a_kind_is_told_from_all_pairs_of_the_other_label():
+    made = [Made("a", "b", KINDS[kind].is_duplicate, kind) for kind in ("typo", "typo", "number", "antonym", "antonym")]
+    found = told(made, np.array([0.9, 0.6, 0.7, 0.1, 0.8]), 0.65)
+    assert found == {
+        "antonym": {"pairs": 2, "auc": 0.75, "right": 0.5},  # beside both typos
+        "number": {"pairs": 1, "auc": 0.5, "right": 0.0},
+        "typo": {"pairs": 2, "auc": 4 / 6, "right": 0.5},  # beside all three near misses
+    }
 
 
 def test_an_unknown_kind_is_refused():

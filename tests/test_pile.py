@@ -199,6 +199,7 @@ def test_near_misses_are_made_of_the_pile_and_pushed_apart(tmp_path: Path) -> No
     )
     made = pile.with_near_misses(config, read_pile("pile.tsv"), NONE)
     assert len(made) > 200 and set(made.labels) == {0, 1}
+    assert set(pile.with_near_misses(config, read_pile("pile.tsv"), NONE, ["version"]).labels) == {0}
     taught = train_model(config, NONE, NONE, start_from=start)
     before, after = (m.similarity(made.question1, made.question2) for m in (start, taught))
     gap = [s[made.labels == 1].mean() - s[made.labels == 0].mean() for s in (before, after)]

@@ -24,6 +24,8 @@ from siamese import SiameseModel
 from siamese.errors import UserError
 from siamese.evaluation.evaluate import tfidf_similarity
 from siamese.evaluation.metrics import average_precision, roc_auc
+from siamese.model.folder import is_model
+from siamese.model.model import model_folder_of
 from siamese.system.files import write_text
 
 MOST = 1_500  # questions of a set of groups, drawn with seed 0: all their pairs are scored
@@ -176,7 +178,15 @@ def scores_of(name: str) -> tuple[Scores, dict[str, Any]]:
     if name in BASELINES:
         return BASELINES[name], {}
     model = SiameseModel.load(name)
-    return ByVectors(model.encode), {"dimension": model.dimensions, "encode": model.encode}
+    return ByVectors(model.encode), {"dimension": model.dimensions, "MB": size(name, model), "encode": model.encode}
+
+
+def size(name: str, model: SiameseModel) -> float:
+    """Return the megabytes of a model folder, or of an encoder's weights."""
+    folder = model_folder_of(name)
+    if is_model(folder):
+        return sum(file.stat().st_size for file in folder.iterdir()) / 1e6
+    return sum(weight.nbytes for weight in model.weights.values()) / 1e6
 
 
 def speed(encode: Callable[[Sequence[str]], np.ndarray], questions: Sequence[str]) -> float:

@@ -7,7 +7,7 @@ teachers together. A batch is made of runs of neighbours, so that the loss on ne
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,14 +148,16 @@ def batches(
         yield dataclasses.replace(next(labelled), unlabelled=pile.tokens.take(rows), wanted=pile.targets[rows])
 
 
-def with_near_misses(config: Config, questions: Texts, training: Pairs) -> Pairs:
+def with_near_misses(
+    config: Config, questions: Texts, training: Pairs, kinds: Collection[str] | None = None
+) -> Pairs:  # fmt: skip
     """Return the training pairs, followed by as many pairs as can be made of some questions, drawn by the seed.
 
     Pairs of rare kinds are drawn more often, so that a kind of c pairs has a share that grows as c^EVEN alone. None is
-    made of questions that are held out.
+    made of questions that are held out. If `kinds` are given, only these are made.
     """
     learned = _drawn(config, len(questions))[held_out(len(questions)) :]
-    made = list(near_misses(questions.take(learned[:MOST_MADE_OF]), config.seed))
+    made = list(near_misses(questions.take(learned[:MOST_MADE_OF]), config.seed, kinds))
     if not made:
         raise DataError(f"--near-misses: no pair could be made of the {len(questions):,} questions, which are to be "
                         "English")  # fmt: skip
