@@ -35,7 +35,7 @@ MINIMUM_WORDINGS = 6
 MOST_INTENTS_PER_PATTERN = 3  # a pattern in more intents is a template
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared by identity, which is fast
 class Intent:
     """One thing that people ask, in several wordings."""
 
@@ -141,7 +141,7 @@ def problems(intents: list[Intent]) -> list[str]:
 # From wordings to pairs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared by identity, which is fast
 class Question:
     """A wording with its number and the part that it belongs to."""
 

@@ -53,7 +53,7 @@ def words(question: str) -> list[str]:
     return re.findall(r"[\w'’]+", question.lower())
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_the_file_is_what_the_script_makes(
     maker: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,7 +153,7 @@ def spread(questions: dict[str, int]) -> dict[str, set[int]]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_no_template(intents: dict[str, int]) -> None:
     assert max(len(found) for found in spread(intents).values()) <= 3
 

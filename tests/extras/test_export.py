@@ -45,8 +45,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="session")
 def questions() -> list[str]:
-    """Return all 2,700 questions of data/, the hostile ones, and some that are long or empty."""
-    found = sorted({row[name] for row in read_csv(QUESTIONS) for name in ("question1", "question2")})
+    """Return the 2,700 questions of the first edition of data/, the hostile ones, and some that are long or empty."""
+    found = sorted({row[name] for row in read_csv(QUESTIONS)[:18_695] for name in ("question1", "question2")})
     assert len(found) > 1_000
     long = ["how old are you ? " * 400, " ".join(found[:200])]
     return [*found, *HOSTILE, "", "zzzq", "how [UNK] old [PAD]", "[UNK]", *long]
