@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from commands import python
 from torch import nn
 
 from siamese.config import PRESETS, Config
@@ -77,7 +78,27 @@ def test_adam_is_torchs() -> None:
         expected.append(weight.item())
     assert expected[0] == pytest.approx(0.99 + 1e-10, abs=1e-12)
     assert steps(Config(optimizer="adam"), GRADIENTS) == pytest.approx(expected, rel=1e-12)
-    assert type(make_optimizer(Config(optimizer="adam"), [weight])) is torch.optim.Adam
+
+
+@pytest.mark.slow
+def test_a_training_starts_without_the_compiler() -> None:
+    code = (
+        "import sys, torch\n"
+        "from siamese.config import PRESETS\n"
+        "from siamese.training.loop import fast_and_repeatable\n"
+        "from siamese.training.optimizers import make_optimizer\n"
+        "for preset in PRESETS.values():\n"
+        "    weight = torch.nn.Parameter(torch.ones(1))\n"
+        "    with fast_and_repeatable():\n"
+        "        optimizer = make_optimizer(preset, [weight])\n"
+        "        weight.sum().backward()\n"
+        "        optimizer.step()\n"
+        "        optimizer.zero_grad()\n"
+        "        optimizer.load_state_dict(optimizer.state_dict())\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_matrix_moves_as_its_cells_do() -> None:

@@ -28,16 +28,17 @@ def fast_and_repeatable() -> Iterator[None]:
     has a faster form without it, and any that did would give other weights with the same seed.
     """
     memory: Any = torch.utils.deterministic
-    fixed, filled = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
+    fixed, filled = torch.get_deterministic_debug_mode(), memory.fill_uninitialized_memory
     torch.set_flush_denormal(True)
     memory.fill_uninitialized_memory = False  # it finds bugs, and takes time
-    torch.use_deterministic_algorithms(fixed or not torch.cuda.is_available())
+    # Unlike use_deterministic_algorithms, this does not import torch.compile, as slow as all the rest of torch.
+    torch.set_deterministic_debug_mode(fixed if torch.cuda.is_available() else "error")
     try:
         yield
     finally:
         torch.set_flush_denormal(False)
         memory.fill_uninitialized_memory = filled
-        torch.use_deterministic_algorithms(fixed)
+        torch.set_deterministic_debug_mode(fixed)
 
 
 def train_epochs(

@@ -1,5 +1,6 @@
 """Optimizers and learning-rate schedules of the presets."""
 
+import inspect
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +13,25 @@ WARMUP = 400  # steps, of the published Trax schedule
 DISTILLED_WARMUP = 200  # steps of warmup-linear-decay, but at most a tenth of all
 
 
-class CourseAdam(torch.optim.Optimizer):
+class Eager(torch.optim.Optimizer):
+    """An optimizer that starts without torch.compile, whose import takes longer than that of torch itself.
+
+    torch wraps these methods to keep them out of compiled code, and imports the compiler for it. Ours is not compiled.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
+    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
+    load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
+
+
+class Adam(Eager, torch.optim.Adam):
+    """Adam as torch computes it."""
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
+
+
+class CourseAdam(Eager):
     """Adam as the frameworks of the published editions compute it; both differ from torch's.
 
     Trax: corrects the moments with the exponent step + 1, with steps from 1, and first multiplies the weights by
@@ -57,7 +76,7 @@ def make_optimizer(
     if config.optimizer == "adam":
         # Large batches of a pile have less noise, so that a shorter memory of the squares serves.
         betas = (0.9, 0.99 if config.unlabelled else 0.999)
-        return torch.optim.Adam(parameters, lr=config.learning_rate, betas=betas, fused=True)
+        return Adam(parameters, lr=config.learning_rate, betas=betas, fused=True)
     return CourseAdam(parameters, config.learning_rate, keras=config.optimizer == "keras-adam")
 
 

@@ -19,6 +19,7 @@ from siamese.text.ragged import Tokens
 from siamese.training.batches import PairTokens, Prepared, data_generator
 from siamese.training.cache import vectors
 from siamese.training.objective import Objective
+from siamese.training.optimizers import Adam
 
 EPOCHS, LEARNING_RATE = 4, 1e-3  # of the linear map; on the validation pairs 5 epochs are no better, 3 at 0.0003 worse
 
@@ -45,7 +46,7 @@ def project(encoded: np.ndarray, numbers: np.ndarray, pairs: PairTokens, config:
     # A question is one token, its number, so that the pairs form batches as those of words do.
     first, second = (Tokens(column.astype(np.int32), np.arange(len(column) + 1)) for column in numbers.T)
     numbered = PairTokens(first, second, pairs.labels, pairs.clusters)
-    optimizer = torch.optim.Adam([*linear.parameters(), *objective.parameters()], lr=LEARNING_RATE, fused=True)
+    optimizer = Adam([*linear.parameters(), *objective.parameters()], lr=LEARNING_RATE, fused=True)
     batches = [
         batch
         for epoch in range(EPOCHS)

@@ -17,8 +17,7 @@ Command = Callable[..., tuple[int, str, str]]  # the fixture `command`
 ROOT = Path(__file__).parents[2]
 IMPORTS = os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests" / "helpers", ROOT / "tests" / "extras")))
 LOADED = [
-    "siamese.training.runs", "siamese.report.plots", "sklearn.linear_model", "sklearn.feature_extraction.text",
-    "torch._dynamo",
+    "siamese.training.runs", "siamese.report.plots", "sklearn.linear_model", "sklearn.feature_extraction.text"
 ]  # fmt: skip
 
 TRAIN = ("train", "--start-from", "none")  # from nothing: quick, since the vocabulary is small
