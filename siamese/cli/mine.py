@@ -30,6 +30,8 @@ def add_commands(command: shared.Command) -> None:
     add("--max-pairs", type=int, metavar="N", help="only the N most similar pairs")
     add("--clusters", metavar="PATH", help="also write clusters, in such a file")
     add("--report", metavar="PATH", help="also write a page with the clusters, as HTML")
+    add("--decisions", metavar="PATH", help="what people decided, as `review` writes it: pairs that are different are "
+        "left out, and clusters honour all decisions")  # fmt: skip
     add("--linkage", choices=("complete", "connected"), default="complete", help="of clusters: complete, every two are "
         "a pair; connected, by chains of pairs (default %(default)s)")  # fmt: skip
     add("--from", dest="mined", metavar="PATH", help="mined pairs, for a higher threshold or for clusters without a "
@@ -74,7 +76,7 @@ def mine(options: argparse.Namespace) -> None:
     elif options.mined:
         from siamese.mining.mined import Mined
 
-        _check_outputs(options, [options.file, options.mined])
+        _check_outputs(options, [options.file, options.mined, options.decisions])
         given = {name: getattr(options, name) for name in ("threshold", "max_pairs", "linkage", "memory")}
         _write(options, Mined.read(options.mined, _read(options) if options.file else None, **given))
     else:
@@ -97,7 +99,7 @@ def _check_outputs(options: argparse.Namespace, inputs: list[str | None]) -> Non
 
 
 def _from_questions(options: argparse.Namespace) -> None:
-    _check_outputs(options, [options.file])
+    _check_outputs(options, [options.file, options.decisions])
     model = shared.load_model(options.model, options.calibrate_on)
     from siamese.mining.mine import mined_beside
     from siamese.system.progress import CountBar
@@ -126,7 +128,7 @@ def _from_questions(options: argparse.Namespace) -> None:
 def _on_ray(options: argparse.Namespace) -> None:
     for name, value in (
         ("from", options.mined), ("report", options.report), ("label-sample", options.label_sample),
-        ("removed", options.removed),
+        ("removed", options.removed), ("decisions", options.decisions),
     ):  # fmt: skip
         if value:
             raise UserError(f"--{name} does not go with --engine ray; run it on the mined pairs, with --from PATH")
@@ -178,6 +180,11 @@ def _read(options: argparse.Namespace) -> "Questions":
 
 def _write(options: argparse.Namespace, found: "Mined") -> None:
     """Write a sample to label, or pairs, clusters and the page."""
+    if options.decisions:
+        from siamese.review.decisions import read_decisions
+        from siamese.review.links import links_of
+
+        found = found.decided(links_of(read_decisions(options.decisions), found.questions))
     if options.label_sample:
         count = found.write_sample(options.out, options.label_sample, options.seed, options.escape_formulas)
         print(

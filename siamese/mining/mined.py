@@ -11,7 +11,7 @@ import numpy as np
 
 from siamese.errors import UserError
 from siamese.mining import labels, report, tables
-from siamese.mining.clusters import A_LINK, LINKAGES, Member, find_clusters
+from siamese.mining.clusters import A_LINK, LINKAGES, Links, Member, among, find_clusters
 from siamese.mining.found import JUDGED, MILLION, PAIR, Recall, in_order, lowest_above, score_of
 from siamese.mining.questions import Questions
 from siamese.mining.tables import ClusterRow, Probability
@@ -79,6 +79,7 @@ class Mined:
     recall: Recall | None = None  # of an approximate search, the share of the pairs that it found
     _removed: Ranking = lambda: iter([])
     by_verdict: bool = False  # whether a verdict orders the pairs, and has removed some
+    _links: Links | None = None  # decisions that the clusters honour
 
     def __post_init__(self) -> None:
         self.threshold, self.linkage = self.settings.threshold, self.settings.linkage
@@ -120,6 +121,11 @@ class Mined:
         ranked = [pairs] if len(pairs) else []
         return cls(questions, lambda: iter(ranked), probability, settings, by_verdict=pairs.dtype == JUDGED)
 
+    @classmethod
+    def without_pairs(cls, questions: Questions) -> "Mined":
+        """Return no pairs of these questions, for clusters of copies and of what people decided."""
+        return cls(questions, lambda: iter([]), lambda similarities: similarities, Settings(1.0))
+
     def __len__(self) -> int:
         """The number of pairs."""
         return self._count
@@ -144,7 +150,7 @@ class Mined:
                 f"{need >> 20} (MB); give more, --linkage connected, or a higher threshold"
             )
         copied = (copy.question for copy in self.questions.copies)
-        return find_clusters(len(self.questions), self._array, self.linkage, copied)
+        return find_clusters(len(self.questions), self._array, self.linkage, copied, self._links)
 
     @cached_property
     def pairs(self) -> list[Pair]:
@@ -191,6 +197,26 @@ class Mined:
 
         settings = replace(self.settings, threshold=threshold)
         return replace(self, _ranked=above, settings=settings)
+
+    def decided(self, links: Links) -> "Mined":
+        """Return the pairs without those that people call different, in clusters that honour all their decisions."""
+        count = len(self.questions)
+
+        def kept() -> Iterator[np.ndarray]:
+            for chunk in self._ranked():
+                if len(chunk := chunk[~among(chunk, links.apart, count)]):
+                    yield chunk
+
+        return replace(self, _ranked=kept, _links=links)
+
+    def partners(self) -> dict[str, str]:
+        """Return, for each question that people joined to others, one of these."""
+        pairs, texts = () if self._links is None else self._links.together[["first", "second"]], self.questions.texts
+        found: dict[str, str] = {}
+        for first, second in pairs:
+            found.setdefault(texts[first], texts[second])
+            found.setdefault(texts[second], texts[first])
+        return found
 
     def to_frame(self) -> "pandas.DataFrame":
         """Return the pairs as a DataFrame, in the order of `pairs`.
