@@ -40,6 +40,7 @@ class Decision(NamedTuple):
     priority: str = ""
     by: str = ""  # who
     at: str = ""  # when, ISO 8601 in UTC
+    stage: str = ""  # of the draw that gave value and priority: "DRAW:NUMBER", see siamese.review.order
 
     @property
     def about(self) -> frozenset[int]:
