@@ -7,7 +7,7 @@ import warnings
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from typing import Any
 
-from siamese.cli import apply, archive, compare, evaluate, export, losses, mine, predict, serve, train
+from siamese.cli import apply, archive, compare, evaluate, export, losses, mine, predict, review, serve, train
 from siamese.cli.options import Parser, check_not_empty
 from siamese.errors import UserError
 from siamese.system import console
@@ -80,6 +80,6 @@ def _parser() -> argparse.ArgumentParser:
             sub.set_defaults(run=run)
         return sub
 
-    for module in (train, evaluate, predict, archive, mine, apply, serve, export, losses, compare):
+    for module in (train, evaluate, predict, archive, mine, review, apply, serve, export, losses, compare):
         module.add_commands(command)
     return parser

@@ -12,7 +12,7 @@ from siamese.mining.clusters import Member
 from siamese.mining.questions import Copy, Questions
 from siamese.model.differences import differs
 from siamese.system.files import write_text
-from siamese.text.keys import words_of
+from siamese.text.keys import pieces_beside, words_of
 
 MARK = '<meta name="generator" content="siamese mine">'
 MOST = 20_000  # questions on the page; more make a browser slow
@@ -86,8 +86,8 @@ def _marked(text: str, first: list[str]) -> str:
     """Return a question as HTML, with words that are not in `first` marked, and those that it lacks struck out."""
     own = set(words_of(text))
     pieces = [
-        f"<mark>{html.escape(piece)}</mark>" if set(words_of(piece)) - set(first) else html.escape(piece)
-        for piece in text.split(" ")
+        f"<mark>{html.escape(piece)}</mark>" if own_word else html.escape(piece)
+        for piece, own_word in pieces_beside(text, first)
     ]
     lacking = " ".join(dict.fromkeys(word for word in first if word not in own))
     return " ".join(pieces) + (f" <del>{html.escape(lacking)}</del>" if lacking else "")

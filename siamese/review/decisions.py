@@ -97,10 +97,10 @@ class Log:
         self.path, self._file = path, file
         self.decisions = read_decisions(path)
 
-    def append(self, decision: Decision) -> None:
-        """Add a decision. It is on disk when this returns."""
-        self._write(_line(decision))
-        self.decisions.append(decision)
+    def append(self, *decisions: Decision) -> None:
+        """Add decisions in one go, so that a killed process leaves all of them or none. They are on disk on return."""
+        self._write(b"".join(map(_line, decisions)))
+        self.decisions += decisions
 
     def _write(self, line: bytes) -> None:
         length = os.fstat(self._file).st_size

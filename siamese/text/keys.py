@@ -48,3 +48,8 @@ def keys(questions: Iterable[str], of: Callable[[str], int] = key) -> np.ndarray
 def words_of(question: str) -> Words:
     """Return the words of a question in lower case, without punctuation."""
     return _WORD.findall(composed(question.lower()).replace("’", "'"))
+
+
+def pieces_beside(question: str, other: Words) -> list[tuple[str, bool]]:
+    """Cut a question at its spaces, and return each piece and whether it has a word that is not among the other's."""
+    return [(piece, not set(words_of(piece)).issubset(other)) for piece in question.split(" ")]

@@ -1,0 +1,75 @@
+"""The command `review`. Light at import."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from siamese.cli.options import Command
+from siamese.errors import UserError
+from siamese.system.console import visible
+from siamese.system.program import joined, program
+
+if TYPE_CHECKING:
+    from siamese.review.session import PairReview
+
+
+def add_commands(command: Command) -> None:
+    """Add `review`."""
+    sub = command("review", review, "Ask a person about mined pairs, and keep the answers.")
+    sub.add_argument("files", nargs="+", metavar="PAIRS", help="the file of pairs that mine wrote; with --merge, files "
+                     "of decisions")  # fmt: skip
+    add = sub.add_argument
+    add("--decisions", default="decisions.csv", metavar="PATH", help="the file of answers, CSV, which only grows "
+        "(default %(default)s)")  # fmt: skip
+    add("--terminal", action="store_true", help="ask here instead of on a page")
+    add("--part", default="1/1", metavar="K/N", help="only the K-th of N equal parts, for N people")
+    add("--by", metavar="NAME", help="who answers, for the file (default: no name)")
+    add("--seed", type=int, default=0, help="of the order; that of all parts must be the same (default 0)")
+    add("--merge", action="store_true", help="join the answers of several people, and print where they disagree")
+
+
+def review(options: argparse.Namespace) -> None:
+    """Review pairs on a page or in the terminal, or join answers."""
+    if options.merge:
+        return _merge(options)
+    if len(options.files) > 1:
+        raise UserError("review takes one file of pairs; --merge joins files of decisions")
+    if options.seed < 0:
+        raise UserError(f"--seed {options.seed}: expected 0 or more")
+    from siamese.review.asked import Asked, Part
+    from siamese.review.decisions import open_log
+    from siamese.review.journal import Journal
+    from siamese.review.session import PairReview
+
+    part = Part.parse(options.part)
+    asked = Asked.read(options.files[0])
+    with open_log(options.decisions) as log:
+        session = PairReview(asked, Journal(log, options.by or ""), part, options.seed)
+        _in_terminal(session, str(part))
+        answers = session.progress.answers
+    told = ", ".join(f"{count:,} {answer}" for answer, count in sorted(answers.items())) or "no answers yet"
+    print(f"{told}: {options.decisions}")
+
+
+def _in_terminal(session: "PairReview", part: str) -> None:
+    from siamese.review import terminal
+
+    # What it shows is made safe there; `console.Output` would spell out how it clears the screen.
+    output = getattr(sys.stdout, "stream", sys.stdout) if sys.stdout.isatty() else sys.stdout
+    with terminal.keys(sys.stdin) as ask:
+        terminal.review_pairs(session, part, terminal.Screen(output), ask)
+
+
+def _merge(options: argparse.Namespace) -> None:
+    from siamese.review.merging import merge_files
+
+    found = merge_files(options.files, options.decisions)
+    for made in found.disagreements:
+        said = ", ".join(f"{path}{d.by and f' ({d.by})'}: {d.answer}" for path, d in made.items())
+        one = next(iter(made.values()))
+        print(visible(f"disagreement: {said}\n  {one.question1}\n  {one.question2}"))
+    count = len(found.disagreements)
+    print(f"{len(found.decisions):,} decisions, {count:,} disagreements: {options.decisions}")
+    if count:
+        asking = f"{program()} review PAIRS {joined('--decisions', options.decisions)}"
+        print(f"Pairs about which people disagree have no answer there. To ask about them first:\n  {asking}")
