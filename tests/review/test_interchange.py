@@ -1,0 +1,75 @@
+"""Labels of other programs are read, and ours can be read by them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from siamese.errors import DataError
+from siamese.review.decisions import DIFFERENT, DUPLICATE, UNDO, UNSURE, Decision
+from siamese.review.interchange import export_labels, import_labels
+
+
+def pair(one: object, two: object) -> dict[str, object]:
+    """Return a pair as dedupe writes it."""
+    return {"__class__": "tuple", "__value__": [one, two]}
+
+
+def saved(folder: Path, content: object) -> Path:
+    path = folder / "labels.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_dedupe(tmp_path: Path) -> None:
+    a, b = {"question": "How old?", "topic": "age"}, {"question": "What age?", "topic": "age"}
+    content = {"distinct": [pair({"q": "Rome?"}, {"q": "Milan?"})], "match": [pair(a, b), [b, a]]}
+    assert import_labels(saved(tmp_path, content)) == [
+        Decision("How old?", "What age?", DUPLICATE),
+        Decision("What age?", "How old?", DUPLICATE),
+        Decision("Rome?", "Milan?", DIFFERENT),
+    ]
+    with pytest.raises(DataError, match="match 1: no field 'text'; it has 'question', 'topic'"):
+        import_labels(tmp_path / "labels.json", "text")
+
+
+def test_label_studio(tmp_path: Path) -> None:
+    def task(*choices: str, **more: object) -> dict[str, object]:
+        results = [{"type": "choices", "value": {"choices": [choice]}} for choice in choices]
+        data = {"question1": "How old?", "question2": "What age?"}
+        return {
+            "id": 1,
+            "data": data,
+            "annotations": [{"result": results, "created_at": "2026-01-01T00:00:00Z", **more}],
+        }
+
+    tasks = [task("Duplicate", completed_by=7), task("no"), task("yes", was_cancelled=True), task()]
+    short = {"question1": "A b?", "question2": "C d?", "answer": "unsure", "id": 3}
+    found = import_labels(saved(tmp_path, [*tasks, short]))
+    assert [(d.answer, d.by) for d in found] == [(DUPLICATE, "7"), (DIFFERENT, ""), (UNSURE, "")]
+    assert found[0].at == "2026-01-01T00:00:00Z"
+    with pytest.raises(DataError, match="task 1: choice 'perhaps'; expected one of duplicate"):
+        import_labels(saved(tmp_path, [task("perhaps")]))
+
+
+def test_what_is_written(tmp_path: Path) -> None:
+    made = [Decision("How old?", "What age?", DUPLICATE, "0.9", "0.8", by="ann"), Decision("x", "y", DIFFERENT)]
+    decisions = [*made, Decision("How old?", "", "representative"), Decision("y", "x", UNDO)]
+    assert export_labels(decisions, "label-studio", tmp_path / "tasks.json") == 1
+    (found,) = import_labels(tmp_path / "tasks.json")
+    assert found[:3] == made[0][:3]
+    assert export_labels(decisions, "argilla", tmp_path / "records.json") == 1
+    (record,) = json.loads((tmp_path / "records.json").read_text())
+    assert record["fields"] == {"question1": "How old?", "question2": "What age?"}
+    assert record["suggestions"]["answer"]["value"] == "duplicate"
+    assert record["metadata"] == {"similarity": 0.9, "probability": 0.8}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "[1]", "{", '[{"question1": "a"}]', '{"match": [[1, 2]]}', "[" * 9999]
+)
+def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=str(path)):
+        import_labels(path)
