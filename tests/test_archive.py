@@ -533,6 +533,7 @@ def test_a_file_in_blocks(tiny_model: Path, tmp_path: Path, command: Command, mo
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.slow
 def test_neither_command_loads_torch(archive: Archive) -> None:
     archive.add(["How do I take luggage?"])
     code = (

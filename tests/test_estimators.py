@@ -67,12 +67,14 @@ def test_fit_trains_as_the_library_does(
     assert other.similarity(rows).tolist() != trained.similarity(pairs).tolist()
 
 
+@pytest.mark.slow
 def test_a_training_may_show_its_progress(rows: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
     for verbose in (False, True):
         DuplicateClassifier(**TINY, verbose=verbose).fit(rows, rows.is_duplicate)
         assert ("epoch 1: loss" in capsys.readouterr().err) == verbose
 
 
+@pytest.mark.slow
 def test_a_model_is_only_calibrated(calibrated: DuplicateClassifier, rows: pd.DataFrame) -> None:
     given = SiameseModel.pretrained()
     similarity = given.similarity(rows.question1, rows.question2)
@@ -159,6 +161,7 @@ def with_how(X: pd.DataFrame) -> pd.DataFrame:
     return X[["question1", "question2"]].apply(lambda column: "how " + column)
 
 
+@pytest.mark.slow
 def test_a_search_over_a_training(rows: pd.DataFrame) -> None:
     # A grid of numpy's numbers, which are not Python's.
     grid = {"batch_size": np.array([64]), "margin": np.array([0.1], np.float32)}
@@ -183,6 +186,7 @@ def test_vectors(rows: pd.DataFrame, tiny_model: Path) -> None:
     assert frame.columns.tolist() == vectors.get_feature_names_out().tolist()
 
 
+@pytest.mark.slow
 def test_vectors_before_other_estimators(rows: pd.DataFrame) -> None:
     intent = (rows.qid1 - 1) // 9
     regression = make_pipeline(QuestionVectors(), LogisticRegression())
@@ -248,6 +252,7 @@ def test_parameters_that_cannot_be_used(parameters: dict[str, Any], message: str
         DuplicateClassifier(**parameters).fit(pairs, [0, 1, 0, 1])
 
 
+@pytest.mark.slow
 def test_columns_are_read_by_name(rows: pd.DataFrame) -> None:
     named = pd.DataFrame({"q1": rows.question1, "q2": rows.question2})
     classifier = DuplicateClassifier(model="pretrained").fit(named, rows.is_duplicate)

@@ -107,6 +107,7 @@ def test_describe() -> None:
     assert describe([], [], tokenizer).lengths.shape == (0, 2)
 
 
+@pytest.mark.slow
 def test_unknown_words_of_the_other_rules() -> None:
     for rule in ("words", "nltk", "spaces"):
         tokenizer = Tokenizer(["old", "how"], rule)

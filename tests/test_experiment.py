@@ -560,6 +560,7 @@ SCORES = {
 }
 
 
+@pytest.mark.slow
 def test_scores_by_the_number_of_training_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Any] = []
     monkeypatch.setattr(plots, "by_size", lambda *what: drawn.append(what))

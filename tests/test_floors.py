@@ -5,6 +5,7 @@ Import statements count wherever they stand, inside functions and under TYPE_CHE
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -29,8 +30,13 @@ LOOK_ANYWHERE = {"siamese", "siamese.subwords", "siamese.batches"}
 PLACE = {package: (floor, place) for floor, row in enumerate(FLOORS, 1) for place, package in enumerate(row)}
 
 
-def imported(source: str) -> Iterator[str]:
-    """Yield the modules of this repository that a source text imports; for `from siamese import x`, siamese.x."""
+@cache
+def imported(source: str) -> tuple[str, ...]:
+    """Return the modules of this repository that a source text imports; for `from siamese import x`, siamese.x."""
+    return tuple(_imported(source))
+
+
+def _imported(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names if _is_ours(name.name))
@@ -45,6 +51,7 @@ def _is_ours(name: str) -> bool:
     return name.partition(".")[0] in ("siamese", "reports", "tests", "run")
 
 
+@cache
 def _is_module(name: str) -> bool:
     path = ROOT.joinpath(*name.split("."))
     return path.with_suffix(".py").exists() or path.is_dir()

@@ -167,7 +167,9 @@ def masks(generator: np.random.Generator, size: int) -> dict[str, np.ndarray | N
 
 
 @every_variant
-@pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 2e-6), (torch.float64, 1e-12)])
+@pytest.mark.parametrize(
+    ("dtype", "within"), [pytest.param(torch.float32, 2e-6, marks=pytest.mark.slow), (torch.float64, 1e-12)]
+)
 def test_agrees_with_plain_loops(variant: dict[str, Any], dtype: torch.dtype, within: float) -> None:
     generator = np.random.default_rng(1)
     # Also far from unit vectors: with diagonals below -2, the value of what semi-hard leaves out matters.

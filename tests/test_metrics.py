@@ -101,6 +101,7 @@ def test_it_is_of_the_run_that_last_ended_an_epoch_in_the_folder(parts: Datasets
     assert len(rows(tmp_path)) == 1 and rows(tmp_path)[0] != before[0]
 
 
+@pytest.mark.slow
 def test_what_a_diverging_run_has_finished_stays(
     parts: Datasets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +115,7 @@ def test_what_a_diverging_run_has_finished_stays(
     assert [row["epoch"] for row in rows(tmp_path)] == ["1", "2"]
 
 
+@pytest.mark.slow
 def test_a_write_that_fails_leaves_the_old_file(
     parts: Datasets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

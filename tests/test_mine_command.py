@@ -83,6 +83,7 @@ def test_pairs_clusters_and_what_is_said(command: Command, file: Path, tmp_path:
     assert not list(tmp_path.glob("*.unfinished"))
 
 
+@pytest.mark.slow
 def test_a_higher_threshold_needs_no_model(command: Command, file: Path, tmp_path: Path) -> None:
     low, anew, raised = (tmp_path / name for name in ("low.csv", "anew.csv", "raised.csv"))
     both = [(tmp_path / f"{name}-clusters.csv", tmp_path / f"{name}.html") for name in ("anew", "raised")]
@@ -104,6 +105,7 @@ def test_a_higher_threshold_needs_no_model(command: Command, file: Path, tmp_pat
     assert raised.read_text().splitlines() == low.read_text().splitlines()[:3]
 
 
+@pytest.mark.slow
 def test_the_default_threshold_comes_with_a_warning_and_what_to_do(
     command: Command, file: Path, tmp_path: Path
 ) -> None:
@@ -150,6 +152,7 @@ def test_from_a_sample_with_labels_to_a_threshold(command: Command, tmp_path: Pa
     assert "threshold      pairs  labels" in out  # what the labels say is there nevertheless
 
 
+@pytest.mark.slow
 def test_nothing_is_found(command: Command, file: Path, tmp_path: Path) -> None:
     out, page = tmp_path / "d.csv", tmp_path / "r.html"
     said = mined(command, file, "--out", out, "--threshold", "1", "--report", page)
@@ -208,6 +211,7 @@ def test_errors_say_what_to_do(
     assert not Path("d.csv").exists() and not list(tmp_path.glob("*.unfinished"))
 
 
+@pytest.mark.slow
 def test_complete_linkage_that_needs_too_much_memory_leaves_the_pairs(
     command: Command, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,6 +298,7 @@ def test_the_page_is_capped_and_says_so(tmp_path: Path, monkeypatch: pytest.Monk
     assert text.count("<section>") == 2
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_loaded_for_what_needs_no_vectors(tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("question1,question2,similarity,probability\na,b,0.9,0.5\n")

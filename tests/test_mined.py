@@ -56,6 +56,7 @@ def test_pairs_and_a_frame_with_the_metadata_of_both_questions(frame: pd.DataFra
     assert repr(found) == f"Mined({len(pairs):,} pairs of 197 questions, threshold 0.4)"
 
 
+@pytest.mark.slow
 def test_a_higher_threshold_gives_what_mining_gives(frame: pd.DataFrame, found: siamese.Mined) -> None:
     for threshold in (0.4, found.pairs[20].similarity, 0.7, 1.0):
         raised, anew = found.rethreshold(threshold), siamese.mine(frame, MODEL, threshold=threshold)
@@ -104,6 +105,7 @@ def test_the_most_similar_and_the_approximate_way(frame: pd.DataFrame, found: si
     assert set(near.pairs) <= set(found.pairs)
 
 
+@pytest.mark.slow
 def test_the_pretrained_model_and_its_threshold_are_the_defaults(tmp_path: Path) -> None:
     questions = ["How can I lose weight?", "How do I lose weight?", "Where is Rome?"]
     found = siamese.mine(questions)
@@ -162,6 +164,7 @@ def test_more_pairs_than_memory_has_room_for(frame: pd.DataFrame, monkeypatch: p
     assert len(siamese.mine(frame, MODEL, threshold=0.4, max_pairs=50).pairs) == 50
 
 
+@pytest.mark.slow
 def test_numpy_finds_what_torch_finds(found: siamese.Mined, frame: pd.DataFrame, tmp_path: Path) -> None:
     frame.to_csv(tmp_path / "q.csv", index=False)
     code = (

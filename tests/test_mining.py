@@ -94,6 +94,7 @@ def test_the_pairs_of_brute_force(dtype: torch.dtype | None, threshold: float, m
     assert not {1, 7} & {end for _, *ends in expected for end in ends}
 
 
+@pytest.mark.slow
 def test_a_threshold_of_zero_and_of_one(tmp_path: Path) -> None:
     vectors = groups(60)
     assert ranked(run(vectors, Settings(0.0), tmp_path / "0")) == naive(vectors, 0.0)
@@ -231,6 +232,7 @@ def test_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
         run(groups(60), Settings(0.7), tmp_path, model="a")
 
 
+@pytest.mark.slow
 def test_pairs_that_memory_has_no_room_for(tmp_path: Path) -> None:
     vectors = unit(np.abs(np.random.default_rng(0).normal(size=(300, 8))))  # nearly all pairs are above 0.2
     with pytest.raises(UserError, match="more than 2,000 pairs at a time are too many for --memory"):
@@ -254,6 +256,7 @@ def test_settings_are_checked(wrong: dict[str, float]) -> None:
 # The approximate join
 
 
+@pytest.mark.slow
 def test_a_pair_of_several_shared_cells_is_found_once(tmp_path: Path) -> None:
     vectors = groups(300)
     ready = Vectors.of(vectors, torch.bfloat16)

@@ -210,6 +210,7 @@ def test_addresses_that_are_no_paths(folder: Path, tmp_path: Path, expected: Any
     assert not store.names("memory://work")
 
 
+@pytest.mark.slow
 def test_hardly_any_questions(tmp_path: Path) -> None:
     for count in (0, 1, 2):
         (tmp_path / f"{count}.txt").write_text("How are you?\nHow are you\n\n"[: 13 * count], encoding="utf-8")

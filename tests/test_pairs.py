@@ -291,6 +291,7 @@ def test_a_stray_quote_costs_its_own_line_only(tmp_path: Path, case: str) -> Non
     assert pairs.faults[0].startswith(f"{path}, line {faulty}: ")
 
 
+@pytest.mark.slow
 def test_a_field_beyond_the_limit_costs_its_own_line_only(tmp_path: Path) -> None:
     rows = [("a" * ((1 << 24) + 1), "b", 0), ("c", "d", 1), ("e", "f", 0)]
     pairs = read_pairs(write(tmp_path / "p.csv", rows))
@@ -523,6 +524,7 @@ def test_parts_of_groups(sizes: list[int], seed: int) -> None:
     assert same_pairs(again, pairs) and again.split.tolist() == pairs.split.tolist()
 
 
+@pytest.mark.slow
 def test_a_group_that_is_almost_all_takes_linear_time() -> None:
     groups = groups_of([8_000, *[1] * 11])
     start = time.process_time()
@@ -597,6 +599,7 @@ def test_a_file_that_cannot_be_split_trains_whole() -> None:
     assert (len(train), len(validation), across) == (n, 0, 0)
 
 
+@pytest.mark.slow
 def test_a_split_of_one_component() -> None:
     pairs = read_pairs(Path(__file__).parents[1] / "data" / "questions.csv")  # non-duplicates join all its clusters
     train, validation, across = split_questions(pairs)

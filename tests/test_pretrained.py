@@ -220,6 +220,7 @@ def test_quora_is_as_good_on_quoras_test_pairs_as_its_card_says(shared: Path) ->
     assert calibration_error(pairs.labels, loaded.probability(similarity)) < 0.02
 
 
+@pytest.mark.slow
 @there
 def test_predict_from_an_empty_folder(tmp_path: Path) -> None:
     done = python("-X", "importtime", ROOT / "run.py", "predict", *PAIR, "--json", cwd=tmp_path)

@@ -130,6 +130,7 @@ def test_added_questions_are_found_until_removed(writing: TestClient) -> None:
     assert [hit["id"] for hit in found["hits"][0]] == ["2"]
 
 
+@pytest.mark.slow
 def test_an_existing_id_is_a_conflict_and_nothing_is_added(writing: TestClient) -> None:
     assert writing.post("/questions", json={"questions": ["one"], "ids": ["1"]}).status_code == 201
     answer = writing.post("/questions", json={"questions": ["two", "three"], "ids": ["2", "1"]})
@@ -147,6 +148,7 @@ def test_while_another_process_writes_the_client_gets_503(writing: TestClient, m
     assert writing.post("/questions", json={"questions": ["one"]}).status_code == 201
 
 
+@pytest.mark.slow
 def test_a_damaged_archive_is_an_error_of_the_service(writing: TestClient, memory: Path) -> None:
     with closing(sqlite3.connect(memory / "archive" / "archive.sqlite")) as connection:
         connection.execute("DROP TABLE questions")
@@ -155,6 +157,7 @@ def test_a_damaged_archive_is_an_error_of_the_service(writing: TestClient, memor
     assert writing.delete("/questions/1").status_code == 500
 
 
+@pytest.mark.slow
 def test_an_archive_that_is_replaced_gives_503_with_the_reason(
     writing: TestClient, memory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -228,6 +231,7 @@ def test_a_malformed_body(plain: TestClient, body: bytes, status: int, detail: s
     assert len(answer.content) < 500
 
 
+@pytest.mark.slow
 def test_longest_lists(plain: TestClient, writing: TestClient) -> None:
     for path, name, one in (("/encode", "questions", "a"), ("/similarity", "pairs", ["a", "b"])):
         assert plain.post(path, json={name: [one] * QUESTIONS}).status_code == 200
@@ -340,6 +344,7 @@ def test_work_over_its_time_stays_pending_until_it_ends_and_queued_work_does_not
         assert status == 200
 
 
+@pytest.mark.slow
 def test_no_text_is_logged(
     writing: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -370,6 +375,7 @@ def test_no_text_is_logged(
         assert any(line.startswith(begin) for line in logged), begin
 
 
+@pytest.mark.slow
 def test_every_operation_has_an_example(writing: TestClient) -> None:
     document = writing.get("/openapi.json").json()
     assert set(document["paths"]) == {

@@ -191,6 +191,7 @@ def test_the_tower_learns_to_point_where_the_teacher_points(encoder: list[str]) 
     assert agreement(taught) > 0.9 > 0.6 > agreement(plain)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_teacher_goes_on_to_the_same_bits(encoder: list[str], tmp_path: Path) -> None:
     class Stop(Exception):
         pass

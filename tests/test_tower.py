@@ -78,8 +78,10 @@ def gradients(module: nn.Module, vectors: Tensor) -> dict[str, Tensor]:
     return found
 
 
-@pytest.mark.parametrize("skip", [True, False])
-@pytest.mark.parametrize("first_word", [2, 0])
+@pytest.mark.parametrize(
+    ("skip", "first_word"),
+    [(True, 2), *(pytest.param(*other, marks=pytest.mark.slow) for other in [(True, 0), (False, 2), (False, 0)])],
+)
 def test_agrees_with_plain_loops(skip: bool, first_word: int) -> None:
     """Over more than one chunk, so that the order by length and the chunks are undone rightly."""
     tower, tokens = small_tower(skip, first_word), questions(2 * QUESTIONS_AT_A_TIME + 40)

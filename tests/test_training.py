@@ -180,6 +180,7 @@ def test_patience(
     assert len(fit(config, parts).facts["history"]) == epochs
 
 
+@pytest.mark.slow
 def test_the_caller_gets_denormal_numbers_back(parts: Datasets) -> None:
     smallest = np.array([5e-324])
     with pytest.raises(KeyboardInterrupt):
@@ -199,6 +200,7 @@ def test_a_seed_decides_every_bit(parts: Datasets, name: str) -> None:
     assert bits(fit(config.replace(seed=4), parts)) != bits(fit(config, parts))
 
 
+@pytest.mark.slow
 def test_every_epoch_and_every_seed_has_its_own_batches(parts: Datasets, tiny_model: Path) -> None:
     # With the same weights, which at a learning rate of 0 stay, only the batches can make the losses differ.
     start, losses = SiameseModel.load(tiny_model), []
@@ -257,6 +259,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(parts: Datasets, tmp_path: 
     assert timeless[0] == timeless[1]
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_trained_again(parts: Datasets, tmp_path: Path) -> None:
     first, notes = fit(TINY, parts, tmp_path), Notes()
     assert bits(fit(TINY, parts, tmp_path, resume=True, progress=notes)) == bits(first)
@@ -273,6 +276,7 @@ def half(some: Pairs) -> Pairs:
     return some.take(np.arange(len(some)) % 2 == 0)
 
 
+@pytest.mark.slow
 def test_resuming_something_else_is_refused(parts: Datasets, tmp_path: Path) -> None:
     fit(TINY, parts, tmp_path)
     checkpoint = (tmp_path / CHECKPOINT).read_bytes()
@@ -299,6 +303,7 @@ def test_resuming_with_another_vocabulary_is_refused(parts: Datasets, tmp_path: 
         fit(TINY, parts, tmp_path, resume=True)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named(parts: Datasets, tiny_model: Path, tmp_path: Path) -> None:
     fit(TINY.replace(epochs=1), parts, tmp_path)
     whole = (tmp_path / CHECKPOINT).read_bytes()
@@ -340,6 +345,7 @@ def test_start_from_takes_weights_and_vocabulary(parts: Datasets, tiny_model: Pa
     assert {name: weight.tobytes() for name, weight in start.weights.items()} == before  # the old model is as it was
 
 
+@pytest.mark.slow
 def test_start_from_adds_new_words(parts: Datasets, tiny_model: Path) -> None:
     start = SiameseModel.load(tiny_model)
     buckets = start.config.buckets
@@ -359,6 +365,7 @@ def test_start_from_adds_new_words(parts: Datasets, tiny_model: Path) -> None:
     assert np.allclose(model.encode([text]), start.encode([text]), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_start_from_a_model_without_buckets_adds_new_words_at_random(parts: Datasets) -> None:
     plain = TINY.replace(min_count=1, buckets=0, epochs=1)
     start, rows = fit(plain, parts), 102

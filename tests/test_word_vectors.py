@@ -113,6 +113,7 @@ def test_only_what_is_wanted_is_parsed(file: File) -> None:
     assert read(file("a 1 1\nb x 2\nc 3 3\nc 4 4\n"), "c") == {"c": [3, 3]}  # and of a repeated word the first
 
 
+@pytest.mark.slow
 def test_a_large_file_is_not_held(tmp_path: Path) -> None:
     line = " 0.12345" * 300 + "\n"
     with gzip.open(tmp_path / "large.gz", "wt", compresslevel=1) as packed:
@@ -261,6 +262,7 @@ def test_training_begins_with_them(parts: Datasets, file: File) -> None:
     assert all(again.weights[name].tobytes() == weight.tobytes() for name, weight in model.weights.items())
 
 
+@pytest.mark.slow
 def test_a_model_to_start_from_comes_after(parts: Datasets, file: File) -> None:
     start = fit(TINY.replace(seed=5), parts)
     start.tokenizer = Tokenizer(start.tokenizer.words[:50])

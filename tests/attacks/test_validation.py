@@ -40,7 +40,16 @@ def test_validation_scores_are_those_of_new_questions() -> None:
     assert facts["warnings"], "similarity tells nothing of new questions, and training says so"
 
 
-@pytest.mark.parametrize("labels", [[1, 0], [1, 0, 1, 0], [0, 1, 0], [1] * (LEAST - 1) + [0] * 40])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [1, 0],
+        *(
+            pytest.param(more, marks=pytest.mark.slow)
+            for more in ([1, 0, 1, 0], [0, 1, 0], [1] * (LEAST - 1) + [0] * 40)
+        ),
+    ],
+)
 def test_too_few_pairs_calibrate_nothing(labels: list[int]) -> None:
     given = SiameseModel.pretrained()
     pairs = [(f"How do I cook {i}?", "What is the best way?" if label else "Who?") for i, label in enumerate(labels)]
