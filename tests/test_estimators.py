@@ -97,6 +97,7 @@ def test_a_training_that_starts_from_a_model(tiny_model: Path, rows: pd.DataFram
     assert still.similarity(rows) == pytest.approx(start.similarity(rows.question1, rows.question2), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_an_unreachable_precision_is_told_of(rows: pd.DataFrame) -> None:
     same = rows.question1.iloc[:40]  # questions that are no duplicates of nearly themselves, so similar is wrong
     both = [*zip(rows.question1, rows.question2), *zip(same, same + " please")]

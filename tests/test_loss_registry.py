@@ -55,6 +55,7 @@ def test_it_says_what_it_is_in_a_line_each(name: str) -> None:
     assert set(loss.settings.values()) <= fields
 
 
+@pytest.mark.slow
 def test_the_list_costs_no_torch() -> None:
     for line in (
         "import siamese.losses.registry",

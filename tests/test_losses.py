@@ -200,6 +200,7 @@ def test_gradient_is_that_of_differences(variant: dict[str, Any]) -> None:
             )
 
 
+@pytest.mark.slow
 def test_blocks_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """S is looked at a block of rows at a time; small blocks, the last one smaller, instead of a large batch."""
     generator = np.random.default_rng(6)

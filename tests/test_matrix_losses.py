@@ -173,6 +173,7 @@ def test_negatives_do_not_swamp_positives(size: int) -> None:
     assert down.item() == pytest.approx(0.5, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [4, 8])
 def test_free_vectors_are_fitted_and_the_loss_is_sure(size: int) -> None:
     """Reach probabilities near 0 and 1. A plain sigmoid of the cosines cannot: it gives 0.73 at most."""

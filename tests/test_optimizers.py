@@ -66,6 +66,7 @@ def test_trax_decay_does_not_depend_on_the_learning_rate() -> None:
     assert steps(PRESETS["course-tensorflow"], (0.0, 0.0), 2.0) == [2.0, 2.0]
 
 
+@pytest.mark.slow
 def test_adam_is_torchs() -> None:
     # Textbook Adam, eps 1e-8 outside the correction: the first step is 0.01·g/(|g| + 1e-8), so the weight is 0.99 and
     # a little more; the rest is torch's own arithmetic.

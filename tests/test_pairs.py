@@ -505,6 +505,7 @@ def test_a_question_twice_in_a_group_counts_once() -> None:
     assert same_pairs(from_groups(twice), from_groups(groups))
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 14), min_size=4, max_size=30), st.integers(0, 5))
 def test_parts_of_groups(sizes: list[int], seed: int) -> None:
     groups = groups_of(sizes)

@@ -192,6 +192,7 @@ def test_nobody_writes_without_the_token(memory: Path, method: str, path: str, b
         assert one.get("/health").json()["archive"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method, path, body", WRITES)
 def test_nobody_writes_to_a_service_without_a_token(memory: Path, method: str, path: str, body: Any) -> None:
     with client(new_archive(memory / "archive"), token=None) as one:

@@ -185,6 +185,7 @@ def test_known_words_are_whole_or_in_pieces() -> None:
     assert bucket.encode(["unx"])[0].tolist() == [bucket.bucket("unx")]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.text(st.sampled_from("abcé "), min_size=1), min_size=1, max_size=6), st.text(st.sampled_from("abcé"))
 )

@@ -278,6 +278,7 @@ def test_a_model_to_start_from_comes_after(parts: Datasets, file: File) -> None:
     assert np.abs(table[row, :2]) == pytest.approx(0.1 * np.array([1, 1.5]) / 1.625**0.5, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_resuming_with_other_vectors_is_refused(parts: Datasets, file: File, tmp_path: Path) -> None:
     config = TINY.replace(word_vectors=str(file("how 1 2\nmy 3 5\n")))
     fit(config, parts, tmp_path)

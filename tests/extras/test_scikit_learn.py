@@ -75,7 +75,7 @@ CANNOT = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("estimator", [PairsOfNumbers(model="pretrained"), VectorsOfNumbers()], ids=repr)
 def test_the_checks_of_scikit_learn(estimator: Any) -> None:
     with warnings.catch_warnings():
