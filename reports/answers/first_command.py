@@ -75,12 +75,13 @@ def main() -> None:
         for name, pairs in sets.items():
             ours = judged(model, pairs)
             gains = {other: against(pairs, ours, theirs) for other, theirs in others[name].items()}
+            everyone = {**others[name], "ours": ours}
             for what in ("accuracy", "AP"):
                 row: dict[str, object] = {"seed": str(seed), "pairs": name, "in": what}
                 gained.append(row | {f"above {other}": gain[what] for other, gain in gains.items()})
             scored.append(
                 {"seed": str(seed), "pairs": f"{name}, {len(pairs):,}", "CPU seconds of training": seconds}
-                | {f"accuracy: {who}": accuracy(said, pairs) for who, (_, said) in {**others[name], "ours": ours}.items()}
+                | {f"accuracy: {who}": accuracy(said, pairs) for who, (_, said) in everyone.items()}
                 | {"AP": average_precision(pairs.labels, ours[0])}
             )
     text = f"{table(scored)}\n\n{table(gained)}"
