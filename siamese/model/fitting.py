@@ -48,7 +48,7 @@ def fit_verdict(model: SiameseModel, labelled: Pairs, questions: Sequence[str], 
 def calibrated(verdict: Verdict, pairs: Pairs, similarity: np.ndarray) -> Verdict | str:
     """Return a verdict with its calibration fitted to labelled pairs of these cosines, or why they do not allow it."""
     fitted = calibrate(pairs.labels, verdict.scores(pairs.question1, pairs.question2, similarity))
-    return unfit(pairs.labels, fitted) or replace(verdict, calibration=fitted)
+    return unfit(pairs.labels, fitted) or replace(verdict, calibration=fitted, threshold=None)
 
 
 def _weights(parts: Sequence[tuple[Pairs, np.ndarray]]) -> dict[str, float]:

@@ -268,7 +268,7 @@ class SiameseModel:
         settings: dict[str, Any] = {"config": dataclasses.asdict(self.config), "threshold": self.threshold}
         settings |= {"calibration": dataclasses.asdict(self.calibration), "facts": self.facts}
         if self.verdict is not None:
-            settings[VERDICT] = dataclasses.asdict(self.verdict)
+            settings[VERDICT] = {k: v for k, v in dataclasses.asdict(self.verdict).items() if v is not None}
         if isinstance(self.tokenizer, SubwordTokenizer):
             settings[ARCHITECTURE], words = self.architecture, self.tokenizer.text()
         else:

@@ -26,6 +26,7 @@ class Verdict:
 
     weights: Mapping[str, float]  # by the names in FEATURES, 0 to HEAVIEST
     calibration: Calibration  # from scores to probability
+    threshold: float | None = None  # of the scores, 0 to 1, such as for a wanted precision; None: of probability ½
 
     def __post_init__(self) -> None:
         from siamese.model.differences import FEATURES  # 10 ms, which models without a verdict do not need
@@ -37,6 +38,8 @@ class Verdict:
                 raise UserError(f"verdict: weight of {name} {weight!r}: expected a number from 0 to {HEAVIEST:g}")
         if not sys.float_info.min <= self.calibration.slope:
             raise UserError(f"verdict: slope {self.calibration.slope!r}: expected a number above 0")
+        if self.threshold is not None and not (type(self.threshold) in (int, float) and 0 <= self.threshold <= 1):
+            raise UserError(f"verdict: threshold {self.threshold!r}: expected a number from 0 to 1")
 
     def __str__(self) -> str:
         weights = "".join(f" − {weight:.2f} · {name}" for name, weight in self.weights.items() if weight >= 0.005)
@@ -54,8 +57,12 @@ class Verdict:
         return np.asarray(similarity, np.float64) - (found * weights).sum(axis=1)
 
     def rule(self, prior: float | None = None) -> "Rule":
-        """Return how this verdict judges pairs of which a share `prior` are duplicates."""
-        threshold = self.calibration.threshold(prior)
+        """Return how this verdict judges pairs of which a share `prior` are duplicates.
+
+        The threshold is the verdict's own if it has one and no prior is given, else the one of probability ½.
+        """
+        own = self.threshold if prior is None else None
+        threshold = self.calibration.threshold(prior) if own is None else own
         assert threshold is not None  # the slope is above 0
         return Rule(threshold, self.calibration, prior, self)
 
@@ -64,8 +71,8 @@ class Verdict:
 class Rule:
     """How pairs are judged: a pair whose score is above the threshold is a duplicate.
 
-    With a verdict, the score is the corrected cosine, and the threshold the one of probability ½. Without one, the
-    score is the cosine.
+    With a verdict, the score is the corrected cosine, and the threshold the one of probability ½ unless the verdict has
+    its own. Without one, the score is the cosine.
     """
 
     threshold: float  # 0 to 1
@@ -97,6 +104,6 @@ def read_verdict(settings: Mapping[str, Any] | None) -> Verdict | None:
     """Return the verdict that a model folder holds, if any. Raise UserError or TypeError if it is not one."""
     if settings is None:
         return None
-    if not isinstance(settings, Mapping) or set(settings) != {"weights", "calibration"}:
+    if not isinstance(settings, Mapping) or set(settings) - {"threshold"} != {"weights", "calibration"}:
         raise UserError("verdict: expected weights and a calibration")
-    return Verdict(dict(settings["weights"]), Calibration(**settings["calibration"]))
+    return Verdict(dict(settings["weights"]), Calibration(**settings["calibration"]), settings.get("threshold"))

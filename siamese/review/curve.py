@@ -18,11 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 
 GROWTH = 1.04  # of the number of pairs above the end of a block
-PLACES = np.linspace(-0.5, 1.5, 45)  # of m, where the lowest tenth of the scores ends at 0 and the highest is 1
-SLOPES = np.geomspace(1.0, 40.0, 22)  # of b, on that scale
+PLACES = np.linspace(-0.5, 1.5, 33)  # of m, where the lowest tenth of the scores ends at 0 and the highest is 1
+SLOPES = np.geomspace(1.0, 40.0, 15)  # of b, on that scale
 USUAL, SPREAD = 4.5, 0.8  # of b: median, and standard deviation of the logarithm, before any answer
-NEVER = np.array([0.0, 0.03, 0.08, 0.16, 0.3])  # of l
-BELIEF = np.array([0.5, 0.2, 0.15, 0.1, 0.05])  # in these, before any answer
+NEVER = np.array([0.0, 0.04, 0.12, 0.3])  # of l
+BELIEF = np.array([0.5, 0.25, 0.15, 0.1])  # in these, before any answer
 NEGLIGIBLE = 1e-4  # weight of a curve, as a share of the largest
 BEYOND, LEAST = 1.3, 20.0  # of a region: factor, and smallest number of pairs
 UNSURE = 0.02  # p (1 − p) at least, in values
