@@ -98,16 +98,18 @@ def pool(model: SiameseModel, shared: Path, name: str, seed: int) -> dict[str, n
         return {key: stored[key] for key in stored.files}
 
 
-def adapted(data: dict[str, np.ndarray], weights: np.ndarray, asked: np.ndarray) -> tuple[str, np.ndarray | None]:
+def adapted(
+    data: dict[str, np.ndarray], weights: np.ndarray, asked: np.ndarray, refit: bool
+) -> tuple[str, np.ndarray | None]:
     """Return the step that `adapt` takes after these answers, and which pairs it calls duplicates; None: no threshold.
 
-    It is what siamese.review.adapt does, on the arrays of the pool.
+    It is what siamese.review.adapt does, on the arrays of the pool; without `refit` the weights stay.
     """
     duplicate = data["label"][asked]
     answered = Answered(asked, duplicate)
     seen, step = Pool(data["cosine"], data["features"], answered, weights), PLAIN
     score = seen.score(weights)
-    if enough_for_weights(duplicate):
+    if refit and enough_for_weights(duplicate):
         one, two = ([f"question {n}" for n in data[side][asked]] for side in ("first", "second"))
         cut = list(folds(Pairs.of(one, two, duplicate.tolist()), 0))
         plain, refitted = (try_step(name, cut, lambda fit: seen) for name in (PLAIN, WEIGHTS))
@@ -156,7 +158,7 @@ def run(data: dict[str, np.ndarray], rule: Rule, way: str, seed: int, counts: Se
     order, rows = WAYS[way](probability, label, seed, max(counts)), []
     for count in counts:
         if count <= len(label):
-            step, called = adapted(data, weights, order[:count])
+            step, called = adapted(data, weights, order[:count], way != "fixed")
             hits = 0 if called is None else int(label[called].sum())
             pairs = 0 if called is None else int(called.sum())
             rows.append({"way": way, "answers": count, "step": step, "pairs": pairs, "hits": hits})

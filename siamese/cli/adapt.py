@@ -68,7 +68,7 @@ def _questions(options: argparse.Namespace) -> list[str] | None:
 
 def _print(found: "Adapted", duplicates: int, count: int) -> None:
     print(
-        f"{count:,} answers, {duplicates:,} of them duplicate; of {found.pool:,.0f} mined pairs {found.share:.1%} are\n\n"
+        f"{count:,} answers, {duplicates:,} of them duplicate; {found.share:.1%} of {found.pool:,} mined pairs are\n\n"
         f"{'step':<28} {'log loss, held out':>18}   gain"
     )
     for before, tried in zip([None, *found.tried], found.tried):
@@ -82,6 +82,6 @@ def _print(found: "Adapted", duplicates: int, count: int) -> None:
 
 def _about(choice: "Choice") -> str:
     return (
-        f"of {choice.pairs:,.0f} pairs above it {choice.precision:.1%} are duplicates (95 % interval {choice.low:.1%} to "
-        f"{choice.high:.1%}, {choice.answers:,} answers), {choice.share:.0%} of all duplicates"
+        f"of {choice.pairs:,.0f} pairs above it {choice.precision:.1%} are duplicates (95 % interval {choice.low:.1%} "
+        f"to {choice.high:.1%}, {choice.answers:,} answers), {choice.share:.0%} of all duplicates"
     )

@@ -7,7 +7,20 @@ import warnings
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from typing import Any
 
-from siamese.cli import apply, archive, compare, evaluate, export, losses, mine, predict, review, serve, train
+from siamese.cli import (
+    adapt,
+    apply,
+    archive,
+    compare,
+    evaluate,
+    export,
+    losses,
+    mine,
+    predict,
+    review,
+    serve,
+    train,
+)  # fmt: skip
 from siamese.cli.options import Parser, check_not_empty
 from siamese.errors import UserError
 from siamese.system import console
@@ -80,6 +93,6 @@ def _parser() -> argparse.ArgumentParser:
             sub.set_defaults(run=run)
         return sub
 
-    for module in (train, evaluate, predict, archive, mine, review, apply, serve, export, losses, compare):
+    for module in (train, evaluate, predict, archive, mine, review, apply, adapt, serve, export, losses, compare):
         module.add_commands(command)
     return parser

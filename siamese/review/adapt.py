@@ -92,7 +92,7 @@ def adapt(
     calibration = calibrate(score, answered)
     if calibration is None:
         raise DataError("the answers do not rise with the similarity, so it cannot tell these duplicates apart")
-    found = Adapted(None, taken.step, tried, notes, choice, before, len(score), calibration.prior)
+    found = Adapted(None, taken.step, tried, notes, choice, before, answered.size(len(score)), calibration.prior)
     if taken is plain and plain.gain(tried[0])[0] <= 0 and not _worth(choice, before):
         return replace(found, step=AS_IS)
     changed = _changed(model, pool, weights, calibration, choice, precision)

@@ -34,6 +34,10 @@ class Answered:
     duplicate: np.ndarray  # (m,) these answers, 0 or 1
     weight: np.ndarray | None = None  # (n,) number of pairs that each of the pool stands for; None: 1
 
+    def size(self, pairs: int) -> int:
+        """Return the number of pairs that the pool's `pairs` stand for."""
+        return pairs if self.weight is None else round(float(self.weight.sum()))
+
     def beliefs(self, score: np.ndarray) -> Beliefs:
         """Return what the answers say of the pool under these scores, (n,)."""
         return Blocks(score, self.weight).beliefs(self.asked, self.duplicate)
@@ -43,7 +47,7 @@ def choose(score: np.ndarray, answered: Answered, precision: float) -> tuple[Cho
     """Choose the lowest threshold that has a precision with probability CERTAIN.
 
     Thresholds that the answers do not support are left out: those below all answers, and those with fewer than SUPPORT
-    answers above, unless that is all pairs above.
+    answers above.
 
     Args:
         score: (n,) of the pool.
@@ -51,18 +55,18 @@ def choose(score: np.ndarray, answered: Answered, precision: float) -> tuple[Cho
         precision: wanted share of duplicates above the threshold, 0 to 1.
 
     Returns:
-        The choice, or None if there is none; and the most certain of all thresholds, or None if none has support.
+        The choice, or None; and without a choice the most certain threshold, or None if none has support.
     """
     beliefs = answered.beliefs(score)
     blocks, certainty = beliefs.blocks, beliefs.certainty(precision)
     above = np.cumsum(beliefs.answered)
-    supported = (above >= np.minimum(SUPPORT, blocks.ends)) & (above > 0)
-    supported &= (blocks.lowest >= score[answered.asked].min()) & (blocks.lowest > 0)
+    supported = (above >= SUPPORT) & (blocks.lowest >= score[answered.asked].min()) & (blocks.lowest > 0)
     if not supported.any():
         return None, None
     enough = np.flatnonzero(supported & (certainty >= CERTAIN))
-    best = _choice(beliefs, score, int(np.argmax(np.where(supported, certainty, -1))), certainty)
-    return (_choice(beliefs, score, int(enough[-1]), certainty) if len(enough) else None), best
+    if len(enough):
+        return _choice(beliefs, score, int(enough[-1]), certainty), None
+    return None, _choice(beliefs, score, int(np.argmax(np.where(supported, certainty, -1))), certainty)
 
 
 def of_threshold(score: np.ndarray, answered: Answered, precision: float, threshold: float) -> Choice | None:

@@ -18,7 +18,7 @@ from siamese.review.steps import Pool
 from siamese.review.threshold import Answered, calibrate, choose
 from siamese.review.weights import refit
 
-THINGS = "invoice parcel password refund printer router delivery account contract voucher".split()
+THINGS = ["invoice", "parcel", "password", "refund", "printer", "router", "delivery", "account", "contract", "voucher"]
 FORMS = ("How do I change my {}?", "How can I change my {}?", "What should I do to change my {}?")
 OTHERS = ("Why was my {} late?", "Where can I find an old {}?", "Who is allowed to see my {}?")
 
@@ -56,7 +56,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_csv(path, [(question,) for question in questions()], "question")
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_model_from_answers(command: Command, decisions: Path, file: Path, tmp_path: Path) -> None:
     words = ("adapt", "--labels", decisions, "--model", "pretrained", "--precision", 0.8)
     code, out, err = command(*words, "--questions", file, "--out", tmp_path / "one")
@@ -75,7 +75,7 @@ def test_a_model_from_answers(command: Command, decisions: Path, file: Path, tmp
     assert abs(rule.threshold - model.rule().threshold) < 0.15
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_what_answers_cannot_do(command: Command, decisions: Path, tmp_path: Path) -> None:
     lines = decisions.read_text("utf-8").splitlines()
     few, mixed, out = tmp_path / "few.csv", tmp_path / "mixed.csv", tmp_path / "model"
@@ -112,20 +112,21 @@ def test_no_question_of_a_fold_is_known_from_another() -> None:
     assert len(seen) == len(set(seen)) > 20
 
 
+@pytest.mark.slow
 def test_a_threshold_has_the_precision_and_is_where_answers_are() -> None:
     random, right = np.random.default_rng(0), 0
-    for seed in range(20):
-        score = random.beta(2, 3, 3_000)
-        label = (random.random(3_000) < 1 / (1 + np.exp(-25 * (score - 0.6)))).astype(int)
+    for seed in range(6):
+        score = random.beta(2, 3, 1_500)
+        label = (random.random(1_500) < 1 / (1 + np.exp(-25 * (score - 0.6)))).astype(int)
         asked: list[int] = []
-        for stage in range(8):
+        for stage in range(6):
             asked += queue(score, seed, asked, label[asked].tolist(), stage)[0][:10].tolist()
         choice, _ = choose(score, Answered(np.array(asked), label[asked]), 0.9)
         if choice and label[score > choice.threshold].mean() >= 0.9:
             right += 1
             assert score[asked].min() <= choice.threshold and choice.answers >= 5
             assert choice.low < choice.precision < choice.high
-    assert right >= 18
+    assert right >= 5
 
 
 def test_probabilities_are_those_of_the_pool_not_of_the_answers() -> None:
