@@ -91,7 +91,7 @@ def train_model(
             model.verdict = start_from.verdict
         if len(validation):
             examples = started.pile.examples if started.pile else training.question1
-            _finish(model, training, validation, examples, run.history, progress)
+            finish(model, training, validation, examples, run.history, progress)
         else:
             _finish_without_pairs(model, start_from, run.history, progress)
         if started.pile:
@@ -126,7 +126,7 @@ def _finish_without_pairs(
     model.facts = {"history": history, "warnings": [warning]}
 
 
-def _finish(
+def finish(
     model: SiameseModel, training: Pairs, validation: Pairs, examples: Sequence[str], history: list[dict[str, Any]],
     progress: Progress,
 ) -> None:  # fmt: skip
