@@ -15,6 +15,7 @@ import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from siamese.system.progress import Progress, TrainingBar
 from siamese.training.checkpoints import CHECKPOINT
 from siamese.training.train import finish, train_model
 
-RECIPE = {
+RECIPE: dict[str, Any] = {
     "start_from": "pretrained", "teacher": "models/quora-teacher", "compact": True, "epochs": 8, "learning_rate": 0.004,
     "precision": "bfloat16",
 }  # fmt: skip
