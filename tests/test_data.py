@@ -1,5 +1,6 @@
 """data/questions.csv keeps its promises: enough of everything, no templates, and a split that hides what it keeps."""
 
+import csv
 import hashlib
 import importlib.util
 import re
@@ -10,6 +11,8 @@ from types import ModuleType
 
 import pytest
 from files import QUESTIONS, read_csv
+
+from siamese.text.keys import identity
 
 DATA = Path(__file__).parents[1] / "data"
 FIRST_EDITION = 18_695  # pairs
@@ -230,3 +233,17 @@ def test_some_test_pairs_are_new_on_both_sides(rows: list[Row]) -> None:
     new = [row for row in rows if row["split"] == "test" and not {row["question1"], row["question2"]} & training]
     counts = Counter(row["is_duplicate"] for row in new)
     assert min(counts["0"], counts["1"]) >= 100
+
+
+def test_the_messy_file_is_as_messy_as_it_says() -> None:
+    rows = list(csv.DictReader((DATA / "messy.csv").open(encoding="utf-8-sig", newline=""), delimiter=";"))
+    truth = {row["ticket"]: (row["intent"], row["language"]) for row in read_csv(DATA / "messy-intents.csv")}
+    texts = {row["ticket"]: row["text"] for row in rows}
+    assert list(rows[0]) == ["ticket", "product", "created", "agent", "text"] and len(texts) == len(rows) == 402
+    assert {ticket for ticket, text in texts.items() if text} == set(truth)
+    clean = {ticket: identity(texts[ticket]) for ticket in truth}
+    assert len(truth) - len(set(clean.values())) == 13
+    assert len({(clean[ticket], *truth[ticket]) for ticket in truth}) == len(set(clean.values()))  # one answer a text
+    sizes = Counter(truth.values()).values()
+    assert len({intent for intent, _ in truth.values()}) == 84 and sum(n * (n - 1) // 2 for n in sizes) == 714
+    assert Counter(language for _, language in truth.values())["de"] == 48
