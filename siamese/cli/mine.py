@@ -118,11 +118,11 @@ def _from_questions(options: argparse.Namespace) -> None:
             shared.report_unknown(questions.unknown)
             if found.recall:
                 print(f"approximate: recall {found.recall}")
-            _write(options, found)
+            count = _write(options, found)
             if found.by_verdict and not options.label_sample:
                 _say_removed(options, found)
     if options.threshold is None and not options.label_sample:
-        _note(options, model, len(questions), len(found))
+        _note(options, model, len(questions), count)
 
 
 def _on_ray(options: argparse.Namespace) -> None:
@@ -178,8 +178,8 @@ def _read(options: argparse.Namespace) -> "Questions":
     return questions
 
 
-def _write(options: argparse.Namespace, found: "Mined") -> None:
-    """Write a sample to label, or pairs, clusters and the page."""
+def _write(options: argparse.Namespace, found: "Mined") -> int:
+    """Write a sample to label, or pairs, clusters and the page. Return how many pairs are left after the decisions."""
     if options.decisions:
         from siamese.review.decisions import read_decisions
         from siamese.review.links import links_of
@@ -192,7 +192,7 @@ def _write(options: argparse.Namespace, found: "Mined") -> None:
             "Fill its column is_duplicate with 1 or 0, from the top, as many rows as you like. Then run\n"
             f"  {program()} mine {joined('--labels', options.out)} --precision 0.95"
         )
-        return
+        return len(found)
     last = found.write_pairs(options.out)
     _say_pairs(options, len(found), last)
     if options.clusters:
@@ -201,6 +201,7 @@ def _write(options: argparse.Namespace, found: "Mined") -> None:
         shown, count = found.write_report(options.report)
         which = "all" if shown == count else f"the first {shown:,} of"
         print(f"a page with {which} {count:,} clusters: {options.report}")
+    return len(found)
 
 
 def _threshold(options: argparse.Namespace) -> None:

@@ -69,6 +69,20 @@ def test_mining_honours_decisions(folder: Path) -> None:
     assert {row["id"] for row in read("clusters.csv")} == set("abcg")
 
 
+@pytest.mark.slow
+def test_mining_with_the_own_threshold_of_a_model_honours_decisions(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["mine", "questions.csv", "--model", "pretrained"]
+    main([*words, "--out", "all.csv"])
+    one, *_ = read("all.csv")
+    names = ("question1", "question2", "answer")
+    write("decisions.csv", names, [(one["question1"], one["question2"], "different")])
+    main([*words, "--out", "fewer.csv", "--decisions", "decisions.csv"])
+    assert read("fewer.csv") == read("all.csv")[1:]
+    assert f"of the {len(read('fewer.csv'))} above it are right" in capsys.readouterr().err
+
+
 def test_decisions_alone(folder: Path) -> None:
     write("decisions.csv", ("question1", "question2", "answer"), [("Where is Rome?", "How old are you?", "duplicate")])
     main(["apply", "questions.csv", "--decisions", "decisions.csv", "--keep", "first", "--rows", "rows.csv"])
