@@ -2,24 +2,20 @@
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import CONTRASTS, in_chromium, opened, shown, started_browser
 from servers import running
 
 from siamese import SiameseModel
 from siamese.archive.store import Archive
 from siamese.service.app import make_app
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.ci,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)"),
-]
+pytestmark = in_chromium
 
 MODEL = SiameseModel.pretrained()
 FIRST, SECOND = "How can I lose weight in 駅日本?", "What is the fastest way to lose weight?"
@@ -40,38 +36,21 @@ def addresses() -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        one = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # root cannot use the sandbox
+    with started_browser() as one:
         yield one
-        one.close()
 
 
 @pytest.fixture()
 def page(browser: Any, addresses: dict[str, str], request: pytest.FixtureRequest) -> Iterator[Any]:
     """Open the page, wide and light, with an archive; indirect parameters change that. Its console must stay empty."""
     width, scheme, name = getattr(request, "param", (1000, "light", "archive"))
-    context = browser.new_context(viewport={"width": width, "height": 740}, color_scheme=scheme)
-    one, complaints = context.new_page(), list[str]()
-    one.on("console", lambda message: complaints.append(message.text))
-    one.on("pageerror", lambda error: complaints.append(str(error)))
-    one.on("dialog", lambda dialog: complaints.append(dialog.message))
-    one.on("request", lambda asked: asked.url.startswith(addresses[name]) or complaints.append(asked.url))
-    one.goto(addresses[name])
-    yield one
-    context.close()
-    assert complaints == []
+    with opened(browser, addresses[name], width, scheme) as one:
+        yield one
 
 
 def type_pair(page: Any, first: str, second: str) -> None:
     page.fill("#question1", first)
     page.fill("#question2", second)
-
-
-def shown(page: Any, selector: str, expected: str) -> None:
-    """Wait until the element contains this text."""
-    page.wait_for_function("([s, t]) => document.querySelector(s).textContent.includes(t)", arg=[selector, expected])
 
 
 def middle(page: Any, selector: str) -> float:
@@ -250,39 +229,10 @@ def test_the_policy_blocks_everything_else(browser: Any, addresses: dict[str, st
     page.close()
 
 
-CONTRASTS = """() => {
-    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-    const rgba = (color) => {
-        canvas.clearRect(0, 0, 1, 1);
-        canvas.fillStyle = color;
-        canvas.fillRect(0, 0, 1, 1);
-        return [...canvas.getImageData(0, 0, 1, 1).data];
-    };
-    const luminance = (color) => {
-        const [r, g, b] = rgba(color).map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    const behind = (element) => {
-        const color = getComputedStyle(element).backgroundColor;
-        return rgba(color)[3] ? color : behind(element.parentElement);
-    };
-    const low = [];
-    for (const element of document.querySelectorAll("body *")) {
-        const text = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()) || element.value;
-        if (!text || !element.checkVisibility()) continue;
-        const [light, dark] = [getComputedStyle(element).color, behind(element)].map(luminance).sort((a, b) => b - a);
-        const contrast = (light + 0.05) / (dark + 0.05);
-        if (contrast < 4.5) low.push([element.tagName, element.className, element.textContent, contrast]);
-    }
-    return low;
-}"""
-
-
 @pytest.mark.parametrize(
     "page", [(w, scheme, "archive") for w in (360, 1000) for scheme in ("light", "dark")], indirect=True
 )
 def test_it_fits_and_is_legible(page: Any) -> None:
-    # WCAG 2.2 asks for a contrast of 4.5 to 1 (1.4.3, AA).
     odd = "How can I lose weight?\u202e \N{GRINNING FACE} 日本語"
     for question in ("", FIRST, HTML, "weight " * 100, "weight " + "a" * 500, odd):
         if question:

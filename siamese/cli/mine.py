@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from siamese.cli import options as shared
+from siamese.cli import review
 from siamese.errors import UserError
 from siamese.system.console import say
 from siamese.system.csv_output import check_format
@@ -38,6 +39,7 @@ def add_commands(command: shared.Command) -> None:
         "model; QUESTIONS add their copies")  # fmt: skip
     add("--escape-formulas", action=argparse.BooleanOptionalAction, default=True, help="in files for people, that is "
         "clusters and pairs to label, put an apostrophe before what a spreadsheet computes (default yes)")  # fmt: skip
+    add("--review", action="store_true", help="then ask a person about the pairs, as the command review does")
     shared.add_question_columns(sub)
     shared.add_model(sub)
     add = sub.add_argument_group("running").add_argument
@@ -71,6 +73,8 @@ def mine(options: argparse.Namespace) -> None:
         raise UserError("mine needs a file of questions, or --from PATH with mined pairs")
     if options.address and options.engine != "ray":
         raise UserError("--address is that of a Ray cluster; add --engine ray")
+    if options.review and (options.label_sample or options.engine == "ray"):
+        raise UserError("--review goes with neither --label-sample nor --engine ray; leave it out")
     if options.engine == "ray":
         _on_ray(options)
     elif options.mined:
@@ -81,6 +85,8 @@ def mine(options: argparse.Namespace) -> None:
         _write(options, Mined.read(options.mined, _read(options) if options.file else None, **given))
     else:
         _from_questions(options)
+    if options.review:
+        review.after_mining(options.out, options.decisions, options.seed)
 
 
 def _check_outputs(options: argparse.Namespace, inputs: list[str | None]) -> None:

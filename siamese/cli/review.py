@@ -10,7 +10,10 @@ from siamese.system.console import visible
 from siamese.system.program import joined, program
 
 if TYPE_CHECKING:
+    from siamese.review.cluster_session import ClusterReview
     from siamese.review.session import PairReview
+
+DECISIONS = "decisions.csv"
 
 
 def add_commands(command: Command) -> None:
@@ -19,9 +22,13 @@ def add_commands(command: Command) -> None:
     sub.add_argument("files", nargs="+", metavar="PAIRS", help="the file of pairs that mine wrote; with --merge, files "
                      "of decisions")  # fmt: skip
     add = sub.add_argument
-    add("--decisions", default="decisions.csv", metavar="PATH", help="the file of answers, CSV, which only grows "
+    add("--decisions", default=DECISIONS, metavar="PATH", help="the file of answers, CSV, which only grows "
         "(default %(default)s)")  # fmt: skip
+    add("--clusters", action="store_true", help="ask about clusters: split, merge, choose the representative")
+    add("--linkage", choices=("complete", "connected"), default="complete", help="of clusters, as of mine (default "
+        "%(default)s)")  # fmt: skip
     add("--terminal", action="store_true", help="ask here instead of on a page")
+    add("--port", type=int, default=0, metavar="N", help="of the page, on this machine (default: any free one)")
     add("--part", default="1/1", metavar="K/N", help="only the K-th of N equal parts, for N people")
     add("--by", metavar="NAME", help="who answers, for the file (default: no name)")
     add("--seed", type=int, default=0, help="of the order; that of all parts must be the same (default 0)")
@@ -37,6 +44,7 @@ def review(options: argparse.Namespace) -> None:
     if options.seed < 0:
         raise UserError(f"--seed {options.seed}: expected 0 or more")
     from siamese.review.asked import Asked, Part
+    from siamese.review.cluster_session import ClusterReview
     from siamese.review.decisions import open_log
     from siamese.review.journal import Journal
     from siamese.review.session import PairReview
@@ -44,20 +52,61 @@ def review(options: argparse.Namespace) -> None:
     part = Part.parse(options.part)
     asked = Asked.read(options.files[0])
     with open_log(options.decisions) as log:
-        session = PairReview(asked, Journal(log, options.by or ""), part, options.seed)
-        _in_terminal(session, str(part))
-        answers = session.progress.answers
-    told = ", ".join(f"{count:,} {answer}" for answer, count in sorted(answers.items())) or "no answers yet"
-    print(f"{told}: {options.decisions}")
+        journal = Journal(log, options.by or "")
+        session: PairReview | ClusterReview
+        if options.clusters:
+            session = ClusterReview(asked, journal, part, options.linkage)
+        else:
+            session = PairReview(asked, journal, part, options.seed)
+        try:
+            if options.terminal:
+                _in_terminal(session, str(part))
+            else:
+                _on_page(session, str(part), options.port)
+        finally:
+            answers = sorted(session.progress.answers.items())
+            told = ", ".join(f"{count:,} {answer}" for answer, count in answers) or "no answers yet"
+            print(f"{told}: {options.decisions}")
 
 
-def _in_terminal(session: "PairReview", part: str) -> None:
+def after_mining(pairs: str, decisions: str | None, seed: int) -> None:
+    """Review pairs that were just mined, on a page."""
+    options = {"decisions": decisions or DECISIONS, "by": None, "part": "1/1", "port": 0, "seed": seed}
+    switches = dict.fromkeys(("merge", "clusters", "terminal"), False)
+    review(argparse.Namespace(files=[pairs], **options, **switches))
+
+
+def _in_terminal(session: "PairReview | ClusterReview", part: str) -> None:
     from siamese.review import terminal
+    from siamese.review.session import PairReview
 
     # What it shows is made safe there; `console.Output` would spell out how it clears the screen.
-    output = getattr(sys.stdout, "stream", sys.stdout) if sys.stdout.isatty() else sys.stdout
-    with terminal.keys(sys.stdin) as ask:
-        terminal.review_pairs(session, part, terminal.Screen(output), ask)
+    screen = terminal.Screen(getattr(sys.stdout, "stream", sys.stdout) if sys.stdout.isatty() else sys.stdout)
+    if isinstance(session, PairReview):
+        with terminal.keys(sys.stdin) as ask:
+            terminal.review_pairs(session, part, screen, ask)
+    else:
+        terminal.review_clusters(session, part, screen, sys.stdin.readline)
+
+
+def _on_page(session: "PairReview | ClusterReview", part: str, port: int) -> None:
+    import secrets
+
+    from siamese.review.page import make_app
+    from siamese.service.connections import listen, make_server, run_until_stopped
+    from siamese.service.limits import LIMITS
+
+    listening = listen("127.0.0.1", port)
+    token = secrets.token_urlsafe(32)
+
+    def finish() -> None:
+        server.should_exit = True
+
+    app = make_app(session, token, finish, part)
+    server = make_server(app, LIMITS)
+    # No browser is started: other users could read its command line, and the token in it.
+    print(f"open http://127.0.0.1:{listening.getsockname()[1]}/#{token} to answer, until Ctrl-C", flush=True)
+    run_until_stopped(server, app, listening)
 
 
 def _merge(options: argparse.Namespace) -> None:

@@ -2,12 +2,10 @@
 
 import argparse
 import os
-import signal
 from typing import TYPE_CHECKING
 
 from siamese.cli.options import Command, add_model, default_model, load_model
 from siamese.system.console import say
-from siamese.system.stopping import Stopped
 
 if TYPE_CHECKING:
     from siamese.model.model import SiameseModel
@@ -37,7 +35,7 @@ def serve(options: argparse.Namespace) -> None:
     from threadpoolctl import threadpool_limits
 
     from siamese.service.app import TOKEN, make_app
-    from siamese.service.connections import listen, make_server
+    from siamese.service.connections import listen, make_server, run_until_stopped
     from siamese.service.guard import TextlessFormatter
     from siamese.service.limits import LIMITS
 
@@ -56,18 +54,9 @@ def serve(options: argparse.Namespace) -> None:
         say(f"warning: {options.host} is not a loopback address: {warning}")
     host = f"[{options.host}]" if ":" in options.host else options.host
     print(f"serving on http://{host}:{listening.getsockname()[1]}, until Ctrl-C", flush=True)
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) not in (signal.SIG_IGN, None):
-        # uvicorn handles SIGTERM, but not the end of the terminal.
-        signal.signal(signal.SIGHUP, lambda number, frame: signal.raise_signal(signal.SIGTERM))
-    try:
-        # One thread for each question: splitting such small products among cores costs more than it saves.
-        with threadpool_limits(1, user_api="blas"):
-            server.run(sockets=[listening])
-    except KeyboardInterrupt as stop:  # uvicorn raises the signal again once the requests in flight are answered
-        if [workers for workers in app.state.workers if not workers.close()]:
-            # A thread has exceeded its time limit. Its writes are atomic, so it is safe to kill.
-            os._exit(stop.code if isinstance(stop, Stopped) else 130)
-        raise
+    # One thread for each question: splitting such small products among cores costs more than it saves.
+    with threadpool_limits(1, user_api="blas"):
+        run_until_stopped(server, app, listening)
 
 
 def _model(options: argparse.Namespace) -> "SiameseModel":

@@ -10,6 +10,7 @@ import numpy as np
 
 from siamese.errors import UserError
 from siamese.mining.found import MILLION, score_of
+from siamese.mining.questions import Questions
 from siamese.mining.tables import read_pairs
 from siamese.text.keys import identity
 
@@ -20,7 +21,7 @@ T = TypeVar("T", list[int], np.ndarray)
 class Asked:
     """The pairs of a file that `mine` wrote, without those of a question with a copy of itself."""
 
-    texts: list[str]  # the questions
+    questions: Questions
     pairs: np.ndarray  # (n,) found.PAIR or found.JUDGED, in the file's order
     probability: np.ndarray  # (n,) float64, of being duplicates
 
@@ -37,7 +38,7 @@ class Asked:
             raise UserError(f"{path}: no pairs, so there is nothing to review; mine with a lower --threshold")
         keys = np.array([identity(text) for text in questions.texts], np.uint64)
         pairs = pairs[keys[pairs["first"]] != keys[pairs["second"]]]
-        return cls(questions.texts, pairs, np.array([probabilities[s] for s in score_of(pairs).tolist()], float))
+        return cls(questions, pairs, np.array([probabilities[s] for s in score_of(pairs).tolist()], float))
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -45,7 +46,7 @@ class Asked:
     @cached_property
     def keys(self) -> list[int]:
         """The identity of each question."""
-        return [identity(text) for text in self.texts]
+        return [identity(text) for text in self.questions.texts]
 
     @cached_property
     def similarity(self) -> np.ndarray:
@@ -70,7 +71,7 @@ class Part:
         raise UserError(f"--part {text}: expected a part such as 1/2, the first of two")
 
     def of(self, ranked: T) -> T:
-        """Return every `count`-th of a ranking, so that each part has its share of the first ones."""
+        """Return every `count`-th of a ranking, so that each part has its share of the best and the worst."""
         return ranked[self.number - 1 :: self.count]
 
     def __str__(self) -> str:

@@ -63,12 +63,6 @@ class Journal:
         self._log.append(*rows)
         self._actions.append(self._take(rows))
 
-    def number(self, decisions: Iterable[Decision]) -> None:
-        """Write decisions that count already again, with other numbers. This is no action."""
-        if rows := list(decisions):
-            self._log.append(*rows)
-            self._take(rows)
-
     def undo(self) -> list[Decision]:
         """Take the last action back, and return its decisions; none if there is no action left."""
         if not self._actions:
@@ -84,9 +78,9 @@ class Journal:
         self._actions.pop()
         return [new for new, _ in changes]
 
-    def counts(self, among: Container[About]) -> Counter[str]:
-        """Return how often each answer counts, of decisions about these."""
-        return Counter(decision.answer for about, decision in self._counting.items() if about in among)
+    def counts(self, among: Container[About] | None = None) -> Counter[str]:
+        """Return how often each answer counts, of decisions about these, or of all."""
+        return Counter(d.answer for about, d in self._counting.items() if among is None or about in among)
 
     def _take(self, rows: list[Decision]) -> list[tuple[Decision, Decision | None]]:
         changes = [(row, self._counting.get(row.about)) for row in rows]

@@ -1,5 +1,6 @@
 """Join the answers of several people, who may have reviewed parts of one file, or all of it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -54,14 +55,14 @@ def merge_files(paths: Sequence[str | Path], out: str | Path) -> Merged:
 def merge(files: Mapping[str, Counting], there: Counting) -> Merged:
     """Join decisions, by the file's name.
 
-    Duplicate and different come before unsure, and unsure before skip. A pair keeps its priority if every file that was
-    drawn from the same pairs reaches down to it, so that the pairs that have one are a sample as of one person.
+    Duplicate and different come before unsure, and unsure before skip. If two people have answered the same draw, only
+    the longer list of answers counts as drawn, since each went its own way after the first stage.
 
     Args:
         files: the decisions that count of each.
         there: those of an earlier merge. A later answer there settles a disagreement.
     """
-    lowest = _lowest_of_all(files)
+    longest = _longest(files)
     merged, disagreements = list[Decision](), list[dict[str, Decision]]()
     for about in dict.fromkeys(about for counting in files.values() for about in counting):
         made = {name: counting[about] for name, counting in files.items() if about in counting}
@@ -74,34 +75,22 @@ def merge(files: Mapping[str, Counting], there: Counting) -> Merged:
             chosen = settled
         else:
             chosen = min((firm or made).values(), key=lambda decision: decision.answer != UNSURE)
-        drawn = next((decision for decision in made.values() if decision.priority), chosen)
-        numbers = (drawn.value, drawn.priority) if drawn.priority and _priority(drawn) >= lowest else ("", "")
-        merged.append(chosen._replace(value=numbers[0], priority=numbers[1]))
+        drawn = (d for name, d in made.items() if d.stage and longest[_draw(d)] == name)
+        numbers = next(drawn, Decision("", "", ""))
+        merged.append(chosen._replace(value=numbers.value, priority=numbers.priority, stage=numbers.stage))
     return Merged(merged, disagreements)
 
 
-def _lowest_of_all(files: Mapping[str, Counting]) -> float:
-    """Return the priority down to which every file has been answered.
-
-    A file whose pairs are all in the others says nothing about that: somebody has gone on where it ends.
-    """
-    drawn = sorted(
-        ({about: _priority(d) for about, d in counting.items() if d.priority} for counting in files.values()), key=len
-    )
-    drawn = [found for found in drawn if found]
-    for found in list(drawn):
-        others = [other for other in drawn if other is not found]
-        if others and found.keys() <= set[frozenset[int]]().union(*others):
-            drawn.remove(found)
-    return max((min(found.values()) for found in drawn), default=0.0)
+def _longest(files: Mapping[str, Counting]) -> dict[str, str]:
+    """Return, of each draw, the file with the most answers of it."""
+    sizes = {name: Counter(_draw(d) for d in counting.values() if d.stage) for name, counting in files.items()}
+    draws = dict.fromkeys(draw for found in sizes.values() for draw in found)
+    return {draw: max(sizes, key=lambda name: sizes[name][draw]) for draw in draws}
 
 
-def _priority(decision: Decision) -> float:
-    try:
-        return float(decision.priority.replace(",", "."))
-    except ValueError:
-        return 0.0
+def _draw(decision: Decision) -> str:
+    return decision.stage.partition(":")[0]
 
 
 def _same(row: Decision, there: Decision | None) -> bool:
-    return there is not None and row[2:7] == there[2:7]
+    return there is not None and row[2:7] == there[2:7] and row.stage == there.stage

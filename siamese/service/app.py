@@ -1,7 +1,5 @@
 """The web application: its routes, and who may write."""
 
-import hmac
-import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,17 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi import Path as InPath
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic_core import to_json
 
 from siamese.errors import ArchiveError
 from siamese.model.explanation import explain
 from siamese.model.model import SiameseModel
 from siamese.service import messages as m
-from siamese.service.bodies import Room, StrictRoute, described
-from siamese.service.guard import LOG, Guard
+from siamese.service.base import make_base, problems, requiring
+from siamese.service.guard import LOG
 from siamese.service.limits import ID, LIMITS, RETRY, Limits, Workers
 from siamese.version import VERSION
 
@@ -57,26 +53,12 @@ def make_app(
     Raises:
         UserError: the archive cannot be opened, or belongs to another model.
     """
-    app = FastAPI(
-        title="Duplicate questions",
-        version=VERSION,
-        description="Decide whether questions are duplicates, and search an archive for duplicates.",
-        docs_url=None,  # that page would load its script from another site
-        redoc_url=None,
-        redirect_slashes=False,
-        responses=problems(400, 408, 413, 415, 422, 500, 503, 504),
-    )
-    app.router.route_class = StrictRoute
-    app.state.room = Room(limits.bytes)
-    app.add_middleware(Guard, limits=limits, room=app.state.room, hosts=hosts)
-    app.add_exception_handler(RequestValidationError, _invalid_request)
-    for path, (name, kind) in PAGE.items():
-        file = Response((STATIC / name).read_bytes(), media_type=kind)
-        app.get(path, include_in_schema=False)(partial(_send, file))
+    files = {address: (STATIC / name, kind) for address, (name, kind) in PAGE.items()}
+    about = "Decide whether questions are duplicates, and search an archive for duplicates."
+    app = make_base("Duplicate questions", about, files, limits, hosts)
     # An archive is used by one thread. That of /health is another, so that searches do not delay it.
-    threads = (limits.threads, 1, 1, 1)
-    app.state.workers = [Workers(n, limits.pending, limits.work) for n in threads]
-    workers, app.state.parser, keeper, counter = app.state.workers
+    workers, keeper, counter = (Workers(n, limits.pending, limits.work) for n in (limits.threads, 1, 1))
+    app.state.workers += [workers, keeper, counter]
     _add_questions(app, model, workers)
     counted = None
     if archive_folder is not None:
@@ -98,19 +80,10 @@ def make_app(
     return app
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the error responses of these statuses for OpenAPI."""
-    return {status: {"model": m.Problem} for status in statuses}
-
-
 def _long(name: str, rows: Iterable[Any], **others: Any) -> Response:
     """Return an answer with a long list, written here in the worker, a row at a time to let other threads run."""
     text, end = b",".join(map(to_json, rows)), b"," * bool(others) + to_json(others)[1:]
     return Response(b'{"%b":[%b]%b' % (name.encode(), text, end), media_type="application/json")
-
-
-async def _send(file: Response) -> Response:
-    return file
 
 
 def _add_questions(app: FastAPI, model: SiameseModel, workers: Workers) -> None:
@@ -139,14 +112,10 @@ def _add_questions(app: FastAPI, model: SiameseModel, workers: Workers) -> None:
 
 
 def _add_archive(app: FastAPI, archive: "Archive", keeper: Workers, token: str | None) -> None:
-    bearer = HTTPBearer(auto_error=False, description=f"the value that {TOKEN} had when the service was started")
-
-    async def writer(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
-        if token is None:
-            raise HTTPException(403, f"adding and removing are off: start the service with {TOKEN} to allow them")
-        # Compares the raw bytes, in a time that does not depend on how many of them are right.
-        if not hmac.compare_digest(given.credentials.encode("latin-1") if given else b"", os.fsencode(token)):
-            raise HTTPException(401, "expected 'Authorization: Bearer' with the token", {"WWW-Authenticate": "Bearer"})
+    writer = requiring(
+        token, f"the value that {TOKEN} had when the service was started",
+        f"adding and removing are off: start the service with {TOKEN} to allow them",
+    )  # fmt: skip
 
     async def write(work: Callable[..., T], *arguments: Any, unfit: int) -> T:
         try:
@@ -188,12 +157,3 @@ async def _archive_error(folder: str, request: Request, error: Exception) -> JSO
     reason = str(error).replace(folder, "the archive").replace("open it again", "restart the service")
     LOG.error(reason)
     return JSONResponse({"detail": reason}, 503, RETRY)
-
-
-async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
-    """Answer 422 with the first error in one line, without quoting the request; 415 if the body is not sent as JSON."""
-    assert isinstance(error, RequestValidationError)
-    if request.method == "POST" and not request.headers.get("content-type", "").lower().startswith("application/json"):
-        return JSONResponse({"detail": "expected Content-Type: application/json"}, 415)
-    first = error.errors()[0]
-    return JSONResponse({"detail": described(first["loc"][1:], first["msg"])}, 422)

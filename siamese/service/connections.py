@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from siamese.errors import UserError
 from siamese.service.bodies import Room
 from siamese.service.guard import LOG
 from siamese.service.limits import Limits
+from siamese.system.stopping import Stopped
 
 try:
     import resource
@@ -111,6 +113,24 @@ def make_server(app: FastAPI, limits: Limits) -> uvicorn.Server:
             server_header=False, proxy_headers=False, timeout_graceful_shutdown=limits.shutdown, backlog=AT_ONCE,
         )
     )  # fmt: skip
+
+
+def run_until_stopped(server: uvicorn.Server, app: FastAPI, listening: socket.socket) -> None:
+    """Answer requests until SIGTERM, SIGHUP or Ctrl-C, or `server.should_exit`; then finish those in flight.
+
+    Raises:
+        KeyboardInterrupt: a signal has stopped it.
+    """
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) not in (signal.SIG_IGN, None):
+        # uvicorn handles SIGTERM, but not the end of the terminal.
+        signal.signal(signal.SIGHUP, lambda number, frame: signal.raise_signal(signal.SIGTERM))
+    try:
+        server.run(sockets=[listening])
+    except KeyboardInterrupt as stop:  # uvicorn raises the signal again once the requests in flight are answered
+        if [workers for workers in app.state.workers if not workers.close()]:
+            # A thread has exceeded its time limit. Its writes are atomic, so it is safe to kill.
+            os._exit(stop.code if isinstance(stop, Stopped) else 130)
+        raise
 
 
 def _connections(wanted: int) -> int:

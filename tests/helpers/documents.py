@@ -168,13 +168,14 @@ def _close(line: str, real: str) -> bool:
 
 
 class Server:
-    """A running `serve`, at a port that is free."""
+    """A running `serve` or `review`, at a port that is free."""
 
     def __init__(self, command: str, folder: Path) -> None:
-        variable, *words = shlex.split(command)
+        words = shlex.split(command)
+        variables = [word.split("=", 1) for word in words[: words.index("python")]]
         self.process = subprocess.Popen(
-            [sys.executable, *words[1:], "--port", "0"], cwd=folder, env={**ENVIRONMENT, **dict([variable.split("=")])},
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            [sys.executable, *words[len(variables) + 1 :], "--port", "0"], cwd=folder,
+            env={**ENVIRONMENT, **dict(variables)}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
         assert self.process.stdout
         self.first_line = self.process.stdout.readline()

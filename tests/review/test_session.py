@@ -1,5 +1,6 @@
 """The review of pairs: their order, what is kept of each answer, undo, parts, and merging."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from siamese.review.decisions import (
 )
 from siamese.review.journal import Journal
 from siamese.review.merging import merge_files
-from siamese.review.order import queue
+from siamese.review.order import STAGE, queue
 from siamese.review.session import PairReview
 
 COUNT = 40
@@ -58,9 +59,11 @@ def pairs(tmp_path: Path) -> Path:
 
 def test_each_answer_is_on_disk_with_its_numbers(pairs: Path, tmp_path: Path) -> None:
     probability = np.array([0.99 - i / 50 for i in range(COUNT)])
+    answers = [DUPLICATE, DIFFERENT, UNSURE, SKIP, *[DIFFERENT] * (STAGE - 4)]
     order, value, priority = queue(probability, 3)
+    second = queue(probability, 3, order[:STAGE], [1, 0, None, None, *[0] * (STAGE - 4)], 1)
     with reviewing(pairs, tmp_path / "d.csv", seed=3, by="ann") as review:
-        for place, answer in enumerate((DUPLICATE, DIFFERENT, UNSURE, SKIP)):
+        for place, answer in enumerate(answers):
             pair = int(order[place])
             assert review.task == (f"How old is number {pair}?", f"What is the age of number {pair}?")
             review.answer(answer)
@@ -69,7 +72,19 @@ def test_each_answer_is_on_disk_with_its_numbers(pairs: Path, tmp_path: Path) ->
             assert (row.answer, row.by, row.question1) == (answer, "ann", f"How old is number {pair}?")
             numbers = [0.99 - pair / 100, probability[pair], value[pair], priority[pair]]
             assert [float(cell) for cell in row[3:7]] == pytest.approx(numbers)
-        assert review.progress.done == 4 and review.progress.total == COUNT
+            assert re.fullmatch("[0-9a-f]{8}:0", row.stage)
+        assert review.progress.done == STAGE and review.progress.total == COUNT
+        ask(review, UNSURE)
+        last = read_decisions(tmp_path / "d.csv")[-1]
+        pair = int(second[0][0])
+        assert last.question1 == f"How old is number {pair}?" and last.stage == row.stage[:-1] + "1"
+        assert [float(last.value), float(last.priority)] == [second[1][pair], second[2][pair]]
+    with reviewing(pairs, tmp_path / "d.csv", seed=3) as review:
+        assert review.undo()  # keeps the numbers that it was drawn with
+        ask(review, DUPLICATE, DUPLICATE)
+        again, after = read_decisions(tmp_path / "d.csv")[-2:]
+        assert (again.question1, again[5:7], again.stage) == (last.question1, last[5:7], last.stage)
+        assert after.stage == row.stage[:-1] + "2"  # of the second session
 
 
 def test_undo_also_of_an_earlier_session(pairs: Path, tmp_path: Path) -> None:
@@ -99,33 +114,26 @@ def test_the_next_session_goes_on_and_asks_skipped_pairs_last(tmp_path: Path) ->
             review.answer(DUPLICATE)
 
 
-def test_parts_share_the_first_pairs(pairs: Path, tmp_path: Path) -> None:
-    with reviewing(pairs, tmp_path / "all.csv") as review:
-        whole = ask(review, *[UNSURE] * COUNT)
-    parts = []
+def test_parts_have_all_pairs_once_and_each_its_share_of_the_best(pairs: Path, tmp_path: Path) -> None:
+    parts, stages = list[str](), set[str]()
     for part in ("1/3", "2/3", "3/3"):
         with reviewing(pairs, tmp_path / f"{part[0]}.csv", part) as review:
-            parts.append(ask(review, *[UNSURE] * review.progress.total))
+            asked = ask(review, *[UNSURE] * review.progress.total)
             assert review.task is None
-    assert [whole[i::3] for i in range(3)] == parts
+            assert sum(f"number {i}?" in question for i in range(12) for question in asked) == 4
+        parts += asked
+        stages |= {d.stage[:8] for d in read_decisions(tmp_path / f"{part[0]}.csv")}
+    assert sorted(parts) == sorted(f"How old is number {i}?" for i in range(COUNT)) and len(stages) == 3
 
 
-def test_what_others_have_answered_counts_as_drawn_once_it_is_reached(pairs: Path, tmp_path: Path) -> None:
-    """A decision without a priority, such as about a cluster, gets the one that its pair has in the order."""
-    asked = Asked.read(pairs)
-    order, _, priority = queue(asked.probability, 0)
-    second = int(order[1])
+def test_what_others_have_answered_is_not_asked(pairs: Path, tmp_path: Path) -> None:
+    with reviewing(pairs, tmp_path / "all.csv") as review:
+        asked = ask(review, UNSURE, UNSURE)
     with open_log(tmp_path / "d.csv") as log:
-        log.append(Decision(asked.texts[2 * second], asked.texts[2 * second + 1], DUPLICATE, by="ben", at="then"))
+        log.append(Decision(asked[0].replace("How old is", "What is the age of"), asked[0], DUPLICATE, by="ben"))
     with reviewing(pairs, tmp_path / "d.csv", by="ann") as review:
-        assert read_decisions(tmp_path / "d.csv")[-1].priority == ""
-        ask(review, DIFFERENT)
-        row = read_decisions(tmp_path / "d.csv")[-1]
-        assert (row.answer, row.by, row.at) == (DUPLICATE, "ben", "then")
-        assert float(row.priority) == priority[second]
-        assert review.undo() and review.progress.answers == {DUPLICATE: 1}  # what was not answered here stays
-    with reviewing(pairs, tmp_path / "d.csv", seed=1) as review:  # another draw
-        assert all(row.priority == "" for row in latest(read_decisions(tmp_path / "d.csv")).values())
+        assert review.progress.answers == {DUPLICATE: 1} and asked[0] not in ask(review, *[UNSURE] * (COUNT - 1))
+        assert review.task is None
 
 
 @pytest.mark.parametrize("part", ["2", "0/2", "3/2", "1/0", "a/b", "-1/2"])
@@ -134,40 +142,54 @@ def test_wrong_parts(part: str) -> None:
         Part.parse(part)
 
 
-def test_two_halves_are_one_sample_and_disagreements_stay_open(pairs: Path, tmp_path: Path) -> None:
-    with reviewing(pairs, tmp_path / "a.csv", "1/2", by="ann") as review:
-        first = ask(review, *[DUPLICATE] * 10)
-    with reviewing(pairs, tmp_path / "b.csv", "2/2", by="ben") as review:
-        second = ask(review, *[DIFFERENT] * 4)
-    with open_log(tmp_path / "b.csv") as log:  # he also looked at one of hers
+def test_two_halves_are_joined_and_disagreements_stay_open(pairs: Path, tmp_path: Path) -> None:
+    a, b, both = (tmp_path / name for name in ("a.csv", "b.csv", "decisions.csv"))
+    with reviewing(pairs, a, "1/2", by="ann") as review:
+        first = ask(review, *[DUPLICATE] * 5)
+    with reviewing(pairs, b, "2/2", by="ben") as review:
+        second = ask(review, *[DIFFERENT] * 3)
+    with open_log(b) as log:  # he also looked at one of hers
         log.append(Decision(first[2], first[2].replace("How old is", "What is the age of"), DIFFERENT, by="ben"))
-    merged = merge_files([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "decisions.csv")
+    merged = merge_files([a, b], both)
     (made,) = merged.disagreements
     assert [(Path(name).name, d.answer, d.by) for name, d in made.items()] == [
         ("a.csv", DUPLICATE, "ann"), ("b.csv", DIFFERENT, "ben"),
     ]  # fmt: skip
-    found = latest(read_decisions(tmp_path / "decisions.csv"))
-    drawn = {d.question1 for d in found.values() if d.priority}
-    with reviewing(pairs, tmp_path / "all.csv") as review:
-        whole = ask(review, *[UNSURE] * COUNT)
-    assert len(found) == 13 and drawn == {*whole[:8]} - {first[2]} == {*first[:4], *second} - {first[2]}
-    size = (tmp_path / "decisions.csv").stat().st_size
-    merge_files([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "decisions.csv")
-    assert (tmp_path / "decisions.csv").stat().st_size == size  # again adds nothing
-    with reviewing(pairs, tmp_path / "decisions.csv") as review:
-        assert review.task and review.task.question1 == first[2]
-        review.answer(DUPLICATE)
-        assert review.task.question1 == whole[9]  # the 10th: ann answered the 9th, which is drawn now
-    with reviewing(pairs, tmp_path / "b.csv", "2/2") as review:
-        ask(review, *[DIFFERENT] * 6)
-    merge_files([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "decisions.csv")
-    assert sum(bool(d.priority) for d in latest(read_decisions(tmp_path / "decisions.csv")).values()) == 19
+    rows = [*read_decisions(a), *read_decisions(b)]
+    assert read_decisions(both) == [row for row in rows if row.question1 != first[2]]  # with all their numbers
+    size = both.stat().st_size
+    merge_files([a, b], both)
+    assert both.stat().st_size == size  # again adds nothing
+    with reviewing(pairs, both) as review:
+        assert first[2] in ask(review, *[DUPLICATE] * (COUNT - 7))
+    assert not merge_files([a, b], both).disagreements  # it is settled by the later answer
+    with reviewing(pairs, b, "2/2", by="ben") as review:
+        assert review.undo() and review.undo() and review.task and review.task.question1 == second[2]
+        review.answer(DIFFERENT)
+    assert [*made] == [str(a), str(b)]
 
 
-def test_a_shorter_review_of_the_same_pairs_takes_nothing_from_a_longer_one(pairs: Path, tmp_path: Path) -> None:
+def test_of_two_reviews_of_the_same_pairs_the_longer_one_counts_as_drawn(pairs: Path, tmp_path: Path) -> None:
     for name, answers in (("a", [UNSURE] * 3), ("b", [SKIP, DUPLICATE, *[DIFFERENT] * 4])):
         with reviewing(pairs, tmp_path / f"{name}.csv") as review:
             ask(review, *answers)
+    with reviewing(pairs, tmp_path / "a.csv") as review:
+        alone = ask(review, DIFFERENT)  # of her own second stage
     merged = merge_files([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "decisions.csv")
-    assert [d.answer for d in merged.decisions] == [UNSURE, DUPLICATE, *[DIFFERENT] * 4]
-    assert all(d.priority for d in merged.decisions) and not merged.disagreements
+    drawn = [d for d in merged.decisions if d.stage]
+    assert [d.answer for d in drawn] == [UNSURE, DUPLICATE, *[DIFFERENT] * 4] and not merged.disagreements
+    assert {d.question1 for d in merged.decisions} - {d.question1 for d in drawn} <= {*alone}
+
+
+def test_an_answer_that_contradicts_others_is_named_with_the_chain(tmp_path: Path) -> None:
+    rows = [[one, two, 0.9, 0.5] for one, two in (("a", "b"), ("b", "c"), ("a", "c"), ("c", "d"))]
+    pairs = write_csv(tmp_path / "duplicates.csv", rows, "question1,question2,similarity,probability")
+    answers = {frozenset("ac"): DIFFERENT}
+    faults = []
+    with reviewing(pairs, tmp_path / "d.csv") as review:
+        while review.task:
+            review.answer(answers.get(frozenset(review.task), DUPLICATE))
+            assert review.last
+            faults.append(review.last.fault)
+    (fault,) = filter(None, faults)  # named once
+    assert "'a' = 'b' = 'c'" in fault or "'c' = 'b' = 'a'" in fault

@@ -1,0 +1,85 @@
+"""What the services of this package have in common: the guard, the bodies, the files of a page, and the token."""
+
+import hmac
+import os
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from siamese.service import messages as m
+from siamese.service.bodies import Room, StrictRoute, described
+from siamese.service.guard import Guard
+from siamese.service.limits import Limits, Workers
+from siamese.version import VERSION
+
+Files = Mapping[str, tuple[Path, str]]  # by the address: a file and its media type
+
+
+def make_base(title: str, description: str, files: Files, limits: Limits, hosts: Iterable[str] = ()) -> FastAPI:
+    """Return an application with the files of a page and no other routes, behind the guard.
+
+    `app.state.workers` has the thread pools to close at the end, of which `app.state.parser` parses bodies.
+    """
+    app = FastAPI(
+        title=title,
+        version=VERSION,
+        description=description,
+        docs_url=None,  # that page would load its script from another site
+        redoc_url=None,
+        redirect_slashes=False,
+        responses=problems(400, 408, 413, 415, 422, 500, 503, 504),
+    )
+    app.router.route_class = StrictRoute
+    app.state.room = Room(limits.bytes)
+    app.state.parser = Workers(1, limits.pending, limits.work)
+    app.state.workers = [app.state.parser]
+    app.add_middleware(Guard, limits=limits, room=app.state.room, hosts=hosts)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    for address, (path, kind) in files.items():
+        file = Response(path.read_bytes(), media_type=kind)
+        app.get(address, include_in_schema=False)(partial(_send, file))
+    return app
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the error responses of these statuses for OpenAPI."""
+    return {status: {"model": m.Problem} for status in statuses}
+
+
+def requiring(token: str | None, description: str, off: str = "") -> Callable[..., Coroutine[Any, Any, None]]:
+    """Return a dependency that answers 401 unless a request has the token, and 403 to all if there is none.
+
+    Args:
+        token: the secret.
+        description: where it comes from, for OpenAPI.
+        off: what to say if there is no token.
+    """
+    bearer = HTTPBearer(auto_error=False, description=description)
+
+    async def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+        if token is None:
+            raise HTTPException(403, off)
+        # Compares the raw bytes, in a time that does not depend on how many of them are right.
+        if not hmac.compare_digest(given.credentials.encode("latin-1") if given else b"", os.fsencode(token)):
+            raise HTTPException(401, "expected 'Authorization: Bearer' with the token", {"WWW-Authenticate": "Bearer"})
+
+    return check
+
+
+async def _send(file: Response) -> Response:
+    return file
+
+
+async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
+    """Answer 422 with the first error in one line, without quoting the request; 415 if the body is not sent as JSON."""
+    assert isinstance(error, RequestValidationError)
+    if request.method == "POST" and not request.headers.get("content-type", "").lower().startswith("application/json"):
+        return JSONResponse({"detail": "expected Content-Type: application/json"}, 415)
+    first = error.errors()[0]
+    return JSONResponse({"detail": described(first["loc"][1:], first["msg"])}, 422)
