@@ -5,14 +5,14 @@
 A run is a set of questions and a seed. It draws three quarters of the set's questions, 1,500 at most, and mines the
 pairs of a low cosine, which are the pool. Ways of asking are compared on the same pools: in stages that follow the
 answers (`active`), in the order of the first stage alone (`fixed`), and uniformly at random (`random`). The steps
-are those of `adapt` without the tower. Writes simulation.json, which reports/review/report.py turns into the report.
+are those of `adapt` without the tower. Writes simulation.csv, from which reports/review/figure.py makes the tables
+and the figure.
 
 Pools are kept under models/review, so that only the first run encodes questions.
 """
 
 import argparse
 import csv
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -169,7 +169,7 @@ def main() -> None:
     """Simulate all runs, and write them."""
     parser = argparse.ArgumentParser(description="Simulate reviews with an oracle.")
     parser.add_argument("--shared", default="../shared", type=Path)
-    parser.add_argument("--out", default="reports/review/simulation.json", type=Path)
+    parser.add_argument("--out", default="reports/review/simulation.csv", type=Path)
     parser.add_argument("--sets", nargs="*", default=CHOSEN_ON + HELD_OUT)
     options = parser.parse_args()
     model, found = SiameseModel.pretrained(), []
@@ -185,7 +185,10 @@ def main() -> None:
                 for row in run(data, rule, way, seed, COUNTS):
                     found.append(about | {"oracle": round(best, 4)} | row)
         print(name, flush=True)
-        options.out.write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
+    with options.out.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(found[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(found)
 
 
 if __name__ == "__main__":
