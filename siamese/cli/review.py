@@ -4,9 +4,10 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from siamese.cli.options import Command
+from siamese.cli import options as shared
 from siamese.errors import UserError
 from siamese.system.console import visible
+from siamese.system.outputs import Output
 from siamese.system.program import joined, program
 
 if TYPE_CHECKING:
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 DECISIONS = "decisions.csv"
 
 
-def add_commands(command: Command) -> None:
+def add_commands(command: shared.Command) -> None:
     """Add `review`."""
     sub = command("review", review, "Ask a person about mined pairs, and keep the answers.")
-    sub.add_argument("files", nargs="+", metavar="PAIRS", help="the file of pairs that mine wrote; with --merge, files "
+    sub.add_argument("files", nargs="*", metavar="PAIRS", help="the file of pairs that mine wrote; with --merge, files "
                      "of decisions")  # fmt: skip
     add = sub.add_argument
     add("--decisions", default=DECISIONS, metavar="PATH", help="the file of answers, CSV, which only grows "
@@ -32,11 +33,29 @@ def add_commands(command: Command) -> None:
     add("--part", default="1/1", metavar="K/N", help="only the K-th of N equal parts, for N people")
     add("--by", metavar="NAME", help="who answers, for the file (default: no name)")
     add("--seed", type=int, default=0, help="of the order; that of all parts must be the same (default 0)")
+    add = sub.add_argument_group("instead of asking").add_mutually_exclusive_group().add_argument
     add("--merge", action="store_true", help="join the answers of several people, and print where they disagree")
+    add("--import", dest="imported", metavar="PATH", help="add the answers of a training file of dedupe, or of tasks "
+        "exported by Label Studio, to --decisions")  # fmt: skip
+    add("--export", choices=("label-studio", "argilla"), help="write the answers of --decisions for that program, as "
+        "JSON, to --out")  # fmt: skip
+    add = sub.add_argument_group("with --import and --export").add_argument
+    add("--question", default="question", metavar="NAME", help="the field of dedupe's records that has the question "
+        "(default %(default)s)")  # fmt: skip
+    add("--out", metavar="PATH", help="the JSON file to write")
+    shared.add_force(sub)
 
 
 def review(options: argparse.Namespace) -> None:
-    """Review pairs on a page or in the terminal, or join answers."""
+    """Review pairs on a page or in the terminal; or join, import or export answers."""
+    if bool(options.export) != bool(options.out):
+        raise UserError("--export PROGRAM and --out PATH go together")
+    if options.imported or options.export:
+        if options.files:
+            raise UserError(f"{options.files[0]}: --import and --export take no file of pairs; leave it out")
+        return _import(options) if options.imported else _export(options)
+    if not options.files:
+        raise UserError("review needs PAIRS, the file that mine wrote")
     if options.merge:
         return _merge(options)
     if len(options.files) > 1:
@@ -72,7 +91,7 @@ def review(options: argparse.Namespace) -> None:
 def after_mining(pairs: str, decisions: str | None, seed: int) -> None:
     """Review pairs that were just mined, on a page."""
     options = {"decisions": decisions or DECISIONS, "by": None, "part": "1/1", "port": 0, "seed": seed}
-    switches = dict.fromkeys(("merge", "clusters", "terminal"), False)
+    switches = dict.fromkeys(("merge", "imported", "export", "out", "clusters", "terminal"), False)
     review(argparse.Namespace(files=[pairs], **options, **switches))
 
 
@@ -122,3 +141,23 @@ def _merge(options: argparse.Namespace) -> None:
     if count:
         asking = f"{program()} review PAIRS {joined('--decisions', options.decisions)}"
         print(f"Pairs about which people disagree have no answer there. To ask about them first:\n  {asking}")
+
+
+def _import(options: argparse.Namespace) -> None:
+    from siamese.review.decisions import open_log
+    from siamese.review.interchange import append_labels, import_labels
+
+    labels = import_labels(options.imported, options.question)  # a faulty file leaves no file of decisions behind
+    with open_log(options.decisions) as log:
+        added, unfit = append_labels(log, labels)
+    left_out = f", {unfit:,} about two equal questions left out" if unfit else ""
+    print(f"{added:,} of {len(labels):,} answers were new{left_out}: {options.decisions}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from siamese.review.decisions import read_decisions
+    from siamese.review.interchange import export_labels
+
+    shared.check_outputs(options, Output("--out", options.out, lambda path: False), inputs=[options.decisions])
+    count = export_labels(read_decisions(options.decisions), options.export, options.out)
+    print(f"{count:,} answers for {options.export}: {options.out}")

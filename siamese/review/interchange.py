@@ -12,7 +12,7 @@ from typing import Any
 
 from siamese.errors import DataError
 from siamese.pairs.cells import label_of
-from siamese.review.decisions import DIFFERENT, DUPLICATE, SKIP, UNSURE, Decision, latest
+from siamese.review.decisions import DIFFERENT, DUPLICATE, SKIP, UNSURE, Decision, Log, latest
 from siamese.system.files import write_text
 
 SIDES = ("question1", "question2")
@@ -43,6 +43,23 @@ def import_labels(path: str | Path, column: str = "question") -> list[Decision]:
     if isinstance(content, list) and content and all(isinstance(task, dict) for task in content):
         return list(_of_label_studio(content, str(path)))
     raise DataError(f"{path}: expected a training file of dedupe, or tasks exported by Label Studio")
+
+
+def append_labels(log: Log, labels: Iterable[Decision]) -> tuple[int, int]:
+    """Append decisions to an open file, except those that it has and those that are not about two questions.
+
+    Return the numbers of the appended ones and of those about two equal questions, or none.
+    """
+    known, added, unfit = {about: d.answer for about, d in latest(log.decisions).items()}, [], 0
+    for label in labels:
+        if len(label.about) != 2:
+            unfit += 1
+        elif known.get(label.about) != label.answer:
+            known[label.about] = label.answer
+            added.append(label)
+    if added:
+        log.append(*added)
+    return len(added), unfit
 
 
 def _of_dedupe(content: Mapping[str, Any], path: str, column: str) -> Iterator[Decision]:

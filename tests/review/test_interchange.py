@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from commands import Command
 
 from siamese.errors import DataError
-from siamese.review.decisions import DIFFERENT, DUPLICATE, UNDO, UNSURE, Decision
+from siamese.review.decisions import DIFFERENT, DUPLICATE, UNDO, UNSURE, Decision, read_decisions
 from siamese.review.interchange import export_labels, import_labels
 
 
@@ -73,3 +74,43 @@ def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(DataError, match=str(path)):
         import_labels(path)
+
+
+def test_the_commands(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    a, b, copy = {"text": "How old?"}, {"text": "What age?"}, {"text": "How  old?"}
+    content = {"match": [pair(a, b), pair(a, copy)], "distinct": [pair(a, {"text": "Where?"})]}
+    import_labels_of = ("review", "--import", saved(tmp_path, content), "--question", "text")
+    told = "of 3 answers were new, 1 about two equal questions left out: decisions.csv\n"
+    assert command(*import_labels_of)[:2] == (0, f"2 {told}")
+    assert command(*import_labels_of)[:2] == (0, f"0 {told}")
+    assert [d[:3] for d in read_decisions("decisions.csv")] == [
+        ("How old?", "What age?", DUPLICATE), ("How old?", "Where?", DIFFERENT),
+    ]  # fmt: skip
+    for program in ("label-studio", "argilla"):
+        export = ("review", "--export", program, "--out", f"{program}.json")
+        assert command(*export)[:2] == (0, f"2 answers for {program}: {program}.json\n")
+        assert len(json.loads(Path(f"{program}.json").read_text())) == 2
+    assert [d.answer for d in import_labels("label-studio.json")] == [DUPLICATE, DIFFERENT]
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("--import absent.json", "absent.json"),
+        ("--import broken.json", "broken.json: no JSON"),
+        ("--import broken.json pairs.csv", "pairs.csv: --import and --export take no file of pairs"),
+        ("--export argilla", "--export PROGRAM and --out PATH go together"),
+        ("--export argilla --out broken.json", "broken.json: "),
+        ("--export argilla --out new.json", "decisions.csv"),
+        ("", "review needs PAIRS"),
+    ],
+)
+def test_errors_in_one_line(
+    words: str, error: str, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("broken.json").write_text("{")
+    code, printed, errors = command("review", *words.split())
+    assert (code, printed) == (2, "") and error in errors and errors.count("\n") == 1
+    assert not Path("decisions.csv").exists() and not Path("new.json").exists()
