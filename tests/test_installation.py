@@ -19,6 +19,7 @@ for name in ("torch", "sklearn", "scipy", "pandas", "pyarrow", "nltk", "matplotl
 from siamese.cli import main
 main()
 """
+MINED = "question1,question2,similarity,probability\nHow old are you?,What is your age?,0.9,0.8\n"
 
 
 def needed(requirements: list[str], seen: set[str]) -> set[str]:
@@ -55,9 +56,12 @@ def test_requirements_are_the_base_and_what_trains() -> None:
         ["encode", "PAIRS", "--question", "question1", "--out", "vectors.npy"],
         ["archive", "build", "PAIRS", "--question", "question1", "--out", "archive"],
         ["mine", "PAIRS", "--question", "question1", "--out", "pairs.csv", "--clusters", "clusters.csv"],
+        ["review", "mined.csv", "--terminal"],
+        ["review", "mined.csv", "--terminal", "--clusters"],
     ],
 )
 def test_the_base_is_enough(words: list[str], small_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "mined.csv").write_text(MINED)
     done = python("-c", BASE, *[small_file if word == "PAIRS" else word for word in words], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
@@ -73,11 +77,13 @@ def test_the_base_is_enough(words: list[str], small_file: Path, tmp_path: Path) 
             "--approximate needs torch: pip install torch",
         ),
         (["serve"], "serve needs fastapi: pip install fastapi"),
+        (["review", "mined.csv"], "review needs fastapi: pip install fastapi"),
         (["predict", "--file", "pairs.parquet"], "pairs.parquet: a Parquet file needs pyarrow: pip install pyarrow"),
     ],
 )
 def test_what_is_missing_is_told_in_a_line(words: list[str], library: str, small_file: Path, tmp_path: Path) -> None:
     (tmp_path / "pairs.parquet").touch()
+    (tmp_path / "mined.csv").write_text(MINED)
     done = python("-c", BASE, *[small_file if word == "PAIRS" else word for word in words], cwd=tmp_path)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (2, f"error: {library}")
     assert "Traceback" not in done.stderr

@@ -68,6 +68,8 @@ def review(options: argparse.Namespace) -> None:
     from siamese.review.journal import Journal
     from siamese.review.session import PairReview
 
+    if not options.terminal:
+        import siamese.review.page  # noqa: F401  # a missing library is reported before the file of answers is made
     part = Part.parse(options.part)
     asked = Asked.read(options.files[0])
     with open_log(options.decisions) as log:

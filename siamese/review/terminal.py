@@ -23,7 +23,7 @@ CLUSTER_HELP = [
 ]
 INDENT = 3
 NEAR_LETTERS = "abcde"
-CLEAR, MARK, PLAIN = "\x1b[2J\x1b[3J\x1b[H", "\x1b[1;4m", "\x1b[0m"
+CLEAR, MARK, PLAIN = "\x1b[2J\x1b[H", "\x1b[1;4m", "\x1b[0m"
 
 Ask = Callable[[], str]  # returns the next key or line; "" at the end of the input
 
