@@ -55,7 +55,7 @@ def make_app(
     """
     files = {address: (STATIC / name, kind) for address, (name, kind) in PAGE.items()}
     about = "Decide whether questions are duplicates, and search an archive for duplicates."
-    app = make_base("Duplicate questions", about, files, limits, hosts)
+    app = make_base("Duplicate questions", about, files, limits, hosts, advice="`serve --allow-host NAME` accepts it")
     # An archive is used by one thread. That of /health is another, so that searches do not delay it.
     workers, keeper, counter = (Workers(n, limits.pending, limits.work) for n in (limits.threads, 1, 1))
     app.state.workers += [workers, keeper, counter]

@@ -21,10 +21,20 @@ from siamese.version import VERSION
 Files = Mapping[str, tuple[Path, str]]  # by the address: a file and its media type
 
 
-def make_base(title: str, description: str, files: Files, limits: Limits, hosts: Iterable[str] = ()) -> FastAPI:
+def make_base(
+    title: str, description: str, files: Files, limits: Limits, hosts: Iterable[str] = (),
+    advice: str = "use the address that was printed",
+) -> FastAPI:  # fmt: skip
     """Return an application with the files of a page and no other routes, behind the guard.
 
     `app.state.workers` has the thread pools to close at the end, of which `app.state.parser` parses bodies.
+
+    Args:
+        title, description: for OpenAPI.
+        files: the page.
+        limits: on requests.
+        hosts: accepted values of the Host header beside loopback names.
+        advice: what to do for another one to be accepted.
     """
     app = FastAPI(
         title=title,
@@ -39,7 +49,7 @@ def make_base(title: str, description: str, files: Files, limits: Limits, hosts:
     app.state.room = Room(limits.bytes)
     app.state.parser = Workers(1, limits.pending, limits.work)
     app.state.workers = [app.state.parser]
-    app.add_middleware(Guard, limits=limits, room=app.state.room, hosts=hosts)
+    app.add_middleware(Guard, limits=limits, room=app.state.room, hosts=hosts, advice=advice)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     for address, (path, kind) in files.items():
         file = Response(path.read_bytes(), media_type=kind)

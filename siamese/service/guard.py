@@ -34,8 +34,8 @@ HEADERS = {
 class Guard:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, room: Room, hosts: Iterable[str]) -> None:
-        self.app, self.limits, self.room = app, limits, room
+    def __init__(self, app: ASGIApp, limits: Limits, room: Room, hosts: Iterable[str], advice: str) -> None:
+        self.app, self.limits, self.room, self.advice = app, limits, room, advice
         self.hosts = {"localhost", *map(host_of, hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,7 +79,7 @@ class Guard:
         """Refuse other host names: a name that was made to resolve here lets its pages read answers (DNS rebinding)."""
         host = host_of(dict(scope["headers"]).get(b"host", b"").decode("latin-1"))
         if host not in self.hosts and "*" not in self.hosts and not getattr(host, "is_loopback", False):
-            raise HTTPException(400, "the Host header names another host: `serve --allow-host NAME` accepts it")
+            raise HTTPException(400, f"the Host header names another host: {self.advice}")
 
 
 def host_of(header: str) -> str | IPv4Address | IPv6Address:
