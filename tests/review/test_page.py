@@ -272,13 +272,13 @@ def test_without_the_token_or_the_program_the_page_says_so(tmp_path: Path, brows
 
 
 def started(folder: Path, *words: str) -> tuple["subprocess.Popen[str]", int, str]:
-    """Start `review`, and return its process, its port and the token."""
+    """Start a command that reviews, and return its process, its port and the token."""
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "run.py"), "review", "duplicates.csv", *words], cwd=folder, text=True,
-        stdout=subprocess.PIPE,
+        [sys.executable, str(ROOT / "run.py"), *(words or ("review", "duplicates.csv"))], cwd=folder, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     assert process.stdout
-    line = process.stdout.readline()
+    line = next(line for line in process.stdout if line.startswith("open "))
     found = re.fullmatch(r"open http://127\.0\.0\.1:(\d+)/#([\w-]{43}) to answer, until Ctrl-C\n", line)
     assert found, line
     return process, int(found[1]), found[2]
@@ -287,7 +287,7 @@ def started(folder: Path, *words: str) -> tuple["subprocess.Popen[str]", int, st
 @pytest.mark.ci
 def test_the_command_ends_when_the_person_has_finished(tmp_path: Path) -> None:
     write_csv(tmp_path / "duplicates.csv", PAIRS, NAMES)
-    process, port, token = started(tmp_path, "--part", "1/2")
+    process, port, token = started(tmp_path, "review", "duplicates.csv", "--part", "1/2")
     page = Reviewed(port, tmp_path / "decisions.csv", threading.Event())
     state = page.post("/state", token=token)[1]
     assert state["part"] == "part 1/2" and state["total"] == 4
@@ -295,6 +295,19 @@ def test_the_command_ends_when_the_person_has_finished(tmp_path: Path) -> None:
     assert page.post("/finish", token=token)[0] == 204
     assert process.stdout and process.stdout.read() == "1 unsure: decisions.csv\n"
     assert process.wait(20) == 0
+
+
+@pytest.mark.ci
+def test_mine_goes_on_to_the_page(tmp_path: Path, command: Command) -> None:
+    questions = write_csv(tmp_path / "questions.csv", [[pair[0]] for pair in PAIRS[1:6]] + [[PAIRS[1][1]]], "question")
+    words = ("mine", str(questions), "--out", "mined.csv", "--threshold", "0.5", "--model", "pretrained", "--review")
+    process, port, token = started(tmp_path, *words)
+    page = Reviewed(port, tmp_path / "decisions.csv", threading.Event())
+    assert page.post("/state", token=token)[1]["pair"]
+    assert page.post("/finish", token=token)[0] == 204
+    assert process.wait(20) == 0
+    code, _, error = command(*words, "--label-sample", 5)
+    assert code == 2 and "--review goes with neither --label-sample nor --engine ray" in error
 
 
 @pytest.mark.ci
