@@ -182,6 +182,6 @@ def said(last: Answered | None) -> str:
     """Return what was answered last, and what the model says of it."""
     if last is None:
         return ""
-    return f"{last.answer}: similarity {last.similarity:.3f}, probability {last.probability:.2f}" + (
+    return f"Last answer: {last.answer} (similarity {last.similarity:.3f}, probability {last.probability:.2f})" + (
         f". {safe(last.fault)}" if last.fault else ""
     )

@@ -105,7 +105,7 @@ def test_a_step_counts_once_and_only_where_it_was_seen(tmp_path: Path) -> None:
         step = {"ticket": state["ticket"], "do": DUPLICATE}
         status, after = page.post("/step", step)
         assert status == 200 and after["done"] == 1 and len(page.counting) == 1
-        assert after["last"].startswith("duplicate: similarity 0.")
+        assert after["last"].startswith("Last answer: duplicate (similarity 0.")
         assert page.post("/step", step) == (
             409, {"detail": "answered already, perhaps in another window; this is what comes next"},
         )  # fmt: skip
@@ -189,7 +189,7 @@ def test_pairs_by_keyboard_alone(tmp_path: Path, browser: Any) -> None:
         for done, (key, word) in enumerate((("y", "duplicate"), ("n", "different"), ("u", "unsure"), ("s", "skip")), 1):
             page.keyboard.press(key)
             shown(page, "#count", f"{done} of 8")
-            assert page.inner_text("#last").startswith(f"{word}: similarity 0.")
+            assert page.inner_text("#last").startswith(f"Last answer: {word} (similarity 0.")
         assert sorted(review.counting.values()) == sorted([DUPLICATE, DIFFERENT, UNSURE, "skip"])
         page.keyboard.press("Control+y")  # of the browser
         page.keyboard.press("w")

@@ -95,7 +95,7 @@ def test_by_keys_on_a_terminal(pairs: Path, tmp_path: Path) -> None:
         screen = terminal.until("q quit")
         assert "\x1b[1;4m" in screen and "\x1b]0" not in screen and "\x07" not in screen
         terminal.press("y")
-        assert "duplicate: similarity" in terminal.until("1 of 4", "q quit")
+        assert "Last answer: duplicate (similarity" in terminal.until("1 of 4", "q quit")
         terminal.press("\x1b[A")
         terminal.until("Press one of these keys:", "q quit")
         terminal.press("yyyy")
