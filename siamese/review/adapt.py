@@ -1,6 +1,6 @@
 """Adapt a model to a person's answers about pairs: threshold, weights of the verdict, or the tower itself."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,8 +15,23 @@ from siamese.model.words import words_of
 from siamese.pairs.pairs import Pairs
 from siamese.review.answers import Answers
 from siamese.review.folds import folds
-from siamese.review.steps import AS_IS, THRESHOLD, WEIGHTS, Pool, Tried, better, enough_for_weights, try_as_is, try_step
+from siamese.review.steps import (
+    AS_IS,
+    FOR_TOWER,
+    OF_EACH_FOR_TOWER,
+    THRESHOLD,
+    TOWER,
+    WEIGHTS,
+    Pool,
+    Tried,
+    better,
+    enough_for_tower,
+    enough_for_weights,
+    try_as_is,
+    try_step,
+)
 from siamese.review.threshold import CERTAIN, Answered, Choice, calibrate, choose, of_threshold
+from siamese.system.optional import optional
 from siamese.text.keys import identity, keys
 
 LEAST, OF_EACH = 30, 5  # answers, and answers of each kind, to begin with
@@ -46,13 +61,13 @@ class Adapted:
 
 
 def adapt(
-    model: SiameseModel, answers: Answers, precision: float, questions: Iterable[str] | None = None, seed: int = 0,
+    model: SiameseModel, answers: Answers, precision: float, questions: Sequence[str] | None = None, seed: int = 0,
     note: Callable[[str], None] = lambda message: None,
 ) -> Adapted:  # fmt: skip
     """Make a model that suits a person's answers, from the current one, which stays as it is.
 
-    The steps are: threshold and probability alone; the weights of the verdict too. The simplest is taken unless the
-    next one predicts the answers better, in cross-validation, by more than its standard error.
+    The steps are: threshold and probability alone; the weights of the verdict too; the tower too. The simplest is taken
+    unless a further one predicts the answers better, in cross-validation, by more than its standard error.
 
     Args:
         model: the current one.
@@ -76,7 +91,7 @@ def adapt(
     if plain is None:
         raise DataError("the answers do not rise with the similarity, so it cannot tell these duplicates apart")
     tried.append(plain)
-    weights, taken = pool.weights, plain
+    weights, taken, now = pool.weights, plain, model
     if enough_for_weights(duplicate) and model.config.padding == "none":
         refitted = try_step(WEIGHTS, cut, lambda fit: pool)
         tried += [refitted] if refitted else []
@@ -84,9 +99,28 @@ def adapt(
             weights, taken = pool.refitted(), refitted
     else:
         notes.append(f"{WEIGHTS}: not tried, as it takes 60 answers, 10 of each kind")
+    former = pool
+    if lack := _no_tower(model, duplicate):
+        notes.append(f"{TOWER}: not tried, as it {lack}")
+    else:
+        note("training the tower, once for each fold and once for all")
+        from siamese.review.tower import forgotten, with_tower
+
+        asked = [*(questions or ()), *answers.pairs.question1, *answers.pairs.question2]
+
+        def of(fit: np.ndarray) -> tuple[SiameseModel, Pool]:
+            trained = with_tower(model, pairs, answered, fit, asked, seed)
+            cosine = trained.similarity(pairs.question1, pairs.question2)
+            return trained, replace(pool, cosine=cosine, weights=weights)
+
+        tower = try_step(TOWER, cut, lambda fit: of(fit)[1])
+        tried += [tower] if tower else []
+        if tower and better(tower, taken):
+            (now, pool), taken = of(np.arange(len(answers))), tower
+            notes.append(f"{TOWER}: {forgotten(model, now)}")
     score = pool.score(weights)
     choice, best = choose(score, answered, precision)
-    before = of_threshold(pool.score(pool.weights), answered, precision, model.rule().threshold)
+    before = of_threshold(former.score(former.weights), answered, precision, model.rule().threshold)
     if choice is None:
         raise UserError(_out_of_reach(precision, best, len(answers)))
     calibration = calibrate(score, answered)
@@ -95,7 +129,7 @@ def adapt(
     found = Adapted(None, taken.step, tried, notes, choice, before, answered.size(len(score)), calibration.prior)
     if taken is plain and plain.gain(tried[0])[0] <= 0 and not _worth(choice, before):
         return replace(found, step=AS_IS)
-    changed = _changed(model, pool, weights, calibration, choice, precision)
+    changed = _changed(now, pool, weights, calibration, choice, precision)
     changed.facts = _facts(model, changed.threshold, found, len(answers), precision)
     return replace(found, model=changed)
 
@@ -114,6 +148,19 @@ def _check(model: SiameseModel, answers: Answers, precision: float) -> None:
             f"{model.config.encoder}: a sentence encoder of this kind cannot become a model folder; make one by "
             "`train --preset transformer --encoder NAME --epochs 0`, or adapt another model"
         )
+
+
+def _no_tower(model: SiameseModel, duplicate: np.ndarray) -> str | None:
+    """Return why the tower is not trained, or None."""
+    if not enough_for_tower(duplicate):
+        return f"takes {FOR_TOWER} answers, {OF_EACH_FOR_TOWER} of each kind"
+    if model.architecture is not None or model.config.padding != "none":
+        return "is for LSTM models other than the course's"
+    try:
+        optional("torch", TOWER)
+    except UserError as error:
+        return str(error).removeprefix(f"{TOWER} ")
+    return None
 
 
 def _pool(

@@ -12,6 +12,7 @@ Fold = tuple[np.ndarray, np.ndarray]  # answers to fit on, and answers to score
 AS_IS, THRESHOLD, WEIGHTS, TOWER = "as it is", "threshold and calibration", "weights of the verdict", "tower"
 FOR_WEIGHTS = 60  # answers, at least, and
 OF_EACH = 10  # of each kind
+FOR_TOWER, OF_EACH_FOR_TOWER = 200, 40  # the same for the tower
 LEAST_PROBABILITY = 1e-3  # of the answer that was given, so that one mistake of a person does not decide
 
 
@@ -90,6 +91,11 @@ def _loss(probability: np.ndarray, duplicate: np.ndarray) -> np.ndarray:
 def enough_for_weights(duplicate: np.ndarray) -> bool:
     """Return whether there are enough answers of each kind to fit the weights of a verdict."""
     return len(duplicate) >= FOR_WEIGHTS and min(duplicate.sum(), (1 - duplicate).sum()) >= OF_EACH
+
+
+def enough_for_tower(duplicate: np.ndarray) -> bool:
+    """Return whether there are enough answers of each kind to train the tower."""
+    return len(duplicate) >= FOR_TOWER and min(duplicate.sum(), (1 - duplicate).sum()) >= OF_EACH_FOR_TOWER
 
 
 def better(step: Tried | None, than: Tried) -> bool:
