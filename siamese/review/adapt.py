@@ -85,8 +85,8 @@ def adapt(
     pairs, answered = _pool(model, answers, questions, note)
     pool = _seen(model, pairs, answered)
     duplicate, cut = answered.duplicate, list(folds(answers.pairs, seed))
-    score = pool.score(pool.weights)
-    tried, notes = [try_as_is(model.rule().probability(score[answered.asked]), duplicate, cut)], []
+    score, asked = pool.score(pool.weights), answered.asked
+    tried, notes = [try_as_is(model.rule().probability(score[asked]), score[asked], duplicate, cut)], []
     plain = try_step(THRESHOLD, cut, lambda fit: pool)
     if plain is None:
         raise DataError("the answers do not rise with the similarity, so it cannot tell these duplicates apart")
@@ -106,10 +106,10 @@ def adapt(
         note("training the tower, once for each fold and once for all")
         from siamese.review.tower import forgotten, with_tower
 
-        asked = [*(questions or ()), *answers.pairs.question1, *answers.pairs.question2]
+        known = [*(questions or ()), *answers.pairs.question1, *answers.pairs.question2]
 
         def of(fit: np.ndarray) -> tuple[SiameseModel, Pool]:
-            trained = with_tower(model, pairs, answered, fit, asked, seed)
+            trained = with_tower(model, pairs, answered, fit, known, seed)
             cosine = trained.similarity(pairs.question1, pairs.question2)
             return trained, replace(pool, cosine=cosine, weights=weights)
 
@@ -117,10 +117,11 @@ def adapt(
         tried += [tower] if tower else []
         if tower and better(tower, taken):
             (now, pool), taken = of(np.arange(len(answers))), tower
+            pool = _unknown(pool, tower)
             notes.append(f"{TOWER}: {forgotten(model, now)}")
-    score = pool.score(weights)
+    score, answered = pool.score(weights), pool.answered
     choice, best = choose(score, answered, precision)
-    before = of_threshold(former.score(former.weights), answered, precision, model.rule().threshold)
+    before = of_threshold(former.score(former.weights), former.answered, precision, model.rule().threshold)
     if choice is None:
         raise UserError(_out_of_reach(precision, best, len(answers)))
     calibration = calibrate(score, answered)
@@ -148,6 +149,18 @@ def _check(model: SiameseModel, answers: Answers, precision: float) -> None:
             f"{model.config.encoder}: a sentence encoder of this kind cannot become a model folder; make one by "
             "`train --preset transformer --encoder NAME --epochs 0`, or adapt another model"
         )
+
+
+def _unknown(pool: Pool, tower: Tried) -> Pool:
+    """Return a pool whose answered pairs have the cosines of towers that did not know the answer.
+
+    The tower that knows all answers tells these pairs apart, which says nothing of others. Answers about pairs across
+    folds do not count.
+    """
+    answered, held = pool.answered, ~np.isnan(tower.scores)
+    asked, cosine = answered.asked[held], pool.cosine.copy()
+    cosine[asked] += tower.scores[held] - pool.score(pool.weights)[asked]
+    return replace(pool, cosine=cosine, answered=Answered(asked, answered.duplicate[held], answered.weight))
 
 
 def _no_tower(model: SiameseModel, duplicate: np.ndarray) -> str | None:

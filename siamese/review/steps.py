@@ -38,10 +38,11 @@ class Pool:
 
 @dataclass(frozen=True)
 class Tried:
-    """A step, and the log loss of each answer in a fold that did not know it; NaN for pairs across folds."""
+    """A step, and what each answer's pair got in a fold that did not know the answer; NaN for pairs across folds."""
 
     step: str
-    losses: np.ndarray  # (m,)
+    losses: np.ndarray  # (m,) log losses
+    scores: np.ndarray  # (m,)
 
     @property
     def mean(self) -> float:
@@ -54,12 +55,12 @@ class Tried:
         return float(less.mean()), float(less.std() / max(len(less), 1) ** 0.5)
 
 
-def try_as_is(probability: np.ndarray, duplicate: np.ndarray, folds: Sequence[Fold]) -> Tried:
-    """Return the losses of the model's own probabilities, (m,) of the answered pairs, which know no answer."""
+def try_as_is(probability: np.ndarray, scores: np.ndarray, duplicate: np.ndarray, folds: Sequence[Fold]) -> Tried:
+    """Return the losses of the model's own probabilities, (m,) of the answered pairs; they know no answer."""
     losses = np.full(len(duplicate), np.nan)
     for _, held in folds:
         losses[held] = _loss(probability[held], duplicate[held])
-    return Tried(AS_IS, losses)
+    return Tried(AS_IS, losses, scores)
 
 
 def try_step(step: str, folds: Sequence[Fold], pool_of: Callable[[np.ndarray], Pool]) -> Tried | None:
@@ -70,17 +71,19 @@ def try_step(step: str, folds: Sequence[Fold], pool_of: Callable[[np.ndarray], P
         folds: of the answers.
         pool_of: returns the pool as seen by the model of the step that knows the answers with these numbers.
     """
-    losses = None
+    losses = scores = np.zeros(0)
     for fit, held in folds:
         pool = pool_of(fit)
         asked, duplicate, weight = pool.answered.asked, pool.answered.duplicate, pool.answered.weight
-        losses = np.full(len(asked), np.nan) if losses is None else losses
+        if not len(losses):
+            losses, scores = np.full(len(asked), np.nan), np.full(len(asked), np.nan)
         score = pool.score(pool.refitted(fit) if step == WEIGHTS else pool.weights)
         fitted = calibrate(score, Answered(asked[fit], duplicate[fit], weight))
         if fitted is None:
             return None
-        losses[held] = _loss(fitted.probability(score[asked[held]]), duplicate[held])
-    return None if losses is None else Tried(step, losses)
+        scores[held] = score[asked[held]]
+        losses[held] = _loss(fitted.probability(scores[held]), duplicate[held])
+    return Tried(step, losses, scores) if len(losses) else None
 
 
 def _loss(probability: np.ndarray, duplicate: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import Command
+from commands import Command, posix, python
 from files import write_csv
 
 from siamese import SiameseModel
@@ -159,3 +159,77 @@ def test_weights_move_to_what_answers_show_and_no_further() -> None:
     np.testing.assert_allclose(none, [0.2, 0.0, 0.1], atol=1e-3)  # no answer about these
     pool = Pool(cosine, features, Answered(np.arange(300), label), None)
     np.testing.assert_array_equal(pool.score(None), cosine)
+
+
+KILLED = """
+import os, random, shutil, signal, sys, time
+from pathlib import Path
+import scipy.optimize, torch
+import siamese.mining.mine
+from siamese.cli.entry import main
+from siamese.model.model import SHIPPED, SiameseModel
+
+labels, questions = sys.argv[1:]
+words = ["adapt", "--labels", labels, "--questions", questions, "--model", "pretrained", "--precision", "0.8", "--out"]
+
+def begin(out):
+    if not (child := os.fork()):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        main([*words, out])
+        os._exit(0)
+    return child
+
+start = time.monotonic()
+assert os.waitpid(begin("whole"), 0)[1] == 0
+lasts = time.monotonic() - start
+whole, clock, ends = Path("whole/config.json").read_bytes(), random.Random(0), []
+for attempt in range(50):
+    out = Path(f"out{attempt}")
+    if earlier := attempt % 2:
+        shutil.copytree(SHIPPED, out)
+    child = begin(str(out))
+    time.sleep(clock.uniform(0.2, 1.1) * lasts)
+    os.kill(child, signal.SIGKILL)
+    ends.append(os.waitpid(child, 0)[1])
+    if (out / "config.json").exists():
+        SiameseModel.load(out)  # with the checksums of all files
+        ends[-1] = "old" if earlier and (out / "config.json").read_bytes() != whole else "new"
+    else:
+        assert not earlier
+        ends[-1] = "none"
+    if ends[-1] == "new":
+        assert (out / "config.json").read_bytes() == whole
+    shutil.rmtree(out, ignore_errors=True)
+print(*sorted(set(ends)))
+"""
+
+
+@pytest.mark.ci
+@posix
+def test_fifty_kills_leave_no_half_model(decisions: Path, file: Path, tmp_path: Path) -> None:
+    done = python("-c", KILLED, decisions, file, cwd=tmp_path, timeout=900)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["new", "none", "old"]
+
+
+@pytest.mark.ci
+def test_the_tower_learns_from_two_hundred_answers_and_forgets_little() -> None:
+    from siamese.review.tower import adapt_tower, forgotten, hard_negatives
+
+    asked, random, model = questions(), np.random.default_rng(0), SiameseModel.pretrained()
+    ends = [(a, b) for i, a in enumerate(asked) for b in asked[:i]]
+    ends = [ends[i] for i in random.permutation(len(ends))[:400]] + [ends for ends in ends if same(*ends)]
+    pairs = Pairs.of((a for a, _ in ends), (b for _, b in ends), (int(same(a, b)) for a, b in ends))
+    calibration, sides = model.verdict.calibration, (pairs.question1, pairs.question2)
+    one, two = (adapt_tower(model, pairs, asked, calibration, 0) for _ in range(2))
+    assert all((one.weights[name] == two.weights[name]).all() for name in one.weights)
+
+    def apart(of: SiameseModel) -> float:
+        cosine = of.similarity(*sides)
+        return float(cosine[pairs.labels == 1].mean() - cosine[pairs.labels == 0].mean())
+
+    assert apart(one) > apart(model) + 0.02
+    found = forgotten(model, one)
+    assert found.cosine > 0.98 and found.after < found.before + 0.02
+    negatives = hard_negatives(pairs, model.probability(model.similarity(*sides)) * 0.2, np.arange(50))
+    assert 0 < len(negatives) <= 50 and not negatives.labels.any()
