@@ -10,11 +10,12 @@ from files import write_csv
 from siamese import SiameseModel
 from siamese.mining.mine import mine
 from siamese.pairs.pairs import Pairs
+from siamese.review.adapt import _unknown
 from siamese.review.answers import read_answers
 from siamese.review.curve import Blocks
 from siamese.review.folds import folds
 from siamese.review.order import queue
-from siamese.review.steps import Pool
+from siamese.review.steps import TOWER, Pool, Tried
 from siamese.review.threshold import Answered, calibrate, choose
 from siamese.review.weights import refit
 
@@ -159,6 +160,15 @@ def test_weights_move_to_what_answers_show_and_no_further() -> None:
     np.testing.assert_allclose(none, [0.2, 0.0, 0.1], atol=1e-3)  # no answer about these
     pool = Pool(cosine, features, Answered(np.arange(300), label), None)
     np.testing.assert_array_equal(pool.score(None), cosine)
+
+
+def test_a_trained_tower_is_judged_by_those_that_did_not_know_the_answer() -> None:
+    cosine, features = np.array([0.9, 0.5, 0.8, 0.7]), np.array([[0.5], [0.0], [1.0], [0.0]])
+    pool = Pool(cosine, features, Answered(np.array([0, 2, 3]), np.array([1, 0, 1])), np.array([0.2]))
+    held_out = np.array([0.6, np.nan, 0.75])  # scores; the second answer is across folds
+    found = _unknown(pool, Tried(TOWER, held_out, held_out))
+    np.testing.assert_allclose(found.score(found.weights), [0.6, 0.5, 0.6, 0.75])
+    assert found.answered.asked.tolist() == [0, 3] and found.answered.duplicate.tolist() == [1, 1]
 
 
 KILLED = """
