@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports.measured import table
+from siamese.report.tables import markdown
 from siamese.review.asked import Asked
 from siamese.review.decisions import DIFFERENT, DUPLICATE, latest, open_log, read_decisions
 from siamese.review.journal import Journal
@@ -140,20 +140,20 @@ def tell(model: str, folder: Path, answers: int = ANSWERS, precision: float = PR
             "--rows", f"{out}-rows.csv", *words)  # fmt: skip
         return truth.step(name, truth.applied(folder / f"{out}-rows.csv"))
 
-    yield mine("mine", "pairs.csv", *by)
-    yield apply("apply --from pairs", "unreviewed", "--from", "pairs.csv")
-    yield mine(" ".join(("mine", *WIDE)), "wide.csv", *WIDE, *by)
+    yield mine("`mine`", "pairs.csv", *by)
+    yield apply("`apply`, nothing reviewed", "unreviewed", "--from", "pairs.csv")
+    yield mine(f"`mine {' '.join(WIDE)}`", "wide.csv", *WIDE, *by)
     answer(folder / "wide.csv", folder / "decisions.csv", answers, truth)
     known = latest(read_decisions(folder / "decisions.csv")).values()
     assert {decision.answer for decision in known} <= {DUPLICATE, DIFFERENT}
-    yield truth.step("review", {d.about for d in known if d.answer == DUPLICATE})
-    yield mine("mine --decisions", "decided.csv", *decided, *by)
-    yield apply("apply --decisions", "clean", "--from", "decided.csv", *decided)
+    yield truth.step("`review`: called duplicate", {d.about for d in known if d.answer == DUPLICATE})
+    yield mine("`mine --decisions`", "decided.csv", *decided, *by)
+    yield apply("`apply --decisions`", "clean", "--from", "decided.csv", *decided)
     run("adapt", "--labels", "decisions.csv", "--questions", str(MESSY), *COLUMNS, "--precision", str(precision),
         "--out", "adapted", *by)  # fmt: skip
-    yield mine("mine --model adapted", "adapted.csv", "--model", "adapted")
-    yield mine("mine --model adapted --decisions", "both.csv", "--model", "adapted", *decided)
-    yield apply("apply --decisions, of the adapted", "cleaner", "--from", "both.csv", *decided)
+    yield mine("`mine --model ADAPTED`", "adapted.csv", "--model", "adapted")
+    yield mine("`mine --model ADAPTED --decisions`", "both.csv", "--model", "adapted", *decided)
+    yield apply("`apply --decisions`, these pairs", "cleaner", "--from", "both.csv", *decided)
 
 
 def main() -> None:
@@ -164,16 +164,13 @@ def main() -> None:
     parser.add_argument("--precision", type=float, default=PRECISION, metavar="P", help="that adapt is asked for")
     options = parser.parse_args()
     told = [_told(model, options.answers, options.precision) for model in options.models]
-    rows = []
-    for name in max(told, key=len):
-        row: dict[str, object] = {"step": name}
-        for model, steps in zip(options.models, told):
-            step = steps.get(name)
-            row[f"{model}: pairs"] = str(step.pairs) if step else "-"
-            row[f"{model}: precision"] = f"{step.precision:.2f}" if step else "-"
-            row[f"{model}: recall"] = f"{step.recall:.2f}" if step else "-"
-        rows.append(row)
-    print(table(rows))
+    heading = ["step", *(cell for name in options.models for cell in (f"{name}: pairs", "precision", "recall"))]
+    rows = [[name, *(cell for steps in told for cell in _cells(steps.get(name)))] for name in max(told, key=len)]
+    print(markdown([heading, *rows], text=1))
+
+
+def _cells(step: Step | None) -> tuple[str, ...]:
+    return (f"{step.pairs:,}", f"{step.precision:.2f}", f"{step.recall:.2f}") if step else ("", "", "")
 
 
 def _told(model: str, answers: int, precision: float) -> dict[str, Step]:
