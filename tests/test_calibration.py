@@ -268,3 +268,9 @@ def test_the_same_question_twice_is_a_duplicate_whatever_the_prior(
         said = knowing.predict(question, question, prior=prior)
         assert said.is_duplicate and said.threshold < 1
     assert knowing.predict(question, question, prior=1e-300).threshold == HIGHEST
+
+
+def test_a_calibration_stated_for_another_share_says_the_same() -> None:
+    fitted, stated = Calibration(8.0, -6.0, 0.4), Calibration(8.0, -6.0, 0.4).at(0.1)
+    assert stated.prior == 0.1 and stated.threshold() == pytest.approx(fitted.threshold(0.1))
+    assert stated.probability(0.7, 0.3) == pytest.approx(fitted.probability(0.7, 0.3))

@@ -10,6 +10,7 @@ import lzma
 import random
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -27,6 +28,9 @@ from siamese.system.files import write_text
 
 OPEN = ("stackexchange", "stackoverflow", "open-qa")  # families under open terms
 CARD = Path(__file__).with_name("pretrained.template")
+# Chosen by log loss, calibration error and accuracy on the sets of pairs in ../shared/bench: report.md.
+MADE, CHANCE = 4, 12  # pairs by rules and by chance for each validation pair of data/
+PRIOR = 0.2  # share of duplicates for which the threshold is stated
 READ = 400_000  # lines of the pile, of which OPEN are about three in four
 TRAINING = {  # how the weights were made: two runs of `train --unlabelled`, siamese/training/README.md
     "unlabelled": "questions.tsv.xz", "families": ",".join(OPEN), "near_misses": True,
@@ -35,20 +39,20 @@ TRAINING = {  # how the weights were made: two runs of `train --unlabelled`, sia
 
 
 def mixture(questions: Sequence[str], seed: int = 0) -> Pairs:
-    """Return the pairs that threshold and calibration hold for.
+    """Return the pairs that the calibration is fitted on.
 
-    One part are the validation pairs of data/, two parts near misses and rewordings of the pile's questions, and two
-    parts pairs of its questions drawn by chance, which are not duplicates. The parts were chosen by the accuracy on
-    the sets of pairs in ../shared/bench.
+    One part are the validation pairs of data/, MADE parts near misses and rewordings of the pile's questions, and
+    CHANCE parts pairs of its questions drawn by chance, which are not duplicates.
     """
     labelled = splits.to_tune(str(DATA), QUORA)
     n = len(labelled)
-    made = list(islice(near_misses(questions, seed), 8 * n))
+    made = list(islice(near_misses(questions, seed), 2 * MADE * n))
     random.Random(seed).shuffle(made)
-    drawn = random.Random(seed).sample(list(questions), 4 * n)
-    question1 = [*labelled.question1, *(pair.question1 for pair in made[: 2 * n]), *drawn[: 2 * n]]
-    question2 = [*labelled.question2, *(pair.question2 for pair in made[: 2 * n]), *drawn[2 * n :]]
-    labels = [*map(int, labelled.labels), *(int(pair.is_duplicate) for pair in made[: 2 * n]), *[0] * (2 * n)]
+    del made[MADE * n :]
+    drawn = random.Random(seed).sample(list(questions), 2 * CHANCE * n)
+    question1 = [*labelled.question1, *(pair.question1 for pair in made), *drawn[: CHANCE * n]]
+    question2 = [*labelled.question2, *(pair.question2 for pair in made), *drawn[CHANCE * n :]]
+    labels = [*map(int, labelled.labels), *(int(pair.is_duplicate) for pair in made), *[0] * (CHANCE * n)]
     return Pairs.of(question1, question2, labels)
 
 
@@ -60,7 +64,8 @@ def finish(model: SiameseModel, questions: Sequence[str]) -> None:
     similarity = model.similarity(pairs.question1, pairs.question2)
     if isinstance(found, str) or isinstance(found := calibrated(found, pairs, similarity), str):
         raise UserError(f"no verdict: {found}")
-    fitted = calibrate(pairs.labels, similarity)
+    found = replace(found, calibration=found.calibration.at(PRIOR))
+    fitted = calibrate(pairs.labels, similarity).at(PRIOR)
     threshold = fitted.threshold(None)
     assert threshold is not None  # the slope of the verdict's calibration is above 0, and so is this one
     model.config, model.verdict, model.calibration, model.threshold = recipe(None, TRAINING), found, fitted, threshold
@@ -90,7 +95,7 @@ def main() -> None:
     fitted = model.calibration
     text = CARD.read_text(encoding="utf-8").format(
         threshold=model.threshold, slope=fitted.slope, intercept=fitted.intercept, prior=fitted.prior,
-        pairs=model.facts["validation pairs"], verdict=model.verdict,
+        pairs=model.facts["validation pairs"], made=MADE, chance=CHANCE, verdict=model.verdict,
     )  # fmt: skip
     write_text(Path(options.out) / "README.md", text)
     print(f"{options.out}: threshold {model.threshold:.3f}, {model.verdict}")

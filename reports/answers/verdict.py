@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from reports.answers.board import CHECKLIST, DATA, SUPPORT, GroupSet, mining, rows_of
+from reports.answers.board import CHECKLIST, DATA, SUPPORT, GroupSet, PairSet, mining, on_board, read_sets, rows_of
 from siamese.evaluation.metrics import average_precision, roc_auc
+from siamese.model.calibration import calibration_error
 from siamese.model.model import SiameseModel
 from siamese.model.verdict import Rule
 from siamese.pairs import splits
@@ -60,6 +61,30 @@ def checklist(model: SiameseModel, bench: Path, parts: list[str]) -> str:
     return text
 
 
+def pair_sets(model: SiameseModel, bench: Path) -> str:
+    """Return average precision and accuracy by each rule on the sets of pairs, and log loss and calibration error.
+
+    The last two are of the probabilities at the share of duplicates that each set has.
+    """
+    table = [["set", "by", "AP", "accuracy", "log loss", "calibration error"]]
+    means: dict[str, list[list[float]]] = {}
+    for name, each in read_sets(bench, None).items():
+        if isinstance(each, PairSet) and on_board(name):
+            pairs = Pairs.of(each.question1, each.question2, each.labels.tolist())
+            share = float(np.mean(each.labels))
+            for by, scores in scores_of(model, pairs).items():
+                rule = rules(model)[by]
+                p = np.clip(rule.calibration.probability(scores, share), 1e-9, 1 - 1e-9)
+                loss = -float(np.mean(np.log(np.where(each.labels == 1, p, 1 - p))))
+                accuracy = float(np.mean((scores > rule.threshold) == each.labels))
+                row = [average_precision(each.labels, scores), accuracy, loss, calibration_error(each.labels, p)]
+                table.append([name, by, *(f"{value:.3f}" for value in row)])
+                means.setdefault(by, []).append(row)
+    for by, found in means.items():
+        table.append(["mean", by, *(f"{value:.3f}" for value in np.mean(found, axis=0))])
+    return markdown(table, text=2)
+
+
 def pairs_of_file(model: SiameseModel, data: Path) -> str:
     """Return ROC AUC and average precision on the validation pairs of a file."""
     pairs = splits.to_tune(str(data), QUORA)
@@ -100,7 +125,7 @@ def main() -> None:
     options = parser.parse_args()
     model = SiameseModel.load(options.model)
     parts = ["chosen on", *(["only reported"] if options.reported else [])]
-    print(support(model, SUPPORT), pairs_of_file(model, DATA), sep="\n")
+    print(support(model, SUPPORT), pairs_of_file(model, DATA), pair_sets(model, options.bench), sep="\n")
     print(checklist(model, options.bench, parts))
 
 

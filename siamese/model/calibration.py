@@ -42,6 +42,10 @@ class Calibration:
         """Return the log-odds of that probability, in the shape of `similarity`."""
         return self.slope * np.asarray(similarity) + self.intercept + self._shift(prior)
 
+    def at(self, prior: float) -> "Calibration":
+        """Return the same calibration, stated for another share of duplicates among the pairs, 0 to 1 (exclusive)."""
+        return Calibration(self.slope, self.intercept + self._shift(prior), prior)
+
     def threshold(self, prior: float | None = None) -> float | None:
         """Return the similarity with probability ½, clipped to 0 to 1, or None if the slope is not positive."""
         if self.slope <= 0:

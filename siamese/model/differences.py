@@ -5,22 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from siamese.model.words import FUNCTION, Words, word_set, words_of
+from siamese.model.order import exchanged, turned
+from siamese.model.words import ENOUGH, Words, word_set, words_of
 
 FEATURES = (
-    "numbers", "codes", "added number", "names", "added name", "opposites", "negation", "direction", "tense",
-    "rare words",
+    "numbers", "codes", "names", "added name", "opposites", "negation", "direction", "tense", "rare words",
+    "replaced word",
 )  # fmt: skip
 PLACE = {name: place for place, name in enumerate(FEATURES)}
 SHOWN = 0.2  # differences with a smaller feature are between questions that have little in common
-# Words between two things that one may name in either order; prepositions that give each its part, without and with
-# something before it that has none.
-EITHER = word_set(
-    "and or vs versus between similar same equal equivalent married related different difference compare compared "
-    "comparison relationship connection compatible dating friends siblings & / ,"
-)
-PARTS = word_set("to into than from over under before after of for on in against without instead as")
-TOWARDS = word_set("to into than from over before after")
+COMPARING = word_set("before after more less over under above below")
 YEARS = ("19", "20")  # the beginning of four digits that are no code
 
 
@@ -78,36 +72,50 @@ def _found(one: Words, two: Words) -> Iterator[tuple[str, float, Collection[str]
                     ((alone1, one, opposed1), (alone2, two, opposed2)))  # fmt: skip
     rest = max(rest1, rest2)
     alike = (same / (same + rest)) ** 2 if rest else 1.0
-    if one.numbers or two.numbers:
+    if one.numbers and two.numbers:
         first, second = _alone(one.numbers, two), _alone(two.numbers, one)
         if first and second:
             yield "numbers", alike, first.values(), second.values()
             codes1, codes2 = ([word for root, word in numbers.items() if _is_code(root)] for numbers in (first, second))
             if codes1 and codes2:
                 yield "codes", 1.0, codes1, codes2
-        elif first or second:
-            yield "added number", alike, first.values(), second.values()
     if one.names or two.names:
         first, second = _alone(one.names, two), _alone(two.names, one)
         if first or second:
-            yield "names" if first and second else "added name", alike, first.values(), second.values()
+            for root in (*_initials(first, two), *_initials(second, one)):
+                first.pop(root, None)
+                second.pop(root, None)
+            if first and second:
+                yield "names", alike, first.values(), second.values()
+            elif _adds(first, one, two) or _adds(second, two, one):
+                yield "added name", alike, first.values(), second.values()
     if one.pronouns and two.pronouns and one.pronouns != two.pronouns:
         yield "names", alike, one.pronouns, two.pronouns
     negated = len(one.negations) % 2 != len(two.negations) % 2
     odd = min(len(opposed1), len(opposed2)) % 2
-    if negated and not odd:
+    order = turned(one, two)
+    if odd and not negated:
+        if order or (_compares(opposed1) and exchanged(one, two)):
+            order = None  # is A taller than B? means is B shorter than A?
+        else:
+            yield "opposites", alike, opposed1.values(), opposed2.values()
+    elif negated and not odd:
         yield "negation", alike, one.negations, two.negations
-    elif odd and not negated:
-        yield "opposites", alike, opposed1.values(), opposed2.values()
-    if turned := _reversed(one, two):
-        one_written, two_written = ([words.written[root] for root in roots] for words, roots in zip((one, two), turned))
-        yield "direction", 1.0, one_written, two_written
+    if order:
+        first_written, second_written = (
+            [words.written[root] for root in roots] for words, roots in zip((one, two), order)
+        )
+        yield "direction", 1.0, first_written, second_written
     if one.tense and two.tense and one.tense != two.tense:
         yield "tense", alike, (one.tense,), (two.tense,)
     if one.rare.keys() != two.rare.keys():
         shared = len(one.rare.keys() & two.rare.keys())
         first, second = _alone(one.rare, two), _alone(two.rare, one)
         yield "rare words", 1 - shared / (len(one.rare) + len(two.rare) - shared), first.values(), second.values()
+    if len(alone1) == len(alone2) == 1 and not (one.asked == two.asked and len(one.asked) >= ENOUGH):
+        (root1,), (root2,) = alone1, alone2
+        if same and root1 not in opposed1 and not _variants(root1, root2):
+            yield "replaced word", same / (same + 1), (one.written[root1],), (two.written[root2],)
 
 
 def _is_code(number: str) -> bool:
@@ -120,8 +128,32 @@ def _alone(words: Mapping[str, str], other: Words) -> dict[str, str]:
     return {root: word for root, word in words.items() if root not in other.stems}
 
 
+def _adds(alone: Collection[str], words: Words, other: Words) -> bool:
+    """Return whether a question asks about a name beside which stands none that both have, as in Ada Lovelace."""
+    known = words.names.keys() & other.stems
+    for root in alone:
+        if root in words.asked:
+            place = words.order.index(root)
+            if known.isdisjoint(words.order[max(0, place - 1) : place + 2]):
+                return True
+    return False
+
+
+def _initials(names: Mapping[str, str], other: Words) -> Iterator[str]:
+    """Yield the names in capitals that are initials of words in a row of the other question, and these words."""
+    for root, name in names.items():
+        if name.isupper() and len(name) > 1:
+            words = [each for each in other.order if each[0].isalpha()]
+            place = "".join(each[0] for each in words).find(name.lower())
+            if place >= 0:
+                yield root
+                yield from words[place : place + len(name)]
+
+
 def _opposed(one: Words, two: Words) -> dict[str, str]:
     """Return the words of one that two lacks, and has an opposite of that one lacks."""
+    if not two.against:
+        return {}  # opposites are mutual
     return {
         root: one.written[root]
         for root, others in one.against.items()
@@ -129,58 +161,17 @@ def _opposed(one: Words, two: Words) -> dict[str, str]:
     }
 
 
-def _reversed(one: Words, two: Words) -> tuple[list[str], list[str]] | None:
-    """Return the words in which one goes from A to B and two from B to A, in both orders; None if it does not.
-
-    The words that both questions have are compared in their order. They are reversed if exchanging two stretches gives
-    the other question, and if these exchange their parts: the prepositions before them stay where they are, or both
-    are names, with another word between. A passive with its agent exchanges them once more.
-    """
-    shared = one.content & two.content | (one.numbers.keys() & two.numbers.keys())
-    if len(shared) < 2:
-        return None
-    first, second = _order(one, shared), _order(two, shared)
-    if len(first) != len(second):
-        return None
-    turned = one.passive != two.passive
-    if first == second:
-        named = [root in one.names and root in two.names for root in first]
-        return (first, second) if turned and named[0] and named[-1] and not all(named) else None
-    if turned:
-        return None
-    start = next(i for i, (a, b) in enumerate(zip(first, second)) if a != b)
-    end = next(i for i, (a, b) in enumerate(zip(first[::-1], second[::-1])) if a != b)
-    inner1, inner2 = first[start : len(first) - end], second[start : len(second) - end]
-    for before in range(1, len(inner1)):
-        for after in range(1, len(inner1) - before + 1):
-            a, middle, b = inner1[:before], inner1[before : len(inner1) - after], inner1[len(inner1) - after :]
-            if b + middle + a == inner2 and _parts(one, two, a, b):
-                return inner1, inner2
-    return None
+def _compares(words: Mapping[str, str]) -> bool:
+    """Return whether a word compares two things, such as taller or before."""
+    return any(word.lower() in COMPARING or word.lower().endswith("er") for word in words.values())
 
 
-def _order(words: Words, shared: Collection[str]) -> list[str]:
-    return list(dict.fromkeys(root for root in words.order if root in shared))
-
-
-def _part(words: Words, stretch: list[str]) -> str:
-    """Return the preposition of a stretch of words, which follows the word with a meaning before it; "" if none."""
-    for root in words.order[: words.order.index(stretch[0])][::-1]:
-        if root in PARTS:
-            return root
-        if root in words.content or root in words.numbers:
-            break
-    return ""
-
-
-def _parts(one: Words, two: Words, a: list[str], b: list[str]) -> bool:
-    """Return whether two stretches, which one has in this order and two in the other, play different parts."""
-    between1 = one.order[one.order.index(a[-1]) + 1 : one.order.index(b[0])]
-    between2 = two.order[two.order.index(b[-1]) + 1 : two.order.index(a[0])]
-    if EITHER.intersection(one.order) or EITHER.intersection(two.order):
+def _variants(a: str, b: str) -> bool:
+    """Return whether two stems are forms of a word, or differ by one typo."""
+    if min(len(a), len(b)) < 4:
         return False
-    parts1, parts2 = (_part(one, a), _part(one, b)), (_part(two, b), _part(two, a))
-    if parts1 == parts2 and parts1[0] != parts1[1] and (parts1[0] or parts1[1] in TOWARDS):
-        return bool(parts1[1])
-    named = all(root in one.names and root in two.names for root in (*a, *b))
-    return named and bool(set(between1) - FUNCTION) and bool(set(between2) - FUNCTION)
+    if a.startswith(b[: max(4, len(b) - 3)]) and b.startswith(a[: max(4, len(a) - 3)]):
+        return True
+    start = next((i for i, (c, d) in enumerate(zip(a, b)) if c != d), min(len(a), len(b)))
+    a, b = a[start:], b[start:]
+    return a[1:] in (b, b[1:]) or a == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:])

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from siamese.pairs.opposites import opposites, stem
+from siamese.pairs.rules.forms import twos
+from siamese.pairs.rules.words import WORDS
 from siamese.text import cleaning
 
 REMEMBERED = 1 << 15  # questions, each of which takes 2 KB, and words
@@ -49,6 +51,8 @@ FUNCTION = frozenset(
     )
 )
 
+_ENDS = word_set(". ? !")
+ENOUGH = 2  # words with a meaning that a question has that can be understood without the sentences around it
 TITLE = 4  # words with a meaning that are enough to recognize a title by their capitals
 _NOTHING: dict[str, Any] = {}  # of many questions, so that it takes no memory
 
@@ -57,7 +61,7 @@ class Token(NamedTuple):
     """A word or a sign, whatever question it stands in."""
 
     text: str
-    root: str  # its stem, or the sign
+    root: str  # its stem, or that of a synonym or another spelling that stands for it; or the sign
     kind: str  # "sign", "number", "negation", "pronoun", "function" or "content"
     number: str  # of a number, or in a word such as python3; else ""
     named: bool  # capitals inside or throughout, which make a name wherever they stand
@@ -77,7 +81,7 @@ def _token(text: str) -> Token:
         number = _number(unit[1])
         lower = unit[3] or (f"{number}000" if unit[2] == "k" and number.isdigit() else number)
         number = number if unit[3] else lower
-    root = stem(lower.removesuffix("'s").removesuffix("’s"))
+    root = _root(lower.removesuffix("'s").removesuffix("’s"))
     if lower in _SPELLED or (not code and any(letter.isdigit() for letter in lower)):
         number = root = _number(lower)
         kind = "number"
@@ -90,15 +94,15 @@ def _token(text: str) -> Token:
     common = _common()
     rare = kind == "content" and len(lower) > 2 and lower not in common and root not in common
     tense = next((name for name, auxiliaries in _TENSES.items() if lower in auxiliaries), "")
-    return Token(text, root, kind, number, text[1:] != text[1:].lower(), rare, opposites(lower), tense)
+    return Token(text, root, kind, number, text[1:] != text[1:].lower(), rare, _against(root, lower), tense)
 
 
 class Words:
     """The words of a question, by what they are. The dictionaries lead from stems, in which we compare, to words."""
 
     __slots__ = (
-        "against", "content", "names", "negations", "numbers", "order", "passive", "pronouns", "rare", "stems", "tense",
-        "written",
+        "against", "asked", "by", "content", "names", "negations", "numbers", "order", "pronouns", "rare", "stems",
+        "tense", "written",
     )  # fmt: skip
 
     def __init__(self, question: str) -> None:
@@ -134,11 +138,13 @@ class Words:
         self.order = tuple(token.root for token in tokens)  # signs, too
         self.written, self.stems = written, frozenset(written)
         self.content = frozenset(content)
+        asked = _asked(tokens)
+        self.asked = frozenset(token.root for token in asked if token.kind in ("content", "number"))
         self.numbers, self.names, self.rare = numbers or _NOTHING, names or _NOTHING, rare or _NOTHING
         self.against = against or _NOTHING
-        self.negations = tuple(token.text for token in tokens if token.kind == "negation")
+        self.negations = tuple(token.text for token in asked if token.kind == "negation")
         self.pronouns = tuple(sorted({token.text.lower() for token in tokens if token.kind == "pronoun"}))
-        self.tense, self.passive = _tense(tokens), _passive(tokens)
+        self.tense, self.by = _tense(asked), _by(tokens)
 
 
 @cache
@@ -146,6 +152,35 @@ def _common() -> frozenset[str]:
     """Return the most frequent words of questions: 3,000, counted in the open families of the pile."""
     path = Path(cleaning.__file__).with_name("common.txt")
     return frozenset(path.read_text("utf-8").split())
+
+
+@cache
+def _same() -> dict[str, str]:
+    """Return the stems that stand for those of their synonyms and other spellings, by our lists of single words."""
+    found: dict[str, str] = {}
+
+    def first_of(word: str) -> str:
+        while word in found:
+            word = found[word]
+        return word
+
+    for kind in ("spelling", "abbreviations", "synonyms"):
+        for first, second in twos(WORDS["same"][kind]["words"]):
+            one, two = (first_of(stem(word.lower())) for word in (first, second))
+            if one != two and not {one, two} & FUNCTION and " " not in one + two:
+                found[two] = one
+    return {word: first_of(word) for word in found}
+
+
+def _against(root: str, word: str) -> frozenset[str]:
+    """Return what stands for the opposites of a word or of its synonyms."""
+    members = (word, root, *(other for other, first in _same().items() if first == root))
+    return frozenset(_same().get(other, other) for member in members for other in opposites(member))
+
+
+def _root(word: str) -> str:
+    root = stem(word)
+    return _same().get(root, root)
 
 
 def _number(word: str) -> str:
@@ -163,14 +198,35 @@ def _tense(tokens: Sequence[Token]) -> str:
     return next((token.tense for token in tokens if token.tense), "")
 
 
-def _passive(tokens: Sequence[Token]) -> bool:
-    """Return whether the words look like a passive with its agent: was written by."""
+def _asked(tokens: Sequence[Token]) -> Sequence[Token]:
+    """Return the tokens of the sentences with a question mark, if they say enough alone; else all of them."""
+    found: list[Token] = []
+    start = 0
+    for end, token in enumerate(tokens, 1):
+        if token.text == "?":
+            found += tokens[start:end]
+            start = end
+        elif token.text in _ENDS and not _shortened(tokens[end - 2].text):
+            start = end
+    if len(found) == len(tokens):
+        return tokens
+    return found if sum(token.kind == "content" for token in found) >= ENOUGH else tokens
+
+
+def _shortened(word: str) -> bool:
+    """Return whether a word before a full stop looks like St. or Dr."""
+    return len(word) < 4 and word[0].isupper()
+
+
+def _by(tokens: Sequence[Token]) -> int | None:
+    """Return the place of "by" in words that look like a passive with its agent: was written by."""
     lower = [token.text.lower() for token in tokens]
     if "by" not in lower:
-        return False
+        return None
     place = lower.index("by")
     before = lower[place - 1] if place else ""
-    return before.endswith(("ed", "en", "wn", "ght", "ung", "t", "d", "de")) and not _BE.isdisjoint(lower[:place])
+    passive = before.endswith(("ed", "en", "wn", "ght", "ung", "t", "d", "de")) and not _BE.isdisjoint(lower[:place])
+    return place if passive else None
 
 
 @lru_cache(REMEMBERED)

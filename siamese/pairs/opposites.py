@@ -9,7 +9,7 @@ from typing import Any
 KINDS = ("verbs", "nouns", "other", "comparatives", "superlatives", "complements")
 LATIN = frozenset(["us", "is", "ss"])  # ends of words that are no plurals
 VOWELS = frozenset("aeiouy")
-SHORT = dict.fromkeys(("used", "uses", "using"), "use")  # whose stem is too short for the rules
+SHORT = dict.fromkeys(("used", "uses", "using"), "use") | dict.fromkeys(("sued", "sues", "suing"), "sue")
 
 
 @lru_cache(1 << 17)
