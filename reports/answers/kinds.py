@@ -35,7 +35,7 @@ from siamese.report.tables import markdown
 from siamese.system.files import write_text
 
 HELD, MOST = 60_000, 200  # last questions of the pile, and the most pairs of a kind
-LEARNED, STEPS, BATCH = 60_000, 250, 256  # first questions of the pile, and the length of a short training
+LEARNED, STEPS, BATCH = 30_000, 120, 256  # first questions of the pile, and the length of a short training
 NOTHING, START = "nothing", "start"
 GROUPS = {  # the kinds without "made-up" and "reworded"
     "opposites": "antonym, comparative, superlative, with or without, quantifier, quantity, feature, place and act, "
