@@ -113,7 +113,8 @@ def measure(sets: dict[str, PairSet | GroupSet], score: Scores) -> dict[str, flo
         else:
             labels, scores = each.labels, score(each.question1, each.question2)
         found[name] = roc_auc(labels, scores) if name == CHECKLIST else average_precision(labels, scores)
-    return {"mean": float(np.mean([value for name, value in found.items() if on_board(name)])), **found}
+    of_board = [value for name, value in found.items() if on_board(name)]
+    return {"mean": float(np.mean(of_board)), **found} if of_board else found
 
 
 def mining(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
@@ -211,14 +212,24 @@ def main() -> None:
     add("--bench", type=Path, default="../shared/bench", metavar="DIR", help="the sets (%(default)s)")
     add("--quora", type=Path, default="../shared/quora", metavar="DIR", help="Quora's pairs (%(default)s)")
     add("--out", type=Path, default="models/answers", metavar="DIR", help="of board.json, board.md and board.png")
+    add("--only", metavar="SET", help="measure this set, none of the twelve, and leave the other figures as they are")
     options = parser.parse_args()
     try:
         if options.models:
             sets = read_sets(options.bench, options.quora if options.quora.is_dir() else None)
+            if options.only and (options.only not in sets or on_board(options.only)):
+                other = ", ".join(name for name in sets if not on_board(name))
+                raise UserError(f"--only {options.only}: use one of {other}")
             timed = [row["question1"] for row in rows_of(options.quora / "test.csv")] if options.quora.is_dir() else []
         for argument in options.models:
             name, _, model = argument.rpartition("=")
             score, facts = scores_of(model)
+            if options.only:
+                earlier = read(options.out / "board.json").get(name or model, {}).get("found", {})
+                found = measure({options.only: sets[options.only]}, score)
+                keep(options.out / "board.json", name or model, {**earlier, **found})
+                print(f"{name or model}: {options.only} {found[options.only]:.3f}")
+                continue
             found = measure(sets, score)
             if (encode := facts.pop("encode", None)) and timed:
                 facts["questions a second"] = speed(encode, timed)
