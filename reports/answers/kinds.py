@@ -145,7 +145,8 @@ def write(out: Path) -> None:
     """Write kinds.md: the groups and all kinds by each model, and the short trainings."""
     models = {name: part["found"] for name, part in figures_of(out / "kinds.json").items()}
     runs = {name: part["found"] for name, part in figures_of(out / "without.json").items()}
-    text = ""
+    text = "# Near misses, group by group and kind by kind\n\n"
+    text += "AUC: of the pairs and all pairs of the other label. Right: share at the model's threshold.\n\n"
     if models:
         columns = [(name, rule) for name, found in models.items() for rule in found]
         first = next(iter(models.values()))["cosine"]
