@@ -26,18 +26,22 @@ def fit_verdict(model: SiameseModel, labelled: Pairs, questions: Sequence[str], 
     Args:
         model: gives the cosines; it is not changed.
         labelled: pairs as people have them that the model was not trained on, such as those of a validation split.
-        questions: to make near misses and rewordings of, in English; QUESTIONS of them are enough and drawn.
+        questions: to make near misses and rewordings of, in English; QUESTIONS of them are enough and drawn. Without
+            any, the labelled pairs alone decide, for a model of pairs like these and no others.
         seed: of the near misses.
 
     Returns:
         The verdict, or why there is none: too few pairs of a label, or duplicates that are no more similar.
     """
     distinct = list(dict.fromkeys(questions))
-    drawn = np.random.default_rng(seed).permutation(len(distinct))[:QUESTIONS]
-    made = list(near_misses([distinct[i] for i in np.sort(drawn)], seed))
-    near = Pairs.of([m.question1 for m in made], [m.question2 for m in made], [int(m.is_duplicate) for m in made])
+    sources = [("labelled pairs", labelled)]
+    if distinct:
+        drawn = np.random.default_rng(seed).permutation(len(distinct))[:QUESTIONS]
+        made = list(near_misses([distinct[i] for i in np.sort(drawn)], seed))
+        near = Pairs.of([m.question1 for m in made], [m.question2 for m in made], [int(m.is_duplicate) for m in made])
+        sources.append(("near misses and rewordings", near))
     parts = []
-    for what, pairs in (("labelled pairs", labelled), ("near misses and rewordings", near)):
+    for what, pairs in sources:
         if (least := min(np.sum(pairs.labels == 1), np.sum(pairs.labels != 1))) < LEAST:
             return f"{least} {what} of a label are too few, {LEAST} are needed"
         parts.append((pairs, model.similarity(pairs.question1, pairs.question2)))
