@@ -43,8 +43,9 @@ This model says whether two English questions ask the same thing, for questions 
 For others, `pretrained`, from which it was made, is better.
 
 - **Data:** Quora's question pairs (Iyer, Dandekar and Csernai, 2017).
-- **Terms:** Quora's data are for non-commercial use, and so are these weights, and models that start from them. The
-  code is under the MIT licence.
+- **Terms:** Quora's data are for non-commercial use, and so are these weights, and models that start from them. What
+  they have from `pretrained` is under CC BY-SA 4.0, with its [attribution](../pretrained/README.md). The code is under
+  the MIT licence.
 - **Outside knowledge:** training started from [pretrained](../pretrained/README.md), made from questions under CC BY-SA
   4.0 and other open licences. Its teacher was the sentence encoder all-MiniLM-L6-v2 (Apache-2.0), fine-tuned on 60,000
   of Quora's training pairs. By its card, that encoder's own training data include Quora's.
