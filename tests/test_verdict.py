@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,11 @@ def test_a_question_is_a_duplicate_of_itself(judging: SiameseModel) -> None:
 def test_a_folder_keeps_the_verdict(judging: SiameseModel, tmp_path: Path) -> None:
     judging.save(tmp_path / "model")
     assert SiameseModel.load(tmp_path / "model").verdict == VERDICT
+    judging.verdict = replace(VERDICT, threshold=0.9)
+    judging.save(tmp_path / "model")
+    loaded = SiameseModel.load(tmp_path / "model")
+    assert loaded.verdict == judging.verdict and loaded.rule().threshold == 0.9
+    assert loaded.rule(prior=0.5).threshold == VERDICT.rule(0.5).threshold
     judging.verdict = None
     judging.save(tmp_path / "model")
     assert SiameseModel.load(tmp_path / "model").verdict is None
@@ -169,6 +175,8 @@ def test_a_folder_keeps_the_verdict(judging: SiameseModel, tmp_path: Path) -> No
         ({"weights": 3}, "not a model file"),
         ({"calibration": {"slope": 0.0, "intercept": 0.0, "prior": 0.5}}, "slope 0.0"),
         ({"calibration": {"slope": 1.0, "intercept": 0.0}}, "not a model file"),
+        ({"threshold": 1.5}, "threshold 1.5: expected a number from 0 to 1"),
+        ({"threshold": "0.8"}, "threshold '0.8'"),
         ({"more": 1}, "expected weights and a calibration"),
     ],
 )
