@@ -20,11 +20,11 @@ import numpy as np
 
 from siamese.model.differences import features
 from siamese.model.model import SiameseModel
-from siamese.model.verdict import Rule
 from siamese.model.words import words_of
 from siamese.pairs.clusters import connected
 from siamese.pairs.pairs import Pairs
 from siamese.pairs.reading import read_pairs
+from siamese.review.adapt import LOWEST
 from siamese.review.folds import folds
 from siamese.review.order import STAGE, queue
 from siamese.review.steps import THRESHOLD as PLAIN
@@ -105,9 +105,11 @@ def adapted(
 
     It is what siamese.review.adapt does, on the arrays of the pool; without `refit` the weights stay.
     """
-    duplicate = data["label"][asked]
-    answered = Answered(asked, duplicate)
-    seen, step = Pool(data["cosine"], data["features"], answered, weights), PLAIN
+    duplicate, cosine = data["label"][asked], data["cosine"]
+    kept = cosine >= np.quantile(cosine[asked], LOWEST)  # as it mines
+    kept[asked] = True
+    answered = Answered(np.cumsum(kept)[asked] - 1, duplicate)
+    seen, step = Pool(cosine[kept], data["features"][kept], answered, weights), PLAIN
     score = seen.score(weights)
     if refit and enough_for_weights(duplicate):
         one, two = ([f"question {n}" for n in data[side][asked]] for side in ("first", "second"))
@@ -116,7 +118,11 @@ def adapted(
         if plain is not None and better(refitted, plain):
             step, score = WEIGHTS, seen.score(seen.refitted())
     choice, _ = choose(score, answered, PRECISION)
-    return step, None if choice is None else score > choice.threshold
+    if choice is None:
+        return step, None
+    called = np.zeros(len(kept), bool)
+    called[kept] = score > choice.threshold
+    return step, called
 
 
 def active(probability: np.ndarray, label: np.ndarray, seed: int, most: int) -> np.ndarray:
@@ -150,11 +156,13 @@ def oracle(label: np.ndarray, score: np.ndarray) -> float:
     return float(hits[reached].max() / max(label.sum(), 1)) if reached.any() else 0.0
 
 
-def run(data: dict[str, np.ndarray], rule: Rule, way: str, seed: int, counts: Sequence[int]) -> list[dict[str, object]]:
+def run(
+    data: dict[str, np.ndarray], model: SiameseModel, way: str, seed: int, counts: Sequence[int]
+) -> list[dict[str, object]]:
     """Return what each number of answers leads to, in one way of asking."""
-    assert rule.verdict is not None
-    weights, label = np.array(list(rule.verdict.weights.values())), data["label"]
-    probability = rule.probability(data["cosine"] - (data["features"] * weights).sum(axis=1))
+    assert model.verdict is not None
+    weights, label = np.array(list(model.verdict.weights.values())), data["label"]
+    probability = model.probability(data["cosine"])  # as `mine --threshold` writes it
     order, rows = WAYS[way](probability, label, seed, max(counts)), []
     for count in counts:
         if count <= len(label):
@@ -173,16 +181,15 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", default=CHOSEN_ON + HELD_OUT)
     options = parser.parse_args()
     model, found = SiameseModel.pretrained(), []
-    rule = model.rule()
+    assert model.verdict is not None
     for name in options.sets:
         for seed in range(SEEDS):
             data = pool(model, options.shared, name, seed)
-            assert rule.verdict is not None
-            weights = np.array(list(rule.verdict.weights.values()))
+            weights = np.array(list(model.verdict.weights.values()))
             best = oracle(data["label"], data["cosine"] - (data["features"] * weights).sum(axis=1))
             about = {"set": name, "seed": seed, "pool": len(data["label"]), "duplicates": int(data["label"].sum())}
             for way in WAYS:
-                for row in run(data, rule, way, seed, COUNTS):
+                for row in run(data, model, way, seed, COUNTS):
                     found.append(about | {"oracle": round(best, 4)} | row)
         print(name, flush=True)
     with options.out.open("w", encoding="utf-8", newline="") as file:

@@ -7,7 +7,7 @@ import numpy as np
 from siamese.model.calibration import HIGHEST, Calibration
 from siamese.review.curve import Beliefs, Blocks
 
-CERTAIN = 0.9  # probability that a chosen threshold has the precision
+CERTAIN = 0.95  # probability that a chosen threshold has the precision
 SUPPORT = 5  # answers above a threshold, at least
 RIDGE = 1e-6  # of the calibration's squared slope, so that it is finite
 
