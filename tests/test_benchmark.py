@@ -18,6 +18,8 @@ from siamese.towers import lstm
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_flop_is_near_what_torch_counts_in_a_step() -> None:
     # 10 tokens, 6 distinct, E = 2, H = 3: 3 · 2 · 12 · (10 · 3 + 6 · 2) = 72 · 42
     assert flop(10, 6, 2, 3) == 3024

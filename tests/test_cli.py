@@ -100,6 +100,8 @@ def test_report_and_card_have_the_models_numbers(
         assert [cell.strip() for cell in row.split("|")[2:-1]] == cells
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_train_with_another_goal(command: Command, small_file: Path, tmp_path: Path) -> None:
     known = split_off(small_file, "train", tmp_path / "train.csv")
     words = ("--validation", known, "--goal", "f1", "--epochs", 1, "--out", tmp_path / "m")

@@ -171,6 +171,8 @@ def which(model: SiameseModel, old: SiameseModel, new: SiameseModel) -> str:
     return "old" if content(model) == content(old) else "new"
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @linux
 def test_a_training_command_can_go_on_or_is_finished(
     small_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -294,6 +294,7 @@ def run_lines(parts: Datasets, losses: Sequence[str], seeds: int, out: Path, job
     return lines(out)
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_the_seed_decides_weights_and_batches(parts: Datasets, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every variant begins with the same weights and meets the same duplicates in the same order."""
@@ -712,6 +713,7 @@ def test_the_resampled_difference(written: tuple[Path, str], parts: Datasets, tm
     assert "between +10.00 and +10.00 points" in report_of(made, parts, tmp_path)
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_what_a_person_wrote_above_stays(parts: Datasets, tmp_path: Path) -> None:
     made = comparison({"rows": REFERENCE, "both": beside(0.02, 0.002)})

@@ -69,6 +69,7 @@ def test_loaded_and_saved_onto_itself(tiny_model: Path, tmp_path: Path) -> None:
     assert loaded.encode(QUESTIONS).tobytes() == before
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("version", [2, 3])

@@ -130,6 +130,7 @@ def written(out: Path) -> tuple[bytes, bytes]:
     return out.read_bytes(), out.with_name(f"{out.name}.clusters").read_bytes()
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 @pytest.mark.parametrize("linkage", ["complete", "connected"])
 def test_shards_give_the_files_of_one_process(folder: Path, tmp_path: Path, expected: Any, linkage: str) -> None:
@@ -161,6 +162,7 @@ def test_a_verdict_judges_the_same_pairs_as_in_one_process(folder: Path, tmp_pat
     assert found.pairs == len(one) and one.count_removed() > 20 and b"differs" in (tmp_path / "one.csv").read_bytes()
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_units_in_any_order_and_done_again(folder: Path, tmp_path: Path, expected: Any) -> None:
     def untidy(function: Work, shared: Any, units: Sequence[Unit], loads: bool) -> Results:
@@ -173,6 +175,7 @@ def test_units_in_any_order_and_done_again(folder: Path, tmp_path: Path, expecte
     assert written(tmp_path / "out.csv") == expected()
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_with_what_is_left(folder: Path, tmp_path: Path, expected: Any) -> None:
     done: list[Unit] = []

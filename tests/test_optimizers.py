@@ -81,6 +81,7 @@ def test_adam_is_torchs() -> None:
     assert steps(Config(optimizer="adam"), GRADIENTS) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_a_training_starts_without_the_compiler() -> None:
     code = (

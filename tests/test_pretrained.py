@@ -166,6 +166,7 @@ def test_a_preset_that_disagrees_is_an_error(stand_in: Path, small_file: Path, t
         entry.main(["train", "--start-from", "pretrained", *words])
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_start_from_pretrained_adds_words_and_keeps_the_rest(
     command: Command, stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

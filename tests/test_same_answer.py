@@ -137,6 +137,8 @@ def tower_vectors(model: SiameseModel, tokens: Tokens) -> np.ndarray:
     return found
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("name", KINDS)
 def test_numpy_and_torch_agree(models: dict[str, SiameseModel], texts: list[str], name: str) -> None:
     model = models[name]
@@ -153,6 +155,8 @@ def test_numpy_and_torch_agree(models: dict[str, SiameseModel], texts: list[str]
     np.testing.assert_allclose(by_numpy, tower_vectors(model, tokens), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_numpy_and_torch_agree_on_long_questions(tiny_model: Path) -> None:
     # A float32 sum of the same word 30,000 times is off by 1e-4, in each by another amount.
     model = SiameseModel.load(tiny_model)

@@ -122,6 +122,8 @@ def test_slow_clients_do_not_delay_others(short: Any) -> None:
         one.close()
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_client_that_does_not_read_its_answer_is_cut(short: Any, connection: socket.socket) -> None:
     body = json.dumps({"questions": [f"How are you {i}?" for i in range(1_000)]}).encode()  # the answer has 3 MB
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)

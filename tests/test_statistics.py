@@ -214,6 +214,7 @@ def test_one_in_twenty_is_wrongly_called_equal_at_the_border(true: float) -> Non
     assert share(drawn(true, 0.02, draws=500), "equal") <= 0.065
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_what_is_there_is_found() -> None:
     assert share(drawn(0.0, 0.002, draws=300), "equal") > 0.85

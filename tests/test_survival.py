@@ -414,6 +414,8 @@ def test_a_command_whose_numbers_go_wild(small_file: Path, tmp_path: Path, comma
     assert not (tmp_path / "m").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_disk_that_is_full_at_the_very_end(
     small_file: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -176,6 +176,7 @@ def test_the_objective_adds_the_distance_to_the_targets() -> None:
 RECIPE = Config(hidden=16, embedding=16, batch_size=4, epochs=6, learning_rate=0.01)
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_the_tower_learns_to_point_where_the_teacher_points(encoder: list[str]) -> None:
     pairs = small_pairs()

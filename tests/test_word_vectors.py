@@ -309,6 +309,7 @@ def test_errors_of_the_command(
     assert not out.exists()
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_the_command(small_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "v.txt"

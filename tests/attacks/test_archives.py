@@ -571,6 +571,8 @@ def test_the_vectors_shrink(folder: Path, model: SiameseModel) -> None:
         assert archive.search(["luggage"]) == [[]] and archive.add(["luggage"]) == [str(N + 1)]
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_eight_threads(folder: Path, model: SiameseModel) -> None:
     failed: list[BaseException] = []
     with Archive.open(folder, model) as archive:

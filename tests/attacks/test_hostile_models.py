@@ -200,6 +200,8 @@ def test_single_bytes(name: str, form: str, files: Files, tmp_path: Path) -> Non
             answers(put(in_form(changed, form), tmp_path), "single bytes, checksums right", case)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_every_field_of_any_type(tmp_path: Path) -> None:
     files = good()
     for field in settings(files)["config"]:

@@ -253,6 +253,8 @@ def test_a_path_that_a_person_names_may_be_a_link(files: Path, command: Command)
 # Archives
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_an_archive_is_built_again_only_if_nobody_has_changed_it(files: Path, refuse: Refuse, command: Command) -> None:
     build = ("archive", "build", "questions.csv", "--out", "a")
     for _ in range(2):
@@ -269,6 +271,8 @@ def test_an_archive_is_built_again_only_if_nobody_has_changed_it(files: Path, re
 # Devices and pipes
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @posix
 def test_a_device_and_a_pipe_are_written_to_as_they_are(files: Path, command: Command) -> None:
     mine = ("mine", "questions.csv", "--threshold", "0.5", "--out")
@@ -328,6 +332,8 @@ def test_the_owner_of_a_replaced_file_is_kept(files: Path) -> None:
 # Kills, hangups, and lines to paste
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_temporary_files_go_when_the_run_continues(files: Path, command: Command, small_file: Path) -> None:
     left = [Path(f"m/.{name}.0123abcd{UNFINISHED}") for name in ("training.png", "report.md", "metrics.csv")]
     theirs = [Path("m/.report.md.swp"), Path("m/.training.png.bak"), Path("m/.x.0123abcd")]

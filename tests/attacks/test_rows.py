@@ -292,6 +292,7 @@ def test_any_file_that_changes_while_it_is_read(tmp_path: Path, suffix: str, cha
         list(rows)
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs the memory that Linux counts")
 def test_a_small_file_with_a_large_column_takes_little_memory(tmp_path: Path) -> None:

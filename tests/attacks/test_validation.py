@@ -30,6 +30,7 @@ def sixty(seed: int) -> list[tuple[str, str, int]]:
     return [(questions[i], questions[j], int(i // 5 == j // 5)) for i, j in itertools.combinations(range(60), 2)]
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_validation_scores_are_those_of_new_questions() -> None:
     rows = sixty(0)
@@ -98,6 +99,7 @@ def test_the_interval_of_the_area_covers_it(area: float) -> None:
     assert 0.92 < covered / 300 < 0.99
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_warnings_stand_in_the_card_and_in_what_uses_the_model(tmp_path: Path, command: Command) -> None:
     rows = sixty(1)

@@ -20,6 +20,8 @@ def test_seeds_and_cases(name: str) -> None:
         TARGETS[name].run(data)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_short_run(name: str) -> None:
     run.check(TARGETS[name].inputs(), TARGETS[name].run, 1, EXAMPLES[name])
