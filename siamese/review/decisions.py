@@ -142,6 +142,9 @@ def _mend(path: Path, file: int) -> None:
         os.fsync(file)
         sync_folder(path.parent)
         return
+    if not content.startswith(names):
+        read_decisions(path)  # raises if the file is of another kind
+        _refuse_other_form(path, content)
     tail = content[(end := whole(content)) :]
     if not tail:
         return
@@ -150,8 +153,21 @@ def _mend(path: Path, file: int) -> None:
     if content.startswith(names) and not complete:
         os.ftruncate(file, end)
     else:  # as a spreadsheet may end a file
-        read_decisions(path)  # raises if the file is of another kind
         os.write(file, b"\n")
+
+
+def _refuse_other_form(path: Path, content: bytes) -> None:
+    """Raise a UserError if our rows, appended to a file of decisions, could not be read again."""
+    try:
+        first = next(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+    except (UnicodeDecodeError, csv.Error, StopIteration):
+        first = []
+    if tuple(first) != Decision._fields:
+        copy = path.with_name(f"{path.stem}-2.csv")
+        raise UserError(
+            f"{path}: has not all columns of a file that `review` wrote, in their order, between commas, in UTF-8, so "
+            f"nothing can be added to it. Copy it to such a file: review --merge {path} --decisions {copy}"
+        )
 
 
 def whole(content: bytes) -> int:

@@ -64,12 +64,16 @@ def append_labels(log: Log, labels: Iterable[Decision]) -> tuple[int, int]:
 
 def _of_dedupe(content: Mapping[str, Any], path: str, column: str) -> Iterator[Decision]:
     for key, answer in (("match", DUPLICATE), ("distinct", DIFFERENT)):
-        for place, pair in enumerate(content.get(key, []), 1):
+        pairs = content.get(key, [])
+        if not isinstance(pairs, list):
+            raise DataError(f"{path}: {key} is no list; expected a training file of dedupe")
+        for place, pair in enumerate(pairs, 1):
             where = f"{path}, {key} {place}"
             pair = pair.get("__value__") if isinstance(pair, dict) else pair  # how dedupe writes a tuple
             if not isinstance(pair, list) or len(pair) != 2:
                 raise DataError(f"{where}: expected two records")
             one, two = (_question(record, column, where) for record in pair)
+            _check_text(where, one, two)
             yield Decision(one, two, answer)
 
 
@@ -84,12 +88,19 @@ def _question(record: Any, column: str, where: str) -> str:
     )
 
 
+def _check_text(where: str, *questions: str) -> None:
+    """Raise a DataError if a question has half a character, which JSON can spell, but no file can hold."""
+    if any("\ud800" <= c <= "\udfff" for question in questions for c in question):
+        raise DataError(f"{where}: a question has half a character; mend or remove it")
+
+
 def _of_label_studio(tasks: list[dict[str, Any]], path: str) -> Iterator[Decision]:
     for place, task in enumerate(tasks, 1):
         where, data = f"{path}, task {place}", task.get("data", task)
         one, two = (data.get(side) if isinstance(data, dict) else None for side in SIDES)
         if not (isinstance(one, str) and isinstance(two, str) and one.strip() and two.strip()):
             raise DataError(f"{where}: expected texts question1 and question2 in its data")
+        _check_text(where, one, two)
         for choice, by, at in _choices(task, where):
             yield Decision(one, two, _answer(choice, where), by=by, at=at)
 

@@ -74,9 +74,31 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column 'question1'"), open_log(other):
         pass
     assert other.read_text() == 'a,b\n1,"2'
-    saved.write_text("question1,question2,answer\na,b,duplicate")
+    saved.write_text(",".join(Decision._fields) + "\na,b,duplicate,,,,,,,")
     with open_log(saved) as log:
         assert log.decisions == [Decision("a", "b", DUPLICATE)]
+        log.append(ROWS[0])
+    assert read_decisions(saved) == [Decision("a", "b", DUPLICATE), ROWS[0]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"question1,question2,answer\na,b,duplicate\n",
+        ";".join(Decision._fields).encode() + b"\na;b;duplicate;;;;;;;\n",
+        (",".join(Decision._fields) + "\na,b,duplicate,,,,,,,").encode("utf-16"),
+        (",".join(Decision._fields) + "\na,\xe9,duplicate,,,,,,,\n").encode("cp1252"),
+        (",".join((*Decision._fields, "note")) + "\na,b,duplicate,,,,,,,,mine\n").encode(),
+    ],
+    ids=["fewer columns", "semicolons", "UTF-16", "cp1252", "more columns"],
+)
+def test_nothing_is_added_where_it_could_not_be_read_again(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "decisions.csv"
+    path.write_bytes(content)
+    read_decisions(path)
+    with pytest.raises(UserError, match=r"review --merge .*decisions.csv --decisions .*decisions-2.csv"), open_log(path):
+        pass
+    assert path.read_bytes() == content
 
 
 @pytest.mark.parametrize(

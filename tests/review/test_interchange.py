@@ -99,6 +99,8 @@ def test_the_commands(tmp_path: Path, command: Command, monkeypatch: pytest.Monk
     [
         ("--import absent.json", "absent.json"),
         ("--import broken.json", "broken.json: no JSON"),
+        ("--import number.json", "number.json: match is no list"),
+        ("--import half.json", "half.json, match 1: a question has half a character"),
         ("--import broken.json pairs.csv", "pairs.csv: --import and --export take no file of pairs"),
         ("--export argilla", "--export PROGRAM and --out PATH go together"),
         ("--export argilla --out broken.json", "broken.json: "),
@@ -111,6 +113,8 @@ def test_errors_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("broken.json").write_text("{")
+    Path("number.json").write_text('{"match": 5}')
+    Path("half.json").write_text(r'{"match": [[{"question": "a \ud800"}, {"question": "b"}]]}')
     code, printed, errors = command("review", *words.split())
     assert (code, printed) == (2, "") and error in errors and errors.count("\n") == 1
     assert not Path("decisions.csv").exists() and not Path("new.json").exists()
