@@ -96,7 +96,10 @@ def test_nothing_is_added_where_it_could_not_be_read_again(tmp_path: Path, conte
     path = tmp_path / "decisions.csv"
     path.write_bytes(content)
     read_decisions(path)
-    with pytest.raises(UserError, match=r"review --merge .*decisions.csv --decisions .*decisions-2.csv"), open_log(path):
+    with (
+        pytest.raises(UserError, match=r"review --merge .*decisions.csv --decisions .*decisions-2.csv"),
+        open_log(path),
+    ):
         pass
     assert path.read_bytes() == content
 
