@@ -34,6 +34,8 @@ def adapt(options: argparse.Namespace) -> None:
     """Adapt a model to answers, and print what each step gained."""
     if options.questions and options.archive:
         raise UserError("--questions and --archive: give one of the two")
+    if options.seed < 0:
+        raise UserError(f"--seed {options.seed}: expected 0 or more")
     from siamese.model import folder
 
     inputs = [options.labels, options.questions, options.archive, options.model]

@@ -16,6 +16,7 @@ from siamese.model.differences import differs
 from siamese.pairs.cells import Refused, is_missing, label_of, needed
 from siamese.pairs.formats import open_file
 from siamese.system.csv_output import writing_csv
+from siamese.text.cleaning import clean
 
 PAIRS = ["question1", "question2", "similarity", "probability"]
 LABELS = ["question1", "question2", "is_duplicate", "similarity", "stratum", "stratum_pairs", "stratum_above"]
@@ -67,7 +68,8 @@ def read_pairs(path: str | Path, known: Questions | None) -> tuple[Questions, np
         are found.PAIR, or found.JUDGED if a verdict ordered them, with the probability as their score.
 
     Raises:
-        DataError: the file is of another kind, or names a question that is not among the known ones.
+        DataError: the file is of another kind, or names a question that is not among the known ones, or has
+            another text there.
     """
     names, rows = _open(path, PAIRS, "mine")
     by_id, by_verdict = set(IDS) <= set(names), DIFFERS in names
@@ -93,6 +95,9 @@ def read_pairs(path: str | Path, known: Questions | None) -> tuple[Questions, np
                 questions.texts.append(question)
                 questions.ids += [key] if by_id else []
             ends.append(number[key])
+            if by_id and question != (text := questions.texts[ends[-1]]) and clean(question) != clean(text):
+                other = f"{name} {key!r} is {text[:60]!r} among the questions, and {question[:60]!r} here"
+                raise DataError(f"{where}: {other}; expected {OF_THESE}")
         if ends[0] == ends[1]:
             raise DataError(f"{where}: a question with itself; expected two questions")
         millionths, p = round(_number(row, "similarity", where) * MILLION), _number(row, "probability", where)

@@ -91,6 +91,17 @@ def test_decisions_alone(folder: Path) -> None:
     assert why["c"] == "a copy of 'How old are you?'" and why["b"] == "no duplicate"
 
 
+def test_ids_of_other_questions(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ids that have other questions now, as in next month's file, drop no row."""
+    names = ("question1", "question2", "similarity", "probability", "id1", "id2")
+    write("pairs.csv", names, [("How  old are you?", "Where is Paris?", 0.9, 0.8, "a", "b")])
+    with pytest.raises(SystemExit) as stop:
+        main(["apply", "questions.csv", "--from", "pairs.csv", "--out", "clean.csv"])
+    error = "line 2: id2 'b' is %s among the questions, and 'Where is Paris?' here"
+    assert stop.value.code == 2 and error % repr(read("questions.csv")[1]["question"]) in capsys.readouterr().err
+    assert not Path("clean.csv").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
