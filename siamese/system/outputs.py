@@ -19,7 +19,8 @@ from siamese.errors import UserError
 
 Ours = Callable[[Path], bool]  # whether the content of a file shows that we wrote it
 
-LABELS = {"is_duplicate", "label", "decision"}  # columns that a person fills
+LABELS = {"is_duplicate", "label"}  # columns that a person fills
+ANSWERS = ("question1", "question2", "answer")  # columns of a file of decisions, of which a person gives the last
 OF_A_MODEL = {"similarity", "probability"}  # columns beside which is_duplicate is the model's
 BEGINNING = 1 << 16  # bytes of a file that are searched for a mark
 ADVICE = "choose another name, or replace it with --force"
@@ -103,13 +104,18 @@ def refuse_labels(path: str | Path) -> None:
     if not os.path.isfile(path):
         return
     names, rows = _table(Path(path))
-    labels = [name for name in names if name.strip().casefold() in LABELS]
+    labels = _labels(names)
     if not labels or (set(names) >= OF_A_MODEL and "stratum" not in names):
         return
     for row in rows:
         for name in labels:
             if str("" if row.get(name) is None else row[name]).strip():
                 raise UserError(f"{path}: its column {name} has labels, which are never replaced; choose another name")
+
+
+def _labels(names: Sequence[str]) -> list[str]:
+    """Return the columns that a person fills."""
+    return [n for n in names if n.strip().casefold() in LABELS or (n == ANSWERS[-1] and set(names) >= set(ANSWERS))]
 
 
 def _table(path: Path) -> tuple[list[str], Iterable[dict[str, Any]]]:
@@ -126,7 +132,7 @@ def _table(path: Path) -> tuple[list[str], Iterable[dict[str, Any]]]:
             table = parquet.ParquetFile(path)
         except (ImportError, OSError, ValueError):
             return [], []
-        labels = [name for name in table.schema_arrow.names if name.strip().casefold() in LABELS]
+        labels = _labels(table.schema_arrow.names)
         return table.schema_arrow.names, (r for batch in table.iter_batches(columns=labels) for r in batch.to_pylist())
     rows = _text_rows(path, start)
     first = next(rows, {})

@@ -91,6 +91,18 @@ def test_decisions_alone(folder: Path) -> None:
     assert why["c"] == "a copy of 'How old are you?'" and why["b"] == "no duplicate"
 
 
+def test_what_is_replaced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same command may write its rows again. Answers of a person are not replaced, even with --force."""
+    words = ["apply", "questions.csv", "--decisions", "decisions.csv"]
+    for _ in range(2):
+        main([*words, "--rows", "rows.csv"])
+    Path("answers.csv").write_bytes(before := Path("decisions.csv").read_bytes())
+    with pytest.raises(SystemExit):
+        main([*words, "--out", "answers.csv", "--force"])
+    assert "answers.csv: its column answer has labels, which are never replaced" in capsys.readouterr().err
+    assert Path("answers.csv").read_bytes() == before
+
+
 def test_ids_of_other_questions(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Ids that have other questions now, as in next month's file, drop no row."""
     names = ("question1", "question2", "similarity", "probability", "id1", "id2")
