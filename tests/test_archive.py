@@ -351,6 +351,7 @@ def test_a_full_disk(archive: Archive, name: str) -> None:
 # Two at a time
 
 
+@pytest.mark.slow
 def test_one_writer_and_readers(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     archive.add(["take luggage", "claim luggage"], ["a", "b"])
     monkeypatch.setattr(database, "PATIENCE", 0.0)
@@ -463,6 +464,7 @@ def test_damaged_archives(archive: Archive, tmp_path: Path) -> None:
 # As it is typed
 
 
+@pytest.mark.slow
 def test_commands(tiny_model: Path, tmp_path: Path, command: Command) -> None:
     first, folder = tmp_path / "first.csv", tmp_path / "faq"
     first.write_text('key,text\na,How do I take luggage?\n"b ""x""","",\n', encoding="utf-8")
@@ -516,6 +518,7 @@ def test_commands(tiny_model: Path, tmp_path: Path, command: Command) -> None:
     assert re.search(r"^questions +4$", command("archive", "info", "--archive", folder)[1], re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_a_file_in_blocks(tiny_model: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("siamese.archive.files.QUESTIONS_AT_A_TIME", 3)
     names = [f"n{i}" for i in range(8)]

@@ -106,6 +106,7 @@ def test_an_unreachable_precision_is_told_of(rows: pd.DataFrame) -> None:
         DuplicateClassifier(**TINY, goal="precision=0.9", validation_fraction=0.7).fit(both, noise)
 
 
+@pytest.mark.slow
 def test_verdicts_scores_and_probabilities_agree(calibrated: DuplicateClassifier, rows: pd.DataFrame) -> None:
     model = calibrated.model_
     similarity, rule = model.similarity(rows.question1, rows.question2), model.rule()

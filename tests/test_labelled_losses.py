@@ -164,6 +164,7 @@ names = st.sampled_from(list(LABELLED))
 often = settings(max_examples=150)  # so that each of the losses has its turn
 
 
+@pytest.mark.slow
 @often
 @given(examples(), names)
 def test_agrees_with_a_plain_loop(example: Example, name: str) -> None:

@@ -79,6 +79,7 @@ def test_agrees_with_lstm_float32(monkeypatch, onednn, skip, threads):
         assert distance(a, b) < 1.5e-6
 
 
+@pytest.mark.slow
 def test_bfloat16_products_are_near():
     weights, ids, lengths = problem(quora_like(), V=2000, E=64, H=64, dtype=torch.float32)
     mean, grads = gradients(lstm_mean, weights, ids, lengths, True)

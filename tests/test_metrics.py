@@ -44,6 +44,7 @@ def fit(
     return train_model(config, parts.training, parts.validation, folder, progress=progress, **options).facts["history"]
 
 
+@pytest.mark.slow
 def test_a_row_an_epoch(parts: Datasets, tmp_path: Path) -> None:
     history = fit(parts, tmp_path)
     expected = [[record[name.removeprefix("validation_")] for name in COLUMNS] for record in history]

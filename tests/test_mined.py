@@ -66,6 +66,7 @@ def test_a_higher_threshold_gives_what_mining_gives(frame: pd.DataFrame, found: 
         found.rethreshold(0.3)
 
 
+@pytest.mark.slow
 def test_clusters_and_their_frame(frame: pd.DataFrame, found: siamese.Mined) -> None:
     rows = [row for cluster in found.clusters for row in cluster]
     clusters = found.clusters_frame()

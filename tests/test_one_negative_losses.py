@@ -133,6 +133,7 @@ def test_given_negatives_agree_with_a_plain_loop(batch: Example, kind: str, marg
     assert found.item() == pytest.approx(total / len(negatives), rel=1e-9, abs=1e-9)
 
 
+@pytest.mark.slow
 @every_kind
 def test_gradients_are_those_of_differences(kind: str) -> None:
     v1, v2, negatives = (2 * v.requires_grad_() for v in unit_vectors(1, 5, 3))

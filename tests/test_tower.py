@@ -212,6 +212,7 @@ def natural_questions(generator: np.random.Generator, number: int, vocabulary: i
     return [(1 + generator.zipf(1.3, length)).clip(max=vocabulary - 1).tolist() for length in lengths]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_published_initial_loss(course: dict[str, Any], seed: int) -> None:
     """256·2·0.25 = 128, less 0.25 for a pair whose duplicate is farther than every negative: the padding rules all.

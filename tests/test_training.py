@@ -331,6 +331,7 @@ def test_nothing_in_the_folder_is_a_pickle(parts: Datasets, tmp_path: Path) -> N
 # Starting from a model
 
 
+@pytest.mark.slow
 def test_start_from_takes_weights_and_vocabulary(parts: Datasets, tiny_model: Path) -> None:
     start = SiameseModel.load(tiny_model)
     # At a learning rate of 0 nothing moves; other pairs would give another vocabulary.
@@ -672,6 +673,7 @@ def test_train_leaves_out_a_loss_that_the_labels_do_not_allow(
     assert command(*words, "--resume")[1].endswith("without --resume it is trained again\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -239,6 +239,7 @@ class Said(Progress):
         self.messages.append(message)
 
 
+@pytest.mark.slow
 def test_training_begins_with_them(parts: Datasets, file: File) -> None:
     path = file("How 1 2 3\nmy 4 6 5\nqqqq 7 8 9\nis 9 7 7\n")
     said = Said()

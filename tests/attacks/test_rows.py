@@ -213,6 +213,7 @@ def test_an_ending_of_another_format_is_refused_before_any_work(tmp_path: Path, 
     assert code == 2 and "cannot write the format '.jsonl'; use .csv" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet", ""])
 def test_mined_pairs_in_every_format(tmp_path: Path, command: Command, suffix: str) -> None:
     tried["endings of outputs"] += 1

@@ -82,6 +82,7 @@ def test_parquet_files_are_read_by_the_columns_that_are_needed(tmp_path: Path) -
     assert open_data_set(name, wanted=("other",)).names == list(rows[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["saved", "csv", "jsonl", "parquet"])
 def test_the_splits_are_the_parts(small_file: Path, rows: list[dict[str, str]], tmp_path: Path, form: str) -> None:
     without = [{name: value for name, value in row.items() if name != "split"} for row in rows]
