@@ -19,7 +19,8 @@ from siamese.errors import UserError
 
 Ours = Callable[[Path], bool]  # whether the content of a file shows that we wrote it
 
-LABELS = {"is_duplicate", "label"}  # columns that a person fills
+LABELS = {"is_duplicate", "label", "decision"}  # columns that a person fills
+WRITTEN = {"cluster", "representative", "decision", "why"}  # by `apply`, which fills its column decision itself
 ANSWERS = ("question1", "question2", "answer")  # columns of a file of decisions, of which a person gives the last
 OF_A_MODEL = {"similarity", "probability"}  # columns beside which is_duplicate is the model's
 BEGINNING = 1 << 16  # bytes of a file that are searched for a mark
@@ -115,7 +116,9 @@ def refuse_labels(path: str | Path) -> None:
 
 def _labels(names: Sequence[str]) -> list[str]:
     """Return the columns that a person fills."""
-    return [n for n in names if n.strip().casefold() in LABELS or (n == ANSWERS[-1] and set(names) >= set(ANSWERS))]
+    filled = LABELS - WRITTEN if set(names) >= WRITTEN else LABELS
+    found = [name for name in names if name.strip().casefold() in filled]
+    return [*found, ANSWERS[-1]] if set(names) >= set(ANSWERS) else found
 
 
 def _table(path: Path) -> tuple[list[str], Iterable[dict[str, Any]]]:

@@ -119,6 +119,7 @@ def test_an_output_that_is_an_input_or_another_output(
         "question1;question2;is_duplicate;similarity;stratum;stratum_pairs;stratum_above\na;b;;0,9;1;2;0,8\na;c;no;0,9;1;2;0,8\n",
         "question1,question2,is_duplicate\na,b,0\n",
         "question1\tquestion2\tDecision\na\tb\tkeep\n",
+        "question1,question2,answer\na,b,different\n",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
