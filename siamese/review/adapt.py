@@ -73,13 +73,15 @@ def adapt(
         model: the current one.
         answers: LEAST or more, OF_EACH or more of each kind.
         precision: wanted share of duplicates above the threshold, between 0 and 1.
-        questions: those that were mined. None: the answers stand for the mined pairs, by the weights of their sampling.
+        questions: those that were mined. None: the answers stand for the mined pairs, by the weights of their sampling,
+            which they must have.
         seed: of the folds.
         note: called with a message before work that takes a while.
 
     Raises:
         DataError: there are too few answers, or duplicates are no more similar than others.
-        UserError: the precision is out of range, no threshold is likely to reach it, or the model cannot be saved.
+        UserError: the precision is out of range, no threshold is likely to reach it, the answers have no weights and
+            there are no questions, or the model cannot be saved.
     """
     _check(model, answers, precision)
     pairs, answered = _pool(model, answers, questions, note)
@@ -182,8 +184,10 @@ def _pool(
     """Return the pairs that the answers are about or stand for, the answered ones first."""
     asked, duplicate = np.arange(len(answers)), answers.pairs.labels.astype(int)
     if questions is None:
-        weight = None if answers.weight is None else np.maximum(answers.weight, 1.0)
-        return answers.pairs, Answered(asked, duplicate, weight)
+        if answers.weight is None:  # taken for all pairs there are, they would seem to be known for sure
+            raise UserError("the answers do not say how their pairs were drawn, so they say little of others; give the "
+                            "questions that they come from")  # fmt: skip
+        return answers.pairs, Answered(asked, duplicate, np.maximum(answers.weight, 1.0))
     from siamese.mining.mine import mine
 
     cosine = model.similarity(answers.pairs.question1, answers.pairs.question2)

@@ -89,6 +89,10 @@ def test_what_answers_cannot_do(command: Command, decisions: Path, tmp_path: Pat
     mixed.write_text("\n".join([lines[0], *swapped]) + "\n", "utf-8")
     code, _, err = command("adapt", "--labels", mixed, "--model", "pretrained", "--out", out, "--precision", 0.95)
     assert code == 2 and ("no threshold is likely enough to reach a precision of 0.95" in err or "do not rise" in err)
+    picked = tmp_path / "picked.csv"
+    picked.write_text("\n".join(",".join(line.split(",")[:3]) for line in lines) + "\n", "utf-8")
+    code, _, err = command("adapt", "--labels", picked, "--model", "pretrained", "--out", out)
+    assert code == 2 and "does not say how its pairs were drawn from which questions" in err and "--questions" in err
     assert not out.exists()
 
 
