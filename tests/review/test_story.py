@@ -21,7 +21,7 @@ def test_decisions_and_adapting_find_more_and_err_less(told: tuple[Path, dict[st
     assert wide.pairs == 700 and wide.recall > 5 * mined.recall  # worth asking about
     assert reviewed.precision == 1 and ANSWERS / 3 < reviewed.pairs < ANSWERS
     assert decided.precision > mined.precision and decided.right == mined.right  # only wrong pairs are left out
-    assert applied.precision > 0.9 > unreviewed.precision and applied.recall > 3 * unreviewed.recall
+    assert applied.precision > 0.9 > unreviewed.precision and applied.recall > unreviewed.recall + 0.15
     assert applied.right > reviewed.right  # decisions imply others
     assert adapted.f1 > 1.5 * mined.f1 and adapted.precision > mined.precision - 0.05
     assert both.precision > adapted.precision and both.f1 > decided.f1
