@@ -8,6 +8,7 @@ from pathlib import Path
 
 from siamese.archive.store import Archive, Block
 from siamese.errors import ArchiveError
+from siamese.model.files import DIFFERS
 from siamese.pairs.cells import needed
 from siamese.pairs.formats import Faults
 from siamese.pairs.reading import FilledRows, blocks_of, count_rows, read_records, whole_rows
@@ -15,8 +16,6 @@ from siamese.system.csv_output import cells_for, names_beside, writing_csv
 
 QUESTIONS_AT_A_TIME = 16_384
 ADDED = ("rank", "id", "found", "similarity", "probability", "is_duplicate", "fault")  # to the columns of a file
-DIFFERS = "differs"
-DIFFERS = "differs"
 PREFIX = "found_"  # of those that the file has already
 
 

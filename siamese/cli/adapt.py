@@ -45,11 +45,6 @@ def adapt(options: argparse.Namespace) -> None:
     from siamese.review.answers import read_answers
 
     answers, questions = read_answers(options.labels), _questions(options)
-    if questions is None and answers.weight is None:
-        lack = "does not say how its pairs were drawn from which questions, so it says little of others"
-        raise UserError(
-            f"{options.labels}: {lack}; give the questions that they come from, by --questions or --archive"
-        )
     found = adapt(model, answers, options.precision, questions, options.seed, say)
     _print(found, int(answers.pairs.labels.sum()), len(answers))
     if found.model is None:

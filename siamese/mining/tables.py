@@ -13,6 +13,7 @@ from siamese.mining.found import JUDGED, MILLION, PAIR, score_of
 from siamese.mining.labels import Stratum
 from siamese.mining.questions import Questions
 from siamese.model.differences import differs
+from siamese.model.files import DIFFERS
 from siamese.pairs.cells import Refused, is_missing, label_of, needed
 from siamese.pairs.formats import open_file
 from siamese.system.csv_output import writing_csv
@@ -21,7 +22,6 @@ from siamese.text.cleaning import clean
 PAIRS = ["question1", "question2", "similarity", "probability"]
 LABELS = ["question1", "question2", "is_duplicate", "similarity", "stratum", "stratum_pairs", "stratum_above"]
 IDS = ["id1", "id2"]
-DIFFERS = "differs"
 
 OF_THESE = "the pairs that were mined from these questions"
 

@@ -185,8 +185,8 @@ def _pool(
     asked, duplicate = np.arange(len(answers)), answers.pairs.labels.astype(int)
     if questions is None:
         if answers.weight is None:  # taken for all pairs there are, they would seem to be known for sure
-            raise UserError("the answers do not say how their pairs were drawn, so they say little of others; give the "
-                            "questions that they come from")  # fmt: skip
+            lack = "do not say how their pairs were drawn from which questions, so they say little of others"
+            raise UserError(f"the answers {lack}; give these by --questions or --archive")
         return answers.pairs, Answered(asked, duplicate, np.maximum(answers.weight, 1.0))
     from siamese.mining.mine import mine
 

@@ -92,7 +92,7 @@ def test_what_answers_cannot_do(command: Command, decisions: Path, tmp_path: Pat
     picked = tmp_path / "picked.csv"
     picked.write_text("\n".join(",".join(line.split(",")[:3]) for line in lines) + "\n", "utf-8")
     code, _, err = command("adapt", "--labels", picked, "--model", "pretrained", "--out", out)
-    assert code == 2 and "does not say how its pairs were drawn from which questions" in err and "--questions" in err
+    assert code == 2 and "do not say how their pairs were drawn from which questions" in err and "--questions" in err
     assert not out.exists()
 
 
