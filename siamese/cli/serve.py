@@ -34,7 +34,8 @@ def serve(options: argparse.Namespace) -> None:
 
     from threadpoolctl import threadpool_limits
 
-    from siamese.service.app import TOKEN, make_app
+    from siamese.service.app import make_app
+    from siamese.service.base import TOKEN
     from siamese.service.connections import listen, make_server, run_until_stopped
     from siamese.service.guard import TextlessFormatter
     from siamese.service.limits import LIMITS

@@ -1,4 +1,4 @@
-"""What the services of this package have in common: the guard, the bodies, the files of a page, and the token."""
+"""What the services of this package have in common: the guard, bodies, long answers, a page's files, the token."""
 
 import hmac
 import os
@@ -11,12 +11,15 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic_core import to_json
 
 from siamese.service import messages as m
 from siamese.service.bodies import Room, StrictRoute, described
 from siamese.service.guard import Guard
 from siamese.service.limits import Limits, Workers
 from siamese.version import VERSION
+
+TOKEN = "SIAMESE_TOKEN"  # environment variable with the token that allows writing
 
 Files = Mapping[str, tuple[Path, str]]  # by the address: a file and its media type
 
@@ -55,6 +58,12 @@ def make_base(
         file = Response(path.read_bytes(), media_type=kind)
         app.get(address, include_in_schema=False)(partial(_send, file))
     return app
+
+
+def long(name: str, rows: Iterable[Any], **others: Any) -> Response:
+    """Return an answer with a long list, written here in a worker, a row at a time to let other threads run."""
+    text, end = b",".join(map(to_json, rows)), b"," * bool(others) + to_json(others)[1:]
+    return Response(b'{"%b":[%b]%b' % (name.encode(), text, end), media_type="application/json")
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

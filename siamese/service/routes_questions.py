@@ -1,0 +1,38 @@
+"""The routes that ask the model: predict, explain, similarity, encode."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from siamese.model.explanation import explain
+from siamese.model.model import SiameseModel
+from siamese.service import messages as m
+from siamese.service.base import long
+from siamese.service.limits import Workers
+
+
+def add_questions(app: FastAPI, model: SiameseModel, workers: Workers) -> None:
+    """Add the routes that need the model alone, whose work is done by `workers`."""
+
+    @app.post("/predict", response_model=m.Verdict)
+    async def predict(asked: m.PredictRequest) -> Any:
+        """Decide whether two questions are duplicates."""
+        return await workers.run(model.predict, asked.question1, asked.question2, asked.threshold, asked.prior)
+
+    @app.post("/explain", response_model=m.ExplainAnswer)
+    async def explained(asked: m.PredictRequest) -> Any:
+        """Return the verdict on two questions and the share of each word, found by leaving the word out."""
+        found = await workers.run(explain, model, asked.question1, asked.question2, asked.threshold, asked.prior)
+        return {**vars(found.prediction), "words1": found.words1, "words2": found.words2}
+
+    @app.post("/similarity")
+    async def similarity(asked: m.SimilarityRequest) -> m.SimilarityAnswer:
+        """Return the similarity of each pair of questions."""
+        firsts, seconds = [first for first, _ in asked.pairs], [second for _, second in asked.pairs]
+        found = await workers.run(model.similarity, firsts, seconds)
+        return m.SimilarityAnswer(similarities=found.tolist(), threshold=model.threshold)
+
+    @app.post("/encode", response_model=m.EncodeAnswer)
+    async def encode(asked: m.EncodeRequest) -> Any:
+        """Return the vector of each question."""
+        return await workers.run(lambda: long("vectors", (row.tolist() for row in model.encode(asked.questions))))
