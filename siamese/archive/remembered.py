@@ -8,7 +8,7 @@ changes the vectors of all calls `forget_all`, in the same transaction.
 import sqlite3
 from collections.abc import Iterable
 
-# Of two ids the first is the shorter one, or of two of the same length the lower one. `score` is NULL without a verdict.
+# The first of two ids is the shorter one, of two of one length the lower one. `score` is NULL without a verdict.
 _SCHEMA = """
 CREATE TABLE mining(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE mined(id TEXT PRIMARY KEY) WITHOUT ROWID;
