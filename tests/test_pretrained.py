@@ -264,3 +264,12 @@ def test_predict_from_an_empty_folder(tmp_path: Path) -> None:
 def test_the_card_names_data_and_terms() -> None:
     card = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert all(words in card for words in ("CC BY-SA 4.0", "all-mpnet-base-v2", "Quora", "MS MARCO", "Stack Exchange"))
+
+
+def test_a_vector_is_the_same_to_the_bit_in_any_batch() -> None:
+    """Archives rely on it: what a night adds has the vectors of an archive that is built of everything."""
+    model = SiameseModel.pretrained()
+    asked = ["How do I lose weight?", "Why?", "What is the best way to lose a lot of weight in a month?", "weight"]
+    together = model.encode(asked)
+    assert np.array_equal(together, np.concatenate([model.encode([question]) for question in asked]))
+    assert np.array_equal(together[1:], model.encode(asked[1:]))

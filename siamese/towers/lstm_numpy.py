@@ -16,6 +16,8 @@ QUESTIONS_WITH_TORCH = 2_048  # the same for torch, which spreads them over core
 ALONE = 2 * QUESTIONS_AT_A_TIME  # fewer questions are not worth a second thread
 SUMMED = 64  # time steps summed in float32: the error of a sum of 100,000 would exceed 1e-4
 
+TOGETHER = 2  # least rows of a product
+
 Weights = Mapping[str, np.ndarray]
 
 
@@ -58,6 +60,9 @@ def encode(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndarray) -
         distinct = np.flatnonzero(place)
         place[distinct] = np.arange(len(distinct))
         ids = place[tokens.ids]
+    # BLAS sums the product of one row in another order than that of a row among others, so one row gets company: the
+    # vector of a question does not depend on the questions that are encoded with it.
+    distinct = np.resize(distinct, max(len(distinct), TOGETHER)) if len(distinct) else distinct
     words = np.asarray(table[distinct], np.float32)
     bias = weights["lstm.bias_ih_l0"] + weights["lstm.bias_hh_l0"]
     # sigmoid(x) = (tanh(x / 2) + 1) / 2, so one tanh serves all four gates (i, f, g, o) once three of them are halved.
@@ -68,13 +73,14 @@ def encode(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndarray) -
     def run(rows: np.ndarray) -> None:
         starts, lengths = tokens.starts[rows], tokens.lengths[rows]
         running = np.searchsorted(-lengths, -np.arange(lengths[0]))  # questions with more than t words
-        state, cell, recent = (np.zeros((len(rows), hidden), np.float32) for _ in range(3))
+        state = np.zeros((max(len(rows), TOGETHER), hidden), np.float32)
+        cell, recent = (np.zeros((len(rows), hidden), np.float32) for _ in range(2))
         earlier = np.zeros((len(rows) if len(running) > SUMMED else 0, hidden))
         for t, n in enumerate(running):
             word = ids[starts[:n] + t]
             gates = projected[word]
             if t:
-                gates += state[:n] @ recurrent
+                gates += (state[: max(n, TOGETHER)] @ recurrent)[:n]
             np.tanh(gates, out=gates)
             i, f, g, o = (gates[:, k * hidden : (k + 1) * hidden] for k in range(4))
             # c = σ(f) c + σ(i) g and h = σ(o) tanh(c), with the factor ½ of each sigmoid applied last
