@@ -124,6 +124,7 @@ class Config:
     reduction: str = option("mean", "of the triplet loss over the anchors of a batch")
     temperature: float = option(0.05, "of matrix-softmax; divides the cosines")
     squared: bool = option(False, "square the distances of triplet-euclidean")
+    plain: bool = option(False, "use the triplet loss and the LSTM tower as the lesson writes them, slower")
     labelled: str = option("logistic", "the loss on labelled pairs of both kinds; `losses NAME` explains one")
     labelled_weight: float = option(8.0, "factor of the labelled loss beside the in-batch loss")
     labelled_margin: float = option(0.5, "of contrastive (a distance) and cosine-hinge (a cosine)")
@@ -178,6 +179,8 @@ class Config:
                     raise UserError(f"{_flag(field)}: goes with the LSTM tower, not with --tower transformer")
         elif self.encoder is not None:
             raise UserError("--encoder: goes with --tower transformer")
+        if self.plain and self.precision != "float32":
+            raise UserError(f"--plain: computes in float32; leave --precision {self.precision} out")
         if self.skip and self.embedding != self.hidden:
             raise UserError(f"skip: embedding {self.embedding} and hidden {self.hidden} differ; make them equal")
         if self.unlabelled is None and (self.families is not None or self.near_misses):

@@ -32,11 +32,13 @@ class Loss:
     source: str
     home: str  # module and class, in siamese.losses
     settings: Mapping[str, str] = field(default_factory=dict)  # argument → field of the recipe
+    plain: str = ""  # as `home`, the same loss for a recipe that is `plain`; empty if `home` is plain enough
     parts: bool = False  # has the argument `own`, so that processes can share the anchors of a batch
 
     def make(self, recipe: Any) -> "nn.Module":
         """Return the loss with the settings of a `Config`."""
-        module, _, name = self.home.rpartition(".")
+        home = self.plain if recipe.plain and self.plain else self.home
+        module, _, name = home.rpartition(".")
         kind = getattr(importlib.import_module(f"siamese.losses.{module}"), name)
         loss: nn.Module = kind(**{argument: getattr(recipe, field) for argument, field in self.settings.items()})
         return loss

@@ -112,7 +112,7 @@ class Checkpoint:
                 values = {name: file.get_tensor(name) for name in names}
             if about.pop("sha256") != _checksum(values, about):
                 raise ValueError("damaged: its SHA-256 is not the one it names")
-            if what := differing(self.identity, json.loads(about["identity"])):
+            if what := differing(self.identity, _identity(about)):
                 raise UserError(f"{self.path}: belongs to a run that differs in {', '.join(what)}; "
                                 "train without --resume")  # fmt: skip
             plain = {name: json.loads(about[name]) for name in PLAIN}
@@ -143,12 +143,19 @@ class Checkpoint:
         try:
             with safe_open(self.path, framework="pt") as file:
                 about = file.metadata()
-            same, step = json.loads(about["identity"]) == self.identity, json.loads(about["step"])
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError):  # nothing to continue
+            same, step = _identity(about) == self.identity, json.loads(about["step"])
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError):  # nothing to continue
             return
         if same:
             raise UserError(f"{self.path}: this run was stopped after step {step:,}; continue with --resume, "
                             "or remove the file to start over")  # fmt: skip
+
+
+def _identity(about: dict[str, str]) -> dict[str, Any]:
+    """Return the identity of the run that wrote a file. Before 0.2 there was one way to compute, the fast one."""
+    found: dict[str, Any] = json.loads(about["identity"])
+    found["config"].setdefault("plain", False)
+    return found
 
 
 def check_weights(run: Run) -> None:

@@ -19,7 +19,7 @@ class Objective(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.in_batch = None if config.loss == "none" else LOSSES[config.loss].make(config)
-        self.parts = config.loss != "none" and LOSSES[config.loss].parts
+        self.parts = config.loss != "none" and LOSSES[config.loss].parts and not config.plain
         self.labelled = None if config.labelled == "none" else LOSSES[config.labelled].make(config)
         self.weight = config.labelled_weight
         self.leave_out_known = config.leave_out_known

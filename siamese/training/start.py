@@ -152,7 +152,7 @@ def make_tower(config: Config, vocabulary: int) -> Tower:
     """Return the recipe's LSTM tower with its first weights, which depend on the seed alone."""
     torch.manual_seed(config.seed)
     return Tower(vocabulary, *config.sizes, skip=config.skip, first_word=first_word(config), initial=config.initial,
-                 products=_products(config))  # fmt: skip
+                 products=_products(config), plain=config.plain)  # fmt: skip
 
 
 def _products(config: Config) -> torch.dtype | None:
