@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from files import read_csv
 from hypothesis import given
@@ -17,7 +18,8 @@ from siamese import SiameseModel
 from siamese.archive import ranking, words
 from siamese.archive.database import LISTS
 from siamese.archive.ranking import nearest
-from siamese.archive.store import LEGS, Archive
+from siamese.archive.searching import LEGS
+from siamese.archive.store import Archive
 from siamese.cli import entry
 from siamese.errors import UserError
 
@@ -157,16 +159,51 @@ def test_both_is_the_weighted_sum(archive: Archive) -> None:
     by_words = {numbers[row]: score for row, score in zip(rows, bm25)}
     hits = archive.search([question], 100)[0]
     everything = by_vectors.keys() | by_words.keys()
-    weight = 0.24 / math.log(55.5 / 1.5)  # of 56 questions
+    weight = 0.24 / math.log(56.5 / 1.5)  # of 57 questions
     score = {id: by_vectors.get(id, 0.0) + weight * by_words.get(id, 0.0) for id in everything}
     assert {hit.id for hit in hits} == set(score)
-    assert [score[hit.id] for hit in hits] == pytest.approx(sorted(score.values(), reverse=True), abs=1e-6)
+    assert [hit.score for hit in hits] == pytest.approx(sorted(score.values(), reverse=True), abs=1e-6)
+    assert [score[hit.id] for hit in hits] == pytest.approx([hit.score for hit in hits], abs=1e-6)
     for hit in hits:  # verdict and probability are the model's
         expected = archive.model.predict(question, hit.question)
         assert hit.similarity == pytest.approx(expected.similarity, abs=1e-6)
         assert hit.probability == pytest.approx(expected.probability, abs=1e-6)
         assert hit.is_duplicate == expected.is_duplicate
     assert by_vectors.keys() >= {"luggage"} and not by_vectors.keys() & {"china"}  # no known word, no direction
+
+
+@pytest.mark.parametrize("legs", LEGS)
+def test_hits_come_in_the_order_of_their_scores(archive: Archive, legs: str) -> None:
+    for query in ("the flight on the error", "the flight", "中国的首都", "zzqx 3.11 &#114;eleased", "luggage"):
+        (hits,) = archive.search([query], 60, legs)
+        found = [hit.score for hit in hits]
+        assert found and found == sorted(found, reverse=True)
+        assert archive.search([query], 3, legs)[0] == hits[:3]  # the k best of one order
+
+
+@pytest.mark.parametrize("legs", LEGS)
+def test_a_query_is_not_its_own_hit(archive: Archive, legs: str) -> None:
+    with_itself = archive.search(["the flight", "<p>the flight</p>", "the flight", "中国的首都"], 5, legs)
+    own = ["3", "0", "luggage", "china"]
+    without = archive.search(["the flight", "<p>the flight</p>", "the flight", "中国的首都"], 5, legs, ids=own)
+    assert [[hit.id for hit in hits] for hits in with_itself[:3]] == [["0", "1", "2", "3", "4"]] * 3
+    assert [[hit.id for hit in hits] for hits in without[:3]] == [
+        ["0", "1", "2", "4", "5"], ["1", "2", "3", "4", "5"], ["0", "1", "2", "3", "4"],
+    ]  # fmt: skip
+    assert with_itself[3][0].id == "china" and not without[3]
+    assert archive.search(["the flight"], 5, legs, ids=[None]) == archive.search(["the flight"], 5, legs)
+    frame = pd.DataFrame({"id": ["3"], "question": ["the flight"]})
+    assert archive.search(frame, 5, legs) == without[:1]
+
+
+def test_threshold_and_prior_change_the_verdict_not_the_order(archive: Archive) -> None:
+    (hits,) = archive.search(["the flight on the error"], 4)
+    for settings in ({"threshold": 0.001}, {"threshold": 0.999}, {"prior": 0.001}, {"prior": 0.999}):
+        (again,) = archive.search(["the flight on the error"], 4, **settings)
+        assert [(hit.id, hit.score) for hit in again] == [(hit.id, hit.score) for hit in hits]
+        for hit in again:
+            said = archive.model.predict("the flight on the error", hit.question, **settings)
+            assert (hit.is_duplicate, hit.probability) == (said.is_duplicate, pytest.approx(said.probability, abs=1e-5))
 
 
 def test_a_word_that_one_question_holds_adds_the_weight_in_archives_of_any_size() -> None:
@@ -193,6 +230,14 @@ def test_what_cannot_be_asked(archive: Archive) -> None:
         archive.search(["a"], 0)
     with pytest.raises(UserError, match="legs 'arms': expected one of both, vectors, words"):
         archive.search(["a"], 1, "arms")
+    with pytest.raises(UserError, match="2 questions and 1 ids; give each question one id, or None"):
+        archive.search(["a", "b"], ids=["1"])
+    with pytest.raises(UserError, match=r"ids\[1\]: 7: expected a text or None"):
+        archive.search(["a", "b"], ids=["\ud800", 7])  # type: ignore[list-item]
+    with pytest.raises(UserError, match="threshold 2: expected a number from 0 to 1"):
+        archive.search(["a"], threshold=2)
+    with pytest.raises(UserError, match="prior 0: expected a share"):
+        archive.search(["a"], prior=0)
 
 
 def test_the_command(archive: Archive, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,13 +245,13 @@ def test_the_command(archive: Archive, tmp_path: Path, capsys: pytest.CaptureFix
     entry.main(["search", "error 0x80070057 on flight", "--archive", str(folder), "-k", "2"])
     first, names, best, _ = capsys.readouterr().out.splitlines()
     assert first == "2 of 57 questions, by meaning and words; search exact"
-    assert names.split() == ["similarity", "probability", "verdict", "id:", "question"]
+    assert names.split() == ["score", "similarity", "probability", "verdict", "id:", "question"]
     assert best.endswith("error: Error 0x80070057 on the flight")
     entry.main(["search", "error", "--archive", str(folder), "--legs", "words", "--json"])
     answer = json.loads(capsys.readouterr().out)
     assert (answer["question"], answer["legs"], answer["search"]) == ("error", "words", "exact")
     (hit,) = answer["hits"]
-    assert list(hit) == ["id", "question", "similarity", "probability", "is_duplicate", "differences"]
+    assert list(hit) == ["id", "question", "score", "similarity", "probability", "is_duplicate", "differences"]
     assert hit["id"] == "error"
 
     asked, out = tmp_path / "asked.csv", tmp_path / "found.csv"
@@ -220,6 +265,14 @@ def test_the_command(archive: Archive, tmp_path: Path, capsys: pytest.CaptureFix
     assert (rows[0]["question"], rows[0]["found_id"], rows[0]["found"]) == ("zzqx, again", "zzqx", "zzqx 3.11 released")
     entry.main(["search", "--file", str(asked), "--archive", str(folder), "-k", "2"])
     assert capsys.readouterr().out.encode() == out.read_bytes()
+
+    archive_file = tmp_path / "own.csv"
+    archive_file.write_text("nr,question\n0,the  flight\n7,the flight\nluggage,the flight\n", encoding="utf-8")
+    entry.main(["search", "--file", str(archive_file), "--archive", str(folder), "-k", "1", "--id", "nr", "--force",
+                "--out", str(out), "--threshold", "1"])  # fmt: skip
+    rows = read_csv(out)
+    assert [(row["id"], row["is_duplicate"]) for row in rows] == [("1", "0"), ("0", "0"), ("0", "0")]
+    assert float(rows[0]["score"]) == float(rows[0]["similarity"]) == 1
 
     for asked_for, message in (
         ([], "search takes a question, or --file PATH"),

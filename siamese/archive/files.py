@@ -1,6 +1,6 @@
 """Read files of questions into an archive, and write what a search finds."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -9,13 +9,14 @@ from pathlib import Path
 from siamese.archive.store import Archive, Block
 from siamese.errors import ArchiveError
 from siamese.model.files import DIFFERS
-from siamese.pairs.cells import needed
-from siamese.pairs.formats import Faults
+from siamese.pairs.cells import Refused, needed, text_of
+from siamese.pairs.formats import Faults, Row
 from siamese.pairs.reading import FilledRows, blocks_of, count_rows, read_records, whole_rows
 from siamese.system.csv_output import cells_for, names_beside, writing_csv
 
 QUESTIONS_AT_A_TIME = 16_384
-ADDED = ("rank", "id", "found", "similarity", "probability", "is_duplicate", "fault")  # to the columns of a file
+# To the columns of a file.
+ADDED = ("rank", "id", "found", "score", "similarity", "probability", "is_duplicate", "fault")
 PREFIX = "found_"  # of those that the file has already
 
 
@@ -58,21 +59,22 @@ def naming_lines(path: str | Path | None, lines: list[int]) -> Iterator[None]:
 
 
 def search_file(
-    archive: Archive, path: str | Path, out: str | Path | None, columns: Sequence[str], k: int, legs: str,
-    progress: Callable[[int, int], None],
+    archive: Archive, path: str | Path, out: str | Path | None, column: str, id_column: str | None, k: int, legs: str,
+    progress: Callable[[int, int], None], threshold: float | None = None, prior: float | None = None,
 ) -> tuple[int, Faults]:  # fmt: skip
     """Search for the questions of a file, and write the file again with a row for each hit and the columns ADDED.
 
     A model with a verdict adds the column DIFFERS before them.
 
-    A question without a hit has one row, and so has a faulty row, with the reason.
+    A question without a hit has one row, and so has a faulty row, with the reason. A question is not its own hit: see
+    `ids` of `Archive.search`.
 
     Args:
         archive: the archive to search.
         path: the file.
         out: the file to write, atomically, whose ending names its format; None prints CSV.
-        columns: that of the questions, and others that must be there.
-        k, legs: as in `Archive.search`.
+        column, id_column: as in `read_records`.
+        k, legs, threshold, prior: as in `Archive.search`.
         progress: called with the number of rows done and of all.
 
     Returns:
@@ -83,25 +85,39 @@ def search_file(
         DataError: the file cannot be read or changes meanwhile, or all its rows (of the first block) are faulty.
     """
     faults, having = Faults(str(path)), 0
-    total = count_rows(path, columns[0])
-    names, rows = whole_rows(path, columns, faults, lambda row: needed(row.get(columns[0]), columns[0]))
+    total = count_rows(path, column)
+
+    def query(row: Row) -> tuple[str, str | None]:
+        return needed(row.get(column), column), _id_of(row, id_column or "id")
+
+    names, rows = whole_rows(path, [column] if id_column is None else [column, id_column], faults, query)
     blocks = blocks_of(rows, QUESTIONS_AT_A_TIME)
     first = next(blocks, [])
     faults.check_any()  # before anything is printed
     more = [] if archive.model.verdict is None else [DIFFERS]
     with writing_csv(out, names_beside(names, (*more, *ADDED), PREFIX)) as writer:
         for block in chain([first], blocks):
-            asked = [question for _, question, _ in block if question]
-            faults.unknown += int(archive.model.without_a_known_word(asked).sum())
-            found = iter(archive.search(asked, k, legs))
-            for cells, question, fault in block:
-                kept, hits = cells_for(out, cells), next(found) if question else []
+            asked = [query for _, query, _ in block if query]
+            questions, ids = [question for question, _ in asked], [id for _, id in asked]
+            faults.unknown += int(archive.model.without_a_known_word(questions).sum())
+            found = iter(archive.search(questions, k, legs, ids=ids, threshold=threshold, prior=prior))
+            for given, one, fault in block:
+                kept, hits = cells_for(out, given), next(found) if one else []
                 for rank, hit in enumerate(hits, 1):
-                    numbers = round(hit.similarity, 6), round(hit.probability, 6), int(hit.is_duplicate)
+                    numbers = [round(n, 6) for n in (hit.score, hit.similarity, hit.probability)]
+                    cells = rank, hit.id, hit.question, *numbers, int(hit.is_duplicate)
                     differing = ["; ".join(map(str, hit.differences)) for _ in more]
-                    writer.writerow([*kept, *differing, rank, hit.id, hit.question, *numbers, None])
+                    writer.writerow([*kept, *differing, *cells, None])
                 if not hits:
                     writer.writerow([*kept, *[None] * (len(more) + len(ADDED) - 1), fault or None])
                 having += any(hit.is_duplicate for hit in hits)
             progress(faults.rows, total)
     return having, faults
+
+
+def _id_of(row: Row, column: str) -> str | None:
+    """Return the id of a row, or None if it has none that an archive could have."""
+    try:
+        return text_of(row.get(column), column, whole=True) or None
+    except Refused:
+        return None

@@ -4,47 +4,30 @@ import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from siamese.archive import database, ranking, words
+from siamese.archive import database, words
 from siamese.archive.database import Database, Meta
-from siamese.archive.equal import equal_to, without_a_known_word
 from siamese.archive.placing import placing
 from siamese.archive.rows import Rows
+from siamese.archive.searching import Hit, How, Query, hits
 from siamese.archive.sqlite import DATABASE, WAL
 from siamese.archive.vectors import VECTORS
 from siamese.config import PACKAGED, PRETRAINED
 from siamese.errors import ArchiveError, UserError
-from siamese.model.differences import Difference, differences
 from siamese.model.model import SiameseModel, fingerprint
-from siamese.model.similarity import cosine
 from siamese.pairs.cells import Refused, text_of
 from siamese.pairs.reading import Frame, names_of
 from siamese.system.program import joined, program
-from siamese.text.cleaning import clean
 
 SEARCH = "exact"  # each query is compared with all questions
-LEGS = ("both", "vectors", "words")
 QUESTIONS_AT_A_TIME = 256  # queries
 
 Block = tuple[Sequence[str], Sequence[str] | None]  # questions and their ids, or None to number them
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A question of the archive that a search found, and how it compares with the query."""
-
-    id: str
-    question: str
-    similarity: float  # cosine, -1 to 1
-    probability: float  # of being duplicates, at the share of duplicates in the model's validation pairs
-    is_duplicate: bool
-    differences: tuple[Difference, ...] = ()  # of what a vector blurs, if the model has a verdict
 
 
 class Archive(AbstractContextManager["Archive"]):
@@ -252,68 +235,35 @@ class Archive(AbstractContextManager["Archive"]):
             "bytes": sum(path.stat().st_size for path in files if path.exists()),
         }  # fmt: skip
 
-    def search(self, questions: Iterable[str], k: int = 10, legs: str = "both") -> list[list[Hit]]:
-        """Return the k best questions of the archive for each query, best first.
+    def search(
+        self, questions: Iterable[str] | Frame, k: int = 10, legs: str = "both", *,
+        ids: Iterable[str | None] | None = None, threshold: float | None = None, prior: float | None = None,
+    ) -> list[list[Hit]]:  # fmt: skip
+        """Return the k best questions of the archive for each query, best first: in the order of `Hit.score`.
 
         Args:
             questions: n queries.
             k: hits for each query; fewer if the archive is smaller or fewer questions share a word.
             legs: "vectors" ranks by similarity, "words" by BM25, "both" by their weighted sum. Similarity, probability
-                and verdict never depend on it. A question whose text is the query's, once both are clean, comes first,
-                with similarity 1. Except by words, a model's verdict then puts those of the k questions behind that
-                differ in numbers, names and the like.
+                and verdict never depend on it. Except by words, a model's verdict then puts those of the k best (10 if
+                k is smaller) behind that differ in numbers, names and the like. A question whose text is the query's,
+                once both are clean, comes first, with similarity 1.
+            ids: n ids; a question of the archive with the query's id and text is not its hit, so that a file can be
+                searched in its own archive. None: those of a DataFrame with a column `id`, else none are left out.
+            threshold, prior: as in `SiameseModel.predict`; they change verdict and probability, not the order.
 
         Raises:
-            UserError: k is below 1, or `legs` is another word.
+            UserError: k is below 1, `legs` is another word, threshold or prior are out of range, or the number of ids
+                is another than that of the questions.
         """
-        if k < 1:
-            raise UserError(f"k {k}: expected a whole number of 1 or more")
-        if legs not in LEGS:
-            raise UserError(f"legs {legs!r}: expected one of {', '.join(LEGS)}")
-        questions, found = _columns(questions, None)[0], list[list[Hit]]()
-        for start in range(0, len(questions), QUESTIONS_AT_A_TIME):
-            part = questions[start : start + QUESTIONS_AT_A_TIME]
-            queries = self.model.encode(part)
+        asked, found = _queries(questions, ids), list[list[Hit]]()
+        how = How(k, legs, self.model.rule(threshold, prior))
+        for start in range(0, len(asked), QUESTIONS_AT_A_TIME):
+            part = asked[start : start + QUESTIONS_AT_A_TIME]
+            vectors = self.model.encode([query.question for query in part])
             with self._database.reading(with_vectors=True) as meta:
-                found += self._search(part, queries, k, legs, meta["questions"])
+                found += hits(self._database, self.model.verdict, part, vectors, how, meta["questions"])
         return found
-
-    def _search(self, questions: Sequence[str], queries: np.ndarray, k: int, legs: str, n: int) -> list[list[Hit]]:
-        data, rule = self._database, self.model.rule()
-        k = min(k, max(n, 1))
-        candidates = k if legs == "vectors" else max(k, ranking.CANDIDATES)
-        texts, known = list(map(clean, questions)), np.flatnonzero(queries.any(axis=1))  # others have length 0
-        unknown = np.delete(np.arange(len(texts)), known).tolist()
-        equal = without_a_known_word(data, {texts[i] for i in unknown} - {""})
-        near = [np.array(equal.get(text, ()), np.int64) for text in texts]
-        if legs != "words":
-            for i, rows in zip(known, ranking.nearest(data.vectors, data.blank, queries[known], candidates)):
-                near[i] = rows
-        found = []
-        for question, text, query, rows in zip(questions, texts, queries, near):
-            bm25 = np.zeros(len(rows))
-            if legs != "vectors":
-                rows, bm25 = ranking.join(rows, *data.words.scores(text), candidates)
-            similarity = cosine(np.vstack((query, data.vectors[rows])), [0] * len(rows), 1 + np.arange(len(rows)))
-            first = equal_to(data, text, rows, similarity)
-            similarity[first] = 1
-            score = {"vectors": similarity, "words": bm25, "both": ranking.combined(similarity, bm25, n)}[legs]
-            best = np.lexsort((rows, -score, ~first))[:k]
-            stored = [self._stored(row) for row in rows[best].tolist()]
-            judged = rule.scores([question] * len(best), [other for _, other in stored], similarity[best])
-            if rule.verdict is not None and legs != "words":
-                again = np.lexsort((rows[best], similarity[best] - judged - score[best], ~first[best]))
-                best, judged, stored = best[again], judged[again], [stored[i] for i in again]
-            numbers = similarity[best].tolist(), rule.probability(judged).tolist(), (judged > rule.threshold).tolist()
-            differing = [differences(question, other) if rule.verdict else () for _, other in stored]
-            found.append([Hit(*one, *more) for one, *more in zip(stored, *numbers, differing)])
-        return found
-
-    def _stored(self, row: int) -> tuple[str, str]:
-        """Return the id and the text of a row."""
-        if (found := self._database.text("row", row)) is None:
-            raise ArchiveError(f"{self._database.folder / DATABASE}: damaged: row {row} has no text; restore a copy")
-        return found[1:]
 
 
 def facts_of(model: SiameseModel, name: str) -> dict[str, Any]:
@@ -340,6 +290,20 @@ def _columns(questions: Iterable[str] | Frame, ids: Iterable[str] | None) -> Blo
     if isinstance(questions, str):
         raise UserError("one string instead of several questions; put it in a list")
     return list(questions), None if ids is None else list(ids)
+
+
+def _queries(questions: Iterable[str] | Frame, ids: Iterable[str | None] | None) -> list[Query]:
+    """Return queries with their ids."""
+    given, stored = _columns(questions, None)
+    own: list[str | None] = [None] * len(given) if stored is None else list(stored)
+    if ids is not None:
+        own = list(ids)
+    if len(own) != len(given):
+        raise UserError(f"{len(given)} questions and {len(own)} ids; give each question one id, or None")
+    for position, id in enumerate(own):
+        if not (id is None or isinstance(id, str)):
+            raise UserError(f"ids[{position}]: {id!r}: expected a text or None")
+    return list(map(Query, given, own))
 
 
 def _id(value: str, position: int | None = None) -> str:

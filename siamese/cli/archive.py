@@ -65,6 +65,11 @@ def add_commands(command: shared.Command) -> None:
     sub.add_argument("-k", type=int, default=10, metavar="N", help="how many (default 10)")
     sub.add_argument("--legs", default="both", choices=["both", "vectors", "words"],
                      help="rank by similarity, by shared words (BM25), or both (default)")  # fmt: skip
+    sub.add_argument(
+        "--threshold", type=float, metavar="T", help="0 to 1: the similarity alone decides, by this threshold"
+    )
+    sub.add_argument("--prior", type=float, metavar="P", help="share of duplicates among the hits, such as 0.1; "
+                     "adjusts probability and verdict")  # fmt: skip
     sub.add_argument("--json", action="store_true", help="print JSON")
     _add_archive(sub)
     shared.add_question_columns(sub)
@@ -172,9 +177,11 @@ def _search(archive: "Archive", options: argparse.Namespace) -> None:
     if options.file:
         from siamese.archive.files import search_file
 
-        columns = [name for name in (options.question_column, options.id_column) if name]
         with CountBar("questions") as bar:
-            having, faults = search_file(archive, options.file, options.out, columns, options.k, options.legs, bar)
+            having, faults = search_file(
+                archive, options.file, options.out, options.question_column, options.id_column, options.k, options.legs,
+                bar, options.threshold, options.prior,
+            )  # fmt: skip
         shared.report_unanswered(faults)
         if options.out:
             asked = faults.rows - faults.count
@@ -182,18 +189,20 @@ def _search(archive: "Archive", options: argparse.Namespace) -> None:
             print(f"{found}; search {SEARCH}")
         return
     shared.report_unknown(int(archive.model.without_a_known_word([options.question]).sum()))
-    hits = archive.search([options.question], options.k, options.legs)[0]
+    hits = archive.search(
+        [options.question], options.k, options.legs, threshold=options.threshold, prior=options.prior
+    )[0]
     if options.json:
         answer = {"question": options.question, "legs": options.legs, "search": SEARCH}
         print(json.dumps(answer | {"hits": [dataclasses.asdict(hit) for hit in hits]}, indent=2, ensure_ascii=False))
         return
     print(f"{len(hits)} of {len(archive):,} questions, by {_LEGS[options.legs]}; search {SEARCH}")
-    print("similarity  probability  verdict        id: question")
+    print(f"{'score':>5}  similarity  probability  verdict        id: question")
     for hit in hits:
         verdict = "duplicate" if hit.is_duplicate else "not duplicate"
         text = "".join(c if c.isprintable() else " " for c in f"{hit.id}: {hit.question}")
         differing = f" (differs: {'; '.join(map(str, hit.differences))})" if hit.differences else ""
-        print(f"{hit.similarity:10.3f}  {hit.probability:11.2f}  {verdict:<13}  {text}{differing}")
+        print(f"{hit.score:5.3f}  {hit.similarity:10.3f}  {hit.probability:11.2f}  {verdict:<13}  {text}{differing}")
 
 
 _LEGS = {"both": "meaning and words", "vectors": "meaning", "words": "words"}

@@ -102,6 +102,7 @@ class Hit(BaseModel):
 
     id: str
     question: str
+    score: float = Field(description="what orders the hits")
     similarity: float = Field(ge=-1, le=1)
     probability: float = Field(ge=0, le=1)
     is_duplicate: bool
