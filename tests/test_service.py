@@ -3,10 +3,8 @@
 import asyncio
 import json
 import logging
-import os
 import shutil
 import sqlite3
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -44,16 +42,6 @@ def client(archive: Path | None = None, token: str | None = TOKEN, **limits: Any
 def new_archive(folder: Path) -> Path:
     Archive.build(folder, model=MODEL, name="pretrained").close()
     return folder
-
-
-@pytest.fixture()
-def memory(tmp_path: Path) -> Iterator[Path]:
-    """Return a folder in memory if the system has one: a disk may take 30 ms to sync each operation."""
-    if not os.access("/dev/shm", os.W_OK):
-        yield tmp_path
-    else:
-        with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-            yield Path(folder)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +90,19 @@ def test_similarity_and_encode_are_those_of_the_library(plain: TestClient) -> No
     questions = ["How are you?", "", "日本語 \N{GRINNING FACE}"]
     vectors = plain.post("/encode", json={"questions": questions}).json()["vectors"]
     assert np.array_equal(np.array(vectors, np.float32), MODEL.encode(questions))
+
+
+def test_a_batch_of_verdicts_is_that_of_the_library(plain: TestClient) -> None:
+    pairs = [list(PAIR.values()), ["How old is the king of 1603?", "How old is the king of 1722?"], ["same", "same"]]
+    for more in ({}, {"threshold": 0.9, "prior": 0.1}):
+        answer = plain.post("/predict/batch", json={"pairs": pairs, **more}).json()
+        assert answer == {"verdicts": [as_json(one) for one in MODEL.predict_many(*zip(*pairs), **more)]}
+        for verdict, (first, second) in zip(answer["verdicts"], pairs):
+            expected = as_json(MODEL.predict(first, second, **more))
+            for name in ("similarity", "probability"):
+                assert verdict.pop(name) == pytest.approx(expected.pop(name), abs=1e-6)
+            assert verdict == expected
+    assert plain.post("/predict/batch", json={"pairs": []}).json() == {"verdicts": []}
 
 
 def test_health_with_and_without_an_archive(plain: TestClient, writing: TestClient) -> None:
@@ -234,7 +235,9 @@ def test_a_malformed_body(plain: TestClient, body: bytes, status: int, detail: s
 
 @pytest.mark.slow
 def test_longest_lists(plain: TestClient, writing: TestClient) -> None:
-    for path, name, one in (("/encode", "questions", "a"), ("/similarity", "pairs", ["a", "b"])):
+    for path, name, one in (
+        ("/encode", "questions", "a"), ("/similarity", "pairs", ["a", "b"]), ("/predict/batch", "pairs", ["a", "b"]),
+    ):  # fmt: skip
         assert plain.post(path, json={name: [one] * QUESTIONS}).status_code == 200
         assert plain.post(path, json={name: [one] * (QUESTIONS + 1)}).status_code == 422
     for one, path, body in (
@@ -381,6 +384,7 @@ def test_every_operation_has_an_example(writing: TestClient) -> None:
     document = writing.get("/openapi.json").json()
     assert set(document["paths"]) == {
         "/predict", "/explain", "/similarity", "/encode", "/search", "/questions", "/questions/{id}", "/health",
+        "/predict/batch", "/readyz", "/metrics",
     }  # fmt: skip
     for path, methods in document["paths"].items():
         if body := methods.get("post", {}).get("requestBody"):
@@ -398,7 +402,7 @@ def test_answers_conform_to_the_openapi_document(memory: Path) -> None:
     for found in schemathesis.openapi.from_asgi("/openapi.json", app).get_all_operations():
         operation = found.ok()
         for mode in schemathesis.GenerationMode:
-            if operation.path == "/health" and mode.is_negative:
+            if operation.path in ("/health", "/readyz", "/metrics") and mode.is_negative:
                 continue  # takes no input
 
             @settings(max_examples=25, suppress_health_check=list(HealthCheck), phases=[Phase.generate])

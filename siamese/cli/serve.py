@@ -21,6 +21,8 @@ def add_commands(command: Command) -> None:
         help="accept requests to this host name, beside localhost and --host (* accepts any; can be repeated)",
     )  # fmt: skip
     sub.add_argument("--port", type=int, default=8000, metavar="N", help="(default %(default)s; 0: any free port)")
+    sub.add_argument("--log-format", choices=("text", "json"), default="text", help="of the log on stderr: a line or a "
+                     "JSON object for each request (default %(default)s)")  # fmt: skip
     add_model(sub)
     sub.set_defaults(model=None)  # which `_model` replaces
 
@@ -28,7 +30,6 @@ def add_commands(command: Command) -> None:
 def serve(options: argparse.Namespace) -> None:
     """Answer requests until SIGTERM, SIGHUP or Ctrl-C, then finish those in flight."""
     import ctypes
-    import logging
     from contextlib import suppress
     from ipaddress import ip_address
 
@@ -37,8 +38,8 @@ def serve(options: argparse.Namespace) -> None:
     from siamese.service.app import make_app
     from siamese.service.base import TOKEN
     from siamese.service.connections import listen, make_server, run_until_stopped
-    from siamese.service.guard import TextlessFormatter
     from siamese.service.limits import LIMITS
+    from siamese.service.logs import configure
 
     listening = listen(options.host, options.port)
     local = ip_address(listening.getsockname()[0]).is_loopback
@@ -46,9 +47,7 @@ def serve(options: argparse.Namespace) -> None:
         ctypes.CDLL(None).mallopt(-3, 1 << 16)  # M_MMAP_THRESHOLD: what a flood of large requests took is given back
     token = os.environ.get(TOKEN) or None
     app = make_app(_model(options), options.archive, token, [options.host, *options.allow_host], LIMITS)
-    handler = logging.StreamHandler()
-    handler.setFormatter(TextlessFormatter("%(asctime)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    configure(options.log_format)
     server = make_server(app, LIMITS)
     if not local:
         warning = "anyone who can reach this machine can ask, and nothing is encrypted"

@@ -240,16 +240,23 @@ class SiameseModel:
         Raises:
             UserError: a question is not text, or threshold or prior are out of range.
         """
-        rule = self.rule(threshold, prior, cosine)
-        similarity = self.similarity([question1], [question2])
-        score = rule.scores([question1], [question2], similarity)[0]
-        found: tuple[Difference, ...] = ()
+        return self.predict_many([question1], [question2], threshold, prior, cosine)[0]
+
+    def predict_many(
+        self, questions1: Sequence[str], questions2: Sequence[str], threshold: float | None = None,
+        prior: float | None = None, cosine: bool = False,
+    ) -> list[Prediction]:  # fmt: skip
+        """Return the prediction for each of n pairs of questions, as `predict` makes it for one."""
+        rule, plain = self.rule(threshold, prior, cosine), self.threshold_for(threshold, prior)
+        similarity = self.similarity(questions1, questions2)
+        scores = rule.scores(questions1, questions2, similarity)
+        found: list[tuple[Difference, ...]] = [()] * len(scores)
         if self.verdict is not None:
             from siamese.model.differences import differences
 
-            found = differences(question1, question2)
-        plain, probability = self.threshold_for(threshold, prior), float(rule.probability(score))
-        return Prediction(bool(score > rule.threshold), float(similarity[0]), plain, probability, found)
+            found = list(map(differences, questions1, questions2))
+        judged = zip((scores > rule.threshold).tolist(), similarity.tolist(), rule.probability(scores).tolist(), found)
+        return [Prediction(verdict, s, plain, p, differing) for verdict, s, p, differing in judged]
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
         """Write the model folder, in place of an older model.

@@ -18,7 +18,7 @@ from siamese.review.cluster_session import ClusterReview
 from siamese.review.decisions import SKIP
 from siamese.review.session import ABOUT_A_PAIR, PairReview
 from siamese.review.terminal import safe, said
-from siamese.service import app as service
+from siamese.service import base
 from siamese.service.base import make_base, problems, requiring
 from siamese.service.limits import LIMITS, Limits, Workers
 from siamese.service.messages import Asked, Whole
@@ -29,8 +29,8 @@ FILES = {
     "/": (STATIC / "page.html", "text/html"),
     "/page.js": (STATIC / "page.js", "text/javascript"),
     "/review.css": (STATIC / "review.css", "text/css"),
-    "/page.css": (service.STATIC / "page.css", "text/css"),
-    "/icon.svg": (service.STATIC / "icon.svg", "image/svg+xml"),
+    "/page.css": (base.STATIC / "page.css", "text/css"),
+    "/icon.svg": (base.STATIC / "icon.svg", "image/svg+xml"),
 }
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from siamese.model.model import SiameseModel
-from siamese.service import messages as m
-from siamese.service.base import make_base
+from siamese.service.base import STATIC, make_base
 from siamese.service.limits import LIMITS, Limits, Workers
+from siamese.service.metrics import Metrics
 from siamese.service.routes_archive import add_archive
+from siamese.service.routes_operation import add_operation
 from siamese.service.routes_questions import add_questions
-from siamese.version import VERSION
 
-STATIC = Path(__file__).parent / "static"
+ASKED = "Is the service ready?"  # by /readyz
 PAGE = {
     "/": ("page.html", "text/html"),
     "/page.js": ("page.js", "text/javascript"),
@@ -43,25 +43,27 @@ def make_app(
     """
     files = {address: (STATIC / name, kind) for address, (name, kind) in PAGE.items()}
     about = "Decide whether questions are duplicates, and search an archive for duplicates."
-    app = make_base("Duplicate questions", about, files, limits, hosts, advice="`serve --allow-host NAME` accepts it")
+    metrics = Metrics()
+    app = make_base("Duplicate questions", about, files, limits, hosts, "`serve --allow-host NAME` accepts it",
+                    metrics.observe)  # fmt: skip
     # An archive is used by one thread. That of /health is another, so that searches do not delay it.
     workers, keeper, counter = (Workers(n, limits.pending, limits.work) for n in (limits.threads, 1, 1))
     app.state.workers += [workers, keeper, counter]
     add_questions(app, model, workers)
-    counted = None
+    archive = counted = None
     if archive_folder is not None:
         from siamese.archive.store import Archive
 
         archive, counted = (one.pool.submit(Archive.open, archive_folder, model).result() for one in (keeper, counter))
         add_archive(app, archive, archive_folder, keeper, token)
 
-    @app.get("/health")
-    async def health() -> m.Health:
-        """Report that the service is running, and what it holds."""
-        return m.Health(
-            status="ok", version=VERSION, threshold=model.threshold,
-            archive=None if counted is None else await counter.run(len, counted),
-            writing=counted is not None and token is not None,
-        )  # fmt: skip
+    async def count() -> int | None:
+        return None if counted is None else await counter.run(len, counted)
 
+    async def probe() -> None:
+        await workers.run(model.encode, [ASKED])
+        if archive is not None:
+            await keeper.run(archive.search, [ASKED], 1)
+
+    add_operation(app, model, metrics, archive is not None and token is not None, count, probe)
     return app

@@ -15,22 +15,24 @@ from pydantic_core import to_json
 
 from siamese.service import messages as m
 from siamese.service.bodies import Room, StrictRoute, described
-from siamese.service.guard import Guard
+from siamese.service.guard import Guard, Observe
 from siamese.service.limits import Limits, Workers
 from siamese.version import VERSION
 
 TOKEN = "SIAMESE_TOKEN"  # environment variable with the token that allows writing
 
+STATIC = Path(__file__).parent / "static"
 Files = Mapping[str, tuple[Path, str]]  # by the address: a file and its media type
 
 
 def make_base(
     title: str, description: str, files: Files, limits: Limits, hosts: Iterable[str] = (),
-    advice: str = "use the address that was printed",
+    advice: str = "use the address that was printed", observe: Observe | None = None,
 ) -> FastAPI:  # fmt: skip
     """Return an application with the files of a page and no other routes, behind the guard.
 
     `app.state.workers` has the thread pools to close at the end, of which `app.state.parser` parses bodies.
+    `app.state.stopping` returns whether the service is about to end.
 
     Args:
         title, description: for OpenAPI.
@@ -38,6 +40,7 @@ def make_base(
         limits: on requests.
         hosts: accepted values of the Host header beside loopback names.
         advice: what to do for another one to be accepted.
+        observe: called with each request that was answered.
     """
     app = FastAPI(
         title=title,
@@ -52,7 +55,8 @@ def make_base(
     app.state.room = Room(limits.bytes)
     app.state.parser = Workers(1, limits.pending, limits.work)
     app.state.workers = [app.state.parser]
-    app.add_middleware(Guard, limits=limits, room=app.state.room, hosts=hosts, advice=advice)
+    app.state.stopping = lambda: False  # `make_server` knows better
+    app.add_middleware(Guard, limits=limits, room=app.state.room, hosts=hosts, advice=advice, observe=observe)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     for address, (path, kind) in files.items():
         file = Response(path.read_bytes(), media_type=kind)

@@ -13,8 +13,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from siamese.errors import UserError
 from siamese.service.bodies import Room
-from siamese.service.guard import LOG
 from siamese.service.limits import Limits
+from siamese.service.logs import LOG
 from siamese.system.stopping import Stopped
 
 try:
@@ -107,12 +107,14 @@ def make_server(app: FastAPI, limits: Limits) -> uvicorn.Server:
     """
     limits = replace(limits, connections=_connections(limits.connections))
     protocol = type("LimitedConnection", (Connection,), {"limits": limits, "room": app.state.room})
-    return Server(
+    server = Server(
         uvicorn.Config(
             app, http=protocol, ws="none", lifespan="off", access_log=False, log_config=None, log_level="error",
             server_header=False, proxy_headers=False, timeout_graceful_shutdown=limits.shutdown, backlog=AT_ONCE,
         )
     )  # fmt: skip
+    app.state.stopping = lambda: server.should_exit
+    return server
 
 
 def run_until_stopped(server: uvicorn.Server, app: FastAPI, listening: socket.socket) -> None:

@@ -1,10 +1,8 @@
 """The outermost layer of the service: host names, body limits, security headers, and logs without user text."""
 
-import logging
 import re
 import time
-import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from fastapi import HTTPException
@@ -15,8 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from siamese.service.bodies import Room, read_body
 from siamese.service.limits import BUSY, RETRY, SMALL, Limits
+from siamese.service.logs import LOG, REQUEST, without_text
 
-LOG = logging.getLogger("siamese.service")
+Observe = Callable[[str, str, int, float], None]  # method, declared route, status (0: nothing was sent), seconds
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 HEADERS = {
     # The page loads its script and style from here and nothing from elsewhere. No answer can be framed.
     "content-security-policy": (
@@ -34,8 +34,10 @@ HEADERS = {
 class Guard:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, room: Room, hosts: Iterable[str], advice: str) -> None:
-        self.app, self.limits, self.room, self.advice = app, limits, room, advice
+    def __init__(
+        self, app: ASGIApp, limits: Limits, room: Room, hosts: Iterable[str], advice: str, observe: Observe | None
+    ) -> None:
+        self.app, self.limits, self.room, self.advice, self.observe = app, limits, room, advice, observe
         self.hosts = {"localhost", *map(host_of, hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,12 +70,15 @@ class Guard:
             await JSONResponse({"detail": refused.detail}, refused.status_code, refused.headers)(scope, receive, answer)
         except Exception as error:
             # Not raised again, since the server would log its message, which may quote a question.
-            LOG.error("%s: %s", _route(scope), without_text(error))
+            LOG.error("%s %s: %s", *_route(scope), without_text(error))
             if not status:
                 internal = JSONResponse({"detail": "internal error; see the log of the service"}, 500)
                 await internal(scope, receive, answer)
         finally:
-            LOG.info("%s %d %.1f ms", _route(scope), status, 1e3 * (time.perf_counter() - started))
+            route, seconds = _route(scope), time.perf_counter() - started
+            LOG.info(REQUEST, *route, status, 1e3 * seconds)
+            if self.observe:
+                self.observe(*route, status, seconds)
 
     def _check_host(self, scope: Scope) -> None:
         """Refuse other host names: a name that was made to resolve here lets its pages read answers (DNS rebinding)."""
@@ -98,23 +103,9 @@ class Full(Exception):
     """There is no room for an answer."""
 
 
-class TextlessFormatter(logging.Formatter):
-    """Logs the type and traceback locations of an exception, but not its message, which may quote a question."""
-
-    def formatException(self, ei) -> str:  # type: ignore[no-untyped-def]
-        return without_text(ei[1])
-
-
-def without_text(error: BaseException | None) -> str:
-    """Return the type of an exception and the file and line of each frame in its traceback."""
-    frames = traceback.extract_tb(error.__traceback__) if error else []
-    return " ".join([type(error).__name__, *(f"{frame.filename}:{frame.lineno}" for frame in frames)])
-
-
-def _route(scope: Scope) -> str:
-    """Return the method and the declared route, such as DELETE /questions/{id}. The path itself may hold any text."""
-    method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "DELETE") else "-"
-    return f"{method} {getattr(scope.get('route'), 'path', '-')}"
+def _route(scope: Scope) -> tuple[str, str]:
+    """Return the method and the declared route, such as DELETE, /questions/{id}. The path itself may hold any text."""
+    return scope["method"] if scope["method"] in METHODS else "-", getattr(scope.get("route"), "path", "-")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

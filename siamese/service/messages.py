@@ -9,6 +9,10 @@ from siamese.service.limits import HITS, ID, QUESTION, QUESTIONS, SEARCHES
 Question = Annotated[str, Field(max_length=QUESTION, examples=["How do I reset my password?"])]
 Pair = Annotated[list[Question], Field(min_length=2, max_length=2)]
 Id = Annotated[str, Field(min_length=1, max_length=ID)]
+Threshold = Annotated[
+    float | None, Field(ge=0, le=1, description="of the similarity, which then decides alone", examples=[0.8])
+]
+Prior = Annotated[float | None, Field(gt=0, lt=1, description="share of duplicates among your pairs", examples=[0.05])]
 # JSON has a single number type, so its schema accepts 3.0 as an integer.
 Whole = Annotated[int, BeforeValidator(lambda k: int(k) if type(k) is float and k.is_integer() else k)]
 PASSWORD = ["How do I reset my password?", "I forgot my password, what now?"]
@@ -25,10 +29,8 @@ class PredictRequest(Asked):
 
     question1: Question = Field(examples=PASSWORD[:1])
     question2: Question = Field(examples=PASSWORD[1:])
-    threshold: float | None = Field(
-        None, ge=0, le=1, description="of the similarity, which then decides alone", examples=[0.8]
-    )
-    prior: float | None = Field(None, gt=0, lt=1, description="share of duplicates among your pairs", examples=[0.05])
+    threshold: Threshold = None
+    prior: Prior = None
 
 
 class Difference(BaseModel):
@@ -75,6 +77,20 @@ class SimilarityAnswer(BaseModel):
 
     similarities: list[float] = Field(examples=[[0.94, 0.12]])
     threshold: float = Field(description="the model's", examples=[0.787])
+
+
+class BatchRequest(Asked):
+    """Pairs of questions to decide on."""
+
+    pairs: list[Pair] = Field(max_length=QUESTIONS, examples=[[PASSWORD, ["Where is my invoice?", PASSWORD[0]]]])
+    threshold: Threshold = None
+    prior: Prior = None
+
+
+class BatchAnswer(BaseModel):
+    """The verdict on each pair, in the same order."""
+
+    verdicts: list[Verdict]
 
 
 class EncodeRequest(Asked):
@@ -141,6 +157,12 @@ class Health(BaseModel):
     threshold: float = Field(examples=[0.787])
     archive: int | None = Field(description="number of questions in the archive; null without one", examples=[9])
     writing: bool = Field(description="whether the token allows adding and removing questions")
+
+
+class Ready(BaseModel):
+    """The service can be asked."""
+
+    status: Literal["ready"]
 
 
 class Problem(BaseModel):

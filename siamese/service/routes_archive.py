@@ -12,8 +12,8 @@ from fastapi.responses import JSONResponse
 from siamese.errors import ArchiveError
 from siamese.service import messages as m
 from siamese.service.base import TOKEN, long, problems, requiring
-from siamese.service.guard import LOG
 from siamese.service.limits import ID, RETRY, Workers
+from siamese.service.logs import LOG
 
 if TYPE_CHECKING:
     from siamese.archive.store import Archive

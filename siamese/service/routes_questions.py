@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 
 from siamese.model.explanation import explain
 from siamese.model.model import SiameseModel
@@ -18,6 +18,16 @@ def add_questions(app: FastAPI, model: SiameseModel, workers: Workers) -> None:
     async def predict(asked: m.PredictRequest) -> Any:
         """Decide whether two questions are duplicates."""
         return await workers.run(model.predict, asked.question1, asked.question2, asked.threshold, asked.prior)
+
+    @app.post("/predict/batch", response_model=m.BatchAnswer)
+    async def predict_batch(asked: m.BatchRequest) -> Any:
+        """Decide for each pair whether its questions are duplicates."""
+
+        def verdicts() -> Response:
+            firsts, seconds = zip(*asked.pairs) if asked.pairs else ((), ())
+            return long("verdicts", model.predict_many(firsts, seconds, asked.threshold, asked.prior))
+
+        return await workers.run(verdicts)
 
     @app.post("/explain", response_model=m.ExplainAnswer)
     async def explained(asked: m.PredictRequest) -> Any:

@@ -16,6 +16,7 @@ LIBRARIES = {
     "sentence_transformers": ("sentence-transformers", "transformer"),
     **dict.fromkeys(("tokenizers", "transformers"), ("transformers", "transformer")),
     **{name: (name, "service") for name in ("fastapi", "uvicorn")},
+    "prometheus_client": ("prometheus-client", "service"),
     **{name: (name, name) for name in ("datasets", "onnx", "tensorboard")},
     "openpyxl": ("openpyxl", "spreadsheets"),
     "ray": ("ray[data]", "ray"),
