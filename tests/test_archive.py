@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from siamese import SiameseModel
-from siamese.archive import database, ranking
+from siamese.archive import database, payloads, ranking, tables
+from siamese.archive.changes import Block
 from siamese.archive.database import LISTS
 from siamese.archive.sqlite import DATABASE
 from siamese.archive.store import Archive
@@ -185,6 +186,56 @@ def test_a_thousand_operations_against_a_dictionary(model: SiameseModel, tiny_mo
 # From Python
 
 
+def test_payloads(model: SiameseModel, tmp_path: Path) -> None:
+    travel = {"topic": "travel", "views": 7, "open": True, "author": None, "note": " ", "tags": ["a", "b"]}
+    with Archive.build(
+        tmp_path / "a", ["take luggage", "claim luggage"], model, ids=["a", "b"], payloads=[travel, {"topic": "ü"}]
+    ) as archive:
+        kept = {"topic": "travel", "views": 7, "open": True, "tags": ["a", "b"]}
+        archive.add(["flight"], ["c"])
+        assert {hit.id: hit.payload for hit in archive.search(["luggage flight"])[0]} == {
+            "a": kept, "b": {"topic": "ü"}, "c": {},
+        }  # fmt: skip
+        with archive._database.reading():
+            for where, rows in (
+                ({}, [0, 1, 2]), ({"topic": "travel"}, [0]), ({"topic": "ü"}, [1]), ({"topic": None}, [2]),
+                ({"views": 7, "open": True}, [0]), ({"views": "7", "open": "true"}, [0]), ({"open": 1}, []),
+                ({"topic": "ü", "views": ""}, [1]),
+            ):  # fmt: skip
+                found = archive._database.rows_where(where)
+                assert (found.tolist(), found.dtype) == (rows, np.int64), where
+            with pytest.raises(UserError, match="no question of the archive has a column 'author'; kept columns: 'to"):
+                archive._database.rows_where({"author": "x"})
+        archive.remove(["a"])  # the last one moves into its row
+        assert archive.search(["claim luggage"], 1)[0][0].payload == {"topic": "ü"}
+        with pytest.raises(ArchiveError, match="note is bytes") as refused:
+            archive.add(["a", "b"], payloads=[{}, {"note": b"x"}])
+        assert refused.value.position == 1
+        with pytest.raises(ArchiveError, match="topic is not text: '.ud800' has half a character"):
+            archive.add(["a"], payloads=[{"topic": "\ud800"}])
+        with pytest.raises(UserError, match="1 questions and 0 payloads"):
+            archive.add(["a"], payloads=[])
+    with Archive.build(tmp_path / "b", ["flight"], model, payloads=[travel], keep=["topic", "author"]) as archive:
+        archive.add(["ticket"], payloads=[travel])
+        assert [hit.payload for hit in archive.search(["flight ticket"])[0]] == [{"topic": "travel"}] * 2
+        assert archive.kept() == ["topic", "author"]
+
+
+def test_an_index_of_a_column_is_used(archive: Archive) -> None:
+    archive.add(["flight"], ["a"], [{"o'clock": "7"}])
+    data = archive._database
+    with data.writing() as change:
+        payloads.index(change.connection, "o'clock")
+    with data.reading() as meta:
+        assert payloads.indexed(data.connection) == ["o'clock"]
+        condition, values = payloads.condition(data.connection, {"o'clock": 7}, ["o'clock"])
+        sql = f"EXPLAIN QUERY PLAN SELECT row FROM {tables.stored(meta)} WHERE {condition} ORDER BY row"
+        assert "USING INDEX by o'clock" in data.execute(sql, values).fetchone()[3]
+        assert data.rows_where({"o'clock": 7}).tolist() == [0]
+        with pytest.raises(UserError, match="""the column 'a"b': its name cannot be asked for"""):
+            payloads.condition(data.connection, {'a"b': 1}, ['a"b'])
+
+
 @pytest.mark.slow
 def test_an_archive_of_a_data_frame(tiny_model: Path, model: SiameseModel, tmp_path: Path) -> None:
     frame = pd.DataFrame({"question": ["take luggage", "claim luggage"], "id": [7, 8], "topic": "travel"})
@@ -229,7 +280,7 @@ def attempt(start, seconds):
         archive = Archive.open("a", model)
         archive._database.connection.set_trace_callback(event)  # before each statement
         for i in itertools.count(start):
-            archive.add_blocks([batch(i, 0), batch(i, 1)])
+            archive.add_blocks([Block(*batch(i, 0)), Block(*batch(i, 1))])
             os.write(2, f"added {i}\\n".encode())
             if i % 3 == 2:
                 archive.remove(batch(i - 1, 0)[1])
@@ -300,7 +351,7 @@ def test_an_interruption_leaves_the_old_archive(archive: Archive, stop: type[Bas
     archive.add(["take luggage"], ["a"])
 
     def blocks() -> Iterator[Any]:
-        yield ["claim luggage"], ["b"]
+        yield Block(["claim luggage"], ["b"])
         raise stop
 
     with pytest.raises(stop):
@@ -364,7 +415,7 @@ def test_one_writer_and_readers(archive: Archive, monkeypatch: pytest.MonkeyPatc
 
     def blocks() -> Iterator[Any]:
         assert found() == {"a", "b"}
-        yield ["my luggage"], ["c"]
+        yield Block(["my luggage"], ["c"])
         assert found() == {"a", "b"}  # nothing yet
         assert second.get("c") is None and len(second) == 2
         for change in (lambda: second.add(["x"]), lambda: second.remove(["a"])):

@@ -251,7 +251,9 @@ def test_the_command(archive: Archive, tmp_path: Path, capsys: pytest.CaptureFix
     answer = json.loads(capsys.readouterr().out)
     assert (answer["question"], answer["legs"], answer["search"]) == ("error", "words", "exact")
     (hit,) = answer["hits"]
-    assert list(hit) == ["id", "question", "score", "similarity", "probability", "is_duplicate", "differences"]
+    assert list(hit) == [
+        "id", "question", "score", "similarity", "probability", "is_duplicate", "differences", "payload",
+    ]  # fmt: skip
     assert hit["id"] == "error"
 
     asked, out = tmp_path / "asked.csv", tmp_path / "found.csv"

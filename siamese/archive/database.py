@@ -14,49 +14,34 @@ import secrets
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from siamese.archive import content, rows, vectors, words
+from siamese.archive import content, payloads, rows, tables, vectors, words
 from siamese.archive.rows import Rows
 from siamese.archive.seal import Seal
 from siamese.archive.sqlite import DATABASE, PATIENCE, WAL, connect, refusing, state
+from siamese.archive.tables import Meta
 from siamese.archive.vectors import BLOCK, VECTORS, WAITING
 from siamese.errors import ArchiveError
 from siamese.system.files import sync_file, sync_folder
 from siamese.system.outputs import refuse_links
 from siamese.system.program import program
 
-FORMAT = 2  # format 1, of version 0.1.0, has no id and no checksums; the first change turns it into format 2
 LISTS = "lists.npz"  # from version 0.1, which compared a query with only a part of a large archive
 FILES = (DATABASE, VECTORS, WAITING, LISTS, WAL, f"{DATABASE}-shm", f"{DATABASE}-journal")
 
-# `blank` has the rows whose vector counts as 0: questions without a known word, and removed questions.
-_SUMS = "CREATE TABLE sums(block INTEGER PRIMARY KEY, crc INTEGER NOT NULL)"
-_SCHEMA = f"""
-CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE questions(row INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, question TEXT NOT NULL, crc INTEGER);
-CREATE TABLE blank(row INTEGER PRIMARY KEY, wiped INTEGER NOT NULL);
-{_SUMS};
-"""
-COUNTS = ("rows", "questions", "number", "changes")  # of questions; the last number given as an id; of transactions
-
-Meta = dict[str, Any]  # the table: format, model, fingerprint, dimensions, id, and COUNTS, which a change may update
-
 
 def create(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Create the files of an empty archive; `facts` are model, fingerprint and dimensions."""
+    """Create the files of an empty archive; `facts` as in `tables.create`."""
     (folder / DATABASE).touch()
     with refusing(folder), closing(connect(folder / DATABASE)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")  # so that readers and the writer do not block each other
-        connection.executescript(_SCHEMA)
-        words.create(connection)
-        counts = dict.fromkeys(COUNTS, 0)
-        connection.executemany("INSERT INTO meta VALUES (?, ?)", {"format": FORMAT, **facts, **counts}.items())
+        tables.create(connection, facts)
         renew(connection, folder / VECTORS, np.zeros((0, facts["dimensions"]), np.float32))
 
 
@@ -117,29 +102,41 @@ class Database:
             self._release()  # after it, see `content`
 
     def meta(self) -> Meta:
-        meta = dict(self.execute("SELECT key, value FROM meta"))
-        if meta.get("format") not in (1, FORMAT):
-            raise ArchiveError(f"{self.folder}: an archive of format {meta.get('format')!r}; expected {FORMAT}")
-        kinds = {"model": str, "fingerprint": str, "dimensions": int, **dict.fromkeys(COUNTS, int)}
-        for key, kind in (kinds if meta["format"] == 1 else {**kinds, "id": str}).items():
-            value = meta.get(key)
-            if type(value) is not kind or (isinstance(value, int) and value < (key == "dimensions")):
-                raise ArchiveError(f"{self.folder / DATABASE}: damaged: {key} is {value!r}")
+        meta = tables.read_meta(self.connection, self.folder)
         if self.facts and meta["fingerprint"] != self.facts["fingerprint"]:
             raise ArchiveError(f"{self.folder}: encoded with another model since it was opened; open it again")
         return meta
 
-    def text(self, column: str, value: object) -> tuple[int, str, str] | None:
-        """Return row, id and text of the question whose row or id is this, or None if there is none.
+    def stored(self, column: str, value: object) -> tuple[int, str, str, str] | None:
+        """Return row, id, text and payload of the question whose row or id is this, or None if there is none.
 
         Raises:
             ArchiveError: they have another checksum.
         """
-        right = "crc IS crc(row, id, question)" if self.facts["format"] == FORMAT else "1"
-        sql = f"SELECT row, id, question, {right} FROM questions WHERE {column} = ?"
-        if (found := self.execute(sql, (value,)).fetchone()) and not found[3]:
-            raise ArchiveError(f"{self.folder / DATABASE}: damaged: a text has another checksum; restore a copy")
-        return found[:3] if found else None
+        return next(self.all_stored(f"{column} = ?", (value,)), None)
+
+    def all_stored(self, condition: str = "1", values: Sequence[Any] = ()) -> Iterator[tuple[int, str, str, str]]:
+        """Yield what `stored` returns for all questions that fit a condition in SQL, which may order and limit them."""
+        sql = f"SELECT row, id, question, payload, right FROM {tables.stored(self.facts)} WHERE {condition}"
+        for *found, right in self.execute(sql, values):
+            if not right:
+                raise ArchiveError(f"{self.folder / DATABASE}: damaged: a text has another checksum; restore a copy")
+            yield (*found,)
+
+    def rows_where(self, where: Mapping[str, Any]) -> np.ndarray:
+        """Return the rows, ascending int64, of the questions whose payload has all of these values.
+
+        Call it within `reading`. An index of one of the columns makes it fast.
+
+        Args:
+            where: name to value, as in `payloads.condition`.
+
+        Raises:
+            UserError: no payload of the archive has a name.
+        """
+        sql, values = payloads.condition(self.connection, where, tables.columns(self.facts))
+        found = self.execute(f"SELECT row FROM {tables.stored(self.facts)} WHERE {sql} ORDER BY row", values)
+        return np.fromiter((row for (row,) in found), np.int64)
 
     @contextmanager
     def reading(self, with_vectors: bool = False) -> Iterator[Meta]:
@@ -212,10 +209,12 @@ class Database:
         with refusing(self.folder):
             self._check_place()
             self.execute("BEGIN IMMEDIATE")
+            earlier = self.facts
             try:
                 meta = self.meta()
-                if meta["format"] != FORMAT:
+                if meta["format"] != tables.FORMAT:
                     self._upgrade(meta)
+                self.facts = meta
                 prepare(meta)
                 sync_folder(self.folder)  # before the transaction commits, after which only a new file will do
                 with vectors.opened(self.folder, meta, "r+b") as file:
@@ -231,8 +230,8 @@ class Database:
                     self.execute(f"PRAGMA user_version = {meta['changes']}")
                     self.execute("COMMIT")
                     self._check_place()
-                    self.facts = meta
             except BaseException as error:
+                self.facts = earlier
                 if isinstance(error, OSError) and error.filename is None:  # a full disk
                     error.filename = str(self.folder / VECTORS)
                 if self.connection.in_transaction:  # SQLite rolls back by itself if the disk is full
@@ -270,13 +269,13 @@ class Database:
             self.execute("ROLLBACK")
 
     def _upgrade(self, meta: Meta) -> None:
-        """Turn format 1 into format 2."""
-        with vectors.opened(self.folder, meta) as file:
-            self._load(meta, file)
-        self.execute("ALTER TABLE questions ADD COLUMN crc INTEGER")
-        self.execute("UPDATE questions SET crc = crc(row, id, question)")
-        self.execute(_SUMS)
-        meta["id"], meta["format"] = renew(self.connection, self.folder / WAITING, self.vectors), FORMAT
+        """Turn an earlier format into this one."""
+        if meta["format"] == 1:
+            with vectors.opened(self.folder, meta) as file:
+                self._load(meta, file)
+            tables.add_sums(self.connection)
+            meta["id"] = renew(self.connection, self.folder / WAITING, self.vectors)
+        tables.add_payloads(self.connection, meta)
 
     def copy(self, folder: Path) -> None:
         """Copy the newest state into an empty folder, with an id of its own."""
@@ -286,7 +285,7 @@ class Database:
             closing(connect(folder / DATABASE)) as connection,
         ):  # fmt: skip
             self.connection.backup(connection)
-            if meta["format"] == FORMAT:
+            if meta["format"] > 1:
                 renew(connection, folder / VECTORS, self.vectors)
             else:
                 self.vectors.astype("<f4").tofile(folder / VECTORS)
@@ -296,7 +295,7 @@ class Database:
     def _load(self, meta: Meta, file: IO[bytes]) -> None:
         """Read the blocks that have changed since the last look."""
         count, sums = meta["rows"], dict[int, int]()
-        if meta["format"] == FORMAT:
+        if meta["format"] > 1:
             sums = dict(self.execute("SELECT block, crc FROM sums"))
         if self._id != meta.get("id"):
             self._sums = {}
@@ -312,7 +311,7 @@ class Database:
             raise ArchiveError(f"{self.folder / DATABASE}: damaged: a blank row that is not there") from None
         for block in range(-(-count // BLOCK)):
             part = slice(block * BLOCK, min((block + 1) * BLOCK, count))
-            checksum = sums.get(block, -1) if meta["format"] == FORMAT else None
+            checksum = sums.get(block, -1) if meta["format"] > 1 else None
             if checksum is None or self._sums.get(block) != checksum:
                 self._sums.pop(block, None)
                 rows.read(self.folder, meta, file, part.start, self._held[part], blank[part], checksum)

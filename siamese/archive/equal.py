@@ -26,6 +26,6 @@ def equal_to(data: Database, text: str, rows: np.ndarray, similarity: np.ndarray
     """Return which of the rows have this clean text, (n,) bool; `similarity` (n,) to it spares reading most of them."""
     found = may_be_same(similarity)
     for i in np.flatnonzero(found).tolist():
-        row = data.text("row", int(rows[i]))
+        row = data.stored("row", int(rows[i]))
         found[i] = bool(text) and row is not None and clean(row[2]) == text
     return found

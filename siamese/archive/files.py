@@ -1,12 +1,13 @@
 """Read files of questions into an archive, and write what a search finds."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
-from siamese.archive.store import Archive, Block
+from siamese.archive.changes import Block
+from siamese.archive.store import Archive
 from siamese.errors import ArchiveError
 from siamese.model.files import DIFFERS
 from siamese.pairs.cells import Refused, needed, text_of
@@ -22,12 +23,16 @@ PREFIX = "found_"  # of those that the file has already
 
 @dataclass
 class QuestionFile:
-    """The questions and ids of a file, block by block. The file is read twice, first to count its questions."""
+    """The questions of a file with ids and further columns, block by block.
+
+    The file is read twice, first to count its questions.
+    """
 
     path: str | Path
     column: str
     id_column: str | None  # as in `read_records`
     progress: Callable[[int, int], None]  # called with the number of questions done and of all
+    keep: Collection[str] | None = ()  # further columns; None: all
     blank: int = 0  # questions that are left out
     lines: list[int] = field(default_factory=list)  # of the current block
 
@@ -37,13 +42,14 @@ class QuestionFile:
         while block := [record for _, record in islice(rows, QUESTIONS_AT_A_TIME)]:
             self.lines[:] = [record.line for record in block]
             ids = [record.id for record in block if record.id is not None]
-            yield [record.question for record in block], ids or None
+            others = [record.others for record in block] if any(record.others for record in block) else None
+            yield Block([record.question for record in block], ids or None, others)
             done += len(block)
             self.progress(done, total)
         self.blank = filled.blank
 
     def _rows(self) -> FilledRows:
-        records = read_records(self.path, self.column, self.id_column)
+        records = read_records(self.path, self.column, self.id_column, self.keep)
         return FilledRows(records, f"{self.path}, line", None if self.id_column is None else True)
 
 

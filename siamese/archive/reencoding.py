@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from siamese.archive import vectors
-from siamese.archive.database import Database, Meta, renew
-from siamese.archive.sqlite import DATABASE
+from siamese.archive.database import Database, renew
 from siamese.archive.store import facts_of
+from siamese.archive.tables import Meta
 from siamese.archive.vectors import BLOCK, WAITING
 from siamese.errors import ArchiveError
 from siamese.model.model import SiameseModel
@@ -64,10 +64,7 @@ def reencode(
 def _encode(database: Database, model: SiameseModel, first: int, data: np.ndarray) -> None:
     """Fill rows with the vectors of their questions, and note which of these have no known word."""
     rows, texts = [], []
-    sql = "SELECT row, question, crc IS crc(row, id, question) FROM questions WHERE row >= ? AND row < ? ORDER BY row"
-    for row, text, right in database.execute(sql, (first, first + len(data))):
-        if not right:
-            raise ArchiveError(f"{database.folder / DATABASE}: damaged: a text has another checksum; restore a copy")
+    for row, _, text, _ in database.all_stored("row >= ? AND row < ? ORDER BY row", (first, first + len(data))):
         rows.append(row)
         texts.append(text)
     found = model.encode(texts)

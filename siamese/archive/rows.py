@@ -64,7 +64,7 @@ class Rows:
         for new, old, _ in moves:
             vector = blocks[new // BLOCK][new % BLOCK] = blocks[old // BLOCK][old % BLOCK]
             self._write(new, vector)
-            sql = "UPDATE questions SET row = ?1, crc = crc(?1, id, question) WHERE row = ?2"
+            sql = "UPDATE questions SET row = ?1, crc = crc(?1, id, question, payload) WHERE row = ?2"
             self.connection.execute(sql, (new, old))
             self.connection.execute("UPDATE blank SET row = ? WHERE row = ?", (new, old))
         self.connection.execute("DELETE FROM sums WHERE block * ? >= ?", (BLOCK, rows))

@@ -1,14 +1,15 @@
 """Find the best questions of an archive for a query, and say how each compares with it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from siamese.archive import ranking
 from siamese.archive.database import Database
 from siamese.archive.equal import equal_to, without_a_known_word
+from siamese.archive.payloads import parse
 from siamese.archive.sqlite import DATABASE
 from siamese.errors import ArchiveError, UserError
 from siamese.model.differences import Difference, differences
@@ -33,6 +34,7 @@ class Hit:
     probability: float  # of being duplicates, for the share of duplicates in the model's validation pairs or a prior
     is_duplicate: bool
     differences: tuple[Difference, ...] = ()  # of what a vector blurs, if the model has a verdict
+    payload: dict[str, Any] = field(default_factory=dict)  # the further columns of the question
 
 
 class Query(NamedTuple):
@@ -98,7 +100,7 @@ def hits(
         stored = [_stored(data, row) for row in rows.tolist()]
         judged = similarity
         if verdict is not None:
-            judged = verdict.scores([query.question] * len(best), [other for _, other in stored], similarity)
+            judged = verdict.scores([query.question] * len(best), [other for _, other, _ in stored], similarity)
             if how.legs != "words":
                 score = score - np.where(same, 0, similarity - judged)
         best = np.lexsort((rows, ~same, -score))[:k]
@@ -106,22 +108,23 @@ def hits(
         probability, duplicate = how.rule.probability(judged), judged > how.rule.threshold
         numbers = (each[best].tolist() for each in (score, similarity, probability, duplicate))
         ordered = [stored[i] for i in best.tolist()]
-        differing = [differences(query.question, other) if verdict else () for _, other in ordered]
-        found.append([Hit(*one, *more) for one, *more in zip(ordered, *numbers, differing)])
+        differing = [differences(query.question, other) if verdict else () for _, other, _ in ordered]
+        more = [parse(payload) for _, _, payload in ordered]
+        found.append([Hit(id, other, *rest) for (id, other, _), *rest in zip(ordered, *numbers, differing, more)])
     return found
 
 
 def _own(data: Database, query: Query, text: str) -> int | None:
     """Return the row of the question that is the query itself, if the archive has it."""
     try:
-        found = data.text("id", query.id) if query.id else None
+        found = data.stored("id", query.id) if query.id else None
     except UnicodeEncodeError:  # no id of an archive
         return None
     return found[0] if found and clean(found[2]) == text else None
 
 
-def _stored(data: Database, row: int) -> tuple[str, str]:
-    """Return the id and the text of a row."""
-    if (found := data.text("row", row)) is None:
+def _stored(data: Database, row: int) -> tuple[str, str, str]:
+    """Return the id, the text and the payload of a row."""
+    if (found := data.stored("row", row)) is None:
         raise ArchiveError(f"{data.folder / DATABASE}: damaged: row {row} has no text; restore a copy")
     return found[1:]

@@ -46,7 +46,7 @@ def connect(path: Path, how: str = "mode=rw") -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.resolve().as_uri()}?{how}", uri=True, isolation_level=None, timeout=PATIENCE, check_same_thread=False
     )
-    connection.create_function("crc", 3, _text_sum, deterministic=True)
+    connection.create_function("crc", -1, text_sum, deterministic=True)
     try:
         connection.execute("PRAGMA synchronous = FULL")  # reads the database
     except BaseException:
@@ -57,5 +57,6 @@ def connect(path: Path, how: str = "mode=rw") -> sqlite3.Connection:
     return connection
 
 
-def _text_sum(row: int, id: str, question: str) -> int:
-    return crc32(f"{row}\0{id}\0{question}".encode())
+def text_sum(row: int, id: str, question: str, payload: str = "{}") -> int:
+    """Return the checksum of a question. An empty payload does not change it, so that those of format 2 stay."""
+    return crc32(f"{row}\0{id}\0{question}{'' if payload == '{}' else payload}".encode())

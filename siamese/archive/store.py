@@ -1,33 +1,27 @@
 """Archives of questions: add and remove questions, and search them by meaning and by words."""
 
 import os
-import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
-from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from siamese.archive import database, words
-from siamese.archive.database import Database, Meta
+from siamese.archive import changes, database, tables, words
+from siamese.archive.changes import Block, checked_id
+from siamese.archive.columns import block_of, ids_of, texts_of
+from siamese.archive.database import Database
 from siamese.archive.placing import placing
-from siamese.archive.rows import Rows
 from siamese.archive.searching import Hit, How, Query, hits
 from siamese.archive.sqlite import DATABASE, WAL
 from siamese.archive.vectors import VECTORS
 from siamese.config import PACKAGED, PRETRAINED
 from siamese.errors import ArchiveError, UserError
 from siamese.model.model import SiameseModel, fingerprint
-from siamese.pairs.cells import Refused, text_of
-from siamese.pairs.reading import Frame, names_of
+from siamese.pairs.reading import Frame
 from siamese.system.program import joined, program
 
 SEARCH = "exact"  # each query is compared with all questions
 QUESTIONS_AT_A_TIME = 256  # queries
-
-Block = tuple[Sequence[str], Sequence[str] | None]  # questions and their ids, or None to number them
 
 
 class Archive(AbstractContextManager["Archive"]):
@@ -76,7 +70,8 @@ class Archive(AbstractContextManager["Archive"]):
     @classmethod
     def build(
         cls, folder: str | Path, questions: Iterable[str] | Frame = (), model: SiameseModel | str | Path = PRETRAINED,
-        *, ids: Iterable[str] | None = None, name: str | None = None, force: bool = False,
+        *, ids: Iterable[str] | None = None, payloads: Iterable[Mapping[str, Any]] | None = None,
+        keep: Iterable[str] | None = None, name: str | None = None, force: bool = False,
     ) -> "Archive":  # fmt: skip
         """Build an archive of questions, all or none, and open it.
 
@@ -84,7 +79,8 @@ class Archive(AbstractContextManager["Archive"]):
 
         Args:
             folder: the archive; created if it is missing.
-            questions, ids: as in `add`.
+            questions, ids, payloads: as in `add`.
+            keep: names of the further columns that the archive keeps, now and later; None: all.
             model: a model, its folder or "pretrained".
             name: the model's folder, from which `open` loads it; needed if `model` is a `SiameseModel`, unless it is
                 given to `open` too.
@@ -96,14 +92,16 @@ class Archive(AbstractContextManager["Archive"]):
         """
         if not isinstance(model, SiameseModel):
             name, model = name or str(model), SiameseModel.load(model)
-        return cls.build_blocks(folder, [_columns(questions, ids)], model, name or "", force)
+        return cls.build_blocks(folder, [block_of(questions, ids, payloads)], model, name or "", force, keep)
 
     @classmethod
     def build_blocks(
-        cls, folder: str | Path, blocks: Iterable[Block], model: SiameseModel, name: str, force: bool = False
-    ) -> "Archive":
+        cls, folder: str | Path, blocks: Iterable[Block], model: SiameseModel, name: str, force: bool = False,
+        keep: Iterable[str] | None = None,
+    ) -> "Archive":  # fmt: skip
         """Build an archive as `build` does, from blocks of which one is in memory at a time."""
         folder, facts = Path(folder), facts_of(model, name)
+        facts["keep"] = tables.keeping(keep)
         with placing(folder, force) as building:
             database.create(building, facts)
             with cls(building, model) as archive:
@@ -133,14 +131,25 @@ class Archive(AbstractContextManager["Archive"]):
         with self._database.reading() as meta:
             return int(meta["questions"])
 
+    def kept(self) -> list[str] | None:
+        """Return the names of the further columns that the archive keeps; None: all."""
+        with self._database.reading() as meta:
+            return tables.kept(meta)
+
     # Changes
 
-    def add(self, questions: Iterable[str] | Frame, ids: Iterable[str] | None = None) -> list[str]:
+    def add(
+        self, questions: Iterable[str] | Frame, ids: Iterable[str] | None = None,
+        payloads: Iterable[Mapping[str, Any]] | None = None,
+    ) -> list[str]:  # fmt: skip
         """Add questions, all or none.
 
         Args:
-            questions: n strings in a list or a Series, or a DataFrame with the columns question and optionally id.
+            questions: n strings in a list or a Series, or a DataFrame with the columns question and optionally id,
+                whose further columns are the payloads.
             ids: n strings that no question of the archive has; None uses the next numbers.
+            payloads: for each question, values by name: text, numbers, booleans, lists. The archive stores those that
+                it keeps, see `build`, and are not missing or blank.
 
         Returns:
             The n ids.
@@ -148,10 +157,10 @@ class Archive(AbstractContextManager["Archive"]):
         Raises:
             ArchiveError: an id exists or is given twice (`position` is its place), or another process is writing.
         """
-        questions, ids = _columns(questions, ids)
+        block = block_of(questions, ids, payloads)
         with self._database.writing() as change:
             first = change.meta["rows"]
-            given = self._append(questions, ids, change)
+            given = changes.append(self._database, self.model, change, block)
             words.add(self._database.connection, first)
         return given
 
@@ -159,8 +168,8 @@ class Archive(AbstractContextManager["Archive"]):
         """Add blocks as `add` does, all or none, with one in memory at a time. Return the number of questions."""
         with self._database.writing() as change:
             first = change.meta["rows"]
-            for questions, ids in blocks:
-                self._append(questions, ids, change)
+            for block in blocks:
+                changes.append(self._database, self.model, change, block)
             words.add(self._database.connection, first)
         return int(change.meta["rows"] - first)
 
@@ -170,57 +179,23 @@ class Archive(AbstractContextManager["Archive"]):
         Raises:
             ArchiveError: there is no such id (`position` is its place), or another process is writing.
         """
-        connection = self._database.connection
         with self._database.writing() as change:
-            found: dict[str, tuple[int, str]] = {}  # row and text
+            found: dict[int, str] = {}
             for position, one in enumerate(ids):
-                if (row := self._database.text("id", _id(one, position))) is None:
+                if (stored := self._database.stored("id", checked_id(one, position))) is None:
                     raise ArchiveError(f"no question has the id {one!r}", position)
-                found[one] = row[0], row[2]
-            rows = [row for row, _ in found.values()]
-            words.remove(connection, list(found.values()))
-            connection.executemany("DELETE FROM questions WHERE row = ?", ((row,) for row in rows))
-            change.blot(rows)
-            change.meta["questions"] -= len(rows)
+                found[stored[0]] = stored[2]
+            changes.remove(self._database, change, found)
         # Every change begins by overwriting removed vectors. If another process writes first, it does that.
         with suppress(ArchiveError):
             self._database.fill()
-
-    def _append(self, questions: Sequence[str], ids: Sequence[str] | None, change: Rows) -> list[str]:
-        meta = change.meta
-        given = list(ids) if ids is not None else self._numbers(len(questions), meta)
-        if len(given) != len(questions):
-            raise UserError(f"{len(questions)} questions and {len(given)} ids; give each question one id")
-        vectors = self.model.encode(questions)
-        for position, record in enumerate(zip(count(meta["rows"]), given, questions)):
-            try:
-                _id(record[1], position)
-                self._database.execute("INSERT INTO questions VALUES (?1, ?2, ?3, crc(?1, ?2, ?3))", record)
-            except sqlite3.IntegrityError:
-                raise ArchiveError(f"the id {record[1]!r} is there already", position) from None
-            except UnicodeEncodeError:
-                raise ArchiveError(f"{record[2][:40]!r} has half a character", position) from None
-        blank = meta["rows"] + np.flatnonzero(~vectors.any(axis=1))
-        self._database.connection.executemany("INSERT INTO blank VALUES (?, 1)", ((row,) for row in blank.tolist()))
-        change.append(vectors)
-        meta["questions"] += len(given)
-        return given
-
-    def _numbers(self, n: int, meta: Meta) -> list[str]:
-        """Return the next n numbers that no question has as its id. None is returned twice, even after a removal."""
-        numbers: list[str] = []
-        while len(numbers) < n:
-            meta["number"] += 1
-            if self._database.text("id", str(meta["number"])) is None:
-                numbers.append(str(meta["number"]))
-        return numbers
 
     # Queries
 
     def get(self, id: str) -> str | None:
         """Return the question with an id, or None."""
         with self._database.reading():
-            found = self._database.text("id", _id(id))
+            found = self._database.stored("id", checked_id(id))
         return found[2] if found else None
 
     def info(self) -> dict[str, Any]:
@@ -275,26 +250,9 @@ def facts_of(model: SiameseModel, name: str) -> dict[str, Any]:
     return {"model": name, "fingerprint": fingerprint(model), "dimensions": model.dimensions}
 
 
-def _columns(questions: Iterable[str] | Frame, ids: Iterable[str] | None) -> Block:
-    """Return questions and ids as lists; the ids of a DataFrame as text."""
-    if isinstance(questions, Frame):
-        names = names_of(questions)
-        if "question" not in names:
-            raise UserError(f"the DataFrame: no column 'question'; it has {', '.join(map(repr, names[:20]))}")
-        if ids is None and "id" in names:
-            try:
-                ids = [text_of(id, "id", whole=True) or "" for id in questions["id"]]
-            except Refused as fault:
-                raise UserError(f"the DataFrame: {fault}; give text or whole numbers") from None
-        questions = questions["question"]
-    if isinstance(questions, str):
-        raise UserError("one string instead of several questions; put it in a list")
-    return list(questions), None if ids is None else list(ids)
-
-
 def _queries(questions: Iterable[str] | Frame, ids: Iterable[str | None] | None) -> list[Query]:
     """Return queries with their ids."""
-    given, stored = _columns(questions, None)
+    given, stored = texts_of(questions), ids_of(questions)
     own: list[str | None] = [None] * len(given) if stored is None else list(stored)
     if ids is not None:
         own = list(ids)
@@ -304,13 +262,3 @@ def _queries(questions: Iterable[str] | Frame, ids: Iterable[str | None] | None)
         if not (id is None or isinstance(id, str)):
             raise UserError(f"ids[{position}]: {id!r}: expected a text or None")
     return list(map(Query, given, own))
-
-
-def _id(value: str, position: int | None = None) -> str:
-    """Return the id. Raise ArchiveError if it is empty or no valid text."""
-    try:
-        if isinstance(value, str) and value and value.encode():
-            return value
-    except UnicodeEncodeError:
-        pass
-    raise ArchiveError(f"the id {value!r}: expected a text that is not empty", position)

@@ -28,6 +28,8 @@ def add_commands(command: shared.Command) -> None:
     sub.add_argument("--out", required=True, metavar="DIR", help="the archive's folder")
     shared.add_force(sub)
     shared.add_question_columns(sub)
+    sub.add_argument("--keep", default="all", metavar="NAMES",
+                     help="further columns to keep, separated by commas, all (default) or none")  # fmt: skip
     shared.add_model(sub)
 
     sub = command("add", add, "Add a file's questions, all or none.", actions)
@@ -83,11 +85,14 @@ def _add_archive(sub: argparse.ArgumentParser) -> None:
 
 def build(options: argparse.Namespace) -> None:
     from siamese.archive.store import SEARCH, Archive
+    from siamese.pairs.reading import check_columns
 
     _check_folder(options, options.file)
     model = shared.load_model(options.model, options.calibrate_on)
-    with _questions(options) as file:
-        archive = Archive.build_blocks(options.out, file, model, options.model, options.force)
+    keep = {"all": None, "none": []}.get(options.keep, options.keep.split(","))
+    check_columns(options.file, [options.question_column, *(keep or ())])
+    with _questions(options, keep) as file:
+        archive = Archive.build_blocks(options.out, file, model, options.model, options.force, keep)
     with archive:
         count = len(archive)
     print(f"{options.out}: {count:,} questions, search {SEARCH}{_left_out(file)}")
@@ -103,7 +108,7 @@ def _check_folder(options: argparse.Namespace, source: str) -> None:
 
 
 def add(options: argparse.Namespace) -> None:
-    with _open(options) as archive, _questions(options) as file:
+    with _open(options) as archive, _questions(options, archive.kept()) as file:
         added, count = archive.add_blocks(file), len(archive)
     print(f"{options.archive}: {added:,} added, {count:,} questions{_left_out(file)}")
 
@@ -217,13 +222,13 @@ def _open(options: argparse.Namespace) -> "Archive":
 
 
 @contextmanager
-def _questions(options: argparse.Namespace) -> Iterator["QuestionFile"]:
+def _questions(options: argparse.Namespace, keep: list[str] | None) -> Iterator["QuestionFile"]:
     """Open the file of questions, with a progress bar; an error within the block names the line."""
     from siamese.archive.files import QuestionFile, naming_lines
     from siamese.system.progress import CountBar
 
     with CountBar("questions") as bar:
-        file = QuestionFile(options.file, options.question_column, options.id_column, bar)
+        file = QuestionFile(options.file, options.question_column, options.id_column, bar, keep)
         with naming_lines(options.file, file.lines):
             yield file
 

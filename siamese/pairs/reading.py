@@ -6,7 +6,7 @@ import warnings
 from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -74,9 +74,12 @@ class QuestionRow:
     line: int  # or row, in a Parquet file
     id: str | None  # None if the file has no ids, or an empty one here
     question: str
+    others: Row = field(default_factory=dict)  # the cells of further columns, as they are
 
 
-def read_records(path: str | Path, column: str = "question", id_column: str | None = None) -> Iterator[QuestionRow]:
+def read_records(
+    path: str | Path, column: str = "question", id_column: str | None = None, keep: Collection[str] | None = ()
+) -> Iterator[QuestionRow]:
     """Yield the questions of a file with their lines and ids; the file need not fit in memory.
 
     Empty questions are kept, so that result i belongs to question i.
@@ -85,20 +88,27 @@ def read_records(path: str | Path, column: str = "question", id_column: str | No
         path: a .txt file with one question a line, or a file or data set as in `read_pairs`.
         column: the column of the questions.
         id_column: the column of the ids. None: `id`, if there is one.
+        keep: further columns to read, those that are there; None: all.
 
     Raises:
-        DataError: there is no such file or column, or a row cannot be read.
+        DataError: there is no such file or column, two of the columns have one name, or a row cannot be read.
     """
     if id_column is not None and _is_text(path):
         raise DataError(f"{path}: one question a line, so there is no column {id_column!r} of ids")
-    file = _open_questions(path, column, {column, id_column or "id"})
+    ids = id_column or "id"
+    file = _open_questions(path, column, None if keep is None else {column, ids, *keep})
     _check_columns(file, path, [column] if id_column is None else [column, id_column])
+    _check_once(file.names, f"{path}, line 1", file.names if keep is None else keep)
     for line, record in file.records:
         if isinstance(record, str):
             raise DataError(f"{path}, line {line}: {record}; every row is needed, so mend or remove it")
         try:
-            id = text_of(record.get(id_column or "id"), id_column or "id", whole=True)
-            yield QuestionRow(line, id, text_of(record.get(column), column, whole=column == "id") or "")
+            id = text_of(record.get(ids), ids, whole=True)
+            others = {
+                name: value for name, value in record.items()
+                if name not in (column, ids) and (keep is None or name in keep)
+            }  # fmt: skip
+            yield QuestionRow(line, id, text_of(record.get(column), column, whole=column == "id") or "", others)
         except Refused as fault:
             raise DataError(f"{path}, line {line}: {fault}; mend or remove the row") from None
 
@@ -193,6 +203,11 @@ def blocks_of(rows: Iterable[Whole[T]], most: int) -> Iterator[list[Whole[T]]]:
 def count_rows(path: str | Path, column: str) -> int:
     """Count the rows of a file, faulty ones too."""
     return sum(1 for _ in whole_rows(path, [column], Faults(str(path)), lambda row: None, others=False)[1])
+
+
+def check_columns(path: str | Path, columns: Sequence[str]) -> None:
+    """Raise DataError if a file lacks one of these columns; the first is that of the questions."""
+    _check_columns(_open_questions(path, columns[0], columns), path, columns)
 
 
 def _is_text(path: str | Path) -> bool:

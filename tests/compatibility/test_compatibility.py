@@ -35,11 +35,21 @@ def test_a_model_folder(version: str) -> None:
     assert model.predict(QUESTION1, QUESTION2).similarity == pytest.approx(EXPECTED["similarity"], abs=1e-6)
 
 
-def test_an_archive(tmp_path: Path) -> None:
-    shutil.copytree(HERE / "archive", tmp_path / "archive")
+@pytest.mark.parametrize("name", ["archive", "archive-format-2"])  # the second was written before payloads came
+def test_an_archive(tmp_path: Path, name: str) -> None:
+    shutil.copytree(HERE / name, tmp_path / "archive")
     with Archive.open(tmp_path / "archive", SiameseModel.load(HERE / "format-3")) as archive:
-        assert [hit.id for hit in archive.search(["How can part 3 be mended?"], k=1)[0]] == ["c"]
-        assert archive.add(["How do I mend part 9?"], ids=["d"]) == ["d"]
+        (hit,) = archive.search(["How can part 3 be mended?"], k=1)[0]
+        assert (hit.id, hit.payload, archive.info()["format"]) == ("c", {}, 1 if name == "archive" else 2)
+        with archive._database.reading():
+            assert archive._database.rows_where({}).tolist() == [0, 1, 2]
+        archive.copy(tmp_path / "copy")
+        assert archive.add(["How do I mend part 9?"], ["d"], [{"product": "part 9"}]) == ["d"]
+        assert archive.search(["How do I mend part 9?"], k=1)[0][0].payload == {"product": "part 9"}
+        assert archive.get("c") == hit.question
+    for folder, count in (("archive", 4), ("copy", 3)):
+        with Archive.open(tmp_path / folder, SiameseModel.load(HERE / "format-3")) as archive:
+            assert (archive.info()["format"], len(archive)) == (3, count)
 
 
 @pytest.mark.slow
