@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from siamese.archive import payloads, tables, words
+from siamese.archive import payloads, remembered, tables, words
 from siamese.archive.database import Database
 from siamese.archive.rows import Rows
 from siamese.archive.sqlite import text_sum
@@ -66,10 +66,11 @@ def payload_texts(block: Block, meta: Meta) -> list[str]:
     return texts
 
 
-def remove(database: Database, change: Rows, found: Mapping[int, str]) -> None:
-    """Remove questions, given by row and text."""
-    words.remove(database.connection, list(found.items()))
-    database.connection.executemany("DELETE FROM questions WHERE row = ?", ((row,) for row in found))
+def remove(change: Rows, found: Mapping[int, tuple[str, str]]) -> None:
+    """Remove questions, given by row, id and text."""
+    words.remove(change.connection, [(row, text) for row, (_, text) in found.items()])
+    remembered.forget(change.connection, (id for id, _ in found.values()))
+    change.connection.executemany("DELETE FROM questions WHERE row = ?", ((row,) for row in found))
     change.blot(list(found))
     change.meta["questions"] -= len(found)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from siamese.archive import vectors
+from siamese.archive import remembered, vectors
 from siamese.archive.database import Database, renew
 from siamese.archive.store import facts_of
 from siamese.archive.tables import Meta
@@ -53,6 +53,7 @@ def reencode(
                 _encode(database, model, first, data[first : first + BLOCK])
                 progress(min(first + BLOCK, len(data)), len(data))
             meta |= facts
+            remembered.forget_all(database.connection)
             # The mark of the database, the beginning of its id, stays, by which its log belongs to it.
             meta["id"] = renew(database.connection, database.folder / WAITING, data, meta["id"])
 

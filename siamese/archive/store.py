@@ -180,12 +180,12 @@ class Archive(AbstractContextManager["Archive"]):
             ArchiveError: there is no such id (`position` is its place), or another process is writing.
         """
         with self._database.writing() as change:
-            found: dict[int, str] = {}
+            found: dict[int, tuple[str, str]] = {}
             for position, one in enumerate(ids):
                 if (stored := self._database.stored("id", checked_id(one, position))) is None:
                     raise ArchiveError(f"no question has the id {one!r}", position)
-                found[stored[0]] = stored[2]
-            changes.remove(self._database, change, found)
+                found[stored[0]] = stored[1:3]
+            changes.remove(change, found)
         # Every change begins by overwriting removed vectors. If another process writes first, it does that.
         with suppress(ArchiveError):
             self._database.fill()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from siamese.archive import words
+from siamese.archive import remembered, words
 from siamese.archive.sqlite import DATABASE
 from siamese.errors import ArchiveError, UserError
 
@@ -36,6 +36,7 @@ def create(connection: sqlite3.Connection, facts: Mapping[str, Any]) -> None:
     """Create the tables of an empty archive; `facts` are model, fingerprint, dimensions and keep."""
     connection.executescript(_SCHEMA)
     words.create(connection)
+    remembered.create(connection)
     counts = dict.fromkeys(COUNTS, 0)
     meta = {"format": FORMAT, "keep": ALL, "columns": "[]", **facts, **counts}
     connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
@@ -73,6 +74,7 @@ def add_sums(connection: sqlite3.Connection) -> None:
 def add_payloads(connection: sqlite3.Connection, meta: Meta) -> None:
     """Turn the tables of format 2 into those of format 3."""
     connection.execute(f"ALTER TABLE questions ADD COLUMN {_PAYLOAD}")
+    remembered.create(connection)
     meta |= {"keep": ALL, "columns": "[]", "format": FORMAT}
 
 

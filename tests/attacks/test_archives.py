@@ -20,6 +20,7 @@ from commands import Command, posix, python
 
 import siamese
 from siamese import SiameseModel
+from siamese.archive.changes import Block
 from siamese.archive.rows import Rows
 from siamese.archive.sqlite import DATABASE, WAL
 from siamese.archive.store import Archive
@@ -201,8 +202,8 @@ def test_replaced_under_an_open_archive(folder: Path, model: SiameseModel, repla
 
 @posix
 def test_replaced_while_it_is_written(folder: Path, model: SiameseModel) -> None:
-    def blocks() -> Iterator[tuple[list[str], list[str]]]:
-        yield ["mine"], ["mine"]
+    def blocks() -> Iterator[Block]:
+        yield Block(["mine"], ["mine"])
         by_building(folder, model)
 
     with Archive.open(folder, model) as archive, pytest.raises(ArchiveError, match="replaced"):
@@ -255,8 +256,8 @@ def test_a_database_copied_over_while_it_is_written(
     if source == "other":
         Archive.build(other, TEXTS[::-1], model, force=True).close()
 
-    def blocks() -> Iterator[tuple[list[str], list[str]]]:
-        yield ["mine"], ["mine"]
+    def blocks() -> Iterator[Block]:
+        yield Block(["mine"], ["mine"])
         over(DATABASE, other, folder)
 
     with Archive.open(folder, model) as archive:
