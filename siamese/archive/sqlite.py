@@ -49,6 +49,9 @@ def connect(path: Path, how: str = "mode=rw") -> sqlite3.Connection:
     connection.create_function("crc", -1, text_sum, deterministic=True)
     try:
         connection.execute("PRAGMA synchronous = FULL")  # reads the database
+    except UnicodeDecodeError:  # of SQLite's message, which repeats what is damaged
+        connection.close()
+        raise sqlite3.DatabaseError("damaged: its tables have no readable names; restore a copy") from None
     except BaseException:
         connection.close()
         raise

@@ -611,7 +611,7 @@ def test_killed_at_the_end_of_the_upgrade(tmp_path: Path, monkeypatch: pytest.Mo
             archive.add(["Where?"], ["d"])
     for change in (True, False):
         with Archive.open(folder, old) as archive:
-            assert archive.get("d") == "Where?" and archive.info()["format"] == 2
+            assert archive.get("d") == "Where?" and archive.info()["format"] == 3
             assert archive.search(["How can part 3 be mended?"])[0][0].id == before[0][0].id
             if change:
                 archive.remove(["d"])
@@ -630,6 +630,6 @@ def test_an_archive_of_0_1_0_is_read_as_it_is_and_upgraded_by_the_next_change(tm
     with Archive.open(folder, old) as archive:
         archive.add(["Where?"], ["d"])
         archive.remove(["d"])
-        assert archive.info()["format"] == 2 and archive.search(["How can part 3 be mended?"]) == before
+        assert archive.info()["format"] == 3 and archive.search(["How can part 3 be mended?"]) == before
     with Archive.open(tmp_path / "copy", old) as archive:
-        assert archive.info()["format"] == 2 and archive.search(["How can part 3 be mended?"]) == before
+        assert archive.info()["format"] == 3 and archive.search(["How can part 3 be mended?"]) == before
