@@ -21,6 +21,7 @@ MODEL = SiameseModel.pretrained()
 FIRST, SECOND = "How can I lose weight in 駅日本?", "What is the fastest way to lose weight?"
 HTML = '<img src=x onerror="window.broken=1"> <script>window.broken=1</script> &amp; <b>How old are you?</b>'
 LIST = ["How do I reset my password?", "How can I reset my password?", "Where is my invoice?", HTML]
+TOKEN = "a-token-of-the-tests"
 STORED = {"1": "How do I reset my password?", "2": "Where is my invoice?", HTML: HTML}
 
 
@@ -30,7 +31,7 @@ def addresses() -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
         with Archive.build(Path(folder) / "archive", model=MODEL, name="pretrained") as archive:
             archive.add(list(STORED.values()), list(STORED))
-        with running(make_app(MODEL, Path(folder) / "archive")) as server, running(make_app(MODEL)) as without:
+        with running(make_app(MODEL, Path(folder) / "archive", TOKEN)) as server, running(make_app(MODEL)) as without:
             yield {"archive": f"http://127.0.0.1:{server.port}/", "plain": f"http://127.0.0.1:{without.port}/"}
 
 
@@ -268,3 +269,48 @@ def test_what_a_screen_reader_announces(page: Any) -> None:
     assert page.get_by_role("region", name="Similarities of all pairs").is_visible()
     assert page.get_by_role("rowheader").count() == page.get_by_role("columnheader").count() == 5
     assert page.get_by_role("list", name="First question").get_by_role("listitem").count() == 8
+
+
+# /docs
+
+
+def test_every_operation_is_described_and_can_be_tried(page: Any, addresses: dict[str, str]) -> None:
+    page.goto(addresses["archive"] + "docs")
+    page.wait_for_selector("section.operation")
+    document = page.evaluate("fetch('/openapi.json').then((answer) => answer.json())")
+    described = [
+        (method.upper(), path.replace(":path", ""))
+        for path, methods in document["paths"].items() for method in methods
+    ]  # fmt: skip
+    shown_there = page.eval_on_selector_all("section.operation h2", "all => all.map(h => h.textContent.split(' '))")
+    assert sorted(map(tuple, shown_there)) == sorted(described)
+    assert len(page.query_selector_all("#contents a")) == len(described) > 8
+    sent: list[tuple[str, str | None]] = []
+    page.on("request", lambda asked: sent.append((asked.url, asked.headers.get("authorization"))))
+    page.fill("#token", TOKEN)
+    for name, status, part in (
+        ("post-predict", "200 in ", '"is_duplicate": '),
+        ("get-metrics", "200 in ", "siamese_requests_total"),
+        ("post-questions", "201 in ", '"ids": ['),
+    ):
+        page.click(f"#{name} summary")
+        page.click(f"#{name} button")
+        shown(page, f"#{name} details [role=status]", status)
+        assert part in page.inner_text(f"#{name} .answer")
+    assert [token for _, token in sent] == [None, None, f"Bearer {TOKEN}"]
+    page.fill("#post-predict textarea", '{"question1": "it\'s"}')
+    command = page.inner_text("#post-predict details pre")
+    assert command == f"curl -s '{addresses['archive']}predict' --json '{{\"question1\":\"it'\\''s\"}}'"
+
+
+@pytest.mark.parametrize(
+    "page", [(w, scheme, "archive") for w in (360, 1000) for scheme in ("light", "dark")], indirect=True
+)
+def test_the_description_fits_and_is_legible(page: Any, addresses: dict[str, str]) -> None:
+    page.goto(addresses["archive"] + "docs")
+    page.wait_for_selector("section.operation")
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate(CONTRASTS) == []
+    for field in page.query_selector_all("textarea, input"):
+        assert field.evaluate("field => field.labels.length") == 1

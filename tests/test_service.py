@@ -252,7 +252,7 @@ def test_longest_lists(plain: TestClient, writing: TestClient) -> None:
     assert writing.delete("/questions/" + "a" * 201).status_code == 422
 
 
-@pytest.mark.parametrize("path, status", [("/nothing", 404), ("/docs", 404), ("/search", 404), ("/predict", 405)])
+@pytest.mark.parametrize("path, status", [("/nothing", 404), ("/redoc", 404), ("/search", 404), ("/predict", 405)])
 def test_unknown_routes_and_methods(plain: TestClient, path: str, status: int) -> None:
     assert plain.get(path).status_code == status
 

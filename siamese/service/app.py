@@ -18,6 +18,9 @@ PAGE = {
     "/": ("page.html", "text/html"),
     "/page.js": ("page.js", "text/javascript"),
     "/page.css": ("page.css", "text/css"),
+    "/docs": ("docs.html", "text/html"),
+    "/docs.js": ("docs.js", "text/javascript"),
+    "/docs.css": ("docs.css", "text/css"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 

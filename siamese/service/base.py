@@ -46,7 +46,7 @@ def make_base(
         title=title,
         version=VERSION,
         description=description,
-        docs_url=None,  # that page would load its script from another site
+        docs_url=None,  # FastAPI's would load its script from another site
         redoc_url=None,
         redirect_slashes=False,
         responses=problems(400, 408, 413, 415, 422, 500, 503, 504),
