@@ -13,8 +13,8 @@ import siamese
 from siamese import SiameseModel
 from siamese.errors import DataError, UserError
 from siamese.mining.mine import mined_beside
-from siamese.mining.mined import Settings
 from siamese.mining.questions import Questions
+from siamese.mining.settings import Settings
 
 MODEL = SiameseModel.pretrained()
 
@@ -216,3 +216,26 @@ def test_texts_that_are_equal_once_clean_are_copies() -> None:
     assert questions.texts == ["<p>Is it on?</p>", "🚉", "C#", "C", "Is it &lt;on?"]  # as they were written
     assert [copy.text for copy in questions.copies] == ["Is it on?", "Is  it on?\u200b", "<b>🚉</b>"]
     assert ([(copy.question, copy.row) for copy in questions.copies], questions.blank) == ([(0, 1), (0, 2), (1, 4)], 1)
+
+
+@pytest.mark.parametrize("ids", [["b", "a", "d", "c", "e"], None])
+def test_copies_are_pairs_of_similarity_1(ids: list[str] | None, tmp_path: Path) -> None:
+    texts = ["How do I lose weight?", "how can I lose weight", " How do I lose weight? ", "Rome?", "Rome?"]
+    found = siamese.mine(texts, MODEL, ids=ids, threshold=0.5)
+    shown = [(pair.question1, pair.question2, pair.similarity) for pair in found.pairs]
+    assert shown[:2] == [(texts[0], texts[2], 1.0), (texts[3], texts[4], 1.0)]
+    assert [pair[:2] for pair in shown[2:]] == [(texts[0], texts[1])] and len(found) == 3
+    assert found.copies == found.pairs[:2] == found.rethreshold(0.999).pairs
+    assert found.copies[0].probability == MODEL.probability(1.0)
+    found.write_pairs(tmp_path / "pairs.csv")
+    for questions in (None, Questions.of(texts, ids)):
+        read = siamese.Mined.read(tmp_path / "pairs.csv", questions)
+        read.write_pairs(tmp_path / "again.csv")
+        assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "pairs.csv").read_bytes()
+        sizes = [len(rows) for rows in read.clusters]
+        assert sizes == [len(rows) for rows in found.clusters] and sum(sizes) == 5
+    assert read.write_sample(tmp_path / "sample.csv", 10) == 1  # nobody needs to label copies
+    for most in (1, 2, 3):
+        fewer = siamese.mine(texts, MODEL, ids=ids, threshold=0.5, max_pairs=most)
+        assert fewer.pairs == found.pairs[:most]
+        assert siamese.Mined.read(tmp_path / "pairs.csv", max_pairs=most).pairs[-1][:3] == fewer.pairs[-1][:3]

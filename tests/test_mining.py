@@ -18,7 +18,7 @@ from siamese.mining.exact import Vectors, join_rows
 from siamese.mining.found import PAIR, Wanted, in_order, lowest_above
 from siamese.mining.kept import Kept
 from siamese.mining.mine import join, sortable
-from siamese.mining.mined import Settings
+from siamese.mining.settings import Settings
 from siamese.model.similarity import cosine
 from siamese.pairs.clusters import connected
 

@@ -12,8 +12,9 @@ from siamese.system.outputs import Output, beginning_with, table_with
 from siamese.system.program import joined, program
 
 if TYPE_CHECKING:
-    from siamese.mining.mined import Mined, Settings
+    from siamese.mining.mined import Mined
     from siamese.mining.questions import Questions
+    from siamese.mining.settings import Settings
     from siamese.model.model import SiameseModel
     from siamese.model.verdict import Rule
 
@@ -162,15 +163,15 @@ def _on_ray(options: argparse.Namespace) -> None:
     shared.report_unknown(found.unknown)
     if found.recall:
         print(f"{found.cells:,} cells, each question in {found.p}: recall {found.recall}")
-    _say_pairs(options, found.pairs, found.last)
+    _say_pairs(options, found.pairs, found.copied, found.last)
     if options.clusters:
         _say_clusters(options, found.clusters, found.members)
     if options.threshold is None:
-        _note(options, model, found.questions, found.pairs)
+        _note(options, model, found.questions, found.pairs - found.copied)
 
 
 def _settings(options: argparse.Namespace, rule: "Rule") -> "Settings":
-    from siamese.mining.mined import Settings
+    from siamese.mining.settings import Settings
 
     approximate = options.approximate or options.engine == "ray"
     return Settings(rule.threshold, options.max_pairs, approximate, options.memory, options.seed, options.linkage)
@@ -185,7 +186,7 @@ def _read(options: argparse.Namespace) -> "Questions":
 
 
 def _write(options: argparse.Namespace, found: "Mined") -> int:
-    """Write a sample to label, or pairs, clusters and the page. Return how many pairs are left after the decisions."""
+    """Write a sample to label, or pairs, clusters and the page. Return the number of pairs without copies."""
     if options.decisions:
         from siamese.review.decisions import read_decisions
         from siamese.review.links import links_of
@@ -194,20 +195,20 @@ def _write(options: argparse.Namespace, found: "Mined") -> int:
     if options.label_sample:
         count = found.write_sample(options.out, options.label_sample, options.seed, options.escape_formulas)
         print(
-            f"{count:,} of {len(found):,} pairs, in random order: {options.out}\n"
+            f"{count:,} of {len(found) - len(found.copies):,} pairs, in random order: {options.out}\n"
             "Fill its column is_duplicate with 1 or 0, from the top, as many rows as you like. Then run\n"
             f"  {program()} mine {joined('--labels', options.out)} --precision 0.95"
         )
-        return len(found)
+        return len(found) - len(found.copies)
     last = found.write_pairs(options.out)
-    _say_pairs(options, len(found), last)
+    _say_pairs(options, len(found), len(found.copies), last)
     if options.clusters:
         _say_clusters(options, *found.write_clusters(options.clusters, options.escape_formulas))
     if options.report:
         shown, count = found.write_report(options.report)
         which = "all" if shown == count else f"the first {shown:,} of"
         print(f"a page with {which} {count:,} clusters: {options.report}")
-    return len(found)
+    return len(found) - len(found.copies)
 
 
 def _threshold(options: argparse.Namespace) -> None:
@@ -231,8 +232,9 @@ def _say_questions(count: int, copies: int, blank: int) -> None:
     print(f"{count:,} different questions{collapsed}{left_out}")
 
 
-def _say_pairs(options: argparse.Namespace, count: int, last: float | None) -> None:
-    print(f"{count:,} pairs{'' if last is None else f', down to a similarity of {last}'}: {options.out}")
+def _say_pairs(options: argparse.Namespace, count: int, copies: int, last: float | None) -> None:
+    copied = f", {copies:,} of them copies" if copies else ""
+    print(f"{count:,} pairs{copied}{'' if last is None else f', down to a similarity of {last}'}: {options.out}")
 
 
 def _say_removed(options: argparse.Namespace, found: "Mined") -> None:

@@ -1,7 +1,8 @@
 """Pairs that were found: their record type, order, number and recall. Needs numpy only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -86,6 +87,19 @@ class Wanted:
             # the similarity, so the others need not be looked at.
             self._best = np.partition(self._best, len(self._best) - self.count)[-self.count :]
             self.lowest = max(self.lowest, int(self._best[0]))
+
+
+def pairs_of_copies(first: Sequence[int], count: int, kind: "np.dtype[Any]") -> np.ndarray:
+    """Return the pairs of questions with their copies, in order, of similarity and score 1.
+
+    Args:
+        first: of each copy, the number of its question.
+        count: of distinct questions; the copies are numbered from there on.
+        kind: PAIR or JUDGED.
+    """
+    pairs = np.full(len(first), MILLION, kind)
+    pairs["first"], pairs["second"] = first, count + np.arange(len(first))
+    return in_order(pairs)
 
 
 def check_room(pairs: int, room: int | None) -> None:

@@ -16,8 +16,9 @@ from siamese.mining import exact
 from siamese.mining.clusters import LINKAGES
 from siamese.mining.found import PAIR, Score, Wanted, check_room, lowest_above
 from siamese.mining.kept import Kept
-from siamese.mining.mined import MEMORY, Mined, Settings
+from siamese.mining.mined import Mined
 from siamese.mining.questions import Questions, QuestionsLike
+from siamese.mining.settings import MEMORY, Settings
 from siamese.model.model import SiameseModel
 from siamese.model.verdict import Rule
 from siamese.system.files import remove_leftovers

@@ -12,8 +12,9 @@ import numpy as np
 from siamese.errors import UserError
 from siamese.mining import labels, report, tables
 from siamese.mining.clusters import A_LINK, LINKAGES, Links, Member, among, find_clusters
-from siamese.mining.found import JUDGED, MILLION, PAIR, Recall, in_order, lowest_above, score_of
+from siamese.mining.found import JUDGED, MILLION, PAIR, Recall, in_order, lowest_above, pairs_of_copies, score_of
 from siamese.mining.questions import Questions
+from siamese.mining.settings import MEMORY, Settings
 from siamese.mining.tables import ClusterRow, Probability
 from siamese.model.differences import differs
 from siamese.model.similarity import check_threshold
@@ -22,29 +23,7 @@ from siamese.system.optional import optional
 if TYPE_CHECKING:
     import pandas
 
-MEMORY = 2_048  # MB
-
 Ranking = Callable[[], Iterator[np.ndarray]]  # yields pairs, found.PAIR or found.JUDGED, best first, in chunks
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Which pairs and clusters to find, and how."""
-
-    threshold: float  # 0 to 1; a pair's similarity, to six decimals, is above it
-    max_pairs: int | None = None  # only the most similar ones, or those of the highest score
-    approximate: bool = False
-    memory: int = MEMORY  # MB to use at most
-    seed: int = 0  # of the cells of an approximate search
-    linkage: str = LINKAGES[0]  # "complete" (every two questions are a pair) or "connected" (by chains of pairs)
-
-    def __post_init__(self) -> None:
-        check_threshold(self.threshold)
-        for name, value in (("max-pairs", self.max_pairs), ("memory", self.memory)):
-            if value is not None and value < 1:
-                raise UserError(f"--{name} {value}: expected a whole number of 1 or more")
-        if self.linkage not in LINKAGES:
-            raise UserError(f"linkage {self.linkage!r}: give one of {', '.join(LINKAGES)}")
 
 
 class Pair(NamedTuple):
@@ -83,6 +62,7 @@ class Mined:
 
     def __post_init__(self) -> None:
         self.threshold, self.linkage = self.settings.threshold, self.settings.linkage
+        self._kind = JUDGED if self.by_verdict else PAIR
 
     @classmethod
     def read(
@@ -112,12 +92,12 @@ class Mined:
             warnings.warn(f"{path} has no pair below {least / MILLION}; mine the questions again", stacklevel=2)
         else:
             pairs = pairs[pairs["millionths"] >= lowest]
-        pairs = pairs[:max_pairs]
+        probabilities.setdefault(MILLION, 1.0)  # of copies, which older files lack
 
         def probability(similarities: np.ndarray) -> np.ndarray:
             return np.array([probabilities[round(s * MILLION)] for s in similarities.tolist()])
 
-        settings = Settings(threshold, memory=memory, linkage=linkage)
+        settings = Settings(threshold, max_pairs, memory=memory, linkage=linkage)
         ranked = [pairs] if len(pairs) else []
         return cls(questions, lambda: iter(ranked), probability, settings, by_verdict=pairs.dtype == JUDGED)
 
@@ -127,7 +107,7 @@ class Mined:
         return cls(questions, lambda: iter([]), lambda similarities: similarities, Settings(1.0))
 
     def __len__(self) -> int:
-        """The number of pairs."""
+        """The number of pairs, those of copies included."""
         return self._count
 
     def __repr__(self) -> str:
@@ -135,18 +115,41 @@ class Mined:
 
     @cached_property
     def _count(self) -> int:
-        return sum(map(len, self._ranked()))
+        return sum(map(len, self._rows()))
+
+    @cached_property
+    def _copied(self) -> np.ndarray:
+        """The pairs of copies, which come first, found.PAIR or found.JUDGED; numbered as in `Questions.written`."""
+        first = [copy.question for copy in self.questions.copies]
+        return pairs_of_copies(first, len(self.questions), self._kind)[: self.settings.max_pairs]
+
+    def _different(self) -> Iterator[np.ndarray]:
+        """Yield the pairs of different questions, as many as the copies leave."""
+        most = self.settings.max_pairs
+        left = None if most is None else most - len(self._copied)
+        for chunk in self._ranked():
+            if not len(chunk := chunk[:left]):
+                return
+            left = None if left is None else left - len(chunk)
+            yield chunk
+
+    def _rows(self) -> Iterator[np.ndarray]:
+        """Yield all pairs, best first."""
+        if len(self._copied):
+            yield self._copied
+        yield from self._different()
 
     @cached_property
     def _array(self) -> np.ndarray:
-        """All pairs, found.PAIR or found.JUDGED."""
-        return np.concatenate([np.empty(0, JUDGED if self.by_verdict else PAIR), *self._ranked()])
+        """All pairs of different questions, found.PAIR or found.JUDGED."""
+        return np.concatenate([np.empty(0, self._kind), *self._different()])
 
     @cached_property
     def _clusters(self) -> list[list[Member]]:
-        if self.linkage == "complete" and (need := len(self) * A_LINK) > self.settings.memory << 20:
+        pairs = len(self) - len(self._copied)
+        if self.linkage == "complete" and (need := pairs * A_LINK) > self.settings.memory << 20:
             raise UserError(
-                f"--memory {self.settings.memory}: clusters of {len(self):,} pairs by complete linkage need "
+                f"--memory {self.settings.memory}: clusters of {pairs:,} pairs by complete linkage need "
                 f"{need >> 20} (MB); give more, --linkage connected, or a higher threshold"
             )
         copied = (copy.question for copy in self.questions.copies)
@@ -154,8 +157,13 @@ class Mined:
 
     @cached_property
     def pairs(self) -> list[Pair]:
-        """The pairs, most similar first, or with a verdict the surest first."""
-        return self._pairs(self._array)
+        """The pairs, most similar first, or with a verdict the surest first; before them those of `copies`."""
+        return self._pairs(np.concatenate([self._copied, self._array]))
+
+    @cached_property
+    def copies(self) -> list[Pair]:
+        """The pairs of a question and a later copy of it, with similarity 1, whatever the threshold."""
+        return self._pairs(self._copied)
 
     @cached_property
     def removed(self) -> list[Pair]:
@@ -163,7 +171,8 @@ class Mined:
         return self._pairs(np.concatenate([np.empty(0, JUDGED), *self._removed()]))
 
     def _pairs(self, pairs: np.ndarray) -> list[Pair]:
-        texts, ids = self.questions.texts, self.questions.ids or [None] * len(self.questions)
+        texts, ids, _ = self.questions.written()
+        ids = ids or [None] * len(texts)
         columns = (column.tolist() for column in self._columns(pairs))
         return [Pair(texts[i], texts[j], s, p, ids[i], ids[j]) for i, j, s, p in zip(*columns)]
 
@@ -189,7 +198,7 @@ class Mined:
         lowest = lowest_above(threshold)
 
         def above() -> Iterator[np.ndarray]:
-            for chunk in self._ranked():
+            for chunk in self._different():
                 if len(chunk := chunk[chunk["millionths"] >= lowest]):
                     yield chunk
                 elif not self.by_verdict:  # those that follow are less similar
@@ -203,7 +212,7 @@ class Mined:
         count = len(self.questions)
 
         def kept() -> Iterator[np.ndarray]:
-            for chunk in self._ranked():
+            for chunk in self._different():
                 if len(chunk := chunk[~among(chunk, links.apart, count)]):
                     yield chunk
 
@@ -225,15 +234,16 @@ class Mined:
             Columns question1, question2, similarity, probability; id1 and id2 if there are ids; differs if a verdict
             decided; and c1 and c2 for each further column c of the DataFrame that was mined.
         """
-        first, second, similarity, probability = self._columns(self._array)
-        texts, ids = np.array(self.questions.texts, object), np.array(self.questions.ids, object)
+        first, second, similarity, probability = self._columns(np.concatenate([self._copied, self._array]))
+        written = self.questions.written()
+        texts, ids = np.array(written.texts, object), np.array(written.ids, object)
         columns: dict[str, Any] = {"question1": texts[first], "question2": texts[second]}
         columns |= {"similarity": similarity, "probability": probability}
         if len(ids):
             columns |= {"id1": ids[first].tolist(), "id2": ids[second].tolist()}
         if self.by_verdict:
             columns["differs"] = list(map(differs, columns["question1"], columns["question2"]))
-        rows = np.array(self.questions.rows, np.int64)
+        rows = np.array(written.rows, np.int64)
         for name in self._metadata():
             for end, which in ((1, first), (2, second)):
                 columns[f"{name}{end}"] = self.questions.frame[name].array[rows[which]]
@@ -257,7 +267,7 @@ class Mined:
 
     def write_pairs(self, path: str | Path) -> float | None:
         """Write the pairs as CSV, in the order of `pairs`. Return the lowest similarity, or None without pairs."""
-        self._count, last = tables.write_pairs(path, self.questions, self._ranked(), self._probability, self.by_verdict)
+        self._count, last = tables.write_pairs(path, self.questions, self._rows(), self._probability, self.by_verdict)
         return last
 
     def write_removed(self, path: str | Path) -> int:
@@ -278,12 +288,12 @@ class Mined:
 
     def write_report(self, path: str | Path) -> tuple[int, int]:
         """Write a page with the first clusters. Return how many it shows, and how many there are."""
-        lowest = int(self._array["millionths"].min()) / MILLION if len(self) else None
+        lowest = int(self._array["millionths"].min()) / MILLION if len(self._array) else None
         shown = report.write(path, self.questions, self._clusters, self.linkage, lowest, self.by_verdict)
         return shown, len(self._clusters)
 
     def write_sample(self, path: str | Path, size: int, seed: int = 0, escape: bool = True) -> int:
-        """Write a sample of the pairs for a person to label, stratified by similarity and in random order.
+        """Write a sample of the pairs, without copies, for a person to label, by similarity and in random order.
 
         Args:
             path: the CSV to write.
@@ -297,9 +307,9 @@ class Mined:
             UserError: there are no pairs.
         """
         counts = np.zeros(MILLION + 1, np.int64)  # pairs of each similarity
-        for chunk in self._ranked():
+        for chunk in self._different():
             counts += np.bincount(chunk["millionths"], minlength=MILLION + 1)
-        self._count, values = int(counts.sum()), np.flatnonzero(counts)[::-1]
+        self._count, values = int(counts.sum()) + len(self._copied), np.flatnonzero(counts)[::-1]
         if not len(values):
             raise UserError("no pair is above the threshold, so there is nothing to label; give a lower threshold")
         strata = labels.strata(counts[values], values, size)
@@ -316,7 +326,7 @@ class Mined:
     def _similar_first(self) -> Iterator[np.ndarray]:
         """Yield the pairs as PAIR, most similar first."""
         if not self.by_verdict:
-            return self._ranked()
+            return self._different()
         return iter([in_order(self._array[list(PAIR.names or ())].astype(PAIR))])
 
     def _columns(self, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -24,6 +24,18 @@ class Copy(NamedTuple):
     text: str = ""  # as it is written
 
 
+class Written(NamedTuple):
+    """Distinct questions, then their copies: the one at place i of `Questions.copies` has the number n + i."""
+
+    texts: list[str]
+    ids: list[Any]  # empty if the input has none
+    rows: list[int]
+
+    def ids_of(self, *numbers: int) -> list[Any]:
+        """Return the ids of some questions; an empty list without ids."""
+        return [self.ids[number] for number in numbers] if self.ids else []
+
+
 @dataclass
 class Questions:
     """The distinct questions of an input, in its order.
@@ -50,9 +62,11 @@ class Questions:
             copies.setdefault(copy.question, []).append(copy)
         return copies
 
-    def ids_of(self, *numbers: int) -> list[Any]:
-        """Return the ids of some questions; an empty list without ids."""
-        return [self.ids[number] for number in numbers] if self.ids else []
+    def written(self) -> "Written":
+        """Return the texts, ids and rows of the distinct questions, followed by those of their copies."""
+        ids = [*self.ids, *(copy.id for copy in self.copies)] if self.ids else []
+        rows = [*self.rows, *(copy.row for copy in self.copies)]
+        return Written([*self.texts, *(copy.text for copy in self.copies)], ids, rows)
 
     @classmethod
     def read(cls, path: str | Path, column: str = "question", id_column: str | None = None) -> "Questions":

@@ -11,7 +11,7 @@ from siamese.errors import DataError
 from siamese.mining.clusters import Member
 from siamese.mining.found import JUDGED, MILLION, PAIR, score_of
 from siamese.mining.labels import Stratum
-from siamese.mining.questions import Questions
+from siamese.mining.questions import Copy, Questions
 from siamese.model.differences import differs
 from siamese.model.files import DIFFERS
 from siamese.pairs.cells import Refused, is_missing, label_of, needed
@@ -38,9 +38,13 @@ def write_pairs(
     path: str | Path, questions: Questions, ranked: Iterable[np.ndarray], probability: Probability,
     by_verdict: bool = False,
 ) -> tuple[int, float | None]:  # fmt: skip
-    """Write pairs, chunks of found.PAIR or found.JUDGED, as CSV. Return their number and the lowest similarity."""
+    """Write pairs, chunks of found.PAIR or found.JUDGED, as CSV. Return their number and the lowest similarity.
+
+    Copies are numbered as in `Questions.written`.
+    """
     count, lowest = 0, None
-    texts = questions.texts
+    written = questions.written()
+    texts = written.texts
     with writing_csv(path, pair_names(bool(questions.ids), by_verdict)) as writer:
         for chunk in ranked:
             similarity = chunk["millionths"] / MILLION
@@ -49,7 +53,7 @@ def write_pairs(
             )  # fmt: skip
             for first, second, s, p in zip(*(column.tolist() for column in columns)):
                 differing = [differs(texts[first], texts[second])] if by_verdict else []
-                writer.writerow([texts[first], texts[second], s, p, *questions.ids_of(first, second), *differing])
+                writer.writerow([texts[first], texts[second], s, p, *written.ids_of(first, second), *differing])
             count += len(chunk)
             least = float(similarity.min())
             lowest = least if lowest is None else min(lowest, least)
@@ -61,11 +65,12 @@ def read_pairs(path: str | Path, known: Questions | None) -> tuple[Questions, np
 
     Args:
         path: the file.
-        known: the questions that were mined; None takes those that the file names.
+        known: the questions that were mined; None takes those that the file names, with their copies.
 
     Returns:
-        The questions, the pairs in the file's order, and the probability of each score, by its millionths. The pairs
-        are found.PAIR, or found.JUDGED if a verdict ordered them, with the probability as their score.
+        The questions, the pairs of different ones in the file's order, and the probability of each score, by its
+        millionths, with that of copies for a million. The pairs are found.PAIR, or found.JUDGED if a verdict ordered
+        them, with the probability as their score.
 
     Raises:
         DataError: the file is of another kind, or names a question that is not among the known ones, or has
@@ -77,37 +82,88 @@ def read_pairs(path: str | Path, known: Questions | None) -> tuple[Questions, np
         raise DataError(f"{path}: {'has' if by_id else 'has no'} ids, unlike the questions; expected {OF_THESE}")
     questions = Questions() if known is None else known
     keys = questions.ids if by_id else [text.strip() for text in questions.texts]
-    number = {key: i for i, key in enumerate(keys)}
+    number = {copy.id if by_id else copy.text.strip(): copy.question for copy in questions.copies}
+    number |= {key: i for i, key in enumerate(keys)}
     pairs: list[tuple[int, ...]] = []
-    probabilities = {}
-    for where, row in rows:
-        ends = []
-        for name, text in zip(IDS if by_id else PAIRS, PAIRS[:2]):
-            try:
-                question = needed(row[text], text)
-                key = needed(row[name], name, whole=True) if by_id else question.strip()
-            except Refused as fault:
-                raise DataError(f"{where}: {fault}; expected a row that `mine` wrote") from None
+    copies: list[tuple[list[_End], int]] = []  # and their row
+    places: list[int] = []  # of each question, the first row that names it
+    probabilities: dict[int, float] = {}
+    least = MILLION  # score of the row before
+    for place, (where, row) in enumerate(rows):
+        given = _ends(row, by_id, where)
+        millionths, p = round(_number(row, "similarity", where) * MILLION), _number(row, "probability", where)
+        score = round(p * MILLION) if by_verdict else millionths
+        if score > least:
+            how = "probable" if by_verdict else "similar"
+            raise DataError(f"{where}: more {how} than the pair before it; expected the most {how} first")
+        least = score
+        are_copies = millionths == MILLION and clean(given[0].question) == clean(given[1].question)
+        if are_copies and not (by_id and given[0].key == given[1].key):
+            probabilities[MILLION] = p
+            if known is None:
+                copies.append((given, place))
+                continue
+        ends: list[int] = []
+        for name, (key, question) in zip(IDS if by_id else PAIRS, given):
             if key not in number:
                 if known is not None:
                     raise DataError(f"{where}: {name} {key!r} is not among the questions; expected {OF_THESE}")
                 number[key] = len(number)
                 questions.texts.append(question)
                 questions.ids += [key] if by_id else []
+                places.append(place)
             ends.append(number[key])
             if by_id and question != (text := questions.texts[ends[-1]]) and clean(question) != clean(text):
                 other = f"{name} {key!r} is {text[:60]!r} among the questions, and {question[:60]!r} here"
                 raise DataError(f"{where}: {other}; expected {OF_THESE}")
         if ends[0] == ends[1]:
+            if are_copies and not (by_id and given[0].key == given[1].key):  # one of the known copies
+                continue
             raise DataError(f"{where}: a question with itself; expected two questions")
-        millionths, p = round(_number(row, "similarity", where) * MILLION), _number(row, "probability", where)
-        score = round(p * MILLION) if by_verdict else millionths
         probabilities[score] = p
-        if pairs and score > pairs[-1][-1 if by_verdict else 0]:
-            how = "probable" if by_verdict else "similar"
-            raise DataError(f"{where}: more {how} than the pair before it; expected the most {how} first")
         pairs.append((millionths, *ends, score) if by_verdict else (millionths, *ends))
-    return questions, np.array(pairs, JUDGED if by_verdict else PAIR), probabilities
+    found = np.array(pairs, JUDGED if by_verdict else PAIR)
+    for given, place in copies:
+        _add_copy(questions, number, places, given, place, by_id)
+    if copies:  # number the questions by the rows again
+        order = np.argsort(places, kind="stable")
+        new = np.argsort(order, kind="stable")
+        questions.texts = [questions.texts[i] for i in order.tolist()]
+        questions.ids = [questions.ids[i] for i in order.tolist()] if by_id else []
+        questions.copies = [copy._replace(question=int(new[copy.question])) for copy in questions.copies]
+        found["first"], found["second"] = new[found["first"]], new[found["second"]]
+    return questions, found, probabilities
+
+
+class _End(NamedTuple):
+    key: str  # the id, or without ids the text
+    question: str
+
+
+def _ends(row: Mapping[str, Any], by_id: bool, where: str) -> list[_End]:
+    ends = []
+    for name, text in zip(IDS if by_id else PAIRS, PAIRS[:2]):
+        try:
+            question = needed(row[text], text)
+            ends.append(_End(needed(row[name], name, whole=True) if by_id else question.strip(), question))
+        except Refused as fault:
+            raise DataError(f"{where}: {fault}; expected a row that `mine` wrote") from None
+    return ends
+
+
+def _add_copy(
+    questions: Questions, number: dict[str, int], places: list[int], given: list[_End], place: int, by_id: bool
+) -> None:
+    """Add a pair of copies of a file. Of the two, the question is the one that other pairs have, else the first."""
+    of, copy = given if given[0].key in number or given[1].key not in number else given[::-1]
+    if of.key not in number:
+        number[of.key] = len(questions)
+        questions.texts.append(of.question)
+        questions.ids += [of.key] if by_id else []
+        places.append(place)
+    places[number[of.key]] = min(places[number[of.key]], place)
+    number.setdefault(copy.key, number[of.key])
+    questions.copies.append(Copy(number[of.key], copy.key if by_id else None, -1, copy.question))
 
 
 def _open(path: str | Path, names: list[str], command: str) -> tuple[list[str], Rows]:
@@ -182,11 +238,12 @@ def write_sample(
     escape: bool = True,
 ) -> None:  # fmt: skip
     """Write pairs for a person to label; `strata` is the stratum of each, from 0, and `escape` as in `csv_writer`."""
-    texts = questions.texts
+    written = questions.written()
+    texts = written.texts
     with writing_csv(path, LABELS + (IDS if questions.ids else []), escape) as writer:
         for (millionths, first, second), h in zip(pairs.tolist(), strata):
             row = [texts[first], texts[second], "", millionths / MILLION, h + 1, cut[h].pairs, cut[h].above]
-            writer.writerow([*row, *questions.ids_of(first, second)])
+            writer.writerow([*row, *written.ids_of(first, second)])
 
 
 def read_labels(path: str | Path) -> tuple[list[Stratum], list[int], list[int]]:

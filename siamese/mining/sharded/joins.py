@@ -182,6 +182,18 @@ def rank(job: Job, cut: np.ndarray, file: str) -> Summary:
     return {"ranges": np.bincount(to, minlength=len(cut) + 1).tolist()}
 
 
+def write_copies(job: Job, rule: Rule, name: str, limit: int, ids: bool) -> Summary:
+    """Write the first `limit` copies of a piece's questions as rows of CSV, each with its question."""
+    table = store.read_table(job.at("copied", name)).slice(0, limit)
+    columns = [table[column].to_pylist() for column in ("question", "text", "id", "copy")[: 4 if ids else 2]]
+    probability = round(float(rule.probability(1.0)), 6)
+    columns[2:2] = [[1.0] * len(table), [probability] * len(table)]
+    columns += [[""] * len(table)] if job.verdict else []
+    with store.writing(f"{job.work}/written/copies-{name}.csv") as path, open_csv(path) as target:
+        csv_writer(target).writerows(zip(*columns))
+    return {"name": name, "pairs": len(table), "last": 1.0}
+
+
 def write_range(job: Job, shared: tuple[Rule, Sequence[str]], part: int, limit: int, ids: bool) -> Summary:
     """Write the pairs of a range as rows of CSV, most similar first, and, if clusters are wanted, as a table.
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from siamese.errors import DataError, UserError
 from siamese.mining.found import lowest_above
-from siamese.mining.mined import Settings
+from siamese.mining.settings import Settings
 from siamese.mining.sharded import pipeline, store
 from siamese.mining.sharded.pipeline import Found
 from siamese.mining.sharded.shards import Job

@@ -46,6 +46,7 @@ class Found:
     copies: int
     blank: int
     unknown: int  # without a word that the model knows
+    copied: int = 0  # pairs of copies that were written, among `pairs`
     clusters: int = 0
     members: int = 0  # distinct questions in clusters
 
@@ -57,7 +58,7 @@ class Encoded:
     names: list[str]
     rows: list[int]
     ids: bool
-    copies: int = 0  # left out
+    copied: Sequence[int] = ()  # copies of each piece's questions, which are left out
     blank: int = 0  # left out
     unknown: int = 0  # without a word that the model knows
 
@@ -107,16 +108,16 @@ def encode(stages: Stages, addresses: Sequence[str], model: SiameseModel) -> Enc
         without = next(shard["address"] for shard in read if shard["rows"] and not shard["ids"])
         raise DataError(f"{without}: no ids, unlike other shards; expected all or none")
     if not ids:
-        return Encoded([], [], False, 0, blank)
-    copies = stages("copies", shards.find_copies, [{"group": group} for group in range(groups)], read)
+        return Encoded([], [], False, [], blank)
+    stages("copies", shards.find_copies, [{"group": group} for group in range(groups)], read)
     pieces = [(shard["shard"], piece) for shard in read for piece in range(shard["pieces"])]
     units = [{"shard": n, "piece": piece, "place": i, "groups": groups} for i, (n, piece) in enumerate(pieces)]
     encoded = stages("encode", shards.encode, units, model, loads=True)
     for folder in ("questions", "texts", "ids", "leaving", "copies"):
         store.remove(f"{job.work}/{folder}")
     names, rows = ([one[key] for one in encoded] for key in ("name", "rows"))
-    return Encoded(names, rows, True in ids, sum(one["copies"] for one in copies), blank,
-                   sum(one["unknown"] for one in encoded))  # fmt: skip
+    copied = [one["copies"] for one in encoded]
+    return Encoded(names, rows, True in ids, copied, blank, sum(one["unknown"] for one in encoded))
 
 
 def choose_cells(stages: Stages, encoded: Encoded, seed: int) -> tuple[np.ndarray, int, Recall]:
@@ -208,9 +209,13 @@ def join(stages: Stages, encoded: Encoded, centres: np.ndarray, p: int) -> list[
 
 
 def write_pairs(
-    stages: Stages, joined: Sequence[Summary], rule: Rule, ids: bool, out: str
-) -> tuple[int, float | None, int]:
-    """Write all pairs as CSV, the highest score first. Return their number, the lowest similarity, and the ranges."""
+    stages: Stages, joined: Sequence[Summary], rule: Rule, encoded: Encoded, out: str
+) -> tuple[int, int, float | None, int]:
+    """Write all pairs as CSV, copies and then the highest score first.
+
+    Returns:
+        The number of copies and of other pairs, the lowest similarity, and the number of ranges.
+    """
     job = stages.job
     files = [name for one in joined for name in one["files"]]
     samples = [tuple(pair) for one in joined for pair in one["samples"]]
@@ -219,21 +224,29 @@ def write_pairs(
     ranked = stages("rank", joins.rank, [{"file": name} for name in files], cut)
     left = job.max_pairs
     units: list[Unit] = []
+    for name, count in zip(encoded.names, encoded.copied):
+        limit = count if left is None else min(count, left)
+        left = None if left is None else left - limit
+        units.append({"name": name, "limit": limit, "ids": encoded.ids})
+    copied = stages("write-copies", joins.write_copies, [unit for unit in units if unit["limit"]], rule)
+    first = [f"{job.work}/written/copies-{one['name']}.csv" for one in copied]
+    units = []
     for part, count in enumerate(np.sum([one["ranges"] for one in ranked], axis=0).tolist() if ranked else []):
         limit = count if left is None else min(count, left)
         left = None if left is None else left - limit
-        if count and not limit:
+        if units and count and not limit:  # the first range is there even if copies leave it no pair
             break
-        units.append({"part": part, "limit": limit, "ids": ids})
+        units.append({"part": part, "limit": limit, "ids": encoded.ids})
     written = stages("write", joins.write_range, units, (rule, files))
     with store.writing(out) as path, open_csv(path) as target:
-        csv_writer(target, tables.pair_names(ids, job.verdict is not None))
+        csv_writer(target, tables.pair_names(encoded.ids, job.verdict is not None))
         target.flush()
-        for unit in units:
-            with store.local_copy(f"{job.work}/written/{unit['part']:06}.csv") as copy, open(copy, "rb") as source:
+        for address in [*first, *(f"{job.work}/written/{unit['part']:06}.csv" for unit in units)]:
+            with store.local_copy(address) as copy, open(copy, "rb") as source:
                 shutil.copyfileobj(source, target.buffer)
-    last = [one["last"] for one in written if one["pairs"]]
-    return sum(one["pairs"] for one in written), min(last) if last else None, len(units)
+    last = [one["last"] for one in (*copied, *written) if one["pairs"]]
+    count, more = (sum(one["pairs"] for one in part) for part in (copied, written))
+    return count, more, min(last) if last else None, len(units)
 
 
 def write_clusters(stages: Stages, encoded: Encoded, parts: int, out: str, escape: bool) -> tuple[int, int]:
@@ -311,6 +324,7 @@ def find(
         centres, p, recall = choose_cells(stages, encoded, seed)
         count = len(centres)
         joined = join(stages, encoded, centres, p)
-    pairs, last, parts = write_pairs(stages, joined, rule, encoded.ids, out)
+    copied, pairs, last, parts = write_pairs(stages, joined, rule, encoded, out)
     made = write_clusters(stages, encoded, parts, clusters_out, escape) if clusters_out else (0, 0)
-    return Found(n, pairs, last, recall, count, p, encoded.copies, encoded.blank, encoded.unknown, *made)
+    copies = sum(encoded.copied)
+    return Found(n, copied + pairs, last, recall, count, p, copies, encoded.blank, encoded.unknown, copied, *made)

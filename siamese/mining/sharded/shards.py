@@ -184,11 +184,11 @@ def encode(job: Job, model: SiameseModel, shard: int, piece: int, place: int, gr
     table = table.filter(~np.isin(table["number"].to_numpy(), leaving["number"].to_numpy()))
     vectors = vectors_of(table["question"].to_pylist(), model)
     store.write_table(job.at("vectors", name), table.append_column("vector", store.lists(vectors)))
-    if job.linkage:
-        copies = copies.sort_by([("first", "ascending"), ("number", "ascending")])
-        known = table.take(pa.array(np.searchsorted(table["number"].to_numpy(), copies["first"].to_numpy())))
-        texts = zip(copies["own"].to_pylist(), known["question"].to_pylist())
-        text = pa.array([clean(first) if own is None else own for own, first in texts], pa.large_string())
-        columns = {"first": copies["first"], "question": known["question"], "id": known["id"]}
-        store.write_table(job.at("copied", name), pa.table(columns | {"copy": copies["id"], "text": text}))
-    return {"name": name, "rows": len(table), "unknown": int((~vectors.any(axis=1)).sum())}
+    copies = copies.sort_by([("first", "ascending"), ("number", "ascending")])
+    known = table.take(pa.array(np.searchsorted(table["number"].to_numpy(), copies["first"].to_numpy())))
+    texts = zip(copies["own"].to_pylist(), known["question"].to_pylist())
+    text = pa.array([clean(first) if own is None else own for own, first in texts], pa.large_string())
+    columns = {"first": copies["first"], "question": known["question"], "id": known["id"]}
+    store.write_table(job.at("copied", name), pa.table(columns | {"copy": copies["id"], "text": text}))
+    unknown = int((~vectors.any(axis=1)).sum())
+    return {"name": name, "rows": len(table), "unknown": unknown, "copies": len(copies)}
