@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
+from tiny_models import random_model
 
 from siamese import SiameseModel
 from siamese.archive.store import Archive
+from siamese.service.about import about
 from siamese.service.app import make_app
 from siamese.service.limits import Limits
 from siamese.service.logs import LOG, REQUEST, JsonFormatter
@@ -109,3 +111,32 @@ def test_each_line_of_the_log_is_an_object(caplog: pytest.LogCaptureFixture) -> 
     assert (warning["level"], warning["message"]) == ("warning", "open files are limited to 3")
     assert (error["level"], error["message"]) == ("error", "an error\nof two lines")
     assert error["error"].startswith("ValueError /") and "secret" not in "".join(lines) and "\n" not in "".join(lines)
+
+
+def test_the_card_and_the_licence_of_the_model() -> None:
+    with TestClient(make_app(MODEL, name="pretrained"), "http://localhost") as one:
+        answer = one.get("/model").json()
+    assert answer["card"].startswith("# The pretrained model\n")
+    assert {**answer, "card": ""} == {
+        "name": "pretrained", "licence": "CC BY-SA 4.0", "card": "", "dimensions": 256, "threshold": MODEL.threshold,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("readme", "licence", "card"),
+    [
+        (b"---\nlicense: apache-2.0\n---\n# A model\n", "apache-2.0", "# A model"),
+        (b"---\ntitle: x\n---\n", None, None),
+        (b"license: mit", None, "license: mit"),
+        (b"\xff", None, None),
+        (None, None, None),
+    ],
+)
+def test_the_card_of_a_folder(tmp_path: Path, readme: bytes | None, licence: str | None, card: str | None) -> None:
+    model = random_model()
+    model.save(folder := tmp_path / "mine")
+    if readme is not None:
+        (folder / "README.md").write_bytes(readme)
+    found = about(model, str(folder))
+    assert (found.name, found.licence, found.card) == ("mine", licence, card)
+    assert about(model, None).name is None

@@ -271,6 +271,38 @@ def test_what_a_screen_reader_announces(page: Any) -> None:
     assert page.get_by_role("list", name="First question").get_by_role("listitem").count() == 8
 
 
+CARD = f"""# Title
+## {HTML}
+- **bold** `code` [a link](https://example.com/a) {HTML}
+  goes on
+- [here](../x.md) [script](javascript:alert(1)) ![image](https://example.com/x.png) <https://example.com/b>
+
+| a | b |
+|---|---|
+| 1 | {HTML} |
+
+```
+{HTML}
+```
+"""
+
+
+def test_the_card_of_a_stranger_stays_text(browser: Any, addresses: dict[str, str]) -> None:
+    known = {"name": HTML, "licence": None, "card": CARD, "dimensions": 2, "threshold": 0.5}
+    with opened(browser, addresses["plain"]) as page:
+        page.route("**/model", lambda route: route.fulfill(json=known))
+        page.reload()
+        shown(page, "#model-facts", f"{HTML}: no licence known, 2 dimensions, threshold 0.500")
+        page.click("#model summary")
+        assert page.evaluate("[window.broken, document.images.length, document.scripts.length]") == [None, 0, 2]
+        assert page.inner_text("#card h3") == HTML == page.inner_text("#card td:last-child")
+        assert page.inner_text("#card pre") == HTML
+        items = page.eval_on_selector_all("#card li", "all => all.map(one => one.textContent)")
+        assert items == [f"bold code a link {HTML} goes on", "here script) image https://example.com/b"]
+        links = page.eval_on_selector_all("#card a", "all => all.map(one => one.href)")
+        assert links == ["https://example.com/a", "https://example.com/b"]
+
+
 # /docs
 
 

@@ -384,7 +384,7 @@ def test_every_operation_has_an_example(writing: TestClient) -> None:
     document = writing.get("/openapi.json").json()
     assert set(document["paths"]) == {
         "/predict", "/explain", "/similarity", "/encode", "/search", "/questions", "/questions/{id}", "/health",
-        "/predict/batch", "/readyz", "/metrics",
+        "/predict/batch", "/model", "/readyz", "/metrics",
     }  # fmt: skip
     for path, methods in document["paths"].items():
         if body := methods.get("post", {}).get("requestBody"):
@@ -402,7 +402,7 @@ def test_answers_conform_to_the_openapi_document(memory: Path) -> None:
     for found in schemathesis.openapi.from_asgi("/openapi.json", app).get_all_operations():
         operation = found.ok()
         for mode in schemathesis.GenerationMode:
-            if operation.path in ("/health", "/readyz", "/metrics") and mode.is_negative:
+            if operation.path in ("/health", "/readyz", "/metrics", "/model") and mode.is_negative:
                 continue  # takes no input
 
             @settings(max_examples=25, suppress_health_check=list(HealthCheck), phases=[Phase.generate])

@@ -46,7 +46,8 @@ def serve(options: argparse.Namespace) -> None:
     with suppress(AttributeError, TypeError):  # other systems than Linux with glibc have no such function
         ctypes.CDLL(None).mallopt(-3, 1 << 16)  # M_MMAP_THRESHOLD: what a flood of large requests took is given back
     token = os.environ.get(TOKEN) or None
-    app = make_app(_model(options), options.archive, token, [options.host, *options.allow_host], LIMITS)
+    model, name = _model(options)
+    app = make_app(model, options.archive, token, [options.host, *options.allow_host], LIMITS, name)
     configure(options.log_format)
     server = make_server(app, LIMITS)
     if not local:
@@ -59,11 +60,12 @@ def serve(options: argparse.Namespace) -> None:
         run_until_stopped(server, app, listening)
 
 
-def _model(options: argparse.Namespace) -> "SiameseModel":
-    """Load `--model`, else the model of `--archive`, else the default one."""
+def _model(options: argparse.Namespace) -> "tuple[SiameseModel, str]":
+    """Load `--model`, else the model of `--archive`, else the default one. Return it and its name."""
     if options.archive and not options.model:
         from siamese.archive.store import Archive
 
         with Archive.open(options.archive) as archive:
-            return archive.model
-    return load_model(options.model or default_model(), options.calibrate_on)
+            return archive.model, archive.name
+    name = options.model or default_model()
+    return load_model(name, options.calibrate_on), name

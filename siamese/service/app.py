@@ -6,6 +6,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from siamese.model.model import SiameseModel
+from siamese.service.about import about
 from siamese.service.base import STATIC, make_base
 from siamese.service.limits import LIMITS, Limits, Workers
 from siamese.service.metrics import Metrics
@@ -18,6 +19,7 @@ PAGE = {
     "/": ("page.html", "text/html"),
     "/page.js": ("page.js", "text/javascript"),
     "/page.css": ("page.css", "text/css"),
+    "/card.js": ("card.js", "text/javascript"),
     "/docs": ("docs.html", "text/html"),
     "/docs.js": ("docs.js", "text/javascript"),
     "/docs.css": ("docs.css", "text/css"),
@@ -31,6 +33,7 @@ def make_app(
     token: str | None = None,
     hosts: Sequence[str] = (),
     limits: Limits = LIMITS,
+    name: str | None = None,
 ) -> FastAPI:
     """Return the service of a model as an ASGI application, with its thread pools in `app.state.workers`.
 
@@ -40,19 +43,20 @@ def make_app(
         token: required of whoever writes to the archive; without a token nobody can.
         hosts: accepted values of the Host header beside loopback names, without port; ("*",) accepts any.
         limits: on requests; `make_server` takes those on connections.
+        name: by which the model was loaded, for the page, which shows its licence and its card.
 
     Raises:
         UserError: the archive cannot be opened, or belongs to another model.
     """
     files = {address: (STATIC / name, kind) for address, (name, kind) in PAGE.items()}
-    about = "Decide whether questions are duplicates, and search an archive for duplicates."
+    description = "Decide whether questions are duplicates, and search an archive for duplicates."
     metrics = Metrics()
-    app = make_base("Duplicate questions", about, files, limits, hosts, "`serve --allow-host NAME` accepts it",
+    app = make_base("Duplicate questions", description, files, limits, hosts, "`serve --allow-host NAME` accepts it",
                     metrics.observe)  # fmt: skip
     # An archive is used by one thread. That of /health is another, so that searches do not delay it.
     workers, keeper, counter = (Workers(n, limits.pending, limits.work) for n in (limits.threads, 1, 1))
     app.state.workers += [workers, keeper, counter]
-    add_questions(app, model, workers)
+    add_questions(app, model, about(model, name), workers)
     archive = counted = None
     if archive_folder is not None:
         from siamese.archive.store import Archive

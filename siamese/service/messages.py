@@ -149,6 +149,16 @@ class AddAnswer(BaseModel):
     ids: list[str] = Field(examples=[["faq-1", "faq-2"]])
 
 
+class About(BaseModel):
+    """The model that answers."""
+
+    name: str | None = Field(description="null if it was made without one", examples=["pretrained"])
+    licence: str | None = Field(description="of its weights; null if none is known", examples=["CC BY-SA 4.0"])
+    card: str | None = Field(description="its README.md, in Markdown; null without one", examples=["# A model"])
+    dimensions: int = Field(description="of a question's vector", examples=[256])
+    threshold: float = Field(description="of the similarity", examples=[0.787])
+
+
 class Health(BaseModel):
     """The state of the service."""
 

@@ -11,8 +11,13 @@ from siamese.service.base import long
 from siamese.service.limits import Workers
 
 
-def add_questions(app: FastAPI, model: SiameseModel, workers: Workers) -> None:
-    """Add the routes that need the model alone, whose work is done by `workers`."""
+def add_questions(app: FastAPI, model: SiameseModel, known: m.About, workers: Workers) -> None:
+    """Add the routes that need the model alone, of which `known` is said, and whose work is done by `workers`."""
+
+    @app.get("/model")
+    async def described() -> m.About:
+        """Return the name, the licence and the card of the model."""
+        return known
 
     @app.post("/predict", response_model=m.Verdict)
     async def predict(asked: m.PredictRequest) -> Any:

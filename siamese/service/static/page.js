@@ -210,3 +210,10 @@ fetch("/health").then((response) => response.json()).then(({ archive }) => {
   byId("archive").hidden = false;
   searchChanged();
 }, () => {});
+fetch("/model").then((response) => response.json()).then(({ name, licence, card, dimensions, threshold }) => {
+  const facts = [licence ? `licence ${licence}` : "no licence known", `${dimensions} dimensions`, `threshold ${decimal(threshold, 3)}`];
+  byId("model-facts").textContent = `${name ?? "without a name"}: ${facts.join(", ")}`;
+  if (card !== null) byId("card").append(...shownCard(card));
+  byId("card-details").hidden = card === null;
+  byId("model").hidden = false;
+}, () => {});
