@@ -316,7 +316,7 @@ class Database:
                 self._sums.pop(block, None)
                 rows.read(self.folder, meta, file, part.start, self._held[part], blank[part], checksum)
         self.vectors, self.blank, self._sums, self._id = self._held[:count], blank, sums, meta.get("id")
-        self.words.forget()
+        self.words.forget(count)
         self._changes = meta["changes"]
 
 

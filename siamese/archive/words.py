@@ -5,17 +5,23 @@ script without spaces between words, such as Chinese, only whole runs match. The
 transactions.
 """
 
+import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from siamese.archive.postings import MOST, Postings
 from siamese.errors import UserError
 
 CHARACTERS = 10_000  # of a query that are read
 MOST_WORDS = 64  # of a query that are looked up, the rarest
 BUDGET = 5_000  # matches of a query's rare words, summed over the words; on Quora's questions more did not help
 FREQUENT = 1_000  # questions with a word, from which on their count is cached
+QUERIES_PAY = 500  # questions that can be read into memory in the time that a query without that takes, or less
+DIGITS = 9  # of BM25 that count, so that the order of a sum does not
+PIECES = 50_000  # of queries whose words are cached, of PIECE characters at most
+PIECE = 64
 
 _PLAIN = "unicode61 remove_diacritics 2 categories ''L* M* N* Co''"
 _SCHEMA = f"""
@@ -29,7 +35,9 @@ CREATE VIRTUAL TABLE temp.asked USING fts5(question, tokenize='{_PLAIN}');
 CREATE VIRTUAL TABLE temp.asked_words USING fts5vocab(temp, asked, 'instance');
 CREATE VIRTUAL TABLE temp.stemmed USING fts5(question, tokenize='porter {_PLAIN}');
 CREATE VIRTUAL TABLE temp.stemmed_words USING fts5vocab(temp, stemmed, 'instance');
+CREATE VIRTUAL TABLE temp.instances USING fts5vocab(main, words, 'instance');
 """
+_ASCII = re.compile("[a-z0-9]+")  # a word without case, for the tokenizer
 
 
 def create(connection: sqlite3.Connection) -> None:
@@ -72,15 +80,22 @@ def _forget(connection: sqlite3.Connection, rows: Sequence[tuple[int, str]]) -> 
 
 
 class Words:
-    """Queries of the index, with cached counts; call `forget` after a change."""
+    """Queries of the index. In a small archive that is asked often, the index is held in memory; the answers are the same.
+
+    Call `forget` after a change.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
-        self.counts: dict[str, int] = {}
+        self._pieces: dict[str, list[tuple[str, str]]] = {}  # words and stems of pieces of queries
         _run(connection, _ASKED)
+        self.forget(0)
 
-    def forget(self) -> None:
-        self.counts.clear()
+    def forget(self, rows: int) -> None:
+        """Read the index anew, of an archive that now has so many rows."""
+        self._counts: dict[str, int] = {}
+        self._postings: Postings | None = None
+        self._rows, self._asked = rows, 0
 
     def scores(self, question: str) -> tuple[np.ndarray, np.ndarray]:
         """Find the questions that share a rare word with a query, and their BM25 over all words of the query.
@@ -90,14 +105,24 @@ class Words:
         Returns:
             (m,) int64 rows, ascending, and (m,) float64 scores, above 0.
         """
-        rare, frequent = self.words(question)
-        rows, scores = self._match(_any(rare))
+        self._asked += 1
+        if self._postings is None and self._rows <= min(MOST, self._asked * QUERIES_PAY):
+            self._postings = Postings(self.connection, self._rows)
+        rare, frequent = self._rare(question)
+        if self._postings is not None:
+            rows, scores = self._postings.scores([stem for stem, _ in rare], [stem for stem, _ in frequent])
+        else:
+            rows, scores = self._match([word for _, word in rare], [word for _, word in frequent])
+        return rows, scores.round(DIGITS)
+
+    def _match(self, rare: list[str], frequent: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        rows, scores = self._found(_any(rare))
         if frequent and len(rows):
             # FTS5 scores a match by every word of the expression, so that rare words count twice.
-            scores = self._match(f"({_any(rare)}) AND ({_any(rare + frequent)})")[1] - scores
+            scores = self._found(f"({_any(rare)}) AND ({_any(rare + frequent)})")[1] - scores
         return rows, scores
 
-    def _match(self, query: str) -> tuple[np.ndarray, np.ndarray]:
+    def _found(self, query: str) -> tuple[np.ndarray, np.ndarray]:
         sql = "SELECT rowid, -bm25(words) FROM words WHERE words MATCH ? ORDER BY rowid"
         found = np.array(self.connection.execute(sql, (query,)).fetchall() if query else [], np.float64).reshape(-1, 2)
         return found[:, 0].astype(np.int64), found[:, 1]
@@ -107,32 +132,69 @@ class Words:
 
         The rarest words are rare as long as their counts add up to BUDGET at most; one word always is.
         """
-        counts = sorted((self._count(stem), word) for stem, word in self._stems(question).items())
-        counts = [(count, word) for count, word in counts if count][:MOST_WORDS]
-        words = [word for _, word in counts]
-        rare = max(1, int((np.cumsum([count for count, _ in counts]) <= BUDGET).sum()))
-        return words[:rare], words[rare:]
+        rare, frequent = self._rare(question)
+        return [word for _, word in rare], [word for _, word in frequent]
+
+    def _rare(self, question: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+        """Return the same with the stem before each word."""
+        counts = sorted((self._count(stem), stem, word) for stem, word in self._stems(question).items())
+        counts = [each for each in counts if each[0]][:MOST_WORDS]
+        found, total, rare = [(stem, word) for _, stem, word in counts], 0, 0
+        for count, _, _ in counts:
+            total += count
+            rare += total <= BUDGET
+        rare = max(1, rare)
+        return found[:rare], found[rare:]
 
     def _stems(self, question: str) -> dict[str, str]:
         """Return a word of the query for each of its stems."""
         text = question[:CHARACTERS].encode("utf-8", "replace").decode()
-        terms = []
+        # No word goes beyond a space, whatever the tokenizer does with other characters.
+        pieces = dict.fromkeys(_pieces(text)) if text else {}
+        if len(self._pieces) > PIECES:
+            self._pieces.clear()
+        known, new = self._pieces, {}
+        if missing := [piece for piece in pieces if piece not in known]:
+            new = self._tokenized(missing)
+            known |= {piece: new[piece] for piece in missing if len(piece) <= PIECE}
+        return {stem: word for piece in pieces for word, stem in (new[piece] if piece in new else known[piece])}
+
+    def _tokenized(self, pieces: list[str]) -> dict[str, list[tuple[str, str]]]:
+        """Return words and stems of each piece."""
+        tables = []
         for table in ("asked", "stemmed"):
             self.connection.execute(f"DELETE FROM temp.{table}")
-            self.connection.execute(f"INSERT INTO temp.{table} VALUES (?)", (text,))
-            terms.append(dict(self.connection.execute(f'SELECT "offset", term FROM temp.{table}_words')))
-        words, stems = terms
-        return {stems[place]: word for place, word in words.items()}
+            self.connection.executemany(f"INSERT INTO temp.{table}(rowid, question) VALUES (?, ?)", enumerate(pieces))
+            rows = self.connection.execute(f'SELECT doc, "offset", term FROM temp.{table}_words')
+            tables.append({(number, place): term for number, place, term in rows})
+        found: dict[str, list[tuple[str, str]]] = {piece: [] for piece in pieces}
+        for (number, place), word in tables[0].items():
+            found[pieces[number]].append((word, tables[1][number, place]))
+        return found
 
     def _count(self, stem: str) -> int:
         """Return the number of questions with a stem."""
-        if stem in self.counts:
-            return self.counts[stem]
+        if self._postings is not None:
+            return self._postings.count(stem)
+        if stem in self._counts:
+            return self._counts[stem]
         row = self.connection.execute("SELECT doc FROM word_counts WHERE term = ?", (stem,)).fetchone()
         count = row[0] if row else 0
         if count >= FREQUENT:
-            self.counts[stem] = count
+            self._counts[stem] = count
         return count
+
+
+def _pieces(text: str) -> Iterable[str]:
+    """Yield words in ASCII, and whole runs without spaces that have other characters."""
+    if text.isascii():
+        yield from _ASCII.findall(text.lower())
+        return
+    for piece in text.split(" "):
+        if piece.isascii():
+            yield from _ASCII.findall(piece.lower())
+        else:
+            yield piece
 
 
 def _any(words: list[str]) -> str:
