@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from files import read_csv
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamese import SiameseModel
@@ -149,6 +149,34 @@ def test_only_questions_with_a_rare_word_are_looked_at(archive: Archive, monkeyp
     assert asks.words("nothing_of_this") == ([], [])
     monkeypatch.setattr(words, "MOST_WORDS", 1)
     assert asks.words(question) == (["error"], [])
+
+
+@settings(max_examples=40)
+@given(
+    questions=st.lists(st.text(st.sampled_from("ab éÉ\u0301ßſ中0_.\0\ud800") | st.characters()), max_size=8),
+    query=st.text(st.sampled_from("ab éÉ\u0301ßſ中0_.\0\ud800") | st.characters()),
+    budget=st.integers(0, 9),
+)
+def test_words_in_memory_give_what_sqlite_gives(questions: list[str], query: str, budget: int) -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE questions(row INTEGER PRIMARY KEY, question TEXT)")
+    stored = [question.encode("utf-8", "replace").decode() for question in (*questions, query[1:], f"{query} a b")]
+    connection.executemany("INSERT INTO questions VALUES (?, ?)", enumerate(stored, 2))
+    words.create(connection)
+    words.add(connection, 0)
+    asked, found = words.Words(connection), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(words, "BUDGET", budget)
+        for pays in (0, 10**9):
+            patch.setattr(words, "QUERIES_PAY", pays)
+            asked.forget(2 + len(stored))
+            found.append((*map(list, asked.scores(query)), asked.words(query)))
+            assert (asked._postings is not None) == bool(pays)
+    assert found[0] == found[1]
+    stems = asked._stems(query)  # piece by piece, and of the whole text
+    connection.execute("DELETE FROM temp.stemmed")
+    connection.execute("INSERT INTO temp.stemmed VALUES (?)", (query.encode("utf-8", "replace").decode(),))
+    assert stems.keys() == {term for (term,) in connection.execute("SELECT term FROM temp.stemmed_words")}
 
 
 def test_both_is_the_weighted_sum(archive: Archive) -> None:

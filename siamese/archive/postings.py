@@ -27,7 +27,8 @@ class Postings:
         words: dict[str, int] = {}
         read = connection.execute("SELECT term, doc FROM temp.instances")
         places = ((words.setdefault(word, len(words)), row) for word, row in read)
-        word, row = np.fromiter(places, np.dtype((np.int64, 2))).reshape(-1, 2).T
+        found: np.ndarray = np.fromiter(places, np.dtype((np.int64, 2)))
+        word, row = found.T
         if len(row) and not 0 <= row.min() <= row.max() < rows:
             raise sqlite3.DatabaseError("damaged: the index of words has a row that is not there")
         n: int = connection.execute("SELECT count(*) FROM questions").fetchone()[0]

@@ -80,7 +80,7 @@ def _forget(connection: sqlite3.Connection, rows: Sequence[tuple[int, str]]) -> 
 
 
 class Words:
-    """Queries of the index. In a small archive that is asked often, the index is held in memory; the answers are the same.
+    """Queries of the index, which is held in memory if the archive is small and asked often; the answers are the same.
 
     Call `forget` after a change.
     """
