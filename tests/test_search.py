@@ -226,11 +226,11 @@ def test_a_query_is_not_its_own_hit(archive: Archive, legs: str) -> None:
 
 def test_threshold_and_prior_change_the_verdict_not_the_order(archive: Archive) -> None:
     (hits,) = archive.search(["the flight on the error"], 4)
-    for settings in ({"threshold": 0.001}, {"threshold": 0.999}, {"prior": 0.001}, {"prior": 0.999}):
-        (again,) = archive.search(["the flight on the error"], 4, **settings)
+    for rule in ({"threshold": 0.001}, {"threshold": 0.999}, {"prior": 0.001}, {"prior": 0.999}):
+        (again,) = archive.search(["the flight on the error"], 4, **rule)
         assert [(hit.id, hit.score) for hit in again] == [(hit.id, hit.score) for hit in hits]
         for hit in again:
-            said = archive.model.predict("the flight on the error", hit.question, **settings)
+            said = archive.model.predict("the flight on the error", hit.question, **rule)
             assert (hit.is_duplicate, hit.probability) == (said.is_duplicate, pytest.approx(said.probability, abs=1e-5))
 
 
