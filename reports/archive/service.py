@@ -1,22 +1,26 @@
-"""Measure how many requests a second the service answers, and how fast, beside FastAPI with nothing in it.
+"""Measure how many requests a second the service answers beside a bare FastAPI endpoint, and beside another commit.
 
-    python -m reports.archive.service
+    python -m reports.archive.service [--former MODEL] [--before CHECKOUT]
 
-Client processes send the next request on each of their connections when the last is answered (a closed loop), so there
-are as many requests at a time as connections. Server and clients share the machine.
+A client process sends the next request on each of its connections when the last is answered (a closed loop), so there
+are as many requests at a time as connections. No question is asked twice. The servers take turns in short runs, and
+each ratio is the median of those of the turns, so that other work on the machine meets all of them alike.
 """
 
 import argparse
 import asyncio
+import itertools
 import json
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -25,113 +29,213 @@ import numpy as np
 from reports.measured import machine, table
 from siamese import Archive, SiameseModel, read_pairs
 
-CONNECTIONS = (1, 8, 64)
-CLIENTS = 2  # processes
-WARM_UP = 0.5  # seconds of each client before it counts
-PAIR = {"question1": "How can I lose weight quickly?", "question2": "What is the fastest way to lose weight?"}
+DATA = "data/questions.csv"
+ARCHIVED = 2_700  # questions in the archive
+WARM_UP = 0.2  # seconds of each run before it counts
+AT_ONCE = 20_000  # requests that are made for each second of a run, more than are answered
+BARE, PREDICT, SEARCH = "FastAPI alone", "`POST /predict`", "`POST /search`"
+TICKS = 100  # of the processor's time in a second, as Linux counts them in /proc
+
+
+@dataclass
+class Served:
+    """A server, and what its runs have measured."""
+
+    name: str
+    path: str
+    port: int
+    process: int
+    against: "Served | None" = None
+    rates: list[float] = field(default_factory=list)  # requests per second
+    costs: list[float] = field(default_factory=list)  # microseconds of the server's processor time for a request
+    times: list[np.ndarray] = field(default_factory=list)  # seconds to each answer
+
+    def row(self, connections: int) -> dict[str, object]:
+        """Return the medians of the runs, and the ratio of the requests per second to those of the other server."""
+        p50, p99 = 1e3 * np.percentile(np.concatenate(self.times), [50, 99])
+        ratio = self.against and statistics.median(a / b for a, b in zip(self.rates, self.against.rates))
+        return {
+            "server": self.name, "beside": self.against.name if self.against else "", "connections": connections,
+            "requests/s": statistics.median(self.rates), "ratio": ratio,
+            "processor, µs": statistics.median(self.costs), "50th percentile, ms": p50, "99th percentile, ms": p99,
+        }  # fmt: skip
 
 
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m reports.archive.service", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (default %(default)s)")
-    parser.add_argument("--archive", metavar="DIR", help="to search (default: one made of data/questions.csv)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each run (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=9, help="runs of each server (default %(default)s)")
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 64], help="(default 1 8 64)")
+    parser.add_argument("--former", metavar="MODEL", help="a model folder to measure as well")
+    parser.add_argument("--before", metavar="CHECKOUT", help="a folder with another commit of this project")
     parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.bare:
         return bare()
-    with tempfile.TemporaryDirectory() as folder:
-        archive = options.archive or build(Path(folder) / "archive")
-        serve = ["run.py", "serve", "--port", "0", "--archive", archive]
-        servers: list[tuple[str, list[str], str, object]] = [
-            ("FastAPI alone, a constant answer", ["-m", "reports.archive.service", "--bare"], "/predict", PAIR),
-            ("`POST /predict`", serve, "/predict", PAIR),
-            ("`POST /explain`", serve, "/explain", PAIR),
-            ("`POST /search`", serve, "/search", {"questions": [PAIR["question1"]]}),
-        ]
-        rows = []
-        for name, command, path, body in servers:
-            with serving(command) as port:
-                for connections in CONNECTIONS:
-                    found = load(port, path, body, connections, options.seconds)
-                    rows.append({"endpoint": name, "connections": connections, **found})
-                    print(rows[-1], file=sys.stderr)
-    print(f"{table(rows)}\n{machine()}; {CLIENTS} clients, {options.seconds:g} seconds each")
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, get_context("spawn")) as client:
+        models = [("", "pretrained")] + ([(f", {Path(options.former).name}", options.former)] if options.former else [])
+        asked = spliced()
+        for connections in options.connections:
+            with ExitStack() as stack:
+                servers: list[Served] = []
+
+                def start(name: str, path: str, command: list[str], where: str, beside: Served | None) -> Served:
+                    servers.append(Served(name, path, *stack.enter_context(serving(command, where)), beside))
+                    return servers[-1]
+
+                plain = start(BARE, "/predict", ["-m", "reports.archive.service", "--bare"], ".", None)
+                for which, model in models:
+                    archive = build(Path(folder) / f"archive{which}", model)
+                    serve = ["run.py", "serve", "--port", "0", "--archive", archive]
+                    start(PREDICT + which, "/predict", serve, ".", plain)
+                    before = None
+                    if options.before:
+                        old = build(Path(folder) / f"before{which}", model, options.before)
+                        old_serve = [*serve[:-1], old]
+                        before = start(f"{SEARCH}{which}, before", "/search", old_serve, options.before, None)
+                    start(SEARCH + which, "/search", serve, ".", before)
+                for _, server in itertools.product(range(options.rounds), servers):
+                    run(client, server, connections, options.seconds, asked)
+            rows += [server.row(connections) for server in servers]
+            print(table(rows[-len(servers) :]), file=sys.stderr)
+    print(f"{table(rows)}\n{machine()}; {options.rounds} runs of {options.seconds:g} seconds each")
 
 
-def build(folder: Path) -> str:
-    """Make an archive of the questions in data/questions.csv and return its folder."""
-    pairs, model = read_pairs("data/questions.csv"), SiameseModel.pretrained()
-    with Archive.build(folder, model=model, name="pretrained") as archive:
-        archive.add(sorted({*pairs.question1, *pairs.question2}))
+def build(folder: Path, model: str, checkout: str = ".") -> str:
+    """Make an archive of the first questions in data/questions.csv by the code of a checkout, and return its folder."""
+    if not folder.exists():
+        pairs, file = read_pairs(DATA), folder.with_suffix(".txt")
+        questions = list(dict.fromkeys(itertools.chain(*zip(pairs.question1, pairs.question2))))[:ARCHIVED]
+        file.write_text("".join(f"{question}\n" for question in questions), "utf-8")
+        command = [sys.executable, "run.py", "archive", "build", str(file), "--out", str(folder), "--model", model]
+        subprocess.run(command, cwd=checkout, check=True, stdout=subprocess.DEVNULL)
     return str(folder)
 
 
-def load(port: int, path: str, body: object, connections: int, seconds: float) -> dict[str, float]:
-    """Return requests per second, and the 50th and the 99th percentile of the time to an answer in milliseconds."""
-    content = json.dumps(body).encode()
-    request = (
-        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(content)}\r\n\r\n"
-    ).encode() + content
-    clients = min(CLIENTS, connections)
-    with ProcessPoolExecutor(clients, get_context("spawn")) as pool:
-        shares = [connections // clients + (i < connections % clients) for i in range(clients)]
-        times = list(pool.map(client, [port] * clients, [request] * clients, shares, [seconds] * clients))
-    found = np.concatenate(times)
-    p50, p99 = np.percentile(found, [50, 99])
-    return {
-        "requests/s": len(found) / seconds,
-        "50th percentile, ms": 1e3 * float(p50),
-        "99th percentile, ms": 1e3 * float(p99),
-    }
+def spliced() -> Iterator[tuple[str, str]]:
+    """Yield pairs of questions, none twice: the pairs of data/questions.csv, each with another end."""
+    pairs = read_pairs(DATA)
+    parts = [[question.split() for question in side] for side in (pairs.question1, pairs.question2)]
+    ends = [words[len(words) // 2 :] for words in parts[0]]
+    seen: set[str] = set()
+    for shift, i in itertools.product(range(1, len(ends)), range(len(ends))):
+        end = ends[(i + shift * 101) % len(ends)]
+        one, two = (" ".join(words[i][: (len(words[i]) + 1) // 2] + end) for words in parts)
+        if one != two and not {one, two} & seen:
+            seen |= {one, two}
+            yield one, two
 
 
-def client(port: int, request: bytes, connections: int, seconds: float) -> np.ndarray:
-    """Return the seconds to each answer.
+def run(
+    client: ProcessPoolExecutor, server: Served, connections: int, seconds: float, asked: Iterator[tuple[str, str]]
+) -> None:
+    """Measure a server once."""
+    count = int(AT_ONCE * (seconds + WARM_UP))
+    bodies: Iterator[object]
+    if server.path == "/predict":
+        bodies = ({"question1": one, "question2": two} for one, two in itertools.islice(asked, count))
+    else:
+        bodies = ({"questions": [one]} for one, _ in itertools.islice(asked, count // 4))
+    requests = [_request(server.path, json.dumps(body).encode()) for body in bodies]
+    cost, (times, all_of_them) = _spent(server.process), client.submit(
+        ask, server.port, requests, connections, seconds
+    ).result()
+    server.costs.append(1e6 * (_spent(server.process) - cost) / all_of_them)
+    server.rates.append(len(times) / seconds)
+    server.times.append(times)
+
+
+def _request(path: str, content: bytes) -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+def _spent(process: int) -> float:
+    """Return the processor seconds of a process and all its threads."""
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+class Connection(asyncio.Protocol):
+    """A client that sends the next request when the last is answered."""
+
+    def __init__(self, requests: Iterator[bytes], begin: float, times: list[float]) -> None:
+        self.requests, self.begin, self.times, self.received = requests, begin, times, b""
+        self.done = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the first request."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.send()
+
+    def send(self) -> None:
+        """Send the next request."""
+        self.sent = time.perf_counter()
+        self.transport.write(next(self.requests))
+
+    def data_received(self, data: bytes) -> None:
+        """Count the answer once it is here, and send the next request."""
+        self.received += data
+        head, found, body = self.received.partition(b"\r\n\r\n")
+        if not found:
+            return
+        length = re.search(rb"content-length: (\d+)", head)
+        if length is None or not head.startswith(b"HTTP/1.1 200 "):
+            self.done.set_exception(RuntimeError(self.received.decode("latin-1")))
+            return self.transport.close()
+        if len(body) == int(length[1]):
+            self.received = b""
+            if self.sent >= self.begin:
+                self.times.append(time.perf_counter() - self.sent)
+            self.send()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """End."""
+        if not self.done.done():
+            self.done.set_result(None)
+
+
+def ask(port: int, requests: list[bytes], connections: int, seconds: float) -> tuple[np.ndarray, int]:
+    """Return the seconds to each answer, and the number of all requests, including those of the warm-up.
 
     Raises:
         RuntimeError: an answer is not 200.
     """
-    times: list[float] = []
 
-    async def one(begin: float, end: float) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        while (sent := time.perf_counter()) < end:
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            if not head.startswith(b"HTTP/1.1 200 "):
-                raise RuntimeError(head.decode("latin-1"))
-            length = re.search(rb"content-length: (\d+)", head)
-            assert length
-            await reader.readexactly(int(length[1]))
-            if sent >= begin:
-                times.append(time.perf_counter() - sent)
-        writer.close()
-
-    async def all_of_them() -> None:
+    async def all_of_them() -> tuple[np.ndarray, int]:
+        loop, left, times = asyncio.get_running_loop(), iter(requests), list[float]()
         begin = time.perf_counter() + WARM_UP
-        await asyncio.gather(*(one(begin, begin + seconds) for _ in range(connections)))
+        made = [
+            await loop.create_connection(lambda: Connection(left, begin, times), "127.0.0.1", port)
+            for _ in range(connections)
+        ]
+        await asyncio.wait([one.done for _, one in made], timeout=WARM_UP + seconds, return_when="FIRST_EXCEPTION")
+        for transport, _ in made:
+            transport.close()
+        await asyncio.gather(*(one.done for _, one in made))
+        return np.array(times), len(requests) - sum(1 for _ in left)
 
-    asyncio.run(all_of_them())
-    return np.array(times)
+    return asyncio.run(all_of_them())
 
 
 @contextmanager
-def serving(command: list[str]) -> Iterator[int]:
-    """Run a server in a process of its own, and yield its port."""
+def serving(command: list[str], where: str) -> Iterator[tuple[int, int]]:
+    """Run a server in a process of its own, in a folder, and yield its port and the number of the process."""
     with subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=where
     ) as process:
         try:
             assert process.stdout
-            yield int(process.stdout.readline().split(",")[0].rsplit(":", 1)[1])
+            yield int(process.stdout.readline().split(",")[0].rsplit(":", 1)[1]), process.pid
         finally:
             process.terminate()
 
 
 def bare() -> None:
-    """Serve an endpoint that checks its JSON and always gives the same answer."""
+    """Serve an endpoint that checks the JSON of two questions and always gives the same answer."""
     import uvicorn
     from fastapi import FastAPI
     from pydantic import BaseModel
