@@ -1,5 +1,6 @@
 """The tower against one question at a time, its numpy version, and the initial weights of the published editions."""
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,23 @@ def test_numpy_gives_the_towers_vectors(skip: bool, first_word: int, number: int
     if number:
         with torch.no_grad():
             np.testing.assert_allclose(vectors, run(tower, tokens).numpy(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("remembered", [20, 1_000])
+def test_numpy_gives_the_same_bits_whatever_it_was_asked_before(
+    monkeypatch: pytest.MonkeyPatch, remembered: int
+) -> None:
+    weights, tokens = arrays(Tower(500, 32, 32)), questions(80, vocabulary=500)
+    together = lstm_numpy.encode(weights, tokens, skip=True, known=known(tokens, 2))
+    monkeypatch.setattr(lstm_numpy, "REMEMBERED", remembered)  # 20 are fewer words than the longest questions have
+    tower = lstm_numpy.NumpyTower(weights, skip=True)
+    for _ in range(2):
+        for i in range(0, 80, 2):
+            part = tokens.take(np.arange(i, i + 2))
+            assert (tower.encode(part, known(part, 2)) == together[i : i + 2]).all()
+    assert tower.runs(weights) and not tower.runs({**weights, "lstm.bias_hh_l0": weights["lstm.bias_hh_l0"].copy()})
+    again = pickle.loads(pickle.dumps(tower))
+    assert (again.encode(tokens, known(tokens, 2)) == together).all()
 
 
 def test_numpy_leaves_out_what_is_not_known() -> None:

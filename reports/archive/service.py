@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from reports.measured import machine, table
-from siamese import Archive, SiameseModel, read_pairs
+from siamese import read_pairs
 
 DATA = "data/questions.csv"
 ARCHIVED = 2_700  # questions in the archive
@@ -75,27 +75,10 @@ def main() -> None:
         return bare()
     rows = []
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, get_context("spawn")) as client:
-        models = [("", "pretrained")] + ([(f", {Path(options.former).name}", options.former)] if options.former else [])
         asked = spliced()
         for connections in options.connections:
             with ExitStack() as stack:
-                servers: list[Served] = []
-
-                def start(name: str, path: str, command: list[str], where: str, beside: Served | None) -> Served:
-                    servers.append(Served(name, path, *stack.enter_context(serving(command, where)), beside))
-                    return servers[-1]
-
-                plain = start(BARE, "/predict", ["-m", "reports.archive.service", "--bare"], ".", None)
-                for which, model in models:
-                    archive = build(Path(folder) / f"archive{which}", model)
-                    serve = ["run.py", "serve", "--port", "0", "--archive", archive]
-                    start(PREDICT + which, "/predict", serve, ".", plain)
-                    before = None
-                    if options.before:
-                        old = build(Path(folder) / f"before{which}", model, options.before)
-                        old_serve = [*serve[:-1], old]
-                        before = start(f"{SEARCH}{which}, before", "/search", old_serve, options.before, None)
-                    start(SEARCH + which, "/search", serve, ".", before)
+                servers = started(stack, Path(folder), options.former, options.before)
                 for _, server in itertools.product(range(options.rounds), servers):
                     run(client, server, connections, options.seconds, asked)
             rows += [server.row(connections) for server in servers]
@@ -103,7 +86,28 @@ def main() -> None:
     print(f"{table(rows)}\n{machine()}; {options.rounds} runs of {options.seconds:g} seconds each")
 
 
-def build(folder: Path, model: str, checkout: str = ".") -> str:
+def started(stack: ExitStack, folder: Path, former: str | None, before: str | None) -> list[Served]:
+    """Start the servers, until the stack is closed; `folder` keeps their archives."""
+    servers: list[Served] = []
+
+    def start(name: str, path: str, command: list[str], where: str = ".", beside: Served | None = None) -> Served:
+        servers.append(Served(name, path, *stack.enter_context(serving(command, where)), beside))
+        return servers[-1]
+
+    plain = start(BARE, "/predict", ["-m", "reports.archive.service", "--bare"])
+    for name, model in [("pretrained", "pretrained")] + ([("the former model", former)] if former else []):
+        serve = ["run.py", "serve", "--port", "0", "--archive"]
+        archive = build(folder / name, model, ".")
+        start(f"{PREDICT}, {name}", "/predict", [*serve, archive], beside=plain)
+        old = None
+        if before:
+            old_archive = build(folder / f"{name}, before", model, before)
+            old = start(f"{SEARCH}, {name}, before", "/search", [*serve, old_archive], before)
+        start(f"{SEARCH}, {name}", "/search", [*serve, archive], beside=old)
+    return servers
+
+
+def build(folder: Path, model: str, checkout: str) -> str:
     """Make an archive of the first questions in data/questions.csv by the code of a checkout, and return its folder."""
     if not folder.exists():
         pairs, file = read_pairs(DATA), folder.with_suffix(".txt")
@@ -139,9 +143,10 @@ def run(
     else:
         bodies = ({"questions": [one]} for one, _ in itertools.islice(asked, count // 4))
     requests = [_request(server.path, json.dumps(body).encode()) for body in bodies]
-    cost, (times, all_of_them) = _spent(server.process), client.submit(
-        ask, server.port, requests, connections, seconds
-    ).result()
+    cost, (times, all_of_them) = (
+        _spent(server.process),
+        client.submit(ask, server.port, requests, connections, seconds).result(),
+    )
     server.costs.append(1e6 * (_spent(server.process) - cost) / all_of_them)
     server.rates.append(len(times) / seconds)
     server.times.append(times)

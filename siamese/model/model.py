@@ -67,6 +67,7 @@ class SiameseModel:
     architecture: Mapping[str, Any] | None = None  # of a transformer; None: an LSTM
     verdict: Verdict | None = None  # corrects the similarity by the texts; None: the threshold alone decides
     library: Callable[[Sequence[str]], np.ndarray] | None = field(default=None, repr=False)  # encodes, not the tower
+    _tower: "lstm_numpy.NumpyTower | None" = field(default=None, init=False, repr=False, compare=False)
     _last: tuple[list[str], np.ndarray] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
@@ -134,9 +135,12 @@ class SiameseModel:
             return transformer.encode(self._transformer, tokens)
         known = self.tokenizer.knows(tokens)
         # torch is faster, but takes longer to load than most calls.
-        torch_is_there = "torch" in sys.modules and len(tokens) >= lstm_numpy.QUESTIONS_WITH_TORCH
-        run = lstm_numpy.encode_torch if torch_is_there else lstm_numpy.encode
-        return run(self.weights, tokens, skip=self.config.skip, known=known)
+        if "torch" in sys.modules and len(tokens) >= lstm_numpy.QUESTIONS_WITH_TORCH:
+            return lstm_numpy.encode_torch(self.weights, tokens, skip=self.config.skip, known=known)
+        tower = self._tower  # read once, since another thread may replace it
+        if tower is None or not tower.runs(self.weights):
+            self._tower = tower = lstm_numpy.NumpyTower(self.weights, self.config.skip)
+        return tower.encode(tokens, known)
 
     def without_a_known_word(self, questions: Iterable[str]) -> np.ndarray:
         """Return which questions are not empty but have no word of the vocabulary, (n,) bool."""

@@ -4,7 +4,9 @@ Questions are sorted by length and run by time: step t takes only those with a w
 distinct word meets the input weights once.
 """
 
+import math
 import os
+import threading
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,6 +19,10 @@ ALONE = 2 * QUESTIONS_AT_A_TIME  # fewer questions are not worth a second thread
 SUMMED = 64  # time steps summed in float32: the error of a sum of 100,000 would exceed 1e-4
 
 TOGETHER = 2  # least rows of a product
+REMEMBERED = 8_192  # words whose projections are kept for the next call, and most words of a call that uses them
+# OpenBLAS multiplies matrices of at most this many products without copying them first, which takes longer than the
+# product itself if one has a few rows. So the other one comes in PARTS.
+SMALL, PARTS = 1_000_000, 8
 
 Weights = Mapping[str, np.ndarray]
 
@@ -37,87 +43,161 @@ def dimensions(weights: Weights) -> int:
     return weights["lstm.weight_hh_l0"].shape[1]
 
 
-def encode(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndarray) -> np.ndarray:
-    """Encode n questions by numpy.
+class NumpyTower:
+    """A tower whose weights are in the form in which numpy runs it: made once for many calls of `encode`.
+
+    sigmoid(x) = (tanh(x / 2) + 1) / 2, so one tanh serves all four gates (here in the order i, f, o, g) once three of
+    them are halved. The state is kept doubled, which spares σ(o) its factor ½, and so is a word's embedding if it is
+    added to the state. All these factors are powers of two and round nothing.
 
     Args:
         weights: of the tower, by torch's names.
-        tokens: n questions.
         skip: whether each word's embedding is added to the LSTM's output.
-        known: (n,) bool; a question without a known word gets the zero vector.
-
-    Returns:
-        (n, hidden) float32, rows of length 1 or 0.
     """
-    hidden = dimensions(weights)
-    vectors = np.zeros((len(tokens), hidden), np.float32)
-    table = weights["embedding.weight"]
-    if len(tokens.ids) * 8 < len(table):
-        distinct, ids = np.unique(tokens.ids, return_inverse=True)
-    else:  # by a table, which is faster than sorting
-        place = np.zeros(len(table), np.int64)
-        place[tokens.ids] = 1
-        distinct = np.flatnonzero(place)
-        place[distinct] = np.arange(len(distinct))
-        ids = place[tokens.ids]
-    # BLAS sums the product of one row in another order than that of a row among others, so one row gets company: the
-    # vector of a question does not depend on the questions that are encoded with it.
-    distinct = np.resize(distinct, max(len(distinct), TOGETHER)) if len(distinct) else distinct
-    words = np.asarray(table[distinct], np.float32)
-    bias = weights["lstm.bias_ih_l0"] + weights["lstm.bias_hh_l0"]
-    # sigmoid(x) = (tanh(x / 2) + 1) / 2, so one tanh serves all four gates (i, f, g, o) once three of them are halved.
-    half = np.repeat(np.array([0.5, 0.5, 1, 0.5], np.float32), hidden)
-    projected = (words @ weights["lstm.weight_ih_l0"].T + bias) * half
-    recurrent = np.ascontiguousarray(weights["lstm.weight_hh_l0"].T * half)
 
-    def run(rows: np.ndarray) -> None:
-        starts, lengths = tokens.starts[rows], tokens.lengths[rows]
+    def __init__(self, weights: Weights, skip: bool) -> None:
+        self.weights, self.skip, self.hidden = dict(weights), skip, dimensions(weights)
+        hidden, factors = self.hidden, np.repeat(np.array([0.5, 0.5, 0.5, 1], np.float32), self.hidden)
+        gates = np.r_[: 2 * hidden, 3 * hidden : 4 * hidden, 2 * hidden : 3 * hidden]
+        bias = weights["lstm.bias_ih_l0"] + weights["lstm.bias_hh_l0"]
+        self._bias, self._input = bias[gates] * factors, weights["lstm.weight_ih_l0"][gates].T * factors
+        self._recurrent = np.ascontiguousarray(weights["lstm.weight_hh_l0"][gates].T * (factors / 2))
+        parts = self._recurrent.reshape(hidden, math.gcd(4 * hidden, PARTS), -1)
+        self._in_parts = np.ascontiguousarray(parts.transpose(1, 0, 2))
+        self._lock = threading.Lock()
+        self._forget()
+
+    def __reduce__(self) -> tuple[type["NumpyTower"], tuple[Weights, bool]]:
+        """Pickle the weights alone, since a lock cannot be pickled."""
+        return NumpyTower, (self.weights, self.skip)
+
+    def runs(self, weights: Weights) -> bool:
+        """Return whether this tower has the same arrays as weights."""
+        mine = self.weights
+        return mine.keys() == weights.keys() and all(weights[name] is mine[name] for name in mine)
+
+    def _forget(self) -> None:
+        """Begin to remember words anew, in other memory, since another thread may read what there was."""
+        self._place = np.full(len(self.weights["embedding.weight"]), -1, np.int32)
+        self._words = np.empty((REMEMBERED, self._width), np.float32)  # takes no memory until it is written
+        self._count = 0
+
+    @property
+    def _width(self) -> int:
+        return 4 * self.hidden + (self.weights["embedding.weight"].shape[1] if self.skip else 0)
+
+    def _project(self, distinct: np.ndarray) -> np.ndarray:
+        """Return what words bring to the gates, and their doubled embeddings if they are added to the state."""
+        # BLAS sums the product of one row in another order than that of a row among others, so one row gets company:
+        # the vector of a question does not depend on the questions that are encoded with it.
+        n, gates = len(distinct), 4 * self.hidden
+        rows = np.resize(distinct, max(n, TOGETHER) if n else 0)
+        words = np.asarray(self.weights["embedding.weight"][rows], np.float32)
+        found = np.empty((n, self._width), np.float32)
+        np.add((words @ self._input)[:n], self._bias, out=found[:, :gates])
+        if self.skip:
+            np.multiply(words[:n], 2, out=found[:, gates:])
+        return found
+
+    def _projected(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the projections of words, and the row of each id's."""
+        if len(ids) > REMEMBERED:
+            place = np.zeros(len(self._place), np.int64)
+            place[ids] = 1
+            distinct = np.flatnonzero(place)
+            place[distinct] = np.arange(len(distinct))
+            return self._project(distinct), place[ids]
+        with self._lock:
+            found = self._place[ids]
+            if (found < 0).any():
+                new = np.unique(ids[found < 0])
+                if self._count + len(new) > REMEMBERED:
+                    self._forget()
+                    new = np.unique(ids)
+                rows = np.arange(self._count, self._count + len(new), dtype=np.int32)
+                self._words[rows], self._place[new], self._count = self._project(new), rows, self._count + len(new)
+                found = self._place[ids]
+            return self._words, found
+
+    def encode(self, tokens: Tokens, known: np.ndarray) -> np.ndarray:
+        """Encode n questions.
+
+        Args:
+            tokens: n questions.
+            known: (n,) bool; a question without a known word gets the zero vector.
+
+        Returns:
+            (n, hidden) float32, rows of length 1 or 0.
+        """
+        vectors = np.zeros((len(tokens), self.hidden), np.float32)
+        words, ids = self._projected(tokens.ids)
+
+        def run(rows: np.ndarray) -> None:
+            vectors[rows] = self._run(words, ids, tokens.starts[rows], tokens.lengths[rows])
+
+        parts = _by_length(tokens, known, QUESTIONS_AT_A_TIME)
+        if np.count_nonzero(known) < ALONE:
+            for part in parts:
+                run(part)
+        else:
+            from concurrent.futures import ThreadPoolExecutor
+
+            from threadpoolctl import threadpool_limits
+
+            # One thread per core, with its own questions, is faster than sharing each small product among cores.
+            with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as team:
+                list(team.map(run, parts))
+        return vectors
+
+    def _run(self, words: np.ndarray, ids: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Return the vectors of questions, the longest first; those of question i begin at ids[starts[i]]."""
+        n, hidden = len(starts), self.hidden
         running = np.searchsorted(-lengths, -np.arange(lengths[0]))  # questions with more than t words
-        state = np.zeros((max(len(rows), TOGETHER), hidden), np.float32)
-        cell, recent = (np.zeros((len(rows), hidden), np.float32) for _ in range(2))
-        earlier = np.zeros((len(rows) if len(running) > SUMMED else 0, hidden))
-        for t, n in enumerate(running):
-            word = ids[starts[:n] + t]
-            gates = projected[word]
+        state = np.zeros((max(n, TOGETHER), hidden), np.float32)
+        cell, recent = np.zeros((n, hidden), np.float32), np.zeros((n, hidden), np.float32)
+        earlier = np.zeros((n if len(running) > SUMMED else 0, hidden))
+        gates, products = np.empty((n, self._width), np.float32), np.empty((len(state), 4 * hidden), np.float32)
+        last = 0  # the number of questions for which there are the following views
+        for t, n in enumerate(running.tolist()):
+            if n != last:
+                last, together = n, max(n, TOGETHER)
+                gate, s, c, r = gates[:n], state[:n], cell[:n], recent[:n]
+                all_four, three, word = gate[:, : 4 * hidden], gate[:, : 3 * hidden], gate[:, 4 * hidden :]
+                i, f, o, g = (gate[:, k * hidden : (k + 1) * hidden] for k in range(4))
+                before, product, added = state[:together], products[:together], products[:n]
+                recurrent = self._recurrent
+                if together * self._in_parts[0].size <= SMALL:
+                    recurrent = self._in_parts
+                    product = product.reshape(together, len(recurrent), -1).transpose(1, 0, 2)
+            np.take(words, ids[starts[:n] + t], axis=0, out=gate, mode="clip")  # else it copies twice
             if t:
-                gates += (state[: max(n, TOGETHER)] @ recurrent)[:n]
-            np.tanh(gates, out=gates)
-            i, f, g, o = (gates[:, k * hidden : (k + 1) * hidden] for k in range(4))
-            # c = σ(f) c + σ(i) g and h = σ(o) tanh(c), with the factor ½ of each sigmoid applied last
-            f += 1
-            i += 1
-            o += 1
-            cell[:n] *= f
+                np.matmul(before, recurrent, out=product)
+                all_four += added
+            np.tanh(all_four, out=all_four)
+            three += 1
+            # c = σ(f) c + σ(i) g, with the factor ½ of both sigmoids applied last, and 2 h = 2 σ(o) tanh(c)
+            c *= f
             i *= g
-            cell[:n] += i
-            cell[:n] *= 0.5
-            np.tanh(cell[:n], out=state[:n])
-            state[:n] *= o
-            state[:n] *= 0.5
+            c += i
+            c *= 0.5
+            np.tanh(c, out=s)
+            s *= o
             if t and t % SUMMED == 0:
-                earlier[:n] += recent[:n]
-                recent[:n] = 0
-            recent[:n] += state[:n]
-            if skip:
-                recent[:n] += words[word]
+                earlier[:n] += r
+                r[:] = 0
+            r += s
+            if self.skip:
+                r += word
         total = earlier + recent if len(earlier) else recent
+        total /= 2
         total /= lengths[:, None]
         total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
-        vectors[rows] = total
+        return total
 
-    parts = _by_length(tokens, known, QUESTIONS_AT_A_TIME)
-    if np.count_nonzero(known) < ALONE:
-        for part in parts:
-            run(part)
-    else:
-        from concurrent.futures import ThreadPoolExecutor
 
-        from threadpoolctl import threadpool_limits
-
-        # One thread per core, with its own questions, is faster than sharing each small product among cores.
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as team:
-            list(team.map(run, parts))
-    return vectors
+def encode(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndarray) -> np.ndarray:
+    """Encode questions once, as `NumpyTower.encode` does."""
+    return NumpyTower(weights, skip).encode(tokens, known)
 
 
 def encode_torch(weights: Weights, tokens: Tokens, *, skip: bool, known: np.ndarray) -> np.ndarray:
