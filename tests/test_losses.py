@@ -1,16 +1,15 @@
 """The triplet loss: published numbers, numbers by hand, plain loops, numerical gradients, and properties."""
 
 import itertools
-import json
 import math
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from conformance_numbers import conformance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -26,12 +25,6 @@ VARIANTS: list[dict[str, Any]] = [
     )
 ]
 every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: "-".join(variant.values()))
-
-
-def conformance() -> list[dict[str, Any]]:
-    """Return the published cases. Fractions are Decimal, which remembers how many digits were printed."""
-    text = (Path(__file__).parent / "conformance" / "triplet_loss.json").read_text(encoding="utf-8")
-    return json.loads(text, parse_float=Decimal)["cases"]
 
 
 def loss_of(case: dict[str, Any], closest: str, side: str, reduction: str) -> float:

@@ -14,6 +14,7 @@ from siamese.cli import (
     compare,
     evaluate,
     export,
+    lesson,
     losses,
     mine,
     predict,
@@ -93,6 +94,20 @@ def _parser() -> argparse.ArgumentParser:
             sub.set_defaults(run=run)
         return sub
 
-    for module in (train, evaluate, predict, archive, mine, review, apply, adapt, serve, export, losses, compare):
+    for module in (
+        train,
+        evaluate,
+        predict,
+        archive,
+        mine,
+        review,
+        apply,
+        adapt,
+        serve,
+        export,
+        lesson,
+        losses,
+        compare,
+    ):
         module.add_commands(command)
     return parser

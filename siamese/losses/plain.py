@@ -15,15 +15,12 @@ def negatives(S: Tensor, closest: str = "hardest", same: Tensor | None = None) -
     Args:
         S: (B, B) cosines. The diagonal holds the duplicates, the other cells of a row are its negatives.
         closest: "hardest", the largest negative; "semi-hard", the largest one that is not above the diagonal entry.
-        same: (B, B) bool, true for known duplicates off the diagonal, which are no negatives.
+        same: (B, B) bool, true for known duplicates, which are no negatives.
     """
-    others = ~torch.eye(len(S), dtype=torch.bool, device=S.device)
-    if same is not None:
-        others = others & ~same
+    d, others = S.diagonal()[:, None], ~torch.eye(len(S), dtype=torch.bool, device=S.device)
+    others = others if same is None else others & ~same
     mean = (S * others).sum(1) / others.sum(1).clamp(min=1)
-    if closest == "semi-hard":  # as published: what lies above the diagonal entry is moved below all cosines
-        d = S.diagonal()[:, None]
-        S = torch.where(d < S, S - 2, S)
+    S = S if closest == "hardest" else torch.where(d < S, S - 2, S)  # as published: -2 is below all cosines
     nearest = torch.where(others, S, -2.0).max(1).values
     return torch.stack([mean, nearest]).masked_fill(~others.any(1), -torch.inf)
 
@@ -39,8 +36,7 @@ def triplet_loss(
     S = v1 @ v2.T
     sides = {"rows": [S], "columns": [S.T], "both": [S, S.T]}[anchors]
     found = torch.stack([negatives(side, closest, same) for side in sides])  # (sides, 2, B)
-    if combine == "pooled":
-        found = found.mean(0, keepdim=True)
+    found = found if combine == "summed" else found.mean(0, keepdim=True)
     losses = (found - S.diagonal() + margin).relu().sum(1)  # both hinges of each anchor
     return losses.mean() if reduction == "mean" else losses.sum()
 
