@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from siamese import SiameseModel
-from siamese.archive import database, payloads, ranking, tables
+from siamese.archive import database, ranking
 from siamese.archive.changes import Block
 from siamese.archive.database import LISTS
 from siamese.archive.sqlite import DATABASE
@@ -95,6 +95,7 @@ class AgainstADictionary(RuleBasedStateMachine):
     def start(self) -> None:
         self.archive = Archive.build(next(self.folders), model=self.model, name=self.name)
         self.texts: dict[str, str] = {}
+        self.payloads: dict[str, dict[str, Any]] = {}
 
     def teardown(self) -> None:
         if hasattr(self, "archive"):
@@ -120,12 +121,34 @@ class AgainstADictionary(RuleBasedStateMachine):
             assert self.archive.add(texts, names) == names
             self.texts.update(records)
 
+    @rule(
+        records=st.dictionaries(ids, questions, max_size=5), known=st.sampled_from(["skip", "update"]),
+        missing=st.booleans(), more=st.sampled_from([{}, {"n": 1}, {"n": None, "m": "ü"}]),
+    )  # fmt: skip
+    def sync(self, records: dict[str, str], known: str, missing: bool, more: dict[str, Any]) -> None:
+        given = list(records), list(records.values()), [more] * len(records)
+        done = self.archive.sync(given[1], given[0], given[2], known=known, remove_missing=missing, force=True)
+        kept = {name: value for name, value in more.items() if value is not None}
+        before = {id: (text, self.payloads.get(id, {})) for id, text in self.texts.items()}
+        after = {id: both for id, both in before.items() if id in records or not missing}
+        for id, text in records.items():
+            if id not in after or known == "update":
+                old = {name: value for name, value in self.payloads.get(id, {}).items() if name not in more}
+                after[id] = text, old | kept
+        assert sorted(done.added) == sorted(after.keys() - before.keys())
+        assert sorted(done.removed) == sorted(before.keys() - after.keys())
+        assert sorted(done.changed) == sorted(id for id in after if id in before and after[id] != before[id])
+        assert set(done.added + done.changed + done.unchanged) == records.keys()
+        self.texts = {id: text for id, (text, _) in after.items()}
+        self.payloads = {id: payload for id, (_, payload) in after.items()}
+
     @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:
         some = data.draw(st.lists(st.sampled_from(sorted(self.texts)), max_size=3)) if self.texts else []
         self.archive.remove(some)
         for id in set(some):
             del self.texts[id]
+            self.payloads.pop(id, None)
 
     @rule(id=ids, data=st.data())
     def remove_what_is_not_there(self, id: str, data: st.DataObject) -> None:
@@ -166,6 +189,9 @@ class AgainstADictionary(RuleBasedStateMachine):
         assert held(self.archive) == self.texts
         assert len(self.archive) == len(self.texts)
         assert all(self.archive.get(id) == text for id, text in self.texts.items())
+        assert {record.id: record.payload for record in self.archive.records()} == {
+            id: self.payloads.get(id, {}) for id in self.texts
+        }
         assert self.archive.get("nobody") is None
         encoded = self.model.encode(list(self.texts.values()))
         found = vectors(self.archive)
@@ -184,56 +210,6 @@ def test_a_thousand_operations_against_a_dictionary(model: SiameseModel, tiny_mo
 
 
 # From Python
-
-
-def test_payloads(model: SiameseModel, tmp_path: Path) -> None:
-    travel = {"topic": "travel", "views": 7, "open": True, "author": None, "note": " ", "tags": ["a", "b"]}
-    with Archive.build(
-        tmp_path / "a", ["take luggage", "claim luggage"], model, ids=["a", "b"], payloads=[travel, {"topic": "ü"}]
-    ) as archive:
-        kept = {"topic": "travel", "views": 7, "open": True, "tags": ["a", "b"]}
-        archive.add(["flight"], ["c"])
-        assert {hit.id: hit.payload for hit in archive.search(["luggage flight"])[0]} == {
-            "a": kept, "b": {"topic": "ü"}, "c": {},
-        }  # fmt: skip
-        with archive._database.reading():
-            for where, rows in (
-                ({}, [0, 1, 2]), ({"topic": "travel"}, [0]), ({"topic": "ü"}, [1]), ({"topic": None}, [2]),
-                ({"views": 7, "open": True}, [0]), ({"views": "7", "open": "true"}, [0]), ({"open": 1}, []),
-                ({"topic": "ü", "views": ""}, [1]),
-            ):  # fmt: skip
-                found = archive._database.rows_where(where)
-                assert (found.tolist(), found.dtype) == (rows, np.int64), where
-            with pytest.raises(UserError, match="no question of the archive has a column 'author'; kept columns: 'to"):
-                archive._database.rows_where({"author": "x"})
-        archive.remove(["a"])  # the last one moves into its row
-        assert archive.search(["claim luggage"], 1)[0][0].payload == {"topic": "ü"}
-        with pytest.raises(ArchiveError, match="note is bytes") as refused:
-            archive.add(["a", "b"], payloads=[{}, {"note": b"x"}])
-        assert refused.value.position == 1
-        with pytest.raises(ArchiveError, match="topic is not text: '.ud800' has half a character"):
-            archive.add(["a"], payloads=[{"topic": "\ud800"}])
-        with pytest.raises(UserError, match="1 questions and 0 payloads"):
-            archive.add(["a"], payloads=[])
-    with Archive.build(tmp_path / "b", ["flight"], model, payloads=[travel], keep=["topic", "author"]) as archive:
-        archive.add(["ticket"], payloads=[travel])
-        assert [hit.payload for hit in archive.search(["flight ticket"])[0]] == [{"topic": "travel"}] * 2
-        assert archive.kept() == ["topic", "author"]
-
-
-def test_an_index_of_a_column_is_used(archive: Archive) -> None:
-    archive.add(["flight"], ["a"], [{"o'clock": "7"}])
-    data = archive._database
-    with data.writing() as change:
-        payloads.index(change.connection, "o'clock")
-    with data.reading() as meta:
-        assert payloads.indexed(data.connection) == ["o'clock"]
-        condition, values = payloads.condition(data.connection, {"o'clock": 7}, ["o'clock"])
-        sql = f"EXPLAIN QUERY PLAN SELECT row FROM {tables.stored(meta)} WHERE {condition} ORDER BY row"
-        assert "USING INDEX by o'clock" in data.execute(sql, values).fetchone()[3]
-        assert data.rows_where({"o'clock": 7}).tolist() == [0]
-        with pytest.raises(UserError, match="""the column 'a"b': its name cannot be asked for"""):
-            payloads.condition(data.connection, {'a"b': 1}, ['a"b'])
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -17,6 +17,8 @@ from siamese.errors import ArchiveError, UserError
 from siamese.model.model import SiameseModel
 from siamese.pairs.cells import Refused
 
+_NONE: Mapping[str, Any] = {}
+
 
 class Block(NamedTuple):
     """Questions that enter an archive."""
@@ -27,16 +29,20 @@ class Block(NamedTuple):
 
 
 def append(database: Database, model: SiameseModel, change: Rows, block: Block) -> list[str]:
-    """Add questions that the archive does not have. Return their ids.
+    """Add questions that the archive does not have, except to the index of words. Return their ids.
 
     Raises:
         ArchiveError: an id exists or is given twice, or a value cannot be stored (`position` is its place).
     """
     questions, meta = block.questions, change.meta
-    given = list(block.ids) if block.ids is not None else _numbers(database, len(questions), meta)
-    if len(given) != len(questions):
-        raise UserError(f"{len(questions)} questions and {len(given)} ids; give each question one id")
-    texts = payload_texts(block, meta)
+    given = _numbers(database, len(questions), meta) if block.ids is None else ids_of(block)
+    if block.payloads is not None and len(block.payloads) != len(questions):
+        raise UserError(f"{len(questions)} questions and {len(block.payloads)} payloads; give each question one")
+    cells = [payload_of(block, position, meta) for position in range(len(questions))] if block.payloads else None
+    texts = [payloads.EMPTY] * len(questions)
+    if cells:
+        _note_columns(meta, cells)
+        texts = list(map(payloads.text_of, cells))
     vectors = model.encode(questions)
     for position, record in enumerate(zip(count(meta["rows"]), given, questions, texts)):
         _insert(database, record, position)
@@ -47,32 +53,47 @@ def append(database: Database, model: SiameseModel, change: Rows, block: Block) 
     return given
 
 
-def payload_texts(block: Block, meta: Meta) -> list[str]:
-    """Return the payload of each question as it is stored, with the columns that the archive keeps."""
-    if block.payloads is None:
-        return [payloads.EMPTY] * len(block.questions)
-    if len(block.payloads) != len(block.questions):
-        raise UserError(f"{len(block.questions)} questions and {len(block.payloads)} payloads; give each question one")
-    kept, names, texts = tables.kept(meta), dict.fromkeys(tables.columns(meta)), []
-    for position, cells in enumerate(block.payloads):
-        try:
-            chosen = cells if kept is None else {name: cells[name] for name in kept if name in cells}
-            payload = payloads.merged({}, chosen)
-        except Refused as fault:
-            raise ArchiveError(str(fault), position) from None
-        names |= dict.fromkeys(payload)
-        texts.append(payloads.text_of(payload))
-    meta["columns"] = json.dumps(list(names), ensure_ascii=False)
-    return texts
+def ids_of(block: Block) -> list[str]:
+    """Return the ids of a block. Raise UserError if a question has none."""
+    if block.ids is None:
+        raise UserError("no ids, by which known questions are found; give each question an id")
+    if len(block.ids) != len(block.questions):
+        raise UserError(f"{len(block.questions)} questions and {len(block.ids)} ids; give each question one id")
+    return list(block.ids)
+
+
+def payload_of(block: Block, position: int, meta: Meta, earlier: Mapping[str, Any] = _NONE) -> dict[str, Any]:
+    """Return the payload of a question, with the columns that the archive keeps, as a change of an earlier one."""
+    cells = block.payloads[position] if block.payloads is not None else {}
+    kept = tables.kept(meta)
+    try:
+        return payloads.merged(earlier, {name: cells[name] for name in cells if kept is None or name in kept})
+    except Refused as fault:
+        raise ArchiveError(str(fault), position) from None
+
+
+def repay(change: Rows, row: int, id: str, question: str, payload: Mapping[str, Any]) -> None:
+    """Give a question another payload."""
+    _note_columns(change.meta, [payload])
+    text = payloads.text_of(payload)
+    sql = "UPDATE questions SET payload = ?, crc = ? WHERE row = ?"
+    change.connection.execute(sql, (text, text_sum(row, id, question, text), row))
 
 
 def remove(change: Rows, found: Mapping[int, tuple[str, str]]) -> None:
-    """Remove questions, given by row, id and text."""
+    """Remove questions, given by row, id and text; `words.purge` then removes the last traces of their words."""
     words.remove(change.connection, [(row, text) for row, (_, text) in found.items()])
     remembered.forget(change.connection, (id for id, _ in found.values()))
     change.connection.executemany("DELETE FROM questions WHERE row = ?", ((row,) for row in found))
     change.blot(list(found))
     change.meta["questions"] -= len(found)
+
+
+def _note_columns(meta: Meta, payloads: Iterable[Mapping[str, Any]]) -> None:
+    names = dict.fromkeys(tables.columns(meta))
+    for payload in payloads:
+        names |= dict.fromkeys(payload)
+    meta["columns"] = json.dumps(list(names), ensure_ascii=False)
 
 
 def checked_id(value: str, position: int | None = None) -> str:

@@ -37,12 +37,18 @@ class QuestionFile:
     lines: list[int] = field(default_factory=list)  # of the current block
 
     def __iter__(self) -> Iterator[Block]:
-        total, done, filled = sum(1 for _ in self._rows()), 0, self._rows()
+        total, done, names = 0, 0, dict[str, None]()
+        for _, record in self._rows():
+            total += 1
+            if not record.others.keys() <= names.keys():
+                names |= dict.fromkeys(record.others)
+        filled, none = self._rows(), dict.fromkeys(names)
         rows = iter(filled)
         while block := [record for _, record in islice(rows, QUESTIONS_AT_A_TIME)]:
             self.lines[:] = [record.line for record in block]
             ids = [record.id for record in block if record.id is not None]
-            others = [record.others for record in block] if any(record.others for record in block) else None
+            # JSON may leave out what is missing.
+            others = [{**none, **record.others} for record in block] if names else None
             yield Block([record.question for record in block], ids or None, others)
             done += len(block)
             self.progress(done, total)

@@ -12,8 +12,7 @@ import numpy as np
 
 from siamese.archive import remembered, vectors
 from siamese.archive.database import Database, renew
-from siamese.archive.store import facts_of
-from siamese.archive.tables import Meta
+from siamese.archive.tables import Meta, facts_of
 from siamese.archive.vectors import BLOCK, WAITING
 from siamese.errors import ArchiveError
 from siamese.model.model import SiameseModel

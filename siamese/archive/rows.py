@@ -7,6 +7,7 @@ zeros, and `fill` moves the last rows into such holes.
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,11 +42,11 @@ class Rows:
 
     def blot(self, rows: Sequence[int]) -> None:
         """Let the vectors of removed questions count as zeros; the next transaction overwrites them."""
-        blocks = {block: self._block(block) for block in {row // BLOCK for row in rows}}
-        for row in rows:
-            blocks[row // BLOCK][row % BLOCK] = 0
+        for number, some in groupby(sorted(rows), lambda row: row // BLOCK):
+            block = self._block(number)
+            block[[row % BLOCK for row in some]] = 0
+            self._sum({number: block})
         self.connection.executemany("INSERT OR REPLACE INTO blank VALUES (?, 0)", ((row,) for row in rows))
-        self._sum(blocks)
 
     def fill(self) -> None:
         rows = self.meta["questions"]

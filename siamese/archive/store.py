@@ -1,20 +1,21 @@
 """Archives of questions: add and remove questions, and search them by meaning and by words."""
 
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-from siamese.archive import changes, database, tables, words
+from siamese.archive import changes, database, payloads, records, tables, words
 from siamese.archive.changes import Block, checked_id
 from siamese.archive.columns import block_of, ids_of, texts_of
 from siamese.archive.database import Database
 from siamese.archive.placing import placing
+from siamese.archive.records import Record
 from siamese.archive.searching import Hit, How, Query, hits
 from siamese.archive.sqlite import DATABASE, WAL
+from siamese.archive.syncing import Changes, Treatment, sync, update
 from siamese.archive.vectors import VECTORS
-from siamese.config import PACKAGED, PRETRAINED
+from siamese.config import PRETRAINED
 from siamese.errors import ArchiveError, UserError
 from siamese.model.model import SiameseModel, fingerprint
 from siamese.pairs.reading import Frame
@@ -100,7 +101,7 @@ class Archive(AbstractContextManager["Archive"]):
         keep: Iterable[str] | None = None,
     ) -> "Archive":  # fmt: skip
         """Build an archive as `build` does, from blocks of which one is in memory at a time."""
-        folder, facts = Path(folder), facts_of(model, name)
+        folder, facts = Path(folder), tables.facts_of(model, name)
         facts["keep"] = tables.keeping(keep)
         with placing(folder, force) as building:
             database.create(building, facts)
@@ -166,12 +167,56 @@ class Archive(AbstractContextManager["Archive"]):
 
     def add_blocks(self, blocks: Iterable[Block]) -> int:
         """Add blocks as `add` does, all or none, with one in memory at a time. Return the number of questions."""
+        return len(self.sync_blocks(blocks, Treatment()).added)
+
+    def sync(
+        self, questions: Iterable[str] | Frame, ids: Iterable[str] | None = None,
+        payloads: Iterable[Mapping[str, Any]] | None = None,
+        *, known: str = "update", remove_missing: bool = False, force: bool = False,
+    ) -> Changes:  # fmt: skip
+        """Add questions that are new and change those that differ, all or none, as `archive add --known update` does.
+
+        A question that did not change costs a lookup. One whose text changed is encoded anew; it keeps its id.
+
+        Args:
+            questions, ids, payloads: as in `add`, with ids. A payload changes the values that it names; None or a blank
+                text removes one.
+            known: what to do with an id that is there: "update"; "skip" it; or "error".
+            remove_missing: remove the questions whose ids are not given, as with a whole export.
+            force: remove even more than half of the questions.
+
+        Returns:
+            The ids that were added, changed, found unchanged, and removed.
+
+        Raises:
+            UserError: there are no ids.
+            ArchiveError: as `add`; more than half of the questions would be removed without `force`.
+        """
+        return self.sync_blocks([block_of(questions, ids, payloads)], Treatment(known, remove_missing, force))
+
+    def sync_blocks(self, blocks: Iterable[Block], how: Treatment) -> Changes:
+        """Change the archive as `sync` does, from blocks of which one is in memory at a time."""
         with self._database.writing() as change:
-            first = change.meta["rows"]
-            for block in blocks:
-                changes.append(self._database, self.model, change, block)
-            words.add(self._database.connection, first)
-        return int(change.meta["rows"] - first)
+            done = sync(self._database, self.model, change, blocks, how)
+        if done.changed or done.removed:
+            self._fill()
+        return done
+
+    def update(self, id: str, question: str | None = None, payload: Mapping[str, Any] | None = None) -> bool:
+        """Change a question, or values of its payload, or both. Return whether anything differed.
+
+        Args:
+            id: of a question of the archive.
+            question: the new text; None leaves it.
+            payload: values by name, as in `sync`; None leaves all.
+
+        Raises:
+            ArchiveError: there is no such id, or another process is writing.
+        """
+        with self._database.writing() as change:
+            changed = update(self._database, self.model, change, id, question, payload)
+        self._fill()
+        return changed
 
     def remove(self, ids: Iterable[str]) -> None:
         """Remove the questions with these ids, all or none. Their texts, words and vectors are overwritten.
@@ -186,6 +231,21 @@ class Archive(AbstractContextManager["Archive"]):
                     raise ArchiveError(f"no question has the id {one!r}", position)
                 found[stored[0]] = stored[1:3]
             changes.remove(change, found)
+            words.purge(change.connection)
+        self._fill()
+
+    def index(self, name: str) -> None:
+        """Index a column of the payloads, for conditions on it in a large archive. Later changes keep the index.
+
+        Raises:
+            UserError: no question has a column of this name, or SQLite cannot ask for the name.
+            ArchiveError: another process is writing.
+        """
+        with self._database.writing() as change:
+            payloads.condition(change.connection, {name: None}, tables.columns(change.meta))
+            payloads.index(change.connection, name)
+
+    def _fill(self) -> None:
         # Every change begins by overwriting removed vectors. If another process writes first, it does that.
         with suppress(ArchiveError):
             self._database.fill()
@@ -197,6 +257,42 @@ class Archive(AbstractContextManager["Archive"]):
         with self._database.reading():
             found = self._database.stored("id", checked_id(id))
         return found[2] if found else None
+
+    def record(self, id: str) -> Record | None:
+        """Return the question with an id and its payload, or None."""
+        with self._database.reading():
+            return records.one(self._database, checked_id(id))
+
+    def records(
+        self, where: Mapping[str, Any] | None = None, *, after: str | None = None, limit: int | None = None
+    ) -> list[Record]:
+        """Return questions with their payloads in the order of their ids, which are compared as text.
+
+        Args:
+            where: values that the payload must have, by name; None as a value: must not have. Numbers and booleans
+                are compared as text. `index` makes conditions on a column fast.
+            after: only those whose id is behind this one: the last one of the page before.
+            limit: the most to return; None: all.
+
+        Raises:
+            UserError: no question has a column of this name, or the limit is below 1.
+        """
+        if limit is not None and limit < 1:
+            raise UserError(f"limit {limit}: expected a whole number of 1 or more")
+        with self._database.reading():
+            return records.page(self._database, where or {}, after, limit)
+
+    def export(self, out: str | Path, progress: Callable[[int, int], None] = lambda done, total: None) -> int:
+        """Write all questions with ids and payloads to a file, atomically, from which `build` makes the same archive.
+
+        Args:
+            out: the file, whose ending names the format: .csv, .tsv, .jsonl or .parquet.
+            progress: called with the number of questions done and of all.
+
+        Returns:
+            The number of questions.
+        """
+        return records.export(self._database, out, progress)
 
     def info(self) -> dict[str, Any]:
         """Return what the archive holds: counts, model and kind of search by name, and the bytes of its files."""
@@ -239,15 +335,6 @@ class Archive(AbstractContextManager["Archive"]):
             with self._database.reading(with_vectors=True) as meta:
                 found += hits(self._database, self.model.verdict, part, vectors, how, meta["questions"])
         return found
-
-
-def facts_of(model: SiameseModel, name: str) -> dict[str, Any]:
-    """Return what an archive stores of its model. Raise UserError if the model's vectors depend on their batch."""
-    if model.config.padding != "none":
-        shown = name or "the model"
-        raise UserError(f"{shown} averages the padding, so its vectors depend on their batch; use another preset")
-    name = str(Path(name).resolve()) if name not in PACKAGED and os.path.isdir(name) else name  # else of an encoder
-    return {"model": name, "fingerprint": fingerprint(model), "dimensions": model.dimensions}
 
 
 def _queries(questions: Iterable[str] | Frame, ids: Iterable[str | None] | None) -> list[Query]:

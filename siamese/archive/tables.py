@@ -5,6 +5,7 @@ first change turns them into format 3.
 """
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 
 from siamese.archive import remembered, words
 from siamese.archive.sqlite import DATABASE
+from siamese.config import PACKAGED
 from siamese.errors import ArchiveError, UserError
+from siamese.model.model import SiameseModel, fingerprint
 
 FORMAT = 3
 
@@ -95,3 +98,12 @@ def columns(meta: Mapping[str, Any]) -> list[str]:
     """Return the names that occur in the payloads, as they came."""
     found: list[str] = json.loads(meta.get("columns", "[]"))
     return found
+
+
+def facts_of(model: SiameseModel, name: str) -> dict[str, Any]:
+    """Return what an archive stores of its model. Raise UserError if the model's vectors depend on their batch."""
+    if model.config.padding != "none":
+        shown = name or "the model"
+        raise UserError(f"{shown} averages the padding, so its vectors depend on their batch; use another preset")
+    name = str(Path(name).resolve()) if name not in PACKAGED and os.path.isdir(name) else name  # else of an encoder
+    return {"model": name, "fingerprint": fingerprint(model), "dimensions": model.dimensions}

@@ -69,9 +69,12 @@ def move(connection: sqlite3.Connection, rows: Sequence[tuple[int, int, str]]) -
 
 
 def remove(connection: sqlite3.Connection, rows: Sequence[tuple[int, str]]) -> None:
-    """Remove questions, given by row and text, from the index, so that the file keeps none of their words."""
+    """Remove questions, given by row and text, from the index; `purge` then removes their words from the file."""
     _forget(connection, rows)
-    # FTS5 only marks deleted rows until its segments are merged.
+
+
+def purge(connection: sqlite3.Connection) -> None:
+    """Rewrite the index, since FTS5 only marks deleted rows until its segments are merged."""
     connection.execute("INSERT INTO words(words) VALUES ('optimize')")
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from siamese.cli import options as shared
+from siamese.cli import records
 from siamese.errors import UserError
 from siamese.system.csv_output import check_format
 from siamese.system.outputs import Folder, Output, table_ending_with
@@ -34,19 +35,22 @@ def add_commands(command: shared.Command) -> None:
 
     sub = command("add", add, "Add a file's questions, all or none.", actions)
     sub.add_argument("file", metavar="PATH", help=shared.QUESTIONS)
-    _add_archive(sub)
+    shared.add_archive(sub)
+    shared.add_known(sub)
+    sub.add_argument("--force", action="store_true",
+                     help="with --remove-missing: remove even more than half of the questions")  # fmt: skip
     shared.add_question_columns(sub)
 
     sub = command("remove", remove, "Remove questions by their ids, all or none.", actions)
     sub.add_argument("ids", nargs="*", metavar="ID")
     sub.add_argument("--file", metavar="PATH", help="ids: .txt with an id a line, or a file with a column")
     sub.add_argument("--id", default="id", dest="id_column", metavar="NAME", help="that column (default id)")
-    _add_archive(sub)
+    shared.add_archive(sub)
 
     sub = command("copy", copy, "Copy an archive, even while it is in use.", actions)
     sub.add_argument("--out", required=True, metavar="DIR", help="the folder of the copy")
     shared.add_force(sub)
-    _add_archive(sub)
+    shared.add_archive(sub)
 
     sub = command(
         "reencode", reencode, "Make an archive's vectors anew with another model; ids and texts stay.", actions
@@ -55,9 +59,11 @@ def add_commands(command: shared.Command) -> None:
     shared.add_model(sub)
     sub.set_defaults(model=None)
 
+    records.add_actions(command, actions)
+
     sub = command("info", info, "Describe an archive.", actions)
     sub.add_argument("--json", action="store_true", help="print JSON")
-    _add_archive(sub)
+    shared.add_archive(sub)
 
     sub = command("search", search, "Find the questions of an archive that are nearest to a question.")
     sub.add_argument("question", nargs="?", metavar="QUESTION")
@@ -73,14 +79,8 @@ def add_commands(command: shared.Command) -> None:
     sub.add_argument("--prior", type=float, metavar="P", help="share of duplicates among the hits, such as 0.1; "
                      "adjusts probability and verdict")  # fmt: skip
     sub.add_argument("--json", action="store_true", help="print JSON")
-    _add_archive(sub)
+    shared.add_archive(sub)
     shared.add_question_columns(sub)
-
-
-def _add_archive(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--archive", required=True, metavar="DIR", help="the archive's folder")
-    sub.add_argument("--model", metavar="NAME", help="the archive's model, if its folder was moved")
-    shared.add_calibration(sub)
 
 
 def build(options: argparse.Namespace) -> None:
@@ -108,9 +108,14 @@ def _check_folder(options: argparse.Namespace, source: str) -> None:
 
 
 def add(options: argparse.Namespace) -> None:
-    with _open(options) as archive, _questions(options, archive.kept()) as file:
-        added, count = archive.add_blocks(file), len(archive)
-    print(f"{options.archive}: {added:,} added, {count:,} questions{_left_out(file)}")
+    from siamese.archive.syncing import Treatment
+
+    how = Treatment(options.known, options.remove_missing, options.force)
+    with shared.open_archive(options) as archive, _questions(options, archive.kept()) as file:
+        done, count = archive.sync_blocks(file, how), len(archive)
+    others = {"changed": done.changed, "unchanged": done.unchanged, "removed": done.removed}
+    shown = "".join(f", {len(ids):,} {name}" for name, ids in others.items()) if options.known != "error" else ""
+    print(f"{options.archive}: {len(done.added):,} added{shown}, {count:,} questions{_left_out(file)}")
 
 
 def remove(options: argparse.Namespace) -> None:
@@ -123,14 +128,14 @@ def remove(options: argparse.Namespace) -> None:
     if options.file:
         records = list(read_records(options.file, options.id_column))  # whose questions are the ids
         lines, ids = [record.line for record in records], [record.question for record in records]
-    with _open(options) as archive, naming_lines(options.file, lines):
+    with shared.open_archive(options) as archive, naming_lines(options.file, lines):
         archive.remove(ids)
         print(f"{options.archive}: {len(archive):,} questions left")
 
 
 def copy(options: argparse.Namespace) -> None:
     _check_folder(options, options.archive)
-    with _open(options) as archive:
+    with shared.open_archive(options) as archive:
         archive.copy(options.out, force=options.force)
         print(f"{options.out}: {len(archive):,} questions")
 
@@ -150,7 +155,7 @@ def reencode(options: argparse.Namespace) -> None:
 
 
 def info(options: argparse.Namespace) -> None:
-    with _open(options) as archive:
+    with shared.open_archive(options) as archive:
         found = archive.info()
     if options.json:
         print(json.dumps(found, indent=2))
@@ -171,7 +176,7 @@ def search(options: argparse.Namespace) -> None:
     check_format(options.out)
     written = Output("--out", options.out, table_ending_with(ADDED, PREFIX))
     shared.check_outputs(options, written, inputs=(options.file, options.archive, options.model))
-    with _open(options) as archive:
+    with shared.open_archive(options) as archive:
         _search(archive, options)
 
 
@@ -211,14 +216,6 @@ def _search(archive: "Archive", options: argparse.Namespace) -> None:
 
 
 _LEGS = {"both": "meaning and words", "vectors": "meaning", "words": "words"}
-
-
-def _open(options: argparse.Namespace) -> "Archive":
-    from siamese.archive.store import Archive
-
-    return Archive.open(
-        options.archive, shared.load_model(options.model, options.calibrate_on) if options.model else None
-    )
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from siamese.system.outputs import Folder, Output
 from siamese.system.program import command_line
 
 if TYPE_CHECKING:
+    from siamese.archive.store import Archive
     from siamese.model.model import SiameseModel
     from siamese.pairs.formats import Faults
     from siamese.pairs.pairs import Columns, Pairs
@@ -224,6 +225,48 @@ def add_question_columns(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--question", default="question", dest="question_column", metavar="NAME",
                      help="the file's column of questions (default question)")  # fmt: skip
     sub.add_argument("--id", dest="id_column", metavar="NAME", help="its column of ids (default id, if there is one)")
+
+
+def add_archive(sub: argparse.ArgumentParser) -> None:
+    """Add --archive and --model, for `open_archive`."""
+    sub.add_argument("--archive", required=True, metavar="DIR", help="the archive's folder")
+    sub.add_argument("--model", metavar="NAME", help="the archive's model, if its folder was moved")
+    add_calibration(sub)
+
+
+def open_archive(options: argparse.Namespace) -> "Archive":
+    """Open the archive of `add_archive`."""
+    from siamese.archive.store import Archive
+
+    return Archive.open(options.archive, load_model(options.model, options.calibrate_on) if options.model else None)
+
+
+def add_known(sub: argparse.ArgumentParser) -> None:
+    """Add how to treat questions that an archive has, for `siamese.archive.syncing.Treatment`."""
+    sub.add_argument("--known", default="error", choices=["error", "skip", "update"],
+                     help="what to do with an id that is there: refuse all (default), leave it as it is, or change "
+                     "what differs")  # fmt: skip
+    sub.add_argument("--remove-missing", action="store_true",
+                     help="remove the questions whose ids the file lacks, as a whole export does")  # fmt: skip
+
+
+def add_where(sub: argparse.ArgumentParser) -> None:
+    """Add conditions on kept columns, for `conditions`."""
+    sub.add_argument("--where", action="append", default=[], metavar="NAME=VALUE", help="only questions with this "
+                     "value in a kept column; may be repeated; NAME= means none")  # fmt: skip
+
+
+def conditions(given: Sequence[str], option: str = "--where") -> dict[str, str]:
+    """Return the names and values of NAME=VALUE. Raise UserError if one has another form, or a name occurs twice."""
+    found: dict[str, str] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not (name and equals):
+            raise UserError(f"{option} {one!r}: expected NAME=VALUE")
+        if name in found:
+            raise UserError(f"{option}: two values for {name!r}; give one")
+        found[name] = value
+    return found
 
 
 def changed_fields(options: argparse.Namespace) -> dict[str, Any]:
