@@ -21,5 +21,13 @@ class ArchiveError(UserError):
         self.position = position  # of the wrong id among those given, if an id is wrong
 
 
+class BusyError(UserError):
+    """Another process is writing there; a later try may succeed."""
+
+
+class ArchiveBusyError(ArchiveError, BusyError):
+    """An archive to which another process is writing."""
+
+
 class DivergedError(UserError):
     """A training run whose loss or weights are no longer finite."""

@@ -52,8 +52,8 @@ def plain() -> Iterator[TestClient]:
 
 @pytest.fixture()
 def writing(memory: Path) -> Iterator[TestClient]:
-    with client(new_archive(memory / "archive")) as one:
-        one.headers = WRITER
+    app = make_app(MODEL, new_archive(memory / "archive"), TOKEN, record=lambda judged, by: None)
+    with TestClient(app, "http://localhost", headers=WRITER) as one:
         yield one
 
 
@@ -384,7 +384,7 @@ def test_every_operation_has_an_example(writing: TestClient) -> None:
     document = writing.get("/openapi.json").json()
     assert set(document["paths"]) == {
         "/predict", "/explain", "/similarity", "/encode", "/search", "/questions", "/questions/{id}", "/health",
-        "/predict/batch", "/model", "/readyz", "/metrics",
+        "/predict/batch", "/model", "/decisions", "/readyz", "/metrics",
     }  # fmt: skip
     for path, methods in document["paths"].items():
         if body := methods.get("post", {}).get("requestBody"):
@@ -397,7 +397,7 @@ def test_every_operation_has_an_example(writing: TestClient) -> None:
 
 @pytest.mark.ci
 def test_answers_conform_to_the_openapi_document(memory: Path) -> None:
-    app = make_app(MODEL, new_archive(memory / "archive"), TOKEN, hosts=["*"])
+    app = make_app(MODEL, new_archive(memory / "archive"), TOKEN, hosts=["*"], record=lambda judged, by: None)
     asked = 0
     for found in schemathesis.openapi.from_asgi("/openapi.json", app).get_all_operations():
         operation = found.ok()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from zlib import crc32
 
-from siamese.errors import ArchiveError
+from siamese.errors import ArchiveBusyError, ArchiveError
 from siamese.system.locking import without_locks
 
 DATABASE = "archive.sqlite"
@@ -25,7 +25,7 @@ def refusing(folder: Path) -> Iterator[None]:
         if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
             if without_locks(folder):
                 raise ArchiveError(f"{folder}: on a file system without locks; copy it to one that has them") from None
-            raise ArchiveError(f"{folder}: another process is writing to it; wait for its end") from None
+            raise ArchiveBusyError(f"{folder}: another process is writing to it; wait for its end") from None
         raise ArchiveError(f"{folder / DATABASE}: {error}") from error
 
 

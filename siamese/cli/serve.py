@@ -8,7 +8,10 @@ from siamese.cli.options import Command, add_model, default_model, load_model
 from siamese.system.console import say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from siamese.model.model import SiameseModel
+    from siamese.service.routes_decisions import Judged, Record
 
 
 def add_commands(command: Command) -> None:
@@ -21,6 +24,8 @@ def add_commands(command: Command) -> None:
         help="accept requests to this host name, beside localhost and --host (* accepts any; can be repeated)",
     )  # fmt: skip
     sub.add_argument("--port", type=int, default=8000, metavar="N", help="(default %(default)s; 0: any free port)")
+    sub.add_argument("--decisions", metavar="PATH", help="with a token, take decisions about pairs and append them to "
+                     "this file, as `review` does, for adapt and mine --decisions")  # fmt: skip
     sub.add_argument("--log-format", choices=("text", "json"), default="text", help="of the log on stderr: a line or a "
                      "JSON object for each request (default %(default)s)")  # fmt: skip
     add_model(sub)
@@ -47,7 +52,8 @@ def serve(options: argparse.Namespace) -> None:
         ctypes.CDLL(None).mallopt(-3, 1 << 16)  # M_MMAP_THRESHOLD: what a flood of large requests took is given back
     token = os.environ.get(TOKEN) or None
     model, name = _model(options)
-    app = make_app(model, options.archive, token, [options.host, *options.allow_host], LIMITS, name)
+    app = make_app(model, options.archive, token, [options.host, *options.allow_host], LIMITS, name,
+                   recorder(options.decisions))  # fmt: skip
     configure(options.log_format)
     server = make_server(app, LIMITS)
     if not local:
@@ -69,3 +75,25 @@ def _model(options: argparse.Namespace) -> "tuple[SiameseModel, str]":
             return archive.model, archive.name
     name = options.model or default_model()
     return load_model(name, options.calibrate_on), name
+
+
+def recorder(path: str | None) -> "Record | None":
+    """Return a function that appends decisions to a file, which is checked or begun; None without a file."""
+    if path is None:
+        return None
+    from datetime import UTC, datetime
+
+    from siamese.review.decisions import Decision, append_decisions, open_log
+
+    with open_log(path):
+        pass
+
+    def record(judged: "Sequence[Judged]", by: str) -> None:
+        at = datetime.now(UTC).isoformat(timespec="microseconds")
+        rows = (
+            Decision(*one[:3], similarity=repr(one.similarity), probability=repr(one.probability), by=by, at=at)
+            for one in judged
+        )
+        append_decisions(path, rows)
+
+    return record

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from siamese.errors import DataError, UserError
+from siamese.errors import BusyError, DataError, UserError
 from siamese.pairs.cells import is_missing
 from siamese.pairs.formats import open_file
 from siamese.system.csv_output import csv_writer
@@ -79,11 +79,15 @@ def read_decisions(path: str | Path) -> list[Decision]:
 
 def _decision(row: Mapping[str, object], where: str) -> Decision:
     given = {name: row.get(name) for name in Decision._fields}
-    decision = Decision(**{name: "" if is_missing(cell) else str(cell) for name, cell in given.items()})
+    return _checked(Decision(**{name: "" if is_missing(cell) else str(cell) for name, cell in given.items()}), where)
+
+
+def _checked(decision: Decision, where: str) -> Decision:
+    """Return a decision, or raise a DataError if it is none."""
     if decision.answer not in ANSWERS:
         raise DataError(f"{where}: answer is {decision.answer[:40]!r}; expected one of {', '.join(ANSWERS)}")
     of_one = decision.answer == REPRESENTATIVE or (decision.answer == UNDO and not decision.question2)
-    if not decision.question1 or bool(decision.question2) == of_one:
+    if not decision.question1.strip() or bool(decision.question2.strip()) == of_one:
         raise DataError(f"{where}: a {decision.answer} has {'one question' if of_one else 'two questions'}")
     if len(decision.about) != 2 - of_one:
         raise DataError(f"{where}: a question with itself; expected two different questions")
@@ -99,19 +103,8 @@ class Log:
 
     def append(self, *decisions: Decision) -> None:
         """Add decisions in one go, so that a killed process leaves all of them or none. They are on disk on return."""
-        self._write(b"".join(map(_line, decisions)))
+        _write(self.path, self._file, b"".join(map(_line, decisions)))
         self.decisions += decisions
-
-    def _write(self, line: bytes) -> None:
-        length = os.fstat(self._file).st_size
-        try:
-            while line:
-                line = line[os.write(self._file, line) :]
-            os.fsync(self._file)
-        except OSError as error:  # such as a full disk
-            os.ftruncate(self._file, length)
-            error.filename = error.filename or str(self.path)
-            raise
 
 
 @contextmanager
@@ -119,18 +112,55 @@ def open_log(path: str | Path) -> Iterator[Log]:
     """Open a file of decisions for more, or begin one.
 
     Raises:
-        UserError: another process writes to it.
+        BusyError: another process writes to it.
         DataError: it is no file of decisions.
     """
     path = Path(path)
+    with _locked(path) as file:
+        yield Log(path, file)
+
+
+def append_decisions(path: str | Path, decisions: Iterable[Decision]) -> None:
+    """Add decisions to a file, or begin one, without reading those that it has. They are on disk on return.
+
+    Raises:
+        DataError: one of these is no decision, and could not be read again.
+        BusyError: another process writes to the file.
+        UserError: it is no file of decisions.
+    """
+    path = Path(path)
+    rows = [_checked(decision, f"decision {place}") for place, decision in enumerate(decisions, 1)]
+    try:
+        with _locked(path) as file:
+            _write(path, file, b"".join(map(_line, rows)))
+    except DataError as error:  # of the file
+        raise UserError(str(error)) from None
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """Open a file of decisions for more, locked and mended, and yield its descriptor."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
     try:
         if not lock(file, wait=False) and os.name == "posix":
-            raise UserError(f"{path}: another process writes to it; wait for its end, or choose another file")
+            raise BusyError(f"{path}: another process writes to it; wait for its end, or choose another file")
         _mend(path, file)
-        yield Log(path, file)
+        yield file
     finally:
         os.close(file)
+
+
+def _write(path: Path, file: int, rows: bytes) -> None:
+    """Append rows to an open file, all or none."""
+    length = os.fstat(file).st_size
+    try:
+        while rows:
+            rows = rows[os.write(file, rows) :]
+        os.fsync(file)
+    except OSError as error:  # such as a full disk
+        os.ftruncate(file, length)
+        error.filename = error.filename or str(path)
+        raise
 
 
 def _mend(path: Path, file: int) -> None:

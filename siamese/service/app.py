@@ -11,6 +11,7 @@ from siamese.service.base import STATIC, make_base
 from siamese.service.limits import LIMITS, Limits, Workers
 from siamese.service.metrics import Metrics
 from siamese.service.routes_archive import add_archive
+from siamese.service.routes_decisions import Record, add_decisions
 from siamese.service.routes_operation import add_operation
 from siamese.service.routes_questions import add_questions
 
@@ -34,6 +35,7 @@ def make_app(
     hosts: Sequence[str] = (),
     limits: Limits = LIMITS,
     name: str | None = None,
+    record: Record | None = None,
 ) -> FastAPI:
     """Return the service of a model as an ASGI application, with its thread pools in `app.state.workers`.
 
@@ -44,6 +46,7 @@ def make_app(
         hosts: accepted values of the Host header beside loopback names, without port; ("*",) accepts any.
         limits: on requests; `make_server` takes those on connections.
         name: by which the model was loaded, for the page, which shows its licence and its card.
+        record: writes decisions, if they are taken; see `add_decisions`.
 
     Raises:
         UserError: the archive cannot be opened, or belongs to another model.
@@ -63,6 +66,9 @@ def make_app(
 
         archive, counted = (one.pool.submit(Archive.open, archive_folder, model).result() for one in (keeper, counter))
         add_archive(app, archive, archive_folder, keeper, token)
+
+    if record is not None:
+        add_decisions(app, model, workers, record, token, limits)
 
     async def count() -> int | None:
         return None if counted is None else await counter.run(len, counted)

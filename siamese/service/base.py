@@ -95,6 +95,12 @@ def requiring(token: str | None, description: str, off: str = "") -> Callable[..
     return check
 
 
+def requiring_to_write(token: str | None, off: str) -> Callable[..., Coroutine[Any, Any, None]]:
+    """Return the dependency `requiring` the token of the environment; `off` is what is off without one."""
+    start = f"{off}: start the service with {TOKEN} to allow them"
+    return requiring(token, f"the value that {TOKEN} had when the service was started", start)
+
+
 async def _send(file: Response) -> Response:
     return file
 

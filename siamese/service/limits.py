@@ -1,12 +1,14 @@
 """Limits of size, time and number, so that no client takes the service away from the others."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi import HTTPException
+
+from siamese.errors import BusyError
 
 QUESTION = 2_000  # characters in a question
 QUESTIONS = 1_000  # questions or pairs in a request
@@ -14,6 +16,7 @@ SEARCHES = 100  # questions in a search
 HITS = 1_000  # hits for each of them
 ID = 200  # characters in an id
 SMALL = 1 << 14  # bytes of a body, or of an answer, that are not counted
+PAUSE = 0.05  # seconds between two tries to write
 BUSY, RETRY = "busy: try again in a second", {"Retry-After": "1"}
 
 T = TypeVar("T")
@@ -27,6 +30,7 @@ class Limits:
     arrival: float = 10.0  # for a request's head to arrive, and again for its body; then 408
     work: float = 10.0  # to compute an answer; then 504
     departure: float = 10.0  # for the client to receive the answer; then the connection is cut
+    patience: float = 5.0  # to wait for another process that writes; then 503
     shutdown: int = 15  # for the requests in flight after SIGTERM
     threads: int = 2  # worker threads for the model; parsing, the archive and its count have one each
     pending: int = 64  # requests that those threads run or queue; one more gets 503
@@ -70,3 +74,19 @@ class Workers:
         """Accept no more work and return whether all threads are idle."""
         self.pool.shutdown(wait=False, cancel_futures=True)
         return not self._pending
+
+
+async def patiently(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
+    """Return the result of an attempt to write, repeated for some seconds while another process writes.
+
+    Raises:
+        HTTPException: 503 if it still does.
+    """
+    end = asyncio.get_running_loop().time() + seconds
+    while True:
+        try:
+            return await attempt()
+        except BusyError:
+            if asyncio.get_running_loop().time() > end:
+                raise HTTPException(503, "another process is writing; try again in a second", RETRY) from None
+            await asyncio.sleep(PAUSE)

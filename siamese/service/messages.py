@@ -149,6 +149,32 @@ class AddAnswer(BaseModel):
     ids: list[str] = Field(examples=[["faq-1", "faq-2"]])
 
 
+class Decided(Asked):
+    """What somebody decided about two questions."""
+
+    question1: Question = Field(examples=PASSWORD[:1])
+    question2: Question = Field(examples=PASSWORD[1:])
+    answer: Literal["duplicate", "different", "unsure", "undo"] = Field(
+        description="undo takes an earlier decision about these questions back", examples=["duplicate"]
+    )
+
+
+class DecisionsRequest(Asked):
+    """Decisions to keep: all of them, or none."""
+
+    decisions: list[Decided] = Field(
+        min_length=1, max_length=QUESTIONS,
+        examples=[[{"question1": PASSWORD[0], "question2": PASSWORD[1], "answer": "duplicate"}]],
+    )  # fmt: skip
+    by: str = Field("", max_length=ID, description="who decided", examples=["Anna"])
+
+
+class DecisionsAnswer(BaseModel):
+    """How many decisions were written."""
+
+    written: int = Field(examples=[1])
+
+
 class About(BaseModel):
     """The model that answers."""
 

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 
 from siamese.errors import ArchiveError
 from siamese.service import messages as m
-from siamese.service.base import TOKEN, long, problems, requiring
+from siamese.service.base import long, problems, requiring_to_write
 from siamese.service.limits import ID, RETRY, Workers
 from siamese.service.logs import LOG
 
@@ -24,10 +24,6 @@ T = TypeVar("T")
 def add_archive(app: FastAPI, archive: "Archive", folder: str | Path, keeper: Workers, token: str | None) -> None:
     """Add the routes of an archive, which was opened in the thread of `keeper` and is used there alone."""
     app.add_exception_handler(ArchiveError, partial(_archive_error, str(folder)))
-    writer = requiring(
-        token, f"the value that {TOKEN} had when the service was started",
-        f"adding and removing are off: start the service with {TOKEN} to allow them",
-    )  # fmt: skip
 
     async def write(work: Callable[..., T], *arguments: Any, unfit: int) -> T:
         try:
@@ -47,7 +43,7 @@ def add_archive(app: FastAPI, archive: "Archive", folder: str | Path, keeper: Wo
 
         return await keeper.run(hits)
 
-    may_write = [Depends(writer)]
+    may_write = [Depends(requiring_to_write(token, "adding and removing are off"))]
 
     @app.post("/questions", status_code=201, dependencies=may_write, responses=problems(401, 403, 409))
     async def add_questions(asked: m.AddRequest) -> m.AddAnswer:

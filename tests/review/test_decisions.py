@@ -1,9 +1,12 @@
 """The file of decisions: what is in it, what counts, and what a killed process leaves."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from siamese.errors import DataError, UserError
 from siamese.review.decisions import (
@@ -12,6 +15,7 @@ from siamese.review.decisions import (
     REPRESENTATIVE,
     UNDO,
     Decision,
+    append_decisions,
     latest,
     open_log,
     read_decisions,
@@ -35,6 +39,22 @@ def test_read_again(tmp_path: Path) -> None:
         assert log.decisions == ROWS[:2]
         log.append(ROWS[2])
     assert read_decisions(path) == ROWS
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.text("\r\n\",;\0'= a\x85\u2028", max_size=6)
+
+
+@given(st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=2))
+def test_what_is_added_can_be_read_again_or_is_refused(pairs: list[tuple[str, str]]) -> None:
+    rows = [Decision(first, second, DUPLICATE) for first, second in pairs]
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
+        path = Path(folder) / "decisions.csv"
+        try:
+            append_decisions(path, rows)
+        except DataError:
+            assert not path.exists()
+        else:
+            assert read_decisions(path) == rows
 
 
 def test_the_last_counts() -> None:
