@@ -114,7 +114,7 @@ def _found(one: Words, two: Words) -> Iterator[tuple[str, float, Collection[str]
         yield "rare words", 1 - shared / (len(one.rare) + len(two.rare) - shared), first.values(), second.values()
     if len(alone1) == len(alone2) == 1 and not (one.asked == two.asked and len(one.asked) >= ENOUGH):
         (root1,), (root2,) = alone1, alone2
-        if same and root1 not in opposed1 and not _variants(root1, root2):
+        if same and root1 not in opposed1 and not variants(root1, root2):
             yield "replaced word", same / (same + 1), (one.written[root1],), (two.written[root2],)
 
 
@@ -166,7 +166,7 @@ def _compares(words: Mapping[str, str]) -> bool:
     return any(word.lower() in COMPARING or word.lower().endswith("er") for word in words.values())
 
 
-def _variants(a: str, b: str) -> bool:
+def variants(a: str, b: str) -> bool:
     """Return whether two stems are forms of a word, or differ by one typo."""
     if min(len(a), len(b)) < 4:
         return False

@@ -31,7 +31,7 @@ def turned(one: Words, two: Words) -> tuple[list[str], list[str]] | None:
     if (one.by is None) == (two.by is None):
         if first == second:
             return None
-        found = next((each for each in _exchanges(first, second) if _parts(one, two, *each)), None)
+        found = next((each for each in exchanges(first, second) if _parts(one, two, *each)), None)
         if found is None:
             return None
         a, middle, b = found
@@ -46,7 +46,7 @@ def turned(one: Words, two: Words) -> tuple[list[str], list[str]] | None:
 
 def exchanged(one: Words, two: Words) -> bool:
     """Return whether exchanging two stretches of the words that both questions have gives their order in the other."""
-    return next(_exchanges(*_shared(one, two)), None) is not None
+    return next(exchanges(*_shared(one, two)), None) is not None
 
 
 def _shared(one: Words, two: Words) -> tuple[list[str], list[str]]:
@@ -61,7 +61,7 @@ def _order(words: Words, shared: Collection[str]) -> list[str]:
     return list(dict.fromkeys([root for root in words.order if root in shared]))
 
 
-def _exchanges(first: list[str], second: list[str]) -> Iterator[Exchange]:
+def exchanges(first: list[str], second: list[str]) -> Iterator[Exchange]:
     if first == second or len(first) != len(second):
         return
     start = next(i for i, (a, b) in enumerate(zip(first, second)) if a != b)
