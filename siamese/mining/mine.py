@@ -19,6 +19,7 @@ from siamese.mining.kept import Kept
 from siamese.mining.mined import Mined
 from siamese.mining.questions import Questions, QuestionsLike
 from siamese.mining.settings import MEMORY, Settings
+from siamese.model import word_table
 from siamese.model.model import SiameseModel
 from siamese.model.verdict import Rule
 from siamese.system.files import remove_leftovers
@@ -137,7 +138,7 @@ def _start(
     questions: Questions, model: SiameseModel, settings: Settings, rule: Rule, folder: Path, resume: bool = False,
     encoded: Progress = _quiet,
 ) -> tuple[np.ndarray, Kept]:  # fmt: skip
-    at_once = sortable(len(questions), model.dimensions, settings.memory)
+    at_once = sortable(len(questions), model.dimensions, settings.memory, rule.verdict is not None)
     vectors = vectors_of(questions.texts, model, encoded)
     questions.unknown = int((~vectors.any(axis=1)).sum())
     of_run, accepted = identity(questions, vectors, settings), None
@@ -149,12 +150,11 @@ def _start(
 
 def _score(questions: Questions, rule: Rule) -> Score | None:
     """Return the function that corrects similarities by the texts, if the rule does."""
-    if rule.verdict is None:
+    if (verdict := rule.verdict) is None:
         return None
 
     def score(first: np.ndarray, second: np.ndarray, similarity: np.ndarray) -> np.ndarray:
-        texts1, texts2 = ([questions.texts[i] for i in numbers.tolist()] for numbers in (first, second))
-        return rule.scores(texts1, texts2, similarity)
+        return verdict.corrected(similarity, questions.words.features(first, second))
 
     return score
 
@@ -210,18 +210,19 @@ def vectors_of(questions: list[str], model: SiameseModel, progress: Progress = _
     return vectors
 
 
-def sortable(count: int, dimensions: int, memory: int) -> int:
+def sortable(count: int, dimensions: int, memory: int, judged: bool = False) -> int:
     """Return the number of pairs that may be sorted at once.
 
     Args:
         count: questions.
         dimensions: of a vector, which is held in float32 and in bfloat16.
         memory: MB allowed.
+        judged: whether a verdict reads their words.
 
     Raises:
         UserError: the vectors leave too little.
     """
-    fixed = (PROGRAM << 20) + count * (dimensions * 6 + A_QUESTION)
+    fixed = (PROGRAM << 20) + count * (dimensions * 6 + A_QUESTION + judged * word_table.A_QUESTION)
     a_pair = SORTING * PAIR.itemsize
     if (left := (memory << 20) - fixed) < LEAST_SORTED * a_pair:
         least = (fixed + LEAST_SORTED * a_pair >> 20) + 1

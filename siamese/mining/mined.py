@@ -242,7 +242,7 @@ class Mined:
         if len(ids):
             columns |= {"id1": ids[first].tolist(), "id2": ids[second].tolist()}
         if self.by_verdict:
-            columns["differs"] = list(map(differs, columns["question1"], columns["question2"]))
+            columns["differs"] = self.questions.differs(first, second)
         rows = np.array(written.rows, np.int64)
         for name in self._metadata():
             for end, which in ((1, first), (2, second)):

@@ -4,10 +4,14 @@ import itertools
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from siamese.errors import DataError
+from siamese.model.word_table import WordTable
 from siamese.pairs.cells import Refused, is_missing, text_of
 from siamese.pairs.reading import FilledRows, Frame, QuestionRow, names_of, read_records
 from siamese.text.cleaning import clean
@@ -54,6 +58,19 @@ class Questions:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @cached_property
+    def words(self) -> WordTable:
+        """The words of the questions, which a verdict compares. No question is added afterwards."""
+        return WordTable(self.texts)
+
+    def differs(self, first: np.ndarray, second: np.ndarray) -> list[str]:
+        """Return what differs between the questions of pairs, numbered as in `written`; "" for copies."""
+        texts = [""] * len(first)
+        several = np.flatnonzero(second < len(self))
+        for place, text in zip(several.tolist(), self.words.differs(first[several], second[several])):
+            texts[place] = text
+        return texts
 
     def copies_of(self) -> dict[int, list[Copy]]:
         """Return the later copies of each question that has any."""

@@ -12,7 +12,6 @@ from siamese.mining.clusters import Member
 from siamese.mining.found import JUDGED, MILLION, PAIR, score_of
 from siamese.mining.labels import Stratum
 from siamese.mining.questions import Copy, Questions
-from siamese.model.differences import differs
 from siamese.model.files import DIFFERS
 from siamese.pairs.cells import Refused, is_missing, label_of, needed
 from siamese.pairs.formats import open_file
@@ -51,9 +50,10 @@ def write_pairs(
             columns = (
                 chunk["first"], chunk["second"], similarity, np.round(probability(score_of(chunk) / MILLION), 6)
             )  # fmt: skip
-            for first, second, s, p in zip(*(column.tolist() for column in columns)):
-                differing = [differs(texts[first], texts[second])] if by_verdict else []
-                writer.writerow([texts[first], texts[second], s, p, *written.ids_of(first, second), *differing])
+            differing = questions.differs(chunk["first"], chunk["second"]) if by_verdict else []
+            for place, (first, second, s, p) in enumerate(zip(*(column.tolist() for column in columns))):
+                row = [texts[first], texts[second], s, p, *written.ids_of(first, second)]
+                writer.writerow([*row, differing[place]] if by_verdict else row)
             count += len(chunk)
             least = float(similarity.min())
             lowest = least if lowest is None else min(lowest, least)

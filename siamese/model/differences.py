@@ -76,7 +76,7 @@ def _found(one: Words, two: Words) -> Iterator[tuple[str, float, Collection[str]
         first, second = _alone(one.numbers, two), _alone(two.numbers, one)
         if first and second:
             yield "numbers", alike, first.values(), second.values()
-            codes1, codes2 = ([word for root, word in numbers.items() if _is_code(root)] for numbers in (first, second))
+            codes1, codes2 = ([word for root, word in numbers.items() if is_code(root)] for numbers in (first, second))
             if codes1 and codes2:
                 yield "codes", 1.0, codes1, codes2
     if one.names or two.names:
@@ -118,7 +118,7 @@ def _found(one: Words, two: Words) -> Iterator[tuple[str, float, Collection[str]
             yield "replaced word", same / (same + 1), (one.written[root1],), (two.written[root2],)
 
 
-def _is_code(number: str) -> bool:
+def is_code(number: str) -> bool:
     """Return whether a number stands for a thing, such as E1603, 5.2 or 90417, rather than for how many or when."""
     return not number.isdigit() or (len(number) > 2 and not (len(number) == 4 and number.startswith(YEARS)))
 

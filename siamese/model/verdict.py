@@ -48,11 +48,17 @@ class Verdict:
 
     def scores(self, questions1: Sequence[str], questions2: Sequence[str], similarity: np.ndarray) -> np.ndarray:
         """Return the corrected cosines of n pairs, (n,) float64; the same for (b, a) as for (a, b), to the bit."""
-        from siamese.model.differences import FEATURES, features
+        from siamese.model.differences import features
         from siamese.model.words import words_of
 
-        weights = np.array([self.weights[name] for name in FEATURES])
         found = features((words_of(a), words_of(b)) for a, b in zip(questions1, questions2))
+        return self.corrected(similarity, found)
+
+    def corrected(self, similarity: np.ndarray, found: np.ndarray) -> np.ndarray:
+        """Return the scores of n pairs with these cosines, (n,), and features, (n, FEATURES); (n,) float64."""
+        from siamese.model.differences import FEATURES
+
+        weights = np.array([self.weights[name] for name in FEATURES])
         # Not a matrix product, whose order of summation depends on the number of pairs.
         return np.asarray(similarity, np.float64) - (found * weights).sum(axis=1)
 

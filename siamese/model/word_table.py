@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from siamese.model.differences import FEATURES, PLACE, SHOWN, differs, features, variants
-from siamese.model.order import EITHER, exchanges
+from siamese.model.differences import FEATURES, PLACE, SHOWN, differs, features, is_code, variants
+from siamese.model.order import EITHER, PARTS, exchanges
 from siamese.model.words import ENOUGH, Words, words_of
 
 PAIRS = 8_192  # that are compared together, so that their words fit a core's cache
-WIDTHS = (6, 8, 10, 12, 16, 24)  # different words of a question; pairs are compared with those of their own width
+WIDTHS = (6, 8, 10, 12, 16, 24, 36)  # different words of a question; pairs are compared with those of their own width
 A_QUESTION = 150  # bytes that the table takes
 
 # What a word of a question is. A word that counts as a number may not be in the order, such as the 3 of python3.
@@ -77,14 +77,15 @@ class WordTable:
         self._kind = np.zeros(count, np.uint8)
         self._phrases = np.zeros((3, count), np.int32)  # pronouns, tense, negations
         self._initials_at = np.zeros((2, count), np.int64)  # where they begin and end
-        # Of all words: numbers of their stems and of the words as written, what they are, and the places in their
-        # question of the names before and after a name.
+        # Of all words: numbers of their stems and of the words as written, what they are, the places in their question
+        # of the names before and after a name, and the preposition that they follow.
         self._roots, self._written, self._kinds = array("i", [-1]), array("i", [0]), bytearray(1)
-        self._before, self._after = bytearray(1), bytearray(1)
+        self._before, self._after, self._parts = bytearray(1), bytearray(1), bytearray(1)
         self._initials = bytearray()
         self._number: dict[str, int] = {"": 0}  # of each stem, word and phrase
         self._strings = [""]  # in the order of these numbers
         self._against: dict[int, set[int]] = {}  # stems of the opposites of a stem
+        self._opposable = np.zeros(1, bool)  # of each number, whether it has opposites
         self._variants: dict[tuple[int, int], bool] = {}
 
     def features(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -104,6 +105,7 @@ class WordTable:
         texts = [""] * len(first)
         for found in self._compare(first, second):
             odd = ((self._kind[first[found.pairs]] | self._kind[second[found.pairs]]) & APART) != 0
+            odd |= found.values[:, PLACE["numbers"] : PLACE["codes"] + 1].any(axis=1)
             shown = (np.delete(found.values, PLACE["rare words"], 1) >= SHOWN).any(axis=1)
             for place in found.pairs[found.slow | (shown & odd)].tolist():
                 texts[place] = differs(self.texts[first[place]], self.texts[second[place]])
@@ -132,7 +134,14 @@ class WordTable:
             if ordered < len(written):
                 seen = set(roots)
                 roots += [root for root in written if root not in seen]
-            kind = 0
+            kind = part = 0
+            parts = dict[str, int]()  # the preposition that each word follows, as `order._part`
+            for root in order:
+                parts.setdefault(root, part)
+                if root in PARTS:
+                    part = _PART[root]
+                elif root in content or root in numbers:
+                    part = 0
             for place, root in enumerate(roots):
                 is_name = root in names
                 text = names[root] if is_name else written[root]
@@ -160,6 +169,7 @@ class WordTable:
                             after = roots.index(order[middle + 1])
                 self._before.append(before)
                 self._after.append(after)
+                self._parts.append(parts.get(root, 0))
             if names and [root for root in roots if root in names] != list(names):
                 kind |= APART
             if words.against:
@@ -178,6 +188,8 @@ class WordTable:
             self._initials_at[:, question] = start, len(self._initials)
         if len(self._strings) < len(number):
             self._strings = list(number)
+            self._opposable = np.zeros(len(number), bool)
+            self._opposable[list(against.keys() | set().union(*against.values()))] = True
 
     def _compare(self, first: np.ndarray, second: np.ndarray) -> Iterator[Found]:
         """Compare pairs, those with about as many words together."""
@@ -217,13 +229,26 @@ class WordTable:
         (pronoun1, tense1), (pronoun2, tense2) = self._phrases[:2, first], self._phrases[:2, second]
         values = np.zeros((len(pairs), len(FEATURES)))
         slow = ((kinds[0] ^ kinds[1]) & BY) != 0
-        slow |= one.alone(NUMBER, STEM).any(axis=0) & two.alone(NUMBER, STEM).any(axis=0)
+        shared, shared2 = ((side.both(CONTENT) | side.both(NUMBER)) & side.has(ORDERED) for side in (one, two))
+        turned = _turned(shared, place)
         ordered, ordered1, ordered2 = (_count(each) for each in (one.both(ORDERED), one.has(ORDERED), two.has(ORDERED)))
-        slow |= (ordered == ordered1) & (ordered == ordered2) & (
-            self._order_length[first] == self._order_length[second]
+        slow |= (
+            (ordered == ordered1)
+            & (ordered == ordered2)
+            & (~turned & (self._order_length[first] == self._order_length[second]))
         )  # the same words in the same order have no features, whatever else they are
-        slow |= self._opposed(one, two, kinds) | self._exchanged(one, two, place, kinds)
+        turned &= ((kinds[0] | kinds[1]) & EITHER_ORDER) == 0
+        slow |= self._opposed(one, two) | self._exchanged(one, two, shared, shared2, turned)
 
+        numbers = one.alone(NUMBER, STEM), two.alone(NUMBER, STEM)
+        columns = np.flatnonzero(numbers[0].any(axis=0) & numbers[1].any(axis=0))
+        values[columns, PLACE["numbers"]] = alike[columns]
+        values[columns, PLACE["codes"]] = [
+            all(any(is_code(self._strings[root]) for root in roots) for roots in sides)
+            for sides in zip(
+                *(_rows(np.where(each, side.roots, -1)[:, columns]) for each, side in zip(numbers, (one, two)))
+            )
+        ]
         names = one.alone(NAME, STEM), two.alone(NAME, STEM)
         slow |= self._capitals(one, names[0], second) | self._capitals(two, names[1], first)
         has = names[0].any(axis=0), names[1].any(axis=0)
@@ -245,39 +270,45 @@ class WordTable:
         values[columns, PLACE["replaced word"]] = same[columns] / (same[columns] + 1)
         return Found(pairs, values, slow, (one, two), differing_pronouns)
 
-    def _opposed(self, one: Sides, two: Sides, kinds: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    def _opposed(self, one: Sides, two: Sides) -> np.ndarray:
         """Return which pairs may have opposites, (m,) bool."""
         found = np.zeros(len(one.questions), bool)
-        columns = np.flatnonzero(kinds[0] & kinds[1] & OPPOSITES)
-        alone = [
-            _rows(np.where(side.alone(STEM, STEM)[:, columns], side.roots[:, columns], -1)) for side in (one, two)
-        ]
+        lone = [side.alone(STEM, STEM) & self._opposable[side.roots] for side in (one, two)]
+        columns = np.flatnonzero(lone[0].any(axis=0) & lone[1].any(axis=0))
+        sides = (_rows(np.where(each[:, columns], side.roots[:, columns], -1)) for each, side in zip(lone, (one, two)))
         against, none = self._against, frozenset[int]()
-        for column, roots1, roots2 in zip(columns.tolist(), *alone):
-            if any(not against.get(root, none).isdisjoint(roots2) for root in roots1) or any(
-                not against.get(root, none).isdisjoint(roots1) for root in roots2
-            ):
-                found[column] = True
+        for column, roots1, roots2 in zip(columns.tolist(), *sides):
+            found[column] = any(b in against.get(a, none) or a in against.get(b, none) for a in roots1 for b in roots2)
         return found
 
     def _exchanged(
-        self, one: Sides, two: Sides, place: np.ndarray, kinds: tuple[np.ndarray, np.ndarray]
+        self, one: Sides, two: Sides, shared1: np.ndarray, shared2: np.ndarray, turned: np.ndarray
     ) -> np.ndarray:
-        """Return which pairs have the same words with two stretches exchanged, (m,) bool."""
-        shared = (one.both(CONTENT) | one.both(NUMBER)) & one.has(ORDERED)
-        found = np.zeros(len(one.questions), bool)
-        last, turned = np.zeros(len(found), np.uint8), np.zeros(len(found), bool)
-        for here, there in zip(shared, place):
-            turned |= here & (there < last)
-            last = np.where(here, there, last)
-        columns = np.flatnonzero(turned & (((kinds[0] | kinds[1]) & EITHER_ORDER) == 0))
-        shared2 = (two.both(CONTENT) | two.both(NUMBER)) & two.has(ORDERED)
-        sequences = [
-            _rows(np.where(each[:, columns], side.roots[:, columns], -1))
-            for each, side in ((shared, one), (shared2, two))
-        ]
-        for column, roots1, roots2 in zip(columns.tolist(), *sequences):
-            found[column] = next(exchanges(roots1, roots2), None) is not None
+        """Return which pairs may have their words turned, as by `order.turned`, (m,) bool."""
+        found = np.zeros(len(turned), bool)
+        columns = np.flatnonzero(turned)
+        roots1, roots2, parts1, parts2, names1, names2 = (
+            _rows(np.where(shared[:, columns], of(side), -1))
+            for of in (
+                lambda side: side.roots[:, columns],
+                lambda side: np.frombuffer(self._parts, np.uint8).take(side.at[:, columns], mode="clip").astype(int),
+                lambda side: side.has(NAME)[:, columns].astype(int),
+            )
+            for side, shared in ((one, shared1), (two, shared2))
+        )
+        for place, column in enumerate(columns.tolist()):
+            part1, part2 = (
+                dict(zip(roots[place], parts[place])) for roots, parts in ((roots1, parts1), (roots2, parts2))
+            )
+            for a, middle, b in exchanges(roots1[place], roots2[place]):
+                before, after = part1[a[0]], part1[b[0]]
+                parts = (before, after) == (part2[b[0]], part2[a[0]]) and before != after and after
+                name1, name2 = (
+                    dict(zip(roots[place], names[place])) for roots, names in ((roots1, names1), (roots2, names2))
+                )
+                named = all(name1[root] and name2[root] for root in (*a, *b))
+                if parts or len(middle) == 1 or named:
+                    found[column] = True
         return found
 
     def _capitals(self, side: Sides, names: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -327,10 +358,14 @@ class WordTable:
         names = [
             _rows(np.where(side.alone(NAME, STEM)[:, columns], written[side.at[:, columns]], -1)) for side in (one, two)
         ]
-        replaced = [written[side.at[side.alone(CONTENT, CONTENT)[:, columns].argmax(axis=0), columns]].tolist()
-                    for side in (one, two)]
+        replaced = [
+            written[side.at[side.alone(CONTENT, CONTENT)[:, columns].argmax(axis=0), columns]].tolist()
+            for side in (one, two)
+        ]
         phrases = [self._phrases[:, side.questions[columns]].T.tolist() for side in (one, two)]
-        kinds = [values[:, PLACE[kind]].tolist() for kind in ("names", "added name", "negation", "tense", "replaced word")]
+        kinds = [
+            values[:, PLACE[kind]].tolist() for kind in ("names", "added name", "negation", "tense", "replaced word")
+        ]
         for names1, names2, word1, word2, phrases1, phrases2, pronouns, name, added, negation, tense, replaces in zip(
             *names, *replaced, *phrases, found.pronouns[columns].tolist(), *kinds
         ):
@@ -345,6 +380,7 @@ class WordTable:
             yield "; ".join([f"{first or '–'} / {second or '–'}" for first, second in shown])
 
 
+_PART = {root: number for number, root in enumerate(sorted(PARTS), 1)}
 _ALIKE = np.array(
     [[(same / (same + rest)) ** 2 if rest else 1.0 for rest in range(WIDTHS[-1] + 1)] for same in range(WIDTHS[-1] + 1)]
 )  # a float's square and numpy's may differ in the last bit
@@ -357,10 +393,23 @@ def _match(one: Sides, two: Sides) -> np.ndarray:
     for i in range(len(place)):
         for j in range(len(place)):
             np.equal(one.roots[i], two.roots[j], out=equal)
-            for total, kind in ((one.others[i], two.kinds[j]), (two.others[j], one.kinds[i]), (place[i], np.uint8(j + 1))):
+            for total, kind in (
+                (one.others[i], two.kinds[j]),
+                (two.others[j], one.kinds[i]),
+                (place[i], np.uint8(j + 1)),
+            ):
                 np.multiply(equal.view(np.uint8), kind, out=product)
                 total |= product
     return place
+
+
+def _turned(shared: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Return which pairs have shared words in another order, (m,) bool, by their places in the other question."""
+    last, found = np.zeros(shared.shape[1], np.uint8), np.zeros(shared.shape[1], bool)
+    for here, there in zip(shared, place):
+        found |= here & (there < last)
+        last = np.where(here, there, last)
+    return found
 
 
 def _count(words: np.ndarray) -> np.ndarray:
