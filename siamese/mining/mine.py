@@ -20,6 +20,7 @@ from siamese.mining.mined import Mined
 from siamese.mining.questions import Questions, QuestionsLike
 from siamese.mining.settings import MEMORY, Settings
 from siamese.model import word_table
+from siamese.model.many_pairs import many_features
 from siamese.model.model import SiameseModel
 from siamese.model.verdict import Rule
 from siamese.system.files import remove_leftovers
@@ -154,7 +155,7 @@ def _score(questions: Questions, rule: Rule) -> Score | None:
         return None
 
     def score(first: np.ndarray, second: np.ndarray, similarity: np.ndarray) -> np.ndarray:
-        return verdict.corrected(similarity, questions.words.features(first, second))
+        return verdict.corrected(similarity, many_features(questions.words, first, second))
 
     return score
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from siamese.errors import DataError
+from siamese.model.many_pairs import many_differs
 from siamese.model.word_table import WordTable
 from siamese.pairs.cells import Refused, is_missing, text_of
 from siamese.pairs.reading import FilledRows, Frame, QuestionRow, names_of, read_records
@@ -68,7 +69,7 @@ class Questions:
         """Return what differs between the questions of pairs, numbered as in `written`; "" for copies."""
         texts = [""] * len(first)
         several = np.flatnonzero(second < len(self))
-        for place, text in zip(several.tolist(), self.words.differs(first[several], second[several])):
+        for place, text in zip(several.tolist(), many_differs(self.words, first[several], second[several])):
             texts[place] = text
         return texts
 
