@@ -137,13 +137,14 @@ def test_numpy_gives_the_towers_vectors(skip: bool, first_word: int, number: int
 
 
 @pytest.mark.parametrize("remembered", [20, 1_000])
+@pytest.mark.parametrize("hidden", [4, 32, 100, 256, 512])
 def test_numpy_gives_the_same_bits_whatever_it_was_asked_before(
-    monkeypatch: pytest.MonkeyPatch, remembered: int
+    monkeypatch: pytest.MonkeyPatch, remembered: int, hidden: int
 ) -> None:
-    weights, tokens = arrays(Tower(500, 32, 32)), questions(80, vocabulary=500)
-    together = lstm_numpy.encode(weights, tokens, skip=True, known=known(tokens, 2))
+    weights, tokens = arrays(Tower(500, 32, hidden, skip=hidden == 32)), questions(80, vocabulary=500)
+    together = lstm_numpy.encode(weights, tokens, skip=hidden == 32, known=known(tokens, 2))
     monkeypatch.setattr(lstm_numpy, "REMEMBERED", remembered)  # 20 are fewer words than the longest questions have
-    tower = lstm_numpy.NumpyTower(weights, skip=True)
+    tower = lstm_numpy.NumpyTower(weights, skip=hidden == 32)
     for _ in range(2):
         for i in range(0, 80, 2):
             part = tokens.take(np.arange(i, i + 2))

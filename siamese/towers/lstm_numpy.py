@@ -21,8 +21,9 @@ SUMMED = 64  # time steps summed in float32: the error of a sum of 100,000 would
 TOGETHER = 2  # least rows of a product
 REMEMBERED = 8_192  # words whose projections are kept for the next call, and most words of a call that uses them
 # OpenBLAS multiplies matrices of at most this many products without copying them first, which takes longer than the
-# product itself if one has a few rows. So the other one comes in PARTS.
-SMALL, PARTS = 1_000_000, 8
+# product itself if one has a few rows. So the other one comes in PARTS, of a multiple of COLUMNS, and if it has at most
+# ROWS: else the order of a sum, and with it the bits of a vector, would depend on the number of questions.
+SMALL, PARTS, COLUMNS, ROWS = 1_000_000, 8, 64, 256
 
 Weights = Mapping[str, np.ndarray]
 
@@ -60,9 +61,10 @@ class NumpyTower:
         hidden, factors = self.hidden, np.repeat(np.array([0.5, 0.5, 0.5, 1], np.float32), self.hidden)
         gates = np.r_[: 2 * hidden, 3 * hidden : 4 * hidden, 2 * hidden : 3 * hidden]
         bias = weights["lstm.bias_ih_l0"] + weights["lstm.bias_hh_l0"]
-        self._bias, self._input = bias[gates] * factors, weights["lstm.weight_ih_l0"][gates].T * factors
-        self._recurrent = np.ascontiguousarray(weights["lstm.weight_hh_l0"][gates].T * (factors / 2))
-        parts = self._recurrent.reshape(hidden, math.gcd(4 * hidden, PARTS), -1)
+        self._bias, self._input = bias[gates] * factors, _turned(weights["lstm.weight_ih_l0"][gates], factors)
+        self._recurrent = _turned(weights["lstm.weight_hh_l0"][gates], factors / 2)
+        number = math.gcd(4 * hidden // COLUMNS, PARTS) if 4 * hidden % COLUMNS == 0 and hidden <= ROWS else 1
+        parts = self._recurrent.reshape(hidden, number, -1)
         self._in_parts = np.ascontiguousarray(parts.transpose(1, 0, 2))
         self._lock = threading.Lock()
         self._forget()
@@ -233,3 +235,8 @@ def _by_length(tokens: Tokens, known: np.ndarray, count: int) -> list[np.ndarray
     order = np.argsort(-tokens.lengths, kind="stable")
     order = order[known[order]]
     return [order[first : first + count] for first in range(0, len(order), count)]
+
+
+def _turned(weight: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Return the product of the transposed weight and the factors, in the order of its own rows."""
+    return np.ascontiguousarray(weight.T * factors)
