@@ -95,6 +95,12 @@ class Database:
         self.execute = self.connection.execute
         self.words = words.Words(self.connection)
 
+    def release(self) -> None:
+        """Forget the vectors, for the sake of memory, until somebody asks for them."""
+        with self._lock:
+            self.vectors = self._held = np.zeros((0, 0), np.float32)
+            self.blank, self._sums, self._id, self._changes = np.zeros(0, bool), {}, None, -1
+
     def close(self) -> None:
         with self._lock:
             if hasattr(self, "connection"):

@@ -9,6 +9,7 @@ from siamese.archive import changes, database, payloads, records, tables, words
 from siamese.archive.changes import Block, checked_id
 from siamese.archive.columns import block_of, ids_of, texts_of
 from siamese.archive.database import Database
+from siamese.archive.memory import Memory
 from siamese.archive.placing import placing
 from siamese.archive.records import Record
 from siamese.archive.searching import Hit, How, Query, hits
@@ -131,6 +132,10 @@ class Archive(AbstractContextManager["Archive"]):
     def __len__(self) -> int:
         with self._database.reading() as meta:
             return int(meta["questions"])
+
+    def memory(self) -> Memory:
+        """Return what the archive remembers of mining, to read and write it."""
+        return Memory(self._database)
 
     def kept(self) -> list[str] | None:
         """Return the names of the further columns that the archive keeps; None: all."""

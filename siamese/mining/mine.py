@@ -13,6 +13,7 @@ import numpy as np
 from siamese.config import PRETRAINED
 from siamese.errors import UserError
 from siamese.mining import exact
+from siamese.mining.across import Across
 from siamese.mining.clusters import LINKAGES
 from siamese.mining.found import PAIR, Score, Wanted, check_room, lowest_above
 from siamese.mining.kept import Kept
@@ -38,7 +39,7 @@ LEAST_SORTED = 1 << 20  # pairs; with room for fewer, mining is refused
 Progress = Callable[[int, int], None]
 
 
-def _quiet(done: int, total: int) -> None:
+def quiet(done: int, total: int) -> None:
     """Show nothing."""
 
 
@@ -79,7 +80,7 @@ def mine(
     asked = Questions.of(questions, ids)
     with TemporaryDirectory(prefix="siamese-") as folder:
         vectors, kept = _start(asked, model, settings, rule, Path(folder))
-        join(vectors, settings, kept, score=_score(asked, rule))
+        join(vectors, settings, kept, score=scoring(asked, rule))
         count = sum(map(len, kept))
         check_room(count if max_pairs is None else min(count, max_pairs), kept.at_once)
         judged = rule.verdict is not None
@@ -90,7 +91,7 @@ def mine(
 @contextmanager
 def mined_beside(
     out: str | Path, questions: Questions, model: SiameseModel, settings: Settings, resume: bool = False,
-    encoded: Progress = _quiet, joined: Progress = _quiet, rule: Rule | None = None,
+    encoded: Progress = quiet, joined: Progress = quiet, rule: Rule | None = None,
 ) -> Iterator[Mined]:  # fmt: skip
     """Find pairs that stay on disk until the block ends, so that they need not fit in memory.
 
@@ -124,7 +125,7 @@ def mined_beside(
         rule = rule or model.rule(settings.threshold)
         vectors, kept = _start(questions, model, settings, rule, unfinished, resume, encoded)
         try:
-            join(vectors, settings, kept, joined, _score(questions, rule))
+            join(vectors, settings, kept, joined, scoring(questions, rule))
             judged = rule.verdict is not None
             yield Mined(questions, kept.ranked, rule.probability, settings, kept.recall, kept.removed, judged)
         except UserError:  # to continue would fail again
@@ -137,7 +138,7 @@ def mined_beside(
 
 def _start(
     questions: Questions, model: SiameseModel, settings: Settings, rule: Rule, folder: Path, resume: bool = False,
-    encoded: Progress = _quiet,
+    encoded: Progress = quiet,
 ) -> tuple[np.ndarray, Kept]:  # fmt: skip
     at_once = sortable(len(questions), model.dimensions, settings.memory, rule.verdict is not None)
     vectors = vectors_of(questions.texts, model, encoded)
@@ -149,7 +150,7 @@ def _start(
     return vectors, Kept(folder, of_run, resume, at_once, settings.max_pairs, accepted=accepted)
 
 
-def _score(questions: Questions, rule: Rule) -> Score | None:
+def scoring(questions: Questions, rule: Rule) -> Score | None:
     """Return the function that corrects similarities by the texts, if the rule does."""
     if (verdict := rule.verdict) is None:
         return None
@@ -161,8 +162,9 @@ def _score(questions: Questions, rule: Rule) -> Score | None:
 
 
 def join(
-    exact_vectors: np.ndarray, settings: Settings, kept: Kept, joined: Progress = _quiet, score: Score | None = None
-) -> None:
+    exact_vectors: np.ndarray, settings: Settings, kept: Kept, joined: Progress = quiet, score: Score | None = None,
+    across: Across | None = None,
+) -> None:  # fmt: skip
     """Find all pairs of vectors above a threshold, except for the units of work that are saved already.
 
     Args:
@@ -171,10 +173,13 @@ def join(
         kept: takes the pairs.
         joined: called with the number of comparisons done and of all.
         score: of the pairs, at most their similarity; None: the similarity.
+        across: the order of the vectors, of which only the new ones are compared with all; None: all with all.
 
     Raises:
         UserError: a unit has more pairs than fit in memory, or no cells are good enough.
     """
+    if across is not None and score is not None:
+        score = across.score(score)
     wanted = Wanted(lowest_above(settings.threshold), settings.max_pairs, kept.at_once, score)
     vectors = exact.made_ready(exact_vectors, wanted.lowest)
     shared = None
@@ -186,8 +191,8 @@ def join(
         squares = np.diff(shared.starts).astype(float) ** 2
         costs = [squares[start : start + step].sum() / 2 for start in range(0, count, step)]
     else:
-        count, step = len(vectors), exact.ROWS
-        costs = [step * float(count - start) for start in range(0, count, step)]
+        count, step = len(vectors) if across is None else across.new, exact.ROWS
+        costs = [step * float(len(vectors) - start) for start in range(0, count, step)]
     for pairs in kept:
         wanted.add(pairs)
     for unit in range(kept.units, len(costs)):
@@ -197,11 +202,11 @@ def join(
             pairs = exact.join_rows(vectors, start, stop, wanted)
         else:
             pairs = np.concatenate([shared.join(vectors, cell, wanted) for cell in range(start, stop)])
-        kept.append(pairs)
+        kept.append(pairs if across is None else across.numbered(pairs))
     joined(int(sum(costs)), int(sum(costs)))
 
 
-def vectors_of(questions: list[str], model: SiameseModel, progress: Progress = _quiet) -> np.ndarray:
+def vectors_of(questions: list[str], model: SiameseModel, progress: Progress = quiet) -> np.ndarray:
     """Encode questions; return (n, d) float32."""
     vectors = np.empty((len(questions), model.dimensions), np.float32)
     for start in range(0, len(questions), QUESTIONS_AT_A_TIME):

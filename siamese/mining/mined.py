@@ -5,14 +5,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from siamese.errors import UserError
 from siamese.mining import labels, report, tables
+from siamese.mining.across import clusters_with_new, pairs_with_new
 from siamese.mining.clusters import A_LINK, LINKAGES, Links, Member, among, find_clusters
 from siamese.mining.found import JUDGED, MILLION, PAIR, Recall, in_order, lowest_above, pairs_of_copies, score_of
+from siamese.mining.pair import Pair
 from siamese.mining.questions import Questions
 from siamese.mining.settings import MEMORY, Settings
 from siamese.mining.tables import ClusterRow, Probability
@@ -24,22 +26,7 @@ if TYPE_CHECKING:
     import pandas
 
 Ranking = Callable[[], Iterator[np.ndarray]]  # yields pairs, found.PAIR or found.JUDGED, best first, in chunks
-
-
-class Pair(NamedTuple):
-    """Two questions whose similarity is above the threshold, and that the verdict, if any, calls duplicates."""
-
-    question1: str
-    question2: str
-    similarity: float  # cosine, to six decimals
-    probability: float  # of being duplicates, by the model's calibration
-    id1: Any = None  # if the questions have ids
-    id2: Any = None
-
-    @property
-    def differs(self) -> str:
-        """Differences in numbers, names and the like, such as "1603 / 1722", or ""."""
-        return differs(self.question1, self.question2)
+Numbering = Callable[[list[list[Any]]], list[int]]  # from the ids of the questions of clusters to their numbers
 
 
 @dataclass(repr=False, eq=False)
@@ -59,6 +46,8 @@ class Mined:
     _removed: Ranking = lambda: iter([])
     by_verdict: bool = False  # whether a verdict orders the pairs, and has removed some
     _links: Links | None = None  # decisions that the clusters honour
+    _new: np.ndarray | None = None  # (n + copies,) bool: only pairs with one of these, which is their question1
+    _number: Numbering | None = None  # of all clusters; None: from 1 on, and only those with a new question
 
     def __post_init__(self) -> None:
         self.threshold, self.linkage = self.settings.threshold, self.settings.linkage
@@ -121,7 +110,11 @@ class Mined:
     def _copied(self) -> np.ndarray:
         """The pairs of copies, which come first, found.PAIR or found.JUDGED; numbered as in `Questions.written`."""
         first = [copy.question for copy in self.questions.copies]
-        return pairs_of_copies(first, len(self.questions), self._kind)[: self.settings.max_pairs]
+        pairs = pairs_of_copies(first, len(self.questions), self._kind)
+        return self._wanted(pairs)[: self.settings.max_pairs]
+
+    def _wanted(self, pairs: np.ndarray) -> np.ndarray:
+        return pairs if self._new is None else pairs_with_new(pairs, self._new)
 
     def _different(self) -> Iterator[np.ndarray]:
         """Yield the pairs of different questions, as many as the copies leave."""
@@ -137,28 +130,42 @@ class Mined:
         """Yield all pairs, best first."""
         if len(self._copied):
             yield self._copied
-        yield from self._different()
+        for chunk in self._different():
+            if len(chunk := self._wanted(chunk)):
+                yield chunk
+
+    @cached_property
+    def _all(self) -> np.ndarray:
+        return np.concatenate([np.empty(0, self._kind), *self._rows()])
 
     @cached_property
     def _array(self) -> np.ndarray:
-        """All pairs of different questions, found.PAIR or found.JUDGED."""
+        """All pairs of different questions, found.PAIR or found.JUDGED; those of old ones too."""
         return np.concatenate([np.empty(0, self._kind), *self._different()])
 
     @cached_property
     def _clusters(self) -> list[list[Member]]:
-        pairs = len(self) - len(self._copied)
+        pairs = len(self._array)
         if self.linkage == "complete" and (need := pairs * A_LINK) > self.settings.memory << 20:
             raise UserError(
                 f"--memory {self.settings.memory}: clusters of {pairs:,} pairs by complete linkage need "
                 f"{need >> 20} (MB); give more, --linkage connected, or a higher threshold"
             )
         copied = (copy.question for copy in self.questions.copies)
-        return find_clusters(len(self.questions), self._array, self.linkage, copied, self._links)
+        found = find_clusters(len(self.questions), self._array, self.linkage, copied, self._links)
+        return found if self._new is None or self._number else clusters_with_new(found, self._new, self.questions)
+
+    @cached_property
+    def numbers(self) -> list[int]:
+        """The number of each cluster."""
+        if self._number is None:
+            return list(range(1, len(self._clusters) + 1))
+        return self._number([[row.id for row in rows] for rows in tables.cluster_rows(self.questions, self._clusters)])
 
     @cached_property
     def pairs(self) -> list[Pair]:
         """The pairs, most similar first, or with a verdict the surest first; before them those of `copies`."""
-        return self._pairs(np.concatenate([self._copied, self._array]))
+        return self._pairs(self._all)
 
     @cached_property
     def copies(self) -> list[Pair]:
@@ -168,7 +175,7 @@ class Mined:
     @cached_property
     def removed(self) -> list[Pair]:
         """The pairs above the threshold that the verdict removed, in the same order; none if they were read."""
-        return self._pairs(np.concatenate([np.empty(0, JUDGED), *self._removed()]))
+        return self._pairs(self._wanted(np.concatenate([np.empty(0, JUDGED), *self._removed()])))
 
     def _pairs(self, pairs: np.ndarray) -> list[Pair]:
         texts, ids, _ = self.questions.written()
@@ -185,7 +192,7 @@ class Mined:
         Raises:
             UserError: complete linkage of so many pairs takes more memory than allowed.
         """
-        return list(tables.cluster_rows(self.questions, self._clusters))
+        return list(tables.cluster_rows(self.questions, self._clusters, self.numbers))
 
     def rethreshold(self, threshold: float) -> "Mined":
         """Return the pairs above a higher threshold, 0 to 1, without comparing the questions again.
@@ -234,7 +241,9 @@ class Mined:
             Columns question1, question2, similarity, probability; id1 and id2 if there are ids; differs if a verdict
             decided; and c1 and c2 for each further column c of the DataFrame that was mined.
         """
-        first, second, similarity, probability = self._columns(np.concatenate([self._copied, self._array]))
+        first, second, similarity, probability = self._columns(
+            np.concatenate([self._copied, self._wanted(self._array)])
+        )
         written = self.questions.written()
         texts, ids = np.array(written.texts, object), np.array(written.ids, object)
         columns: dict[str, Any] = {"question1": texts[first], "question2": texts[second]}
@@ -272,24 +281,25 @@ class Mined:
 
     def write_removed(self, path: str | Path) -> int:
         """Write the pairs that the verdict removed, as `write_pairs` does. Return their number."""
-        return tables.write_pairs(path, self.questions, self._removed(), self._probability, self.by_verdict)[0]
+        removed = map(self._wanted, self._removed())
+        return tables.write_pairs(path, self.questions, removed, self._probability, self.by_verdict)[0]
 
     def count_removed(self) -> int:
         """Return the number of pairs that the verdict removed."""
-        return sum(map(len, self._removed()))
+        return sum(len(self._wanted(chunk)) for chunk in self._removed())
 
     def write_clusters(self, path: str | Path, escape: bool = True) -> tuple[int, int]:
         """Write the clusters as CSV, a row for each question. Return the numbers of clusters and distinct questions.
 
         `escape` puts an apostrophe before a text that a spreadsheet would take for a formula.
         """
-        tables.write_clusters(path, self.questions, self._clusters, escape)
+        tables.write_clusters(path, self.questions, self._clusters, escape, self.numbers)
         return len(self._clusters), sum(map(len, self._clusters))
 
     def write_report(self, path: str | Path) -> tuple[int, int]:
         """Write a page with the first clusters. Return how many it shows, and how many there are."""
         lowest = int(self._array["millionths"].min()) / MILLION if len(self._array) else None
-        shown = report.write(path, self.questions, self._clusters, self.linkage, lowest, self.by_verdict)
+        shown = report.write(path, self.questions, self._clusters, self.linkage, lowest, self.by_verdict, self.numbers)
         return shown, len(self._clusters)
 
     def write_sample(self, path: str | Path, size: int, seed: int = 0, escape: bool = True) -> int:

@@ -2,7 +2,7 @@
 
 import itertools
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -123,6 +123,11 @@ class Questions:
             questions.frame = data if set(names) - {"question", "id"} else None
             column = data["question"]
         return questions._add(_records(column, ids), "the questions, row")
+
+    @classmethod
+    def numbered(cls, ids: Sequence[str], texts: Sequence[str]) -> "Questions":
+        """Return the questions of an archive, whose rows are places in these lists."""
+        return cls()._add(map(QuestionRow, range(len(ids)), ids, texts), "the archive, question")
 
     def _add(self, records: Iterable[QuestionRow], where: str) -> "Questions":
         """Add records. A row with the id and the text of an earlier one, as in a file of pairs, is not a copy."""

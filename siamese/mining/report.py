@@ -3,8 +3,9 @@
 import base64
 import hashlib
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
+from itertools import count
 from pathlib import Path
 from string import Template
 
@@ -22,7 +23,7 @@ Copies = dict[int, list[Copy]]  # of each question that has any
 
 def write(
     path: str | Path, questions: Questions, clusters: Sequence[list[Member]], linkage: str, lowest: float | None,
-    by_verdict: bool = False,
+    by_verdict: bool = False, numbers: Iterable[int] | None = None,
 ) -> int:  # fmt: skip
     """Write the page, and return the number of clusters on it: the first ones, with about MOST questions at most.
 
@@ -33,6 +34,7 @@ def write(
         linkage: of the clusters.
         lowest: the similarity of the least similar pair; None without pairs.
         by_verdict: whether to say what differs between a question and the most similar one.
+        numbers: of the clusters; None: from 1 on.
     """
     page, style, script = (
         files("siamese.mining").joinpath(f"report.{kind}").read_text("utf-8") for kind in ("html", "css", "js")
@@ -40,14 +42,14 @@ def write(
     copies = questions.copies_of()
     shown: list[str] = []
     rows = 0
-    for number, cluster in enumerate(clusters, 1):
-        count = len(cluster) + sum(len(copies.get(member.question, ())) for member in cluster)
-        if shown and rows + count > MOST:
+    for number, cluster in zip(count(1) if numbers is None else numbers, clusters):
+        size = len(cluster) + sum(len(copies.get(member.question, ())) for member in cluster)
+        if shown and rows + size > MOST:
             break
         items = "".join(_items(cluster, questions, copies, by_verdict))
-        title = f'<h2 id="c{number}">Cluster {number} · {count:,} questions</h2>'
+        title = f'<h2 id="c{number}">Cluster {number} · {size:,} questions</h2>'
         shown.append(f"<section>{title}\n<ol>\n{items}</ol></section>\n")
-        rows += count
+        rows += size
     since = "" if lowest is None else f", of pairs with a similarity of {lowest:.3f} or more"
     members = sum(map(len, clusters))
     summary = f"{len(clusters):,} clusters of {members:,} different questions, {linkage} linkage{since}."

@@ -1,6 +1,7 @@
 """Write and read the CSV files of mining: pairs, clusters, and pairs to label."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,7 +42,7 @@ def write_pairs(
 
     Copies are numbered as in `Questions.written`.
     """
-    count, lowest = 0, None
+    written_pairs, lowest = 0, None
     written = questions.written()
     texts = written.texts
     with writing_csv(path, pair_names(bool(questions.ids), by_verdict)) as writer:
@@ -54,10 +55,10 @@ def write_pairs(
             for place, (first, second, s, p) in enumerate(zip(*(column.tolist() for column in columns))):
                 row = [texts[first], texts[second], s, p, *written.ids_of(first, second)]
                 writer.writerow([*row, differing[place]] if by_verdict else row)
-            count += len(chunk)
+            written_pairs += len(chunk)
             least = float(similarity.min())
             lowest = least if lowest is None else min(lowest, least)
-    return count, lowest
+    return written_pairs, lowest
 
 
 def read_pairs(path: str | Path, known: Questions | None) -> tuple[Questions, np.ndarray, dict[int, float]]:
@@ -209,11 +210,19 @@ def cluster_names(ids: bool) -> list[str]:
     return [name for name in ClusterRow._fields if name != "row" and (ids or not name.endswith("id"))]
 
 
-def cluster_rows(questions: Questions, clusters: Iterable[list[Member]]) -> Iterator[list[ClusterRow]]:
-    """Yield the rows of each cluster. A copy follows its question, which is its neighbour."""
+def cluster_rows(
+    questions: Questions, clusters: Iterable[list[Member]], numbers: Iterable[int] | None = None
+) -> Iterator[list[ClusterRow]]:
+    """Yield the rows of each cluster. A copy follows its question, which is its neighbour.
+
+    Args:
+        questions: all questions.
+        clusters: their members.
+        numbers: of the clusters; None: from 1 on.
+    """
     texts, copies = questions.texts, questions.copies_of()
     ids, rows = questions.ids or [None] * len(texts), questions.rows or [-1] * len(texts)
-    for number, cluster in enumerate(clusters, 1):
+    for number, cluster in zip(count(1) if numbers is None else numbers, clusters):
         found = []
         for place, (q, near, similarity) in enumerate(cluster):
             first = int(place == 0)
@@ -224,13 +233,14 @@ def cluster_rows(questions: Questions, clusters: Iterable[list[Member]]) -> Iter
 
 
 def write_clusters(
-    path: str | Path, questions: Questions, clusters: Iterable[list[Member]], escape: bool = True
-) -> None:
+    path: str | Path, questions: Questions, clusters: Iterable[list[Member]], escape: bool = True,
+    numbers: Iterable[int] | None = None,
+) -> None:  # fmt: skip
     """Write clusters as CSV, a row for each question, with its ids if there are any; `escape` as in `csv_writer`."""
     names = cluster_names(bool(questions.ids))
     cells_of = attrgetter(*names)
     with writing_csv(path, names, escape) as writer:
-        writer.writerows(cells_of(row) for rows in cluster_rows(questions, clusters) for row in rows)
+        writer.writerows(cells_of(row) for rows in cluster_rows(questions, clusters, numbers) for row in rows)
 
 
 def write_sample(

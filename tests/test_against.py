@@ -1,0 +1,72 @@
+"""Mining of new questions against old ones: a second file, or an archive, which remembers the result."""
+
+from pathlib import Path
+
+from siamese import Archive, SiameseModel
+from siamese.mining.against import mine_against, mine_archive
+from siamese.mining.mine import mine
+from siamese.mining.numbering import numbered
+from siamese.mining.questions import Questions
+from siamese.mining.settings import Settings
+
+MODEL = SiameseModel.pretrained()
+RULE = MODEL.rule(0.6)
+SETTINGS = Settings(0.6)
+
+OLD = ["How do I lose weight?", "How can I lose weight?", "Where is Rome?", "How do I gain weight?", "What is love?"]
+NEW = ["how do i lose weight?", "In which country is Rome?", "Where is Rome?", "Where is Rome?", "what does love mean?"]
+
+
+def test_new_questions_are_compared_with_all_and_old_ones_are_not() -> None:
+    new, old = Questions.of(NEW, [f"n{i}" for i in range(5)]), Questions.of(OLD, [f"o{i}" for i in range(5)])
+    found = mine_against(new, old, MODEL, SETTINGS, RULE, "old.csv")
+    both = mine(OLD + NEW, MODEL, threshold=0.6, ids=[*old.ids, *(f"n{i}" for i in range(5))])
+    expected = {(frozenset((p.id1, p.id2)), p.similarity) for p in both.pairs if "n" in f"{p.id1}{p.id2}"}
+    assert {(frozenset((p.id1, p.id2)), p.similarity) for p in found.pairs} == expected and len(expected) > 5
+    assert all(pair.id1.startswith("n") for pair in found.pairs)
+    assert [(pair.id1, pair.id2) for pair in found.copies] == [("n2", "o2"), ("n3", "o2")]
+    members = {row.id for rows in found.clusters for row in rows}
+    assert {"n0", "o0", "o1", "n2", "o2", "n3"} <= members
+    sets = [{row.id for row in rows} for rows in found.clusters]
+    assert all(any(id.startswith("n") for id in ids) for ids in sets)
+
+
+def test_a_question_that_is_there_with_its_id_is_not_new() -> None:
+    new, old = Questions.of([*OLD[:3], "Where is Rome"], ["a", "x", "c", "d"]), Questions.of(OLD, list("abcde"))
+    found = mine_against(new, old, MODEL, SETTINGS, RULE, "old.csv")
+    assert {pair.id1 for pair in found.pairs} == {"x", "d"}  # under another id, and another text
+
+
+def test_clusters_keep_their_numbers() -> None:
+    assert numbered([["a", "b"], ["c", "d"]], {}, 1) == ([1, 2], 3)
+    before = {"a": 1, "b": 1, "c": 2, "d": 2, "e": 2}
+    assert numbered([["c", "d"], ["a", "b", "f"], ["g", "h"]], before, 3) == ([2, 1, 3], 4)
+    assert numbered([["a", "c"], ["b", "d", "e"]], before, 5) == ([1, 2], 5)
+    assert numbered([["a"], ["b"], ["c", "d", "e"]], before, 5) == ([1, 5, 2], 6)  # two halves of one: the first
+    assert numbered([["a", "b", "c", "d", "e"]], before, 3) == ([2], 3)  # 1 is given up
+
+
+def pairs_of(found: object) -> list[tuple[object, ...]]:
+    return [tuple(pair) for pair in found.pairs]  # type: ignore[attr-defined]
+
+
+def test_an_archive_remembers(tmp_path: Path) -> None:
+    with Archive.build(tmp_path / "a", OLD, MODEL, ids=list("abcde"), name="pretrained") as archive:
+        first = mine_archive(archive.memory(), SETTINGS, RULE)
+        first.remember(first.found)
+        assert not mine_archive(archive.memory(), SETTINGS, RULE).result.pairs
+        archive.add(NEW, [f"n{i}" for i in range(5)])
+        archive.remove(["c"])
+        night = mine_archive(archive.memory(), SETTINGS, RULE, {"n0", "n1", "n2"})
+        assert {pair.id1 for pair in night.found.pairs} <= {"n0", "n1", "n2"}
+        night.remember(night.found)
+        whole = mine_archive(archive.memory(), SETTINGS, RULE)
+        assert not whole.result.pairs
+    ids = [*"abde", *(f"n{i}" for i in range(5))]
+    texts = dict(zip([*"abcde", *(f"n{i}" for i in range(5))], OLD + NEW))
+    with Archive.build(tmp_path / "b", [texts[id] for id in ids], MODEL, ids=ids, name="pretrained") as archive:
+        anew = mine_archive(archive.memory(), SETTINGS, RULE)
+    assert pairs_of(whole.found) == pairs_of(anew.found)
+    assert [[row[1:] for row in rows] for rows in whole.found.clusters] == [
+        [row[1:] for row in rows] for rows in anew.found.clusters
+    ]
