@@ -52,20 +52,20 @@ def pairs_of(found: object) -> list[tuple[object, ...]]:
 
 def test_an_archive_remembers(tmp_path: Path) -> None:
     with Archive.build(tmp_path / "a", OLD, MODEL, ids=list("abcde"), name="pretrained") as archive:
-        first = mine_archive(archive.memory(), SETTINGS, RULE)
+        first = mine_archive(archive.memory, SETTINGS, RULE)
         first.remember(first.found)
-        assert not mine_archive(archive.memory(), SETTINGS, RULE).result.pairs
+        assert not mine_archive(archive.memory, SETTINGS, RULE).result.pairs
         archive.add(NEW, [f"n{i}" for i in range(5)])
         archive.remove(["c"])
-        night = mine_archive(archive.memory(), SETTINGS, RULE, {"n0", "n1", "n2"})
+        night = mine_archive(archive.memory, SETTINGS, RULE, {"n0", "n1", "n2"})
         assert {pair.id1 for pair in night.found.pairs} <= {"n0", "n1", "n2"}
         night.remember(night.found)
-        whole = mine_archive(archive.memory(), SETTINGS, RULE)
+        whole = mine_archive(archive.memory, SETTINGS, RULE)
         assert not whole.result.pairs
     ids = [*"abde", *(f"n{i}" for i in range(5))]
     texts = dict(zip([*"abcde", *(f"n{i}" for i in range(5))], OLD + NEW))
     with Archive.build(tmp_path / "b", [texts[id] for id in ids], MODEL, ids=ids, name="pretrained") as archive:
-        anew = mine_archive(archive.memory(), SETTINGS, RULE)
+        anew = mine_archive(archive.memory, SETTINGS, RULE)
     assert pairs_of(whole.found) == pairs_of(anew.found)
     assert [[row[1:] for row in rows] for rows in whole.found.clusters] == [
         [row[1:] for row in rows] for rows in anew.found.clusters

@@ -39,6 +39,7 @@ class Archive(AbstractContextManager["Archive"]):
     def __init__(self, folder: Path, model: SiameseModel | None) -> None:
         """Open an archive, as `open` does."""
         self._database = Database(folder)
+        self.memory = Memory(self._database)  # of mining
         try:
             self.name = str(self._database.facts["model"])
             if not (model or self.name):
@@ -132,10 +133,6 @@ class Archive(AbstractContextManager["Archive"]):
     def __len__(self) -> int:
         with self._database.reading() as meta:
             return int(meta["questions"])
-
-    def memory(self) -> Memory:
-        """Return what the archive remembers of mining, to read and write it."""
-        return Memory(self._database)
 
     def kept(self) -> list[str] | None:
         """Return the names of the further columns that the archive keeps; None: all."""

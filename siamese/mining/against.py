@@ -88,7 +88,8 @@ def compare(
     Raises:
         UserError: more pairs than the memory has room for.
     """
-    at_once, judged = sortable(len(questions), vectors.shape[1], settings.memory), rule.verdict is not None
+    judged = rule.verdict is not None
+    at_once = sortable(len(questions), vectors.shape[1], settings.memory, judged)
     questions.unknown = int((~vectors.any(axis=1)).sum())
     with TemporaryDirectory(prefix="siamese-") as folder:
         kept = Kept(Path(folder), {}, False, at_once, None, None, lowest_above(rule.threshold) if judged else None)

@@ -18,7 +18,6 @@ from siamese.mining.pair import Pair
 from siamese.mining.questions import Questions
 from siamese.mining.settings import MEMORY, Settings
 from siamese.mining.tables import ClusterRow, Probability
-from siamese.model.differences import differs
 from siamese.model.similarity import check_threshold
 from siamese.system.optional import optional
 

@@ -68,7 +68,7 @@ class Questions:
     def differs(self, first: np.ndarray, second: np.ndarray) -> list[str]:
         """Return what differs between the questions of pairs, numbered as in `written`; "" for copies."""
         texts = [""] * len(first)
-        several = np.flatnonzero(second < len(self))
+        several = np.flatnonzero(np.maximum(first, second) < len(self))
         for place, text in zip(several.tolist(), many_differs(self.words, first[several], second[several])):
             texts[place] = text
         return texts
