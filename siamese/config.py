@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from siamese import plugins
 from siamese.errors import UserError
 from siamese.losses import registry
 
@@ -33,6 +34,8 @@ CHOICES = {
     "precision": ("float32", "bfloat16"),
     "schedule": ("constant", "linear-decay", "warmup-linear-decay", "warmup-rsqrt"),
 }
+PLUGINS = {"tower": plugins.TOWERS, "loss": plugins.LOSSES, "labelled": plugins.LOSSES}  # fields that may name one
+SLOTS = {"loss": "in-batch", "labelled": "labelled"}
 KINDS: dict[Any, str] = {
     str: "text", str | None: "text", bool: "true or false", int: "a whole number", float: "a number",
 }  # fmt: skip
@@ -58,6 +61,9 @@ LSTM_ALONE = (
     "tokens", "min_count", "buckets", "padding", "embedding", "hidden", "skip", "initial", "word_vectors",
     "start_from", "compact", "teacher", "unlabelled",
 )  # fmt: skip
+
+# Fields that a tower of another package has no use for.
+OURS_ALONE = ("padding", "initial", "word_vectors", "start_from", "compact", "unlabelled", "precision")
 
 # Fields that matter to a run on questions without labels alone.
 UNLABELLED_ALONE = ("unlabelled", "families", "question_steps", "unlabelled_batch", "neighbour_weight", "near_misses")
@@ -161,8 +167,9 @@ class Config:
             if (value is None or kind in (str, bool, str | None)) and not isinstance(value, kind):  # type: ignore[arg-type]
                 raise UserError(f"{_flag(declared.name)}: {value!r} is not {KINDS[kind]}")
         for field, choices in CHOICES.items():
-            if getattr(self, field) not in choices:
-                raise UserError(f"{field}: {getattr(self, field)!r} is not one of {', '.join(choices)}")
+            value = getattr(self, field)
+            if value not in choices and not (field in PLUGINS and plugins.is_name(value)):
+                raise UserError(f"{field}: {value!r} is not one of {', '.join(choices)}")
         for field, least in {**LEAST, "epochs": 0 if self.tower == "transformer" else 1}.items():
             value = getattr(self, field)
             if value is not None and not (type(value) is int and least <= value < 1 << 63):
@@ -181,7 +188,11 @@ class Config:
             raise UserError("--encoder: goes with --tower transformer")
         if self.plain and self.precision != "float32":
             raise UserError(f"--plain: computes in float32; leave --precision {self.precision} out")
-        if self.skip and self.embedding != self.hidden:
+        if self.tower not in CHOICES["tower"]:
+            for field in OURS_ALONE:
+                if getattr(self, field) != getattr(Config, field):
+                    raise UserError(f"{_flag(field)}: goes with a tower of this package, not with {self.tower}")
+        elif self.skip and self.embedding != self.hidden:
             raise UserError(f"skip: embedding {self.embedding} and hidden {self.hidden} differ; make them equal")
         if self.unlabelled is None and (self.families is not None or self.near_misses):
             raise UserError(f"{'--families' if self.families else '--near-misses'}: goes with --unlabelled PATH")
@@ -212,13 +223,14 @@ def recipe(name: str | None, changes: Mapping[str, Any], start: Config | None = 
     Args:
         name: of the preset; None: `best`, or `transformer` if the tower is changed to one, or `distilled` with
             unlabelled questions.
-        changes: values by field.
+        changes: values by field. Tower and losses may be plug-ins: classes, instances, or texts of the user's.
         start: the recipe of a model to start from. `best` and `distilled` take over the fields that its weights
             depend on.
 
     Raises:
         UserError: an unknown preset or field, or an impossible value.
     """
+    changes = {field: chosen(field, value) if field in PLUGINS else value for field, value in changes.items()}
     fields = [field.name for field in dataclasses.fields(Config) if field.name != "preset"]
     for field in changes:
         if field not in fields:
@@ -233,6 +245,36 @@ def recipe(name: str | None, changes: Mapping[str, Any], start: Config | None = 
     if config.tower == "transformer":
         encoder_of(config)
     return config
+
+
+def chosen(field: str, given: Any) -> Any:
+    """Return the value of a field of PLUGINS: the name of one of ours, or of a plug-in, which is imported.
+
+    Args:
+        field: "tower", "loss" or "labelled".
+        given: a name, "module:Class", a class or an instance; of the user, not of a file.
+
+    Raises:
+        UserError: the plug-in cannot be imported, or is no loss of this kind.
+    """
+    group, option = PLUGINS[field], _flag(field)
+    if isinstance(given, str):
+        if given in CHOICES[field] or (plugins.is_name(given) and plugins.is_admitted(group, given)):
+            return given
+        if not plugins.is_given(group, given):
+            raise UserError(f"{field}: {given!r} is not one of {', '.join(CHOICES[field])}, and no plug-in: "
+                            "MODULE:CLASS, or the name of an entry point")  # fmt: skip
+    elif given is None:
+        return None
+    name = plugins.admit(group, given, option)
+    if group == plugins.LOSSES:
+        loss = registry.find(name)
+        if loss.slot != SLOTS[field]:
+            other, has = ("--labelled", "an") if field == "loss" else ("--loss", "no")
+            raise UserError(f"{option} {name}: its method forward has {has} argument labels; give it by {other}")
+        if unknown := set(loss.settings.values()) - {field.name for field in dataclasses.fields(Config)}:
+            raise UserError(f"{option} {name}: its settings name {min(unknown)!r}, which is not a field of a recipe")
+    return name
 
 
 # Fields that say how a tower begins; a recipe that sets one of them does not start from the pretrained model unasked.

@@ -20,7 +20,8 @@ def add_commands(command: shared.Command) -> None:
                      "questions (default: rows, columns, or both; reports/losses/study.toml is another)")  # fmt: skip
     sub.add_argument("--losses", nargs="+", metavar="LOSS",
                      help="instead of a study: the reference, then others, such as rows both "
-                     "rows,batch_size=64 matrix-softmax,temperature=0.03/0.1 contrastive both+logistic")  # fmt: skip
+                     "rows,batch_size=64 matrix-softmax,temperature=0.03/0.1 contrastive both+logistic; "
+                     "plug-ins as MODULE:CLASS or by their names")  # fmt: skip
     sub.add_argument("--seeds", type=_count, default=5, metavar="N", help="trainings of each variant (default 5)")
     sub.add_argument("--jobs", type=_count, metavar="N", help="trainings at a time (default: one a core)")
     sub.add_argument("--out", default="models/compare", metavar="DIR", help="folder for the report and the finished "

@@ -7,6 +7,7 @@ import warnings
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from typing import Any
 
+from siamese import plugins
 from siamese.cli import (
     adapt,
     apply,
@@ -56,6 +57,8 @@ def _run(arguments: list[str] | None) -> int:
             debug = options.debug
             check_not_empty(options)
             with needing(options.command), _reading(options):
+                if plugin := getattr(options, "plugin", None):
+                    plugins.admit(plugins.TOWERS, plugin)
                 options.run(options)
             sys.stdout.flush()
     except UserError as error:

@@ -41,6 +41,8 @@ def export(options: argparse.Namespace) -> None:
     model = load_model(options.model, options.calibrate_on)
     if model.architecture and model.architecture["type"] == LIBRARY:
         raise UserError(f"{options.model}: runs in {LIBRARY}, which can export it itself")
+    if model.plugin is not None:
+        raise UserError(f"{options.model}: the tower {model.config.tower} is a plug-in; only our own are exported")
     if model.config.padding != "none":
         raise UserError(
             f"{options.model}: the preset {model.config.preset} averages the padding, so a question's vector depends "

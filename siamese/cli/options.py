@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
-from siamese.config import CHOICES, ENCODER, PACKAGED, PRETRAINED, Config
+from siamese import plugins
+from siamese.config import CHOICES, ENCODER, PACKAGED, PLUGINS, PRETRAINED, Config
 from siamese.errors import UserError
 from siamese.system import outputs as outputs_module
 from siamese.system.console import say
@@ -30,6 +31,23 @@ PAIR_COLUMNS = ("question1", "question2", "label", "question", "group")
 FILES = ".csv, .tsv, .json, .jsonl, .parquet or .xlsx, with Quora's columns; hf:NAME[:CONFIG[:SPLIT]] of Hugging Face"
 OUTPUTS = "the .csv, .tsv, .jsonl or .parquet file"
 QUESTIONS = ".txt with a question a line, or .csv, .tsv, .json, .jsonl, .parquet, .xlsx"
+
+
+class Names(tuple[str, ...]):
+    """Choices of an option that also takes plug-ins: "module:Class", or the name of an entry point of a group."""
+
+    group: str
+
+    @classmethod
+    def of(cls, own: Collection[str], group: str) -> "Names":
+        """Return our own names, which help shows, with the group of the plug-ins."""
+        names = cls(own)
+        names.group = group
+        return names
+
+    def __contains__(self, value: object) -> bool:
+        return super().__contains__(value) or (isinstance(value, str) and plugins.is_given(self.group, value))
+
 
 # Adds a command, given its name, its function (None if it has actions), its help, and for an action its command.
 Command = Callable[..., argparse.ArgumentParser]
@@ -95,7 +113,10 @@ def add_recipe(sub: argparse.ArgumentParser, about: str, names: Collection[str] 
             if kind is bool:
                 more: dict[str, Any] = {"action": "store_false" if field.default else "store_true"}
             else:
-                more = {"type": kind, "choices": CHOICES.get(field.name), "metavar": "N" if kind is int else None}
+                choices = CHOICES.get(field.name)
+                if choices and field.name in PLUGINS:
+                    choices = Names.of(choices, PLUGINS[field.name])
+                more = {"type": kind, "choices": choices, "metavar": "N" if kind is int else None}
             flag = field.metadata["flag"] or f"--{field.name.replace('_', '-')}"
             text = field.metadata["help"] + default_of(field, base)
             group.add_argument(flag, dest=field.name, help=text, default=None, **more)
@@ -113,6 +134,13 @@ def add_model(sub: argparse.ArgumentParser) -> None:
                      f"package: {' or '.join(PACKAGED)}; or a sentence encoder: {ENCODER} "
                      f"(default {MODEL} if it exists, else {PRETRAINED})")  # fmt: skip
     add_calibration(sub)
+    add_tower(sub)
+
+
+def add_tower(sub: argparse.ArgumentParser) -> None:
+    """Add --tower, beside --model: the user trusts this plug-in, whose name in a model folder imports nothing."""
+    sub.add_argument("--tower", dest="plugin", metavar="PLUGIN", help="if the model has a tower of another package: "
+                     "the plug-in, as MODULE:CLASS or by the name of its entry point")  # fmt: skip
 
 
 def add_calibration(sub: argparse.ArgumentParser) -> None:
@@ -232,6 +260,7 @@ def add_archive(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--archive", required=True, metavar="DIR", help="the archive's folder")
     sub.add_argument("--model", metavar="NAME", help="the archive's model, if its folder was moved")
     add_calibration(sub)
+    add_tower(sub)
 
 
 def open_archive(options: argparse.Namespace) -> "Archive":

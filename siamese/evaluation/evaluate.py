@@ -193,7 +193,10 @@ def baselines(setting: Setting, others: Mapping[str, Scorer]) -> dict[str, Score
         chosen = choose_threshold(tuning.labels, tuned) if threshold is None else threshold
         return Scored(pairs.labels, scores, chosen, calibrate(tuning.labels, tuned).probability(scores))
 
-    scorers = {"tf-idf": tfidf_similarity, "mean of embeddings": setting.model.embedding_similarity, **others}
+    scorers: dict[str, Scorer] = {"tf-idf": tfidf_similarity}
+    if setting.model.plugin is None:  # which may have no table of word vectors
+        scorers["mean of embeddings"] = setting.model.embedding_similarity
+    scorers |= others
     rows = {name: row(scorer) for name, scorer in scorers.items()}
     if setting.training is not None:
         clusters = Clusters(setting.training, node=identity)

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from siamese import plugins
 from siamese.config import Config, bound
 from siamese.errors import DivergedError, UserError
 from siamese.evaluation.evaluate import unseen_pairs
@@ -127,7 +128,7 @@ class _Pool(AbstractContextManager["_Pool"]):
         context = workers.context(__name__)
         self.stop, self.epochs = context.Event(), context.SimpleQueue()
         self.unfinished, self.training = out / UNFINISHED, data.training
-        worker = _Worker(data, unseen, self.unfinished, self.epochs, self.stop)
+        worker = _Worker(data, unseen, self.unfinished, self.epochs, self.stop, plugins.everything())
         self.executor = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=(worker,))
 
     def __exit__(self, *error: object) -> None:
@@ -185,6 +186,7 @@ class _Worker:
     folder: Path
     epochs: "SimpleQueue[str]"  # gets the key of a training after each of its epochs
     stop: Event
+    plugins: dict[tuple[str, str], Any]  # of the parent
     prepared: dict[tuple[object, ...], Prepared] = field(default_factory=dict)  # of the last training
 
 
@@ -198,6 +200,7 @@ def _start(worker: _Worker) -> None:
     global _worker
     workers.begin()
     torch.set_num_threads(1)
+    plugins.keep(worker.plugins)
     _worker = worker
 
 

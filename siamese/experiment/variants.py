@@ -8,8 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from siamese.config import CHOICES, Config
+from siamese import plugins
+from siamese.config import CHOICES, Config, chosen
 from siamese.errors import UserError
+from siamese.losses import registry
 
 # The course's tower and loss. The rest is as in `best`.
 BASE = Config(
@@ -25,6 +27,9 @@ SIDES = {
     "both": {"anchors": "both"},
     "pooled": {"anchors": "both", "combine": "pooled"},
 }
+
+
+KNOWN = (*SIDES, *CHOICES["loss"][:-1], *CHOICES["labelled"][:-1])  # first names of a variant that are no plug-ins
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,23 @@ class Study:
 
 
 def against_first(losses: Sequence[str], base: Config = BASE) -> Study:
-    """Return the study that compares the other variants with the first."""
+    """Return the study that compares the other variants with the first. Imports the plug-ins that they name."""
+    _admit(losses)
     first, *others = (parse(text, base).name for text in losses)
     question = Question(f"Is another better than {first}?", tuple((other, first) for other in others))
     return Study(tuple(losses), (question,), base)
+
+
+def _admit(losses: Sequence[str]) -> None:
+    """Import the plug-ins among the losses and towers of variants that the user typed. A study's file imports none."""
+    for names, *assignments in (text.split(",") for text in losses):
+        for name in names.split("+"):
+            if name not in KNOWN and plugins.is_given(plugins.LOSSES, name):
+                plugins.admit(plugins.LOSSES, name, "--losses")
+        for assignment in assignments:
+            field, _, tower = assignment.partition("=")
+            if field == "tower" and tower not in CHOICES["tower"]:
+                chosen("tower", tower)
 
 
 def read_study(path: str | Path) -> Study:
@@ -107,6 +125,7 @@ def parse(text: str, base: Config) -> Variant:
     Args:
         text: `LOSS[+LABELLED][,field=value[/value...]]...`. LOSS is the name of an in-batch loss, or rows, columns,
             both or pooled for the triplet loss, or a labelled loss alone. Several values are settings to choose from.
+            Plug-ins are known if `plugins.admit` was given the same text before.
         base: the recipe to change.
 
     Raises:
@@ -140,9 +159,11 @@ def _losses(names: str, text: str) -> dict[str, str]:
             found = {"loss": name, "anchors": "both"}
         elif name in CHOICES["labelled"] and name != "none":
             found = {"labelled": name}
+        elif plugin := plugins.name_of(plugins.LOSSES, name):
+            labelled = registry.find(plugin).slot == "labelled"
+            found = {"labelled": plugin} if labelled else {"loss": plugin, "anchors": "both"}
         else:
-            known = [*SIDES, *CHOICES["loss"][:-1], *CHOICES["labelled"][:-1]]
-            raise UserError(f"--losses {text}: {name!r} is not one of {', '.join(known)}")
+            raise UserError(f"--losses {text}: {name!r} is not one of {', '.join(KNOWN)}")
         slot = "loss" if "loss" in found else "labelled"
         if changes[slot] != "none":
             raise UserError(f"--losses {text}: two {slot} losses; expected one in-batch and one labelled at most")
@@ -161,6 +182,8 @@ def _value(name: str, text: str, variant: str) -> object:
         return text == "true"
     if text == "none" and defaults[name] is None:
         return None
+    if name == "tower" and (plugin := plugins.name_of(plugins.TOWERS, text)):
+        return plugin
     for kind in (int, float):
         with suppress(ValueError):
             return kind(text)

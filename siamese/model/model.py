@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from siamese.config import PACKAGED, PRETRAINED, Config, preset
+from siamese.config import PACKAGED, PRETRAINED, Config, chosen, preset
 from siamese.errors import ModelError, UserError
 from siamese.model import folder as model_folder
 from siamese.model.calibration import Calibration
@@ -26,12 +26,13 @@ from siamese.system.program import program
 from siamese.text.cleaning import is_blank
 from siamese.text.ragged import Tokens, pad
 from siamese.text.subwords import SUBWORD_TABLE, AnyTokenizer, SubwordTokenizer
-from siamese.text.tokenizer import Tokenizer
+from siamese.text.tokenizer import Tokenizer, first_word
 from siamese.towers import lstm_numpy
 
 if TYPE_CHECKING:
     from siamese.model.differences import Difference
     from siamese.pairs.pairs import Pairs
+    from siamese.towers.plugin import PluginTower
     from siamese.towers.transformer import TransformerTower
 
 SHIPPED = Path(__file__).parents[1] / "pretrained"  # the model folder that comes with the package
@@ -66,12 +67,14 @@ class SiameseModel:
     facts: dict[str, Any] = field(default_factory=dict)  # its training data and its scores
     architecture: Mapping[str, Any] | None = None  # of a transformer; None: an LSTM
     verdict: Verdict | None = None  # corrects the similarity by the texts; None: the threshold alone decides
+    plugin: type[Any] | None = None  # the class of a tower of another package
     library: Callable[[Sequence[str]], np.ndarray] | None = field(default=None, repr=False)  # encodes, not the tower
     _tower: "lstm_numpy.NumpyTower | None" = field(default=None, init=False, repr=False, compare=False)
     _last: tuple[list[str], np.ndarray] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
         tower = "LSTM" if self.architecture is None else self.architecture["type"]
+        tower = self.config.tower if self.plugin else tower
         words = f"{len(self.tokenizer):,} tokens"
         if isinstance(self.tokenizer, Tokenizer):
             words = f"{len(self.tokenizer.words):,} words"
@@ -86,6 +89,8 @@ class SiameseModel:
     @property
     def dimensions(self) -> int:
         """Dimension of a question vector."""
+        if self.plugin is not None:
+            return self.config.hidden
         if self.architecture is None:
             return lstm_numpy.dimensions(self.weights)
         if self.library is not None:
@@ -128,7 +133,19 @@ class SiameseModel:
         assert self.architecture is not None
         return transformer.of_weights(self.architecture, self.weights)
 
+    @cached_property
+    def _plugin_tower(self) -> "PluginTower":
+        from siamese.towers import plugin
+
+        assert self.plugin is not None
+        sizes = (len(self.tokenizer), *self.config.sizes)
+        return plugin.of_weights(self.plugin, sizes, first_word(self.config), self.weights)
+
     def _encode(self, tokens: Tokens) -> np.ndarray:
+        if self.plugin is not None:
+            from siamese.towers import plugin
+
+            return plugin.encode(self._plugin_tower, tokens)
         if self.architecture is not None:
             from siamese.towers import transformer
 
@@ -288,18 +305,22 @@ class SiameseModel:
         model_folder.write(Path(folder), settings, words, stored, force)
 
     @classmethod
-    def load(cls, folder: str | Path) -> "SiameseModel":
+    def load(cls, folder: str | Path, *, tower: type[Any] | str | None = None) -> "SiameseModel":
         """Load a model folder, "pretrained", the model that comes with the package, or a sentence encoder by its name.
 
         A model folder may come from a stranger: it is loaded exactly as it was saved, or refused.
 
         Args:
             folder: the model folder, or the name of a sentence encoder as in `load_encoder`.
+            tower: the class of a tower of another package, "module:Class" or the name of an entry point, which is
+                imported. A model with such a tower is refused unless it was given here or before in this process.
 
         Raises:
             ModelError: the folder does not exist or does not hold a model; the message names the file.
             UserError: the encoder cannot be loaded, or a library for it is missing.
         """
+        if tower is not None:
+            chosen("tower", tower)
         folder = model_folder_of(folder)
         if not model_folder.is_model(folder):
             from siamese.model.encoders import is_encoder
@@ -372,6 +393,8 @@ def fingerprint(model: SiameseModel) -> str:
     """Return the SHA-256 of everything that determines a model's vectors: weights, words, and how both are used."""
     config = model.config
     digest = hashlib.sha256(repr((config.tokens, config.buckets, config.skip, config.padding)).encode())
+    if model.plugin is not None:
+        digest.update(f"{model.plugin.__module__}.{model.plugin.__qualname__}".encode())
     if model.architecture is not None:
         digest.update(json.dumps(model.architecture, sort_keys=True).encode())
     digest.update(model.tokenizer.text().encode("utf-8", "surrogatepass"))

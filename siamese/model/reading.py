@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from siamese.config import Config
+from siamese import plugins
+from siamese.config import CHOICES, Config
 from siamese.errors import ModelError
 from siamese.model import folder as model_folder
 from siamese.model.calibration import Calibration
@@ -30,6 +31,7 @@ def read_model(folder: Path) -> dict[str, Any]:
         check_threshold(settings["facts"].get("chosen_threshold", threshold))  # which `evaluate` prints beside it
         own, architecture = words_file(settings), settings.get(ARCHITECTURE)
         verdict = read_verdict(settings.get(VERDICT))
+        plugin = None if config.tower in CHOICES["tower"] else plugins.admitted(plugins.TOWERS, config.tower)
         if (config.tower == "transformer") != (architecture is not None):
             raise ModelError(f"tower {config.tower!r} with the architecture {architecture!r}")
     place = {name: model_folder.place(folder, name, sums.get(name)) for name in (own, WEIGHTS)}
@@ -40,6 +42,11 @@ def read_model(folder: Path) -> dict[str, Any]:
         # Counted to check the weights first: splitting the words takes thirty times their size.
         ids = first_word(config) + words.count("\n")
         shapes = lstm_numpy.shapes(ids, *config.sizes)
+        if plugin is not None:
+            from siamese.towers.plugin import shapes as shapes_of
+
+            with refusing(path):
+                shapes = shapes_of(plugin, (ids, *config.sizes))
     else:
         from siamese.towers import transformer
 
@@ -59,4 +66,5 @@ def read_model(folder: Path) -> dict[str, Any]:
     return {
         "config": config, "tokenizer": tokenizer, "weights": weights, "threshold": threshold,
         "calibration": calibration, "facts": settings["facts"], "architecture": architecture, "verdict": verdict,
+        "plugin": plugin,
     }  # fmt: skip

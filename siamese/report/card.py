@@ -8,7 +8,7 @@ import numpy as np
 from siamese.config import Config, encoder_of, terms
 from siamese.evaluation import metrics
 from siamese.evaluation.results import Evaluation
-from siamese.losses.registry import LOSSES
+from siamese.losses import registry
 from siamese.model.calibration import reliability
 from siamese.model.model import SiameseModel
 from siamese.pairs.splits import Datasets
@@ -137,7 +137,9 @@ def _scores(scores: dict[str, Any]) -> str:
 
 def _loss(config: Config, name: str) -> str:
     """Return the name of a loss with its settings."""
-    settings = [f"{field.replace('_', ' ')} {getattr(config, field)}" for field in LOSSES[name].settings.values()]
+    settings = [
+        f"{field.replace('_', ' ')} {getattr(config, field)}" for field in registry.find(name).settings.values()
+    ]
     return f"{name} ({', '.join(settings)})" if settings else name
 
 
@@ -164,6 +166,8 @@ def summary(model: SiameseModel, result: Evaluation | None, folder: str) -> str:
         )
     tests = f"\ntest pairs:\n{result}\n" if result else ""
     option = [] if folder == "models/latest" else ["--model", folder]
+    if model.plugin is not None:
+        option += ["--tower", f"{model.plugin.__module__}:{model.plugin.__qualname__}"]
     return (
         f"{done}\n{tests}\nmodel: {folder}{', with report.md and its figures' if scores else ''}\n"
         f'try:   {program()} predict "How old are you?" "What is your age?" {joined(*option)}'.rstrip()

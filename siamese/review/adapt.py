@@ -169,7 +169,7 @@ def _no_tower(model: SiameseModel, duplicate: np.ndarray) -> str | None:
     """Return why the tower is not trained, or None."""
     if not enough_for_tower(duplicate):
         return f"takes {FOR_TOWER} answers, {OF_EACH_FOR_TOWER} of each kind"
-    if model.architecture is not None or model.config.padding != "none":
+    if model.config.tower != "lstm" or model.config.padding != "none":
         return "is for LSTM models other than the course's"
     try:
         optional("torch", TOWER)

@@ -1,11 +1,14 @@
 """The loss of a recipe."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from siamese.config import Config
+from siamese.errors import UserError
+from siamese.losses import registry
 from siamese.losses.distillation import distance, neighbourhood
-from siamese.losses.registry import LOSSES
 from siamese.training.batches import Batch
 
 
@@ -18,9 +21,10 @@ class Objective(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.in_batch = None if config.loss == "none" else LOSSES[config.loss].make(config)
-        self.parts = config.loss != "none" and LOSSES[config.loss].parts and not config.plain
-        self.labelled = None if config.labelled == "none" else LOSSES[config.labelled].make(config)
+        losses = [registry.find(name) if name != "none" else None for name in (config.loss, config.labelled)]
+        self.in_batch, self.labelled = (loss.make(config) if loss else None for loss in losses)
+        self.parts = losses[0] is not None and losses[0].parts and not config.plain
+        self.plugins = [loss.name if loss and loss.plugin is not None else None for loss in losses]
         self.weight = config.labelled_weight
         self.leave_out_known = config.leave_out_known
         self.teacher_weight, self.neighbour_weight = config.teacher_weight, config.neighbour_weight
@@ -47,14 +51,43 @@ class Objective(nn.Module):
             same = None
             if self.leave_out_known:
                 same = torch.from_numpy(batch.same(own or slice(None))).to(vectors.device)
-            part = self.in_batch(v1, v2, same, own) if own else self.in_batch(v1, v2, same) / count
+            sides = (v1, v2, same)
+            part = self._part(0, *sides, own) if own else self._part(0, *sides) / count
             loss = loss + part
         if self.labelled is not None and duplicates + others:
             labels = torch.arange(duplicates + others, device=vectors.device) < duplicates
-            loss = loss + self.weight * self.labelled(torch.cat((v1, u1)), torch.cat((v2, u2)), labels) / count
+            loss = loss + self.weight * self._part(1, torch.cat((v1, u1)), torch.cat((v2, u2)), labels) / count
         if batch.targets is not None:
             targets = torch.from_numpy(batch.targets).to(vectors)
             own_vectors = vectors if count == 1 else vectors[torch.from_numpy(batch.rows).to(vectors.device)]
             distances = targets.square().sum(1) - (own_vectors * targets).sum(1)  # 0 for a target of zeros
             loss = loss + self.teacher_weight * distances.sum() / len(vectors)
         return loss
+
+    def _part(self, which: int, *arguments: Any) -> Tensor:
+        """Return the in-batch loss or the labelled one, 0 or 1. Turn the errors of a plug-in into user errors."""
+        loss, name = (self.in_batch, self.labelled)[which], self.plugins[which]
+        assert loss is not None
+        if name is None:
+            part: Tensor = loss(*arguments)
+            return part
+        try:
+            part = loss(*arguments)
+        except Exception as error:
+            raise UserError(f"the loss {name}: fails: {type(error).__name__}: {error}") from error
+        if not isinstance(part, Tensor) or part.shape != ():
+            raise UserError(f"the loss {name}: returned {_shape(part)}; expected a scalar tensor, such as a mean")
+        return part
+
+    def about_plugins(self) -> dict[str, str]:
+        """Return the settings of each loss of another package by its name, as far as they are numbers and texts."""
+        found = {}
+        for name, loss in zip(self.plugins, (self.in_batch, self.labelled)):
+            if name is not None:
+                plain = {key: value for key, value in vars(loss).items() if isinstance(value, int | float | str)}
+                found[name] = f"{loss} {sorted(plain.items())}"
+        return found
+
+
+def _shape(found: Any) -> str:
+    return f"a tensor of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__

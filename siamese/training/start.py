@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from siamese.config import UNLABELLED_ALONE, Config, encoder_of
+from siamese import plugins
+from siamese.config import CHOICES, UNLABELLED_ALONE, Config, encoder_of
 from siamese.errors import DataError, UserError
 from siamese.losses.labelled import LogisticLoss
 from siamese.model.model import SiameseModel
@@ -26,6 +27,7 @@ from siamese.text.tokenizer import Tokenizer, first_word
 from siamese.towers import word_vectors
 from siamese.towers.encoders import checksum as encoder_checksum
 from siamese.towers.lstm_tower import Tower
+from siamese.towers.plugin import PluginTower
 from siamese.training import pile as piles
 from siamese.training.batches import PairTokens, Prepared, drawn, number_of_batches
 from siamese.training.cache import names_in
@@ -103,6 +105,8 @@ def start(
         "model to start from": _fingerprint(start_from.weights) if start_from else None,
         "encoder": _fingerprint(arrays(tower.state_dict())) if config.encoder else None,
     }
+    if given := objective.about_plugins():
+        identity["losses"] = given
     if questions is not None:
         identity["unlabelled questions"] = piles.fingerprint(questions)
         identity["teacher's files"] = [encoder_checksum(name) for name in names_in(config.teacher or "")]
@@ -167,6 +171,11 @@ def _first_tower(
         from siamese.towers.encoders import load_parts
 
         return load_parts(encoder_of(config)).tower(_products(config))
+    if config.tower not in CHOICES["tower"]:
+        torch.manual_seed(config.seed)
+        return PluginTower(
+            plugins.admitted(plugins.TOWERS, config.tower), len(tokenizer), *config.sizes, first_word(config)
+        )
     tower = make_tower(config, len(tokenizer))
     if config.word_vectors:
         found = word_vectors.start(tower.embedding.weight.detach().numpy(), tokenizer, config.word_vectors)

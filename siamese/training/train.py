@@ -103,7 +103,8 @@ def _model_of(config: Config, started: Started, weights: Mapping[str, Tensor]) -
     """Return a model with these weights of the run's tower, not calibrated yet."""
     architecture = getattr(started.step.run.tower, "architecture", None)  # of a transformer
     calibration, threshold = UNFITTED, config.threshold or 0.8
-    return SiameseModel(config, started.tokenizer, arrays(weights), threshold, calibration, architecture=architecture)
+    return SiameseModel(config, started.tokenizer, arrays(weights), threshold, calibration, architecture=architecture,
+                        plugin=getattr(started.step.run.tower, "kind", None))  # fmt: skip
 
 
 def validation_scores(model: SiameseModel, validation: Pairs) -> dict[str, float]:
