@@ -50,8 +50,8 @@ def losses(options: argparse.Namespace) -> None:
                 print(f"  {name:<19} {point.value}, package {package}")
 
 
-def explanation(loss: Loss, name: str) -> str:
-    """Return the purpose, formula, needs, source and settings of a loss, and an example with its name as given."""
+def explanation(loss: Loss, given: str = "") -> str:
+    """Return the purpose, formula, needs, source and settings of a loss, and an example, of a plug-in as it was given."""
     settings = [
         f"--{field.replace('_', '-')}{default_of(Config.__dataclass_fields__[field])}"
         for field in loss.settings.values()
@@ -65,7 +65,7 @@ formula:   {loss.formula}
 needs:     {loss.needs}
 source:    {loss.source}
 settings:  {", ".join(settings) or "none"}
-example:   {program()} train --{SLOTS[loss.slot]} {name}
+example:   {program()} train --{SLOTS[loss.slot]} {given or loss.name}
 in Python: {loss.home if loss.plugin else "siamese.losses." + loss.home.rpartition(".")[2]}"""
 
 
