@@ -51,7 +51,7 @@ def losses(options: argparse.Namespace) -> None:
 
 
 def explanation(loss: Loss, given: str = "") -> str:
-    """Return the purpose, formula, needs, source and settings of a loss, and an example; a plug-in's as it was given."""
+    """Return the purpose, formula, needs, source, settings and an example of a loss; a plug-in is named as `given`."""
     settings = [
         f"--{field.replace('_', '-')}{default_of(Config.__dataclass_fields__[field])}"
         for field in loss.settings.values()
