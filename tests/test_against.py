@@ -19,7 +19,7 @@ NEW = ["how do i lose weight?", "In which country is Rome?", "Where is Rome?", "
 
 def test_new_questions_are_compared_with_all_and_old_ones_are_not() -> None:
     new, old = Questions.of(NEW, [f"n{i}" for i in range(5)]), Questions.of(OLD, [f"o{i}" for i in range(5)])
-    found = mine_against(new, old, MODEL, SETTINGS, RULE, "old.csv")
+    found = mine_against(new, old, MODEL, SETTINGS, RULE)
     both = mine(OLD + NEW, MODEL, threshold=0.6, ids=[*old.ids, *(f"n{i}" for i in range(5))])
     expected = {(frozenset((p.id1, p.id2)), p.similarity) for p in both.pairs if "n" in f"{p.id1}{p.id2}"}
     assert {(frozenset((p.id1, p.id2)), p.similarity) for p in found.pairs} == expected and len(expected) > 5
@@ -33,7 +33,7 @@ def test_new_questions_are_compared_with_all_and_old_ones_are_not() -> None:
 
 def test_a_question_that_is_there_with_its_id_is_not_new() -> None:
     new, old = Questions.of([*OLD[:3], "Where is Rome"], ["a", "x", "c", "d"]), Questions.of(OLD, list("abcde"))
-    found = mine_against(new, old, MODEL, SETTINGS, RULE, "old.csv")
+    found = mine_against(new, old, MODEL, SETTINGS, RULE)
     assert {pair.id1 for pair in found.pairs} == {"x", "d"}  # under another id, and another text
 
 

@@ -17,6 +17,7 @@ from siamese.system.outputs import Folder, Output, table_ending_with
 if TYPE_CHECKING:
     from siamese.archive.files import QuestionFile
     from siamese.archive.store import Archive
+    from siamese.archive.syncing import Changes, Treatment
 
 
 def add_commands(command: shared.Command) -> None:
@@ -110,12 +111,18 @@ def _check_folder(options: argparse.Namespace, source: str) -> None:
 def add(options: argparse.Namespace) -> None:
     from siamese.archive.syncing import Treatment
 
-    how = Treatment(options.known, options.remove_missing, options.force)
-    with shared.open_archive(options) as archive, _questions(options, archive.kept()) as file:
+    with shared.open_archive(options) as archive:
+        sync(options, archive, Treatment(options.known, options.remove_missing, options.force))
+
+
+def sync(options: argparse.Namespace, archive: "Archive", how: "Treatment") -> "Changes":
+    """Add a file's questions, and print how many."""
+    with _questions(options, archive.kept()) as file:
         done, count = archive.sync_blocks(file, how), len(archive)
     others = {"changed": done.changed, "unchanged": done.unchanged, "removed": done.removed}
     shown = "".join(f", {len(ids):,} {name}" for name, ids in others.items()) if options.known != "error" else ""
     print(f"{options.archive}: {len(done.added):,} added{shown}, {count:,} questions{_left_out(file)}")
+    return done
 
 
 def remove(options: argparse.Namespace) -> None:

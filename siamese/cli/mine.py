@@ -3,17 +3,14 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from siamese.cli import against, mined, review
 from siamese.cli import options as shared
-from siamese.cli import review
 from siamese.errors import UserError
 from siamese.system.console import say
 from siamese.system.csv_output import check_format
-from siamese.system.outputs import Output, beginning_with, table_with
 from siamese.system.program import joined, program
 
 if TYPE_CHECKING:
-    from siamese.mining.mined import Mined
-    from siamese.mining.questions import Questions
     from siamese.mining.settings import Settings
     from siamese.model.model import SiameseModel
     from siamese.model.verdict import Rule
@@ -43,6 +40,7 @@ def add_commands(command: shared.Command) -> None:
     add("--review", action="store_true", help="then ask a person about the pairs, as the command review does")
     shared.add_question_columns(sub)
     shared.add_model(sub)
+    against.add_options(sub)
     add = sub.add_argument_group("running").add_argument
     add("--memory", type=int, default=2_048, metavar="MB", help="to use at most (default %(default)s)")
     add("--approximate", action="store_true", help="faster above 200,000 questions; finds 99 %% of the pairs or more")
@@ -70,43 +68,31 @@ def mine(options: argparse.Namespace) -> None:
     if not options.out:
         raise UserError("mine needs --out PATH, the CSV to write")
     check_format(options.out, options.clusters, only_csv=options.engine == "ray")
-    if not options.file and not options.mined:
+    against.check(options)
+    if not options.file and not options.mined and not options.against:
         raise UserError("mine needs a file of questions, or --from PATH with mined pairs")
     if options.address and options.engine != "ray":
         raise UserError("--address is that of a Ray cluster; add --engine ray")
     if options.review and (options.label_sample or options.engine == "ray"):
         raise UserError("--review goes with neither --label-sample nor --engine ray; leave it out")
-    if options.engine == "ray":
+    if options.against:
+        against.mine(options)
+    elif options.engine == "ray":
         _on_ray(options)
     elif options.mined:
         from siamese.mining.mined import Mined
 
-        _check_outputs(options, [options.file, options.mined, options.decisions])
+        mined.check_outputs(options, [options.file, options.mined, options.decisions])
         given = {name: getattr(options, name) for name in ("threshold", "max_pairs", "linkage", "memory")}
-        _write(options, Mined.read(options.mined, _read(options) if options.file else None, **given))
+        mined.write(options, Mined.read(options.mined, mined.read(options) if options.file else None, **given))
     else:
         _from_questions(options)
     if options.review:
         review.after_mining(options.out, options.decisions, options.seed)
 
 
-def _check_outputs(options: argparse.Namespace, inputs: list[str | None]) -> None:
-    from siamese.mining import report, tables
-
-    kinds = [(ids, verdict) for ids in (False, True) for verdict in (False, True)]
-    pairs = written = table_with(*(tables.pair_names(*kind) for kind in kinds))
-    if options.label_sample:
-        written = table_with(tables.LABELS, [*tables.LABELS, *tables.IDS])
-    shared.check_outputs(
-        options, Output("--out", options.out, written),
-        Output("--clusters", options.clusters, table_with(*(tables.cluster_names(ids) for ids in (False, True)))),
-        Output("--report", options.report, beginning_with(report.MARK)), Output("--removed", options.removed, pairs),
-        inputs=[*inputs, options.model],
-    )  # fmt: skip
-
-
 def _from_questions(options: argparse.Namespace) -> None:
-    _check_outputs(options, [options.file, options.decisions])
+    mined.check_outputs(options, [options.file, options.decisions])
     model = shared.load_model(options.model, options.calibrate_on)
     from siamese.mining.mine import mined_beside
     from siamese.system.progress import CountBar
@@ -114,7 +100,7 @@ def _from_questions(options: argparse.Namespace) -> None:
     rule = model.rule(options.threshold, cosine=options.cosine)
     if options.removed and rule.verdict is None:
         raise UserError("--removed is for a verdict, which does not decide here; leave it out")
-    settings, questions = _settings(options, rule), _read(options)
+    settings, questions = _settings(options, rule), mined.read(options)
     with (
         shared.advising("--resume"),
         CountBar("questions") as encoded,
@@ -125,11 +111,11 @@ def _from_questions(options: argparse.Namespace) -> None:
             shared.report_unknown(questions.unknown)
             if found.recall:
                 print(f"approximate: recall {found.recall}")
-            count = _write(options, found)
-            if found.by_verdict and not options.label_sample:
-                _say_removed(options, found)
+            left = mined.write(options, found)
+            if not options.label_sample:
+                mined.say_removed(options, found)
     if options.threshold is None and not options.label_sample:
-        _note(options, model, len(questions), count)
+        _note(options, model, len(questions), len(left) - len(left.copies))
 
 
 def _on_ray(options: argparse.Namespace) -> None:
@@ -147,7 +133,7 @@ def _on_ray(options: argparse.Namespace) -> None:
     from siamese.system.progress import CountBar
 
     shards = list_shards(options.file)
-    _check_outputs(options, [path for path, _ in shards])
+    mined.check_outputs(options, [path for path, _ in shards])
     for path in (options.out, options.clusters):
         if path and "://" in path and not (options.force or options.resume) and store.exists(path):
             raise UserError(f"{path}: exists; choose another name, or replace it with --force")
@@ -159,13 +145,13 @@ def _on_ray(options: argparse.Namespace) -> None:
             id_column=options.id_column, address=options.address, resume=options.resume, escape=options.escape_formulas,
             progress=lambda stage, done, total: bar(done, total, stage), rule=rule,
         )  # fmt: skip
-    _say_questions(found.questions, found.copies, found.blank)
+    mined.say_questions(found.questions, found.copies, found.blank)
     shared.report_unknown(found.unknown)
     if found.recall:
         print(f"{found.cells:,} cells, each question in {found.p}: recall {found.recall}")
-    _say_pairs(options, found.pairs, found.copied, found.last)
+    mined.say_pairs(options, found.pairs, found.copied, found.last)
     if options.clusters:
-        _say_clusters(options, found.clusters, found.members)
+        mined.say_clusters(options, found.clusters, found.members)
     if options.threshold is None:
         _note(options, model, found.questions, found.pairs - found.copied)
 
@@ -175,40 +161,6 @@ def _settings(options: argparse.Namespace, rule: "Rule") -> "Settings":
 
     approximate = options.approximate or options.engine == "ray"
     return Settings(rule.threshold, options.max_pairs, approximate, options.memory, options.seed, options.linkage)
-
-
-def _read(options: argparse.Namespace) -> "Questions":
-    from siamese.mining.questions import Questions
-
-    questions = Questions.read(options.file, options.question_column, options.id_column)
-    _say_questions(len(questions), len(questions.copies), questions.blank)
-    return questions
-
-
-def _write(options: argparse.Namespace, found: "Mined") -> int:
-    """Write a sample to label, or pairs, clusters and the page. Return the number of pairs without copies."""
-    if options.decisions:
-        from siamese.review.decisions import read_decisions
-        from siamese.review.links import links_of
-
-        found = found.decided(links_of(read_decisions(options.decisions), found.questions))
-    if options.label_sample:
-        count = found.write_sample(options.out, options.label_sample, options.seed, options.escape_formulas)
-        print(
-            f"{count:,} of {len(found) - len(found.copies):,} pairs, in random order: {options.out}\n"
-            "Fill its column is_duplicate with 1 or 0, from the top, as many rows as you like. Then run\n"
-            f"  {program()} mine {joined('--labels', options.out)} --precision 0.95"
-        )
-        return len(found) - len(found.copies)
-    last = found.write_pairs(options.out)
-    _say_pairs(options, len(found), len(found.copies), last)
-    if options.clusters:
-        _say_clusters(options, *found.write_clusters(options.clusters, options.escape_formulas))
-    if options.report:
-        shown, count = found.write_report(options.report)
-        which = "all" if shown == count else f"the first {shown:,} of"
-        print(f"a page with {which} {count:,} clusters: {options.report}")
-    return len(found) - len(found.copies)
 
 
 def _threshold(options: argparse.Namespace) -> None:
@@ -224,28 +176,6 @@ def _threshold(options: argparse.Namespace) -> None:
         f"(95 % interval {chosen.low:.1%} to {chosen.high:.1%})\n"
         f"  {program()} mine --from DUPLICATES --threshold {chosen.threshold} --out surer.csv"
     )
-
-
-def _say_questions(count: int, copies: int, blank: int) -> None:
-    collapsed = f", {copies:,} copies collapsed" if copies else ""
-    left_out = f", {blank:,} blank rows left out" if blank else ""
-    print(f"{count:,} different questions{collapsed}{left_out}")
-
-
-def _say_pairs(options: argparse.Namespace, count: int, copies: int, last: float | None) -> None:
-    copied = f", {copies:,} of them copies" if copies else ""
-    print(f"{count:,} pairs{copied}{'' if last is None else f', down to a similarity of {last}'}: {options.out}")
-
-
-def _say_removed(options: argparse.Namespace, found: "Mined") -> None:
-    """Print the number of pairs that the verdict removed, and write them if asked to."""
-    count = found.write_removed(options.removed) if options.removed else found.count_removed()
-    where = f": {options.removed}" if options.removed else "; --removed PATH writes them" if count else ""
-    print(f"{count:,} pairs above a similarity of {found.threshold:.3f} removed by the verdict{where}")
-
-
-def _say_clusters(options: argparse.Namespace, count: int, members: int) -> None:
-    print(f"{count:,} clusters of {members:,} different questions, {options.linkage} linkage: {options.clusters}")
 
 
 def _note(options: argparse.Namespace, model: "SiameseModel", questions: int, pairs: int) -> None:

@@ -5,6 +5,7 @@ pairs that were found, so that each day's pairs and clusters are those of a run 
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -12,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from siamese.archive.memory import Memory, Numbered, Result, Snapshot
-from siamese.errors import DataError
 from siamese.mining.across import Across
 from siamese.mining.found import check_room, in_order, lowest_above
 from siamese.mining.kept import Kept
@@ -34,29 +34,24 @@ class Together(NamedTuple):
     shown: np.ndarray  # (n + copies,) bool, new ones and new copies
 
 
-def together(old: Questions, new: Questions, where: str) -> Together:
+def together(old: Questions, new: Questions) -> Together:
     """Return old and new questions as one.
 
-    A new question whose id and text an old one has is that one, and not new.
-
-    Raises:
-        DataError: only one of the two has ids; `where` names the old ones.
+    A new question whose id and text an old one has is that one, and not new. If only one of the two has ids, those of
+    the other are None.
     """
-    if len(old) and len(new) and bool(old.ids) != bool(new.ids):
-        has, lacks = ("have", "no") if old.ids else ("have no", "")
-        raise DataError(f"{where}: its questions {has} ids, the new ones have {lacks or 'some'}; expected all or none")
+    if new.ids and not old.ids:
+        old = replace(old, ids=[None] * len(old))
     number = {clean(text): place for place, text in enumerate(old.texts)}
     known = set(zip(old.ids, range(len(old)))) | {(copy.id, copy.question) for copy in old.copies if old.ids}
     found = Questions(list(old.texts), list(old.ids), list(old.copies))
     written = new.written()
     ids = written.ids or [None] * len(written.texts)
-    fresh = []
     for text, id in zip(written.texts, ids):
         place = number.setdefault(clean(text), len(found))
         if place == len(found):
             found.texts.append(text)
-            found.ids += [id] if written.ids else []
-            fresh.append(True)
+            found.ids += [id] if written.ids or old.ids else []
         elif (id, place) not in known:
             found.copies.append(Copy(place, id, -1, text))
     is_new = np.arange(len(found)) >= len(old)
@@ -109,7 +104,7 @@ def mined(questions: Questions, found: Joined, settings: Settings, rule: Rule, *
 
 
 def mine_against(
-    new: Questions, old: Questions, model: SiameseModel, settings: Settings, rule: Rule, where: str,
+    new: Questions, old: Questions, model: SiameseModel, settings: Settings, rule: Rule,
     old_vectors: np.ndarray | None = None, encoded: Progress = quiet, joined: Progress = quiet,
 ) -> Mined:  # fmt: skip
     """Find the pairs of new questions with old ones and with each other.
@@ -120,15 +115,13 @@ def mine_against(
         new, old: the questions.
         model: encodes them.
         settings, rule: as in `compare`.
-        where: names the old ones in an error.
         old_vectors: (n, d) float32, of the old ones; None: encode them.
         encoded, joined: called with the number of questions or comparisons done and of all.
 
     Raises:
-        DataError: only one of the two has ids.
         UserError: as in `compare`.
     """
-    questions, is_new, shown = together(old, new, where)
+    questions, is_new, shown = together(old, new)
     across, texts = Across.of(is_new), questions.texts
     to_encode = across.order if old_vectors is None else across.order[: across.new]
     vectors = vectors_of([texts[i] for i in to_encode.tolist()], model, encoded)
@@ -147,6 +140,22 @@ def mine_against(
     return mined(questions, found._replace(pairs=pairs), settings, rule, _new=shown)
 
 
+def mine_beside_archive(
+    new: Questions, memory: Memory, model: SiameseModel, settings: Settings, rule: Rule,
+    encoded: Progress = quiet, joined: Progress = quiet,
+) -> Mined:  # fmt: skip
+    """Mine new questions against those of an archive as `mine_against` does. The archive does not change.
+
+    A new question takes the place of one with its id and another text.
+    """
+    given = {id: clean(text) for text, id in zip(*new.written()[:2])}
+    with memory.reading() as archive:
+        stay = [i for i, id in enumerate(archive.ids) if given.get(id) in (None, clean(archive.texts[i]))]
+        old = Questions.numbered([archive.ids[i] for i in stay], [archive.texts[i] for i in stay])
+        vectors = archive.vectors(np.array(stay, np.int64)[np.array(old.rows, np.int64)])
+    return mine_against(new, old, model, settings, rule, vectors, encoded, joined)
+
+
 class Remembering(NamedTuple):
     """The pairs and clusters of an archive, and how to let it remember them once they are written."""
 
@@ -154,6 +163,8 @@ class Remembering(NamedTuple):
     memory: Memory
     changes: int
     result: Result
+    new: int  # distinct questions that were not mined before
+    anew: bool  # whether it was mined before by another threshold or verdict
 
     def remember(self, found: Mined | None = None) -> None:
         """Let the archive remember the pairs, and the numbers of the clusters of `found`, if it is given.
@@ -213,7 +224,9 @@ def mine_archive(
         return numbered(clusters, earlier.number, earlier.next)[0]
 
     whole = mined(questions, found._replace(pairs=pairs), settings, rule, _new=shown, _number=numbers)
-    return Remembering(whole, memory, archive.changes, result)
+    return Remembering(
+        whole, memory, archive.changes, result, across.new, bool(archive.mined) and before != archive.mined
+    )
 
 
 def _known(archive: Snapshot, number: dict[str, int], rule: Rule) -> list[tuple[int | None, ...]]:

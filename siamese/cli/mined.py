@@ -1,0 +1,87 @@
+"""What `mine` writes and prints of the pairs and clusters that it found. Light at import."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from siamese.cli import options as shared
+from siamese.system.outputs import Output, beginning_with, table_with
+from siamese.system.program import joined, program
+
+if TYPE_CHECKING:
+    from siamese.mining.mined import Mined
+    from siamese.mining.questions import Questions
+
+
+def check_outputs(options: argparse.Namespace, inputs: list[str | None]) -> None:
+    """Raise a UserError if a file that `mine` writes would replace what a person has, an input or another output."""
+    from siamese.mining import report, tables
+
+    kinds = [(ids, verdict) for ids in (False, True) for verdict in (False, True)]
+    pairs = written = table_with(*(tables.pair_names(*kind) for kind in kinds))
+    if options.label_sample:
+        written = table_with(tables.LABELS, [*tables.LABELS, *tables.IDS])
+    shared.check_outputs(
+        options, Output("--out", options.out, written),
+        Output("--clusters", options.clusters, table_with(*(tables.cluster_names(ids) for ids in (False, True)))),
+        Output("--report", options.report, beginning_with(report.MARK)), Output("--removed", options.removed, pairs),
+        inputs=[*inputs, options.model],
+    )  # fmt: skip
+
+
+def read(options: argparse.Namespace) -> "Questions":
+    """Read the questions to mine, and print how many there are."""
+    from siamese.mining.questions import Questions
+
+    questions = Questions.read(options.file, options.question_column, options.id_column)
+    say_questions(len(questions), len(questions.copies), questions.blank)
+    return questions
+
+
+def write(options: argparse.Namespace, found: "Mined") -> "Mined":
+    """Write a sample to label, or pairs, clusters and the page. Return what is left after the decisions."""
+    if options.decisions:
+        from siamese.review.decisions import read_decisions
+        from siamese.review.links import links_of
+
+        found = found.decided(links_of(read_decisions(options.decisions), found.questions))
+    if options.label_sample:
+        count = found.write_sample(options.out, options.label_sample, options.seed, options.escape_formulas)
+        print(
+            f"{count:,} of {len(found) - len(found.copies):,} pairs, in random order: {options.out}\n"
+            "Fill its column is_duplicate with 1 or 0, from the top, as many rows as you like. Then run\n"
+            f"  {program()} mine {joined('--labels', options.out)} --precision 0.95"
+        )
+        return found
+    last = found.write_pairs(options.out)
+    say_pairs(options, len(found), len(found.copies), last)
+    if options.clusters:
+        say_clusters(options, *found.write_clusters(options.clusters, options.escape_formulas))
+    if options.report:
+        shown, count = found.write_report(options.report)
+        which = "all" if shown == count else f"the first {shown:,} of"
+        print(f"a page with {which} {count:,} clusters: {options.report}")
+    return found
+
+
+def say_pairs(options: argparse.Namespace, count: int, copies: int, last: float | None) -> None:
+    copied = f", {copies:,} of them copies" if copies else ""
+    print(f"{count:,} pairs{copied}{'' if last is None else f', down to a similarity of {last}'}: {options.out}")
+
+
+def say_removed(options: argparse.Namespace, found: "Mined") -> None:
+    """Print the number of pairs that the verdict removed, if one decides, and write them if asked to."""
+    if not found.by_verdict:
+        return
+    count = found.write_removed(options.removed) if options.removed else found.count_removed()
+    where = f": {options.removed}" if options.removed else "; --removed PATH writes them" if count else ""
+    print(f"{count:,} pairs above a similarity of {found.threshold:.3f} removed by the verdict{where}")
+
+
+def say_clusters(options: argparse.Namespace, count: int, members: int) -> None:
+    print(f"{count:,} clusters of {members:,} different questions, {options.linkage} linkage: {options.clusters}")
+
+
+def say_questions(count: int, copies: int, blank: int) -> None:
+    collapsed = f", {copies:,} copies collapsed" if copies else ""
+    left_out = f", {blank:,} blank rows left out" if blank else ""
+    print(f"{count:,} different questions{collapsed}{left_out}")
