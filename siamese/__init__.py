@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from siamese.model.model import SiameseModel as SiameseModel
     from siamese.pairs.pairs import Pairs as Pairs
     from siamese.pairs.reading import read_pairs as read_pairs
+    from siamese.training.callbacks import Callback as Callback
     from siamese.training.runs import train as train
 
 _HOME = {
     "Archive": "archive.store",
+    "Callback": "training.callbacks",
     "DuplicateClassifier": "estimators",
     "Evaluation": "evaluation.results",
     "Mined": "mining.mined",

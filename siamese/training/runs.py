@@ -1,7 +1,7 @@
 """Train from the command line or from Python: read the pairs, train, and save the model with its report."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from siamese.system.optional import optional
 from siamese.system.outputs import Folder, Ours, beginning_with, check_outputs
 from siamese.system.progress import CountBar, Listeners, Progress
 from siamese.system.resuming import differing
+from siamese.training.callbacks import Callback, Called
 from siamese.training.checkpoints import CHECKPOINT, is_checkpoint, writing
 from siamese.training.logs import METRICS, TENSORBOARD, MetricsFile, TensorBoard
 from siamese.training.processes import Processes, connected
@@ -32,7 +33,7 @@ from siamese.training.train import train_model
 def train(
     pairs: PairsLike | None = None, validation: PairsLike | None = None, *, preset: str = Config.preset,
     start_from: str | Path | None = None, out: str | Path | None = None, resume: bool = False,
-    progress: Progress | None = None, **options: Any,
+    progress: Progress | None = None, callbacks: Iterable[Callback] = (), **options: Any,
 ) -> SiameseModel:  # fmt: skip
     """Train a model on labelled pairs of questions.
 
@@ -48,7 +49,8 @@ def train(
             else nothing.
         out: the model folder to write, with metrics.csv, report.md and its figures; None writes nothing.
         resume: continue the run that was stopped in `out`; a finished one is loaded.
-        progress: callbacks, such as `siamese.system.progress.TrainingBar()`.
+        progress: shows the progress, such as `siamese.system.progress.TrainingBar()`.
+        callbacks: called after each step, after each epoch and at the end.
         options: fields of `siamese.config.Config` to change in the preset, such as epochs=3.
 
     Returns:
@@ -71,7 +73,9 @@ def train(
     else:
         chosen_on = None if validation is None else pairs_of(validation)
         data = splits.part(pairs_of(pairs, need=(1,)), chosen_on and (chosen_on.part("validation") or chosen_on))
-    return train_recipe(config, data, out, start=start, resume=resume, progress=progress).model
+    with Called(callbacks, progress) as called:
+        called.model = train_recipe(config, data, out, start=start, resume=resume, progress=called.progress).model
+    return called.model
 
 
 @dataclass(frozen=True)
