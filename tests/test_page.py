@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,7 @@ def addresses() -> Iterator[dict[str, str]]:
     """Return the addresses of a service with an archive and of one without."""
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
         with Archive.build(Path(folder) / "archive", model=MODEL, name="pretrained") as archive:
-            archive.add(list(STORED.values()), list(STORED))
+            archive.add(list(STORED.values()), list(STORED), [{}, {"product": "shop", "n": 2}, {HTML: HTML}])
         with running(make_app(MODEL, Path(folder) / "archive", TOKEN)) as server, running(make_app(MODEL)) as without:
             yield {"archive": f"http://127.0.0.1:{server.port}/", "plain": f"http://127.0.0.1:{without.port}/"}
 
@@ -161,7 +162,10 @@ def test_the_archive_is_searched_while_typing(page: Any) -> None:
     page.fill("#search", "reset my password")
     shown(page, "#hits", "How do I reset my password?")
     found = MODEL.predict("reset my password", "How do I reset my password?")
-    assert f"similarity {found.similarity:.3f}, id 1" in page.inner_text("#hits li:first-child")
+    hit = page.inner_text("#hits li:first-child")
+    assert re.search(rf"similarity {found.similarity:.3f}, score \d\.\d\d, id 1$", hit), hit
+    page.fill("#search", "where is the invoice")
+    page.wait_for_function("() => document.querySelector('#hits li .payload')?.textContent === 'productshopn2'")
     page.fill("#search", "")
     page.wait_for_function("hits.children.length === 0")
 
@@ -203,6 +207,8 @@ def test_a_question_full_of_html_stays_text(page: Any) -> None:
     before = page.evaluate("document.scripts.length")
     fill_all(page, HTML)
     assert f"id {HTML}" in page.inner_text("#hits")
+    names = page.eval_on_selector_all("#hits dt, #hits dd", "all => all.map(one => one.textContent)")
+    assert names.count(HTML) == 2
     assert HTML in page.text_content("#rows")
     assert page.evaluate("[window.broken, document.images.length, document.scripts.length]") == [None, 0, before]
 

@@ -3,11 +3,8 @@
 import asyncio
 import json
 import logging
-import shutil
-import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -114,94 +111,6 @@ def test_health_with_and_without_an_archive(plain: TestClient, writing: TestClie
     assert (health["archive"], health["writing"]) == (1, True)
 
 
-def test_added_questions_are_found_until_removed(writing: TestClient) -> None:
-    questions = ["How do I reset my password?", "Where is my invoice?"]
-    answer = writing.post("/questions", json={"questions": questions, "ids": ["a/b ?", "2"]})
-    assert (answer.status_code, answer.json()) == (201, {"ids": ["a/b ?", "2"]})
-    found = writing.post("/search", json={"questions": ["reset my password", "my invoice"], "k": 1}).json()
-    assert [[hit["id"] for hit in hits] for hits in found["hits"]] == [["a/b ?"], ["2"]]
-    expected = MODEL.predict("reset my password", questions[0])
-    hit = found["hits"][0][0]
-    assert hit["question"] == questions[0]
-    assert hit["similarity"] == pytest.approx(expected.similarity, abs=1e-6)
-    assert hit["is_duplicate"] == expected.is_duplicate
-    assert (found["threshold"], found["search"]) == (MODEL.threshold, "exact")
-    assert [writing.delete("/questions/a%2Fb%20%3F").status_code for _ in range(2)] == [204, 404]
-    found = writing.post("/search", json={"questions": ["reset my password"]}).json()
-    assert [hit["id"] for hit in found["hits"][0]] == ["2"]
-
-
-@pytest.mark.slow
-def test_an_existing_id_is_a_conflict_and_nothing_is_added(writing: TestClient) -> None:
-    assert writing.post("/questions", json={"questions": ["one"], "ids": ["1"]}).status_code == 201
-    answer = writing.post("/questions", json={"questions": ["two", "three"], "ids": ["2", "1"]})
-    assert (answer.status_code, answer.json()["detail"]) == (409, "the id '1' is there already")
-    assert writing.get("/health").json()["archive"] == 1
-    answer = writing.post("/questions", json={"questions": ["two", "three"], "ids": ["2"]})
-    assert (answer.status_code, answer.json()["detail"]) == (422, "ids: 1 for 2 questions; give one for each")
-
-
-@pytest.mark.slow
-def test_while_another_process_writes_the_client_gets_503(writing: TestClient, memory: Path) -> None:
-    with Archive.open(memory / "archive", MODEL) as other, other._database.writing():
-        answer = writing.post("/questions", json={"questions": ["one"]})
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    assert writing.post("/questions", json={"questions": ["one"]}).status_code == 201
-
-
-@pytest.mark.slow
-def test_a_damaged_archive_is_an_error_of_the_service(writing: TestClient, memory: Path) -> None:
-    with closing(sqlite3.connect(memory / "archive" / "archive.sqlite")) as connection:
-        connection.execute("DROP TABLE questions")
-    assert writing.post("/questions", json={"questions": ["one"]}).status_code == 500
-    assert writing.post("/search", json={"questions": ["one"]}).status_code == 200  # the index is empty
-    assert writing.delete("/questions/1").status_code == 500
-
-
-@pytest.mark.slow
-def test_an_archive_that_is_replaced_gives_503_with_the_reason(
-    writing: TestClient, memory: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert writing.post("/questions", json={"questions": ["one"], "ids": ["a"]}).status_code == 201
-    shutil.rmtree(memory / "archive")
-    new_archive(memory / "archive")
-    reason = "the archive: replaced or removed since it was opened; restart the service"
-    for answer in (
-        writing.post("/questions", json={"questions": ["two"]}), writing.delete("/questions/a"),
-        writing.post("/search", json={"questions": ["one"]}), writing.get("/health"),
-    ):  # fmt: skip
-        assert (answer.status_code, answer.json()) == (503, {"detail": reason})
-    assert reason in caplog.text
-    assert len(Archive.open(memory / "archive", MODEL)) == 0
-
-
-WRITES = [("POST", "/questions", {"questions": ["one"]}), ("DELETE", "/questions/1", None)]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("method, path, body", WRITES)
-@pytest.mark.parametrize(
-    "given",
-    [None, b"", b"Bearer", b"Bearer ", b"Bearer x", b"Basic " + TOKEN.encode(), b"Bearer " + TOKEN.encode()[:-1],
-     b"Bearer " + TOKEN.encode() + b"1", b"Bearer \xff"],
-)  # fmt: skip
-def test_nobody_writes_without_the_token(memory: Path, method: str, path: str, body: Any, given: bytes | None) -> None:
-    with client(new_archive(memory / "archive")) as one:
-        headers = {} if given is None else {b"Authorization": given}
-        answer = one.request(method, path, json=body, headers=headers)  # type: ignore[arg-type]
-        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
-        assert one.get("/health").json()["archive"] == 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("method, path, body", WRITES)
-def test_nobody_writes_to_a_service_without_a_token(memory: Path, method: str, path: str, body: Any) -> None:
-    with client(new_archive(memory / "archive"), token=None) as one:
-        for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer None"}):
-            assert one.request(method, path, json=body, headers=headers).status_code == 403
-        assert one.post("/search", json={"questions": ["one"]}).json()["hits"] == [[]]
-
-
 @pytest.mark.parametrize(
     "body, status, detail",
     [
@@ -212,7 +121,7 @@ def test_nobody_writes_to_a_service_without_a_token(memory: Path, method: str, p
         (b'{"question1": "a", "question2": "b", "threshold": ' + b"9" * 5_000 + b"}", 400, "value has 5000 digits"),
         (b'{"question1": "a", "question1": "b", "question2": "c"}', 400, "a field twice"),
         (b"[" * 2_000, 400, "nested too deeply"),
-        (b"[" * 2_001, 422, "the body: more than 2,000 lists, objects and fields"),
+        (b"[" * 10_001, 422, "the body: more than 10,000 lists, objects and fields"),
         (b'{"question1": "' + b"[{" * 2_000 + b'\\"[", "question2": ""}', 422, "at most 2000 characters"),
         (b"{", 400, "the body is not JSON"),
         (b"", 422, "the body: Field required"),
@@ -395,6 +304,19 @@ def test_every_operation_has_an_example(writing: TestClient) -> None:
             assert answer.is_success, (path, answer.text)
 
 
+def fit(case: schemathesis.Case, number: int) -> None:
+    """Change what a schema cannot express: one id and one payload for each question, conditions on known columns."""
+    if (case.path, case.method) == ("/questions", "POST"):
+        count = len(case.body["questions"])
+        if case.body.get("ids"):
+            case.body["ids"] = [f"{number}-{i}" for i in range(count)]
+        if case.body.get("payloads") is not None:
+            case.body["payloads"] = (case.body["payloads"] or [{}]) * count
+            del case.body["payloads"][count:]
+    elif case.query.get("where"):
+        del case.query["where"]
+
+
 @pytest.mark.ci
 def test_answers_conform_to_the_openapi_document(memory: Path) -> None:
     app = make_app(MODEL, new_archive(memory / "archive"), TOKEN, hosts=["*"], record=lambda judged, by: None)
@@ -405,15 +327,14 @@ def test_answers_conform_to_the_openapi_document(memory: Path) -> None:
             if operation.path in ("/health", "/readyz", "/metrics", "/model") and mode.is_negative:
                 continue  # takes no input
 
-            @settings(max_examples=25, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+            @settings(max_examples=15, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
             @given(case=operation.as_strategy(generation_mode=mode))
             def check(case: schemathesis.Case) -> None:
                 nonlocal asked
                 asked += 1
-                if case.path == "/questions" and case.meta.generation.mode.is_positive and case.body.get("ids"):
-                    # One for each question, which a schema cannot express.
-                    case.body["ids"] = [f"{asked}-{i}" for i in range(len(case.body["questions"]))]
+                if case.meta.generation.mode.is_positive:
+                    fit(case, asked)
                 case.call_and_validate(headers={"Authorization": WRITER.raw[0][1].decode("latin-1")})
 
             check()
-    assert asked > 300
+    assert asked > 250

@@ -9,12 +9,13 @@ from siamese.model.model import SiameseModel
 from siamese.service.about import about
 from siamese.service.base import STATIC, make_base
 from siamese.service.limits import LIMITS, Limits, Workers
+from siamese.service.messages import Defaults
 from siamese.service.metrics import Metrics
-from siamese.service.routes_archive import add_archive
 from siamese.service.routes_decisions import Record, add_decisions
 from siamese.service.routes_operation import add_operation
 from siamese.service.routes_questions import add_questions
 
+DEFAULTS = Defaults()
 ASKED = "Is the service ready?"  # by /readyz
 PAGE = {
     "/": ("page.html", "text/html"),
@@ -36,6 +37,7 @@ def make_app(
     limits: Limits = LIMITS,
     name: str | None = None,
     record: Record | None = None,
+    defaults: Defaults = DEFAULTS,
 ) -> FastAPI:
     """Return the service of a model as an ASGI application, with its thread pools in `app.state.workers`.
 
@@ -47,6 +49,7 @@ def make_app(
         limits: on requests; `make_server` takes those on connections.
         name: by which the model was loaded, for the page, which shows its licence and its card.
         record: writes decisions, if they are taken; see `add_decisions`.
+        defaults: for what a request does not say.
 
     Raises:
         UserError: the archive cannot be opened, or belongs to another model.
@@ -56,27 +59,27 @@ def make_app(
     metrics = Metrics()
     app = make_base("Duplicate questions", description, files, limits, hosts, "`serve --allow-host NAME` accepts it",
                     metrics.observe)  # fmt: skip
-    # An archive is used by one thread. That of /health is another, so that searches do not delay it.
-    workers, keeper, counter = (Workers(n, limits.pending, limits.work) for n in (limits.threads, 1, 1))
-    app.state.workers += [workers, keeper, counter]
-    add_questions(app, model, about(model, name), workers)
-    archive = counted = None
+    workers = Workers(limits.threads, limits.pending, limits.work)
+    app.state.workers.append(workers)
+    add_questions(app, model, about(model, name), defaults, workers)
+    opened = None
     if archive_folder is not None:
-        from siamese.archive.store import Archive
+        from siamese.service.opened import Opened
+        from siamese.service.routes_archive import add_archive
 
-        archive, counted = (one.pool.submit(Archive.open, archive_folder, model).result() for one in (keeper, counter))
-        add_archive(app, archive, archive_folder, keeper, token)
-
+        opened = Opened(archive_folder, model, limits)
+        app.state.workers += opened.workers
+        add_archive(app, opened, archive_folder, defaults, token)
     if record is not None:
         add_decisions(app, model, workers, record, token, limits)
 
     async def count() -> int | None:
-        return None if counted is None else await counter.run(len, counted)
+        return None if opened is None else await opened.read(len)
 
     async def probe() -> None:
         await workers.run(model.encode, [ASKED])
-        if archive is not None:
-            await keeper.run(archive.search, [ASKED], 1)
+        if opened is not None:
+            await opened.search(lambda archive: archive.search([ASKED], 1))
 
-    add_operation(app, model, metrics, archive is not None and token is not None, count, probe)
+    add_operation(app, model, metrics, opened is not None and token is not None, count, probe)
     return app

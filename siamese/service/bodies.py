@@ -17,7 +17,7 @@ from siamese.system.strict_json import strict_json
 
 CLOSE = {"Connection": "close"}
 DISCARDED = 16  # times the size limit are read and discarded, so that the client is still there for its 413
-MARKS = 2 * QUESTIONS  # more lists, objects and fields than any request has
+MARKS = 10 * QUESTIONS  # more lists, objects and fields than any request has
 LONGEST_DETAIL = 300  # characters of an error message
 
 

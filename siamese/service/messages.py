@@ -1,10 +1,12 @@
 """The JSON of requests and answers, with limits and an example of each."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from siamese.service.limits import HITS, ID, QUESTION, QUESTIONS, SEARCHES
+from siamese.service.limits import COLUMN, COLUMNS, HITS, ID, QUESTION, QUESTIONS, SEARCHES, VALUE
 
 Question = Annotated[str, Field(max_length=QUESTION, examples=["How do I reset my password?"])]
 Pair = Annotated[list[Question], Field(min_length=2, max_length=2)]
@@ -15,7 +17,30 @@ Threshold = Annotated[
 Prior = Annotated[float | None, Field(gt=0, lt=1, description="share of duplicates among your pairs", examples=[0.05])]
 # JSON has a single number type, so its schema accepts 3.0 as an integer.
 Whole = Annotated[int, BeforeValidator(lambda k: int(k) if type(k) is float and k.is_integer() else k)]
+EXACT = 2**53  # beyond it, readers of JSON round whole numbers
+Value = Annotated[str, Field(max_length=VALUE)] | bool | Annotated[int, Field(ge=-EXACT, le=EXACT)] | float | None
+Name = Annotated[str, Field(min_length=1, max_length=COLUMN)]
+Payload = Annotated[
+    dict[Name, Value],
+    Field(max_length=COLUMNS, description="further columns by name", examples=[{"product": "printer"}]),
+]
 PASSWORD = ["How do I reset my password?", "I forgot my password, what now?"]
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What holds for requests that do not say it."""
+
+    threshold: float | None = None
+    prior: float | None = None
+    where: Mapping[str, str] = field(default_factory=dict)
+
+    def judging(self, asked: "PredictRequest | BatchRequest | SearchRequest") -> tuple[float | None, float | None]:
+        """Return threshold and prior for a request."""
+        return (
+            self.threshold if asked.threshold is None else asked.threshold,
+            self.prior if asked.prior is None else asked.prior,
+        )
 
 
 class Asked(BaseModel):
@@ -111,6 +136,8 @@ class SearchRequest(Asked):
     questions: list[Question] = Field(max_length=SEARCHES, examples=[PASSWORD[1:]])
     k: Whole = Field(10, ge=1, le=HITS, description="number of hits for each question")
     legs: Literal["both", "vectors", "words"] = Field("both", description="search by meaning, by words (BM25) or both")
+    threshold: Threshold = None
+    prior: Prior = None
 
 
 class Hit(BaseModel):
@@ -123,13 +150,14 @@ class Hit(BaseModel):
     probability: float = Field(ge=0, le=1)
     is_duplicate: bool
     differences: list[Difference]
+    payload: dict[str, Any] = Field(description="further columns of the question")
 
 
 class SearchAnswer(BaseModel):
     """The hits for each question, best first."""
 
     hits: list[list[Hit]]
-    threshold: float = Field(description="the model's", examples=[0.787])
+    threshold: float = Field(description="of the similarity", examples=[0.787])
     search: Literal["exact"] = Field(description="every question of the archive was compared")
 
 
@@ -141,12 +169,45 @@ class AddRequest(Asked):
         None, min_length=1, max_length=QUESTIONS, examples=[["faq-1", "faq-2"]],
         description="one id for each question; without ids the archive numbers the questions",
     )  # fmt: skip
+    payloads: list[Payload] | None = Field(
+        None, max_length=QUESTIONS, description="one for each question", examples=[[{"product": "shop"}, {}]]
+    )
 
 
 class AddAnswer(BaseModel):
     """The ids of the added questions, in the same order."""
 
     ids: list[str] = Field(examples=[["faq-1", "faq-2"]])
+
+
+class PutRequest(Asked):
+    """A question as it shall be."""
+
+    question: Question
+    payload: Payload | None = Field(
+        None, description="replaces what the question had; without it, that stays", examples=[{"product": "printer"}]
+    )
+
+
+class PutAnswer(BaseModel):
+    """What was done."""
+
+    done: Literal["added", "changed", "unchanged"]
+
+
+class Record(BaseModel):
+    """A question of the archive."""
+
+    id: str = Field(examples=["faq-1"])
+    question: str
+    payload: dict[str, Any] = Field(description="further columns of the question", examples=[{"product": "printer"}])
+
+
+class Page(BaseModel):
+    """Some of the questions, in the order of their ids."""
+
+    questions: list[Record]
+    next: str | None = Field(description="give it as `after` for the next page; null after the last", examples=[None])
 
 
 class Decided(Asked):

@@ -11,8 +11,18 @@ from siamese.service.base import long
 from siamese.service.limits import Workers
 
 
-def add_questions(app: FastAPI, model: SiameseModel, known: m.About, workers: Workers) -> None:
-    """Add the routes that need the model alone, of which `known` is said, and whose work is done by `workers`."""
+def add_questions(app: FastAPI, model: SiameseModel, known: m.About, defaults: m.Defaults, workers: Workers) -> None:
+    """Add the routes that need the model alone.
+
+    Args:
+        app: the application.
+        model: the model that answers.
+        known: what is said of it.
+        defaults: for what a request does not say.
+        workers: the threads that do the work.
+    """
+
+    threshold = model.threshold_for(defaults.threshold, defaults.prior)
 
     @app.get("/model")
     async def described() -> m.About:
@@ -22,7 +32,7 @@ def add_questions(app: FastAPI, model: SiameseModel, known: m.About, workers: Wo
     @app.post("/predict", response_model=m.Verdict)
     async def predict(asked: m.PredictRequest) -> Any:
         """Decide whether two questions are duplicates."""
-        return await workers.run(model.predict, asked.question1, asked.question2, asked.threshold, asked.prior)
+        return await workers.run(model.predict, asked.question1, asked.question2, *defaults.judging(asked))
 
     @app.post("/predict/batch", response_model=m.BatchAnswer)
     async def predict_batch(asked: m.BatchRequest) -> Any:
@@ -30,14 +40,14 @@ def add_questions(app: FastAPI, model: SiameseModel, known: m.About, workers: Wo
 
         def verdicts() -> Response:
             firsts, seconds = zip(*asked.pairs) if asked.pairs else ((), ())
-            return long("verdicts", model.predict_many(firsts, seconds, asked.threshold, asked.prior))
+            return long("verdicts", model.predict_many(firsts, seconds, *defaults.judging(asked)))
 
         return await workers.run(verdicts)
 
     @app.post("/explain", response_model=m.ExplainAnswer)
     async def explained(asked: m.PredictRequest) -> Any:
         """Return the verdict on two questions and the share of each word, found by leaving the word out."""
-        found = await workers.run(explain, model, asked.question1, asked.question2, asked.threshold, asked.prior)
+        found = await workers.run(explain, model, asked.question1, asked.question2, *defaults.judging(asked))
         return {**vars(found.prediction), "words1": found.words1, "words2": found.words2}
 
     @app.post("/similarity")
@@ -45,7 +55,7 @@ def add_questions(app: FastAPI, model: SiameseModel, known: m.About, workers: Wo
         """Return the similarity of each pair of questions."""
         firsts, seconds = [first for first, _ in asked.pairs], [second for _, second in asked.pairs]
         found = await workers.run(model.similarity, firsts, seconds)
-        return m.SimilarityAnswer(similarities=found.tolist(), threshold=model.threshold)
+        return m.SimilarityAnswer(similarities=found.tolist(), threshold=threshold)
 
     @app.post("/encode", response_model=m.EncodeAnswer)
     async def encode(asked: m.EncodeRequest) -> Any:

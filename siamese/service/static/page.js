@@ -143,7 +143,17 @@ function showHits({ hits: [hits], search }) {
   byId("hits").replaceChildren(...hits.map((hit) => {
     const item = element("li", "", hit.is_duplicate ? "hit yes" : "hit");
     const verdict = hit.is_duplicate ? "duplicate" : "not a duplicate";
-    item.append(element("strong", hit.question), element("small", `${verdict}, similarity ${decimal(hit.similarity, 3)}, id ${hit.id}`));
+    item.append(element("strong", hit.question), element("small", `${verdict}, similarity ${decimal(hit.similarity, 3)}, score ${decimal(hit.score, 2)}, id ${hit.id}`));
+    const columns = Object.entries(hit.payload);
+    if (columns.length) {
+      const list = element("dl", "", "payload");
+      for (const [name, value] of columns) {
+        const pair = element("div");
+        pair.append(element("dt", name), element("dd", typeof value === "string" ? value : JSON.stringify(value)));
+        list.append(pair);
+      }
+      item.append(list);
+    }
     if (hit.differences.length) item.append(element("small", differing(hit.differences)));
     return item;
   }));
