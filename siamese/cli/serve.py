@@ -4,7 +4,8 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from siamese.cli.options import Command, add_model, default_model, load_model
+from siamese.cli.options import Command, add_model, add_where, conditions, default_model, load_model
+from siamese.errors import UserError
 from siamese.system.console import say
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ def add_commands(command: Command) -> None:
         help="accept requests to this host name, beside localhost and --host (* accepts any; can be repeated)",
     )  # fmt: skip
     sub.add_argument("--port", type=int, default=8000, metavar="N", help="(default %(default)s; 0: any free port)")
+    sub.add_argument("--threshold", type=float, metavar="T", help="for requests that give none, 0 to 1: the similarity "
+                     "alone decides, by this threshold")  # fmt: skip
+    sub.add_argument("--prior", type=float, metavar="P", help="for requests that give none: share of duplicates among "
+                     "the pairs, such as 0.1")  # fmt: skip
+    add_where(sub)
     sub.add_argument("--decisions", metavar="PATH", help="with a token, take decisions about pairs and append them to "
                      "this file, as `review` does, for adapt and mine --decisions")  # fmt: skip
     sub.add_argument("--log-format", choices=("text", "json"), default="text", help="of the log on stderr: a line or a "
@@ -45,6 +51,7 @@ def serve(options: argparse.Namespace) -> None:
     from siamese.service.connections import listen, make_server, run_until_stopped
     from siamese.service.limits import LIMITS
     from siamese.service.logs import configure
+    from siamese.service.messages import Defaults
 
     listening = listen(options.host, options.port)
     local = ip_address(listening.getsockname()[0]).is_loopback
@@ -52,8 +59,12 @@ def serve(options: argparse.Namespace) -> None:
         ctypes.CDLL(None).mallopt(-3, 1 << 16)  # M_MMAP_THRESHOLD: what a flood of large requests took is given back
     token = os.environ.get(TOKEN) or None
     model, name = _model(options)
+    model.rule(options.threshold, options.prior)  # raises an error if they are out of range
+    defaults = Defaults(options.threshold, options.prior, conditions(options.where))
+    if defaults.where and not options.archive:
+        raise UserError("--where is for the questions of an archive: give --archive DIR")
     app = make_app(model, options.archive, token, [options.host, *options.allow_host], LIMITS, name,
-                   recorder(options.decisions))  # fmt: skip
+                   recorder(options.decisions), defaults)  # fmt: skip
     configure(options.log_format)
     server = make_server(app, LIMITS)
     if not local:

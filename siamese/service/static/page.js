@@ -4,6 +4,7 @@
 
 const WAIT = 150; // milliseconds without a keystroke before the service is asked
 const MOST = 24; // questions of the heat map
+const LONGEST = 200; // characters of a further column
 const byId = (id) => document.getElementById(id);
 
 function element(name, text = "", className = "") {
@@ -149,7 +150,8 @@ function showHits({ hits: [hits], search }) {
       const list = element("dl", "", "payload");
       for (const [name, value] of columns) {
         const pair = element("div");
-        pair.append(element("dt", name), element("dd", typeof value === "string" ? value : JSON.stringify(value)));
+        const text = typeof value === "string" ? value : JSON.stringify(value);
+        pair.append(element("dt", name), element("dd", text.length > LONGEST ? `${text.slice(0, LONGEST)} …` : text));
         list.append(pair);
       }
       item.append(list);
