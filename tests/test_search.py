@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from siamese import SiameseModel
 from siamese.archive import ranking, words
 from siamese.archive.database import LISTS
-from siamese.archive.ranking import nearest
+from siamese.archive.ranking import Words
 from siamese.archive.searching import LEGS
 from siamese.archive.store import Archive
 from siamese.cli import entry
@@ -35,28 +35,45 @@ def some_vectors(n: int, seed: int, blank: float = 0.0) -> tuple[np.ndarray, np.
     return vectors, is_blank
 
 
-def brute(vectors: np.ndarray, blank: np.ndarray, query: np.ndarray, k: int) -> list[float]:
-    return sorted((float(np.dot(row.astype(float), query)) for row, b in zip(vectors, blank) if not b), reverse=True)[
-        :k
-    ]
-
-
 @given(
-    n=st.integers(0, 300), k=st.integers(1, 40), seed=st.integers(0, 99), share=st.sampled_from([0.0, 0.3, 0.99, 1.0])
-)
-def test_nearest_is_brute_force(n: int, k: int, seed: int, share: float) -> None:
+    n=st.integers(0, 300), k=st.integers(1, 40), seed=st.integers(0, 99), share=st.sampled_from([0.0, 0.3, 0.99, 1.0]),
+    matches=st.sampled_from([0, 5, 200]), most=st.sampled_from([None, 0, 3, 150]),
+)  # fmt: skip
+def test_the_best_are_those_of_brute_force(
+    n: int, k: int, seed: int, share: float, matches: int, most: int | None
+) -> None:
     vectors, blank = some_vectors(n, seed, share)
-    vectors[n // 2 :] = vectors[: n - n // 2]  # of equally near rows the first are found
+    vectors[n // 2 :] = vectors[: n - n // 2]  # copies
     blank[n // 2 :] = blank[: n - n // 2]
     queries = np.concatenate((vectors[:3], -vectors[:3], some_vectors(3, seed + 1)[0]))
+    random = np.random.default_rng(seed)
+    rows = np.sort(random.permutation(n)[:matches])
+    words = Words(rows, random.uniform(0.1, 9, len(rows)))
+    among = None if most is None else np.sort(random.permutation(n)[:most])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("siamese.archive.ranking.ROWS_AT_A_TIME", 70)
-        found = nearest(vectors, blank, queries, k)
+        found = ranking.best(vectors, blank, queries, [words] * len(queries), 0.1, k, among)
+        assert ranking.best(vectors, blank, queries[:0], [], 0.1, k, among) == []
     assert len(found) == len(queries)
-    for query, rows in zip(queries, found):
-        np.testing.assert_allclose(vectors[rows] @ query, brute(vectors, blank, query, k), atol=1e-6)
-        assert len(set(rows)) == len(rows) and not blank[rows].any()
-    assert nearest(vectors, blank, queries[:0], k) == []
+    bm25 = dict(zip(words.rows.tolist(), words.bm25))
+    for query, best in zip(queries, found):
+        score = {
+            row: float(np.dot(vectors[row].astype(float), query)) + 0.1 * bm25.get(row, 0.0)
+            for row in (range(n) if among is None else among.tolist())
+            if row in bm25 or not blank[row]
+        }
+        expected = sorted(score, key=lambda row: (-round(score[row], 5), row))[:k]
+        assert best.tolist() == sorted(set(best.tolist())) and set(best.tolist()) <= score.keys()
+        assert len(expected) <= len(best) <= k + ranking.SLACK
+        scores = sorted((score[row] for row in best.tolist()), reverse=True)
+        np.testing.assert_allclose(scores[:k], [score[row] for row in expected], atol=2e-5)
+
+
+def test_of_more_copies_than_are_wanted_the_first_are_found() -> None:
+    copies = np.tile(some_vectors(1, 0)[0], (500, 1))
+    copies[1] = -copies[1]
+    (found,) = ranking.best(copies, np.zeros(500, bool), copies[:1] * 0.7, [ranking.NO_WORDS], 0.1, 5)
+    assert found.tolist() == [0, *range(2, 6 + ranking.SLACK)]
 
 
 def test_the_lists_of_version_0_1_are_ignored_and_then_removed(archive: Archive, tmp_path: Path) -> None:
@@ -224,6 +241,22 @@ def test_a_query_is_not_its_own_hit(archive: Archive, legs: str) -> None:
     assert archive.search(frame, 5, legs) == without[:1]
 
 
+@pytest.mark.parametrize("legs", LEGS)
+def test_hits_fit_the_condition(tiny_model: Path, tmp_path: Path, legs: str) -> None:
+    model = SiameseModel.load(tiny_model)
+    texts = [*["the flight on the error"] * 3, "the flight", "error", "🚉", "🚉", *["Error on the flight"] * 40]
+    payloads = [{"product": "even" if i % 2 == 0 else "odd", "number": i % 5} for i in range(len(texts))]
+    with Archive.build(tmp_path / "a", texts, model, payloads=payloads, name=str(tiny_model)) as archive:
+        for query in ("the flight on the error", "🚉"):
+            (everything,) = archive.search([query], len(texts), legs)
+            for where in ({"product": "odd"}, {"product": "even", "number": 3}, {"product": "none"}):
+                (found,) = archive.search([query], 4, legs, where=where)
+                fit = [hit for hit in everything if where.items() <= hit.payload.items()]
+                assert found == fit[:4]
+        with pytest.raises(UserError, match="no question of the archive has a column 'prodact'"):
+            archive.search(["a"], where={"prodact": "odd"})
+
+
 def test_threshold_and_prior_change_the_verdict_not_the_order(archive: Archive) -> None:
     (hits,) = archive.search(["the flight on the error"], 4)
     for rule in ({"threshold": 0.001}, {"threshold": 0.999}, {"prior": 0.001}, {"prior": 0.999}):
@@ -237,9 +270,9 @@ def test_threshold_and_prior_change_the_verdict_not_the_order(archive: Archive) 
 def test_a_word_that_one_question_holds_adds_the_weight_in_archives_of_any_size() -> None:
     for n in (10, 1_000, 1_000_000):
         idf = math.log((n - 1 + 0.5) / (1 + 0.5))  # BM25 of one such word in a question of average length
-        assert ranking.combined(np.array([0.5, 0.5]), np.array([0.0, idf]), n) == pytest.approx([0.5, 0.74])
+        assert ranking.word_weight(n) * idf == pytest.approx(0.24)
     for n in (0, 1, 2):  # no word tells questions apart
-        assert ranking.combined(np.array([0.5]), np.array([1e-6]), n) == pytest.approx(0.5)
+        assert ranking.word_weight(n) * 1e-6 == pytest.approx(0, abs=1e-6)
 
 
 def test_more_than_there_are(archive: Archive) -> None:

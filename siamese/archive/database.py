@@ -80,7 +80,7 @@ class Database:
         self._seal = Seal(self.folder, self._content)
         self._seal.check_log()
         path = self.folder / DATABASE
-        self._file, self._immutable = state(self.folder), False
+        self._file, self._immutable, self._changes = state(self.folder), False, -1
         self.readonly = not (os.access(self.folder, os.W_OK) and os.access(path, os.W_OK))
         try:
             self.connection = connect(path, "mode=ro" if self.readonly else "mode=rw")

@@ -1,68 +1,99 @@
-"""Rank the questions of an archive by similarity, by BM25, or by both."""
+"""Find the questions of an archive with the largest sum of similarity and weighted BM25, among all of them."""
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-CANDIDATES = 100  # questions of each leg that are ranked by both
 ROWS_AT_A_TIME = 16_384  # their similarities to 256 queries take 16 MB
 WEIGHT = 0.24  # chosen on validation pairs, see reports/archive/retrieval.md
+ROUNDING = 2e-6  # of a similarity in float32
+SLACK = 20  # rows found beyond k, if they are equal to the k-th but for rounding
+LEAST = float(np.finfo(np.float32).min)
 
 
-def nearest(vectors: np.ndarray, blank: np.ndarray, queries: np.ndarray, k: int) -> list[np.ndarray]:
-    """Find the k rows with the largest inner products with each query, comparing it with all rows.
+class Words(NamedTuple):
+    """What words say for a query."""
+
+    rows: np.ndarray  # (m,) int64, ascending, of questions that share a word with it
+    bm25: np.ndarray  # (m,) float64, above 0
+
+
+NO_WORDS = Words(np.zeros(0, np.int64), np.zeros(0))
+
+
+def word_weight(n: int) -> float:
+    """Return WEIGHT / log((n − ½) / 1½), by which BM25 is multiplied.
+
+    A word in only one of n questions then adds about WEIGHT. In a small archive BM25 values words less, but they matter
+    as much to the reader.
+    """
+    return WEIGHT / max(1.0, math.log(max(n - 0.5, 1) / 1.5))
+
+
+def best(
+    vectors: np.ndarray, blank: np.ndarray, queries: np.ndarray, words: Sequence[Words], weight: float, k: int,
+    among: np.ndarray | None = None,
+) -> list[np.ndarray]:  # fmt: skip
+    """Find the k rows with the largest product + weight · BM25 for each query, comparing it with all rows.
 
     Args:
-        vectors: (n, d) float32, rows of length 1 or 0; may be a memory map.
-        blank: (n,) bool, the rows of length 0, which are never found.
+        vectors: (n, d) float32, rows of length 1 or 0.
+        blank: (n,) bool, the rows of length 0, which only words find.
         queries: (m, d) float32.
+        words: for each query.
         k: rows to find, 1 or more.
+        among: (a,) ascending, the rows that may be found; None: all.
 
     Returns:
-        For each query its row numbers, nearest first, equally near ones ascending; fewer than k if there are fewer.
+        For each query its row numbers, ascending: the k best, fewer if there are fewer, and up to SLACK that are equal
+        to the last of them but for rounding, of which the first are taken.
     """
+    n = len(vectors) if among is None else len(among)
     found = [(np.zeros(0, np.float32), np.zeros(0, np.int64))] * len(queries)
-    for start in range(0, len(vectors), ROWS_AT_A_TIME):
-        part = slice(start, start + ROWS_AT_A_TIME)
+    least = [LEAST] * len(queries)
+    if among is not None:
+        words = [Words(*_places(each, among)) for each in words]
+    for start in range(0, n, ROWS_AT_A_TIME):
+        part = slice(start, start + ROWS_AT_A_TIME) if among is None else among[start : start + ROWS_AT_A_TIME]
         products = queries @ vectors[part].T
         products[:, blank[part]] = -np.inf
         for i, row in enumerate(products):
-            best, rows = found[i]
-            least = best[-1] if len(best) == k else np.finfo(np.float32).min
-            near = np.flatnonzero(row > least)  # equal ones come later, so they lose
-            best, rows = np.append(best, row[near]), np.append(rows, start + near)
-            if len(best) > k:
-                enough = best >= np.partition(best, -k)[-k]
-                best, rows = best[enough], rows[enough]
-            order = np.lexsort((rows, -best))[:k]
-            found[i] = best[order], rows[order]
-    return [rows for _, rows in found]
+            places, bm25 = words[i]
+            if n > ROWS_AT_A_TIME:
+                first, end = np.searchsorted(places, (start, start + ROWS_AT_A_TIME))
+                places, bm25 = places[first:end] - start, bm25[first:end]
+            if len(places):
+                similar = row[places]
+                row[places] = np.where(similar == -np.inf, 0, similar) + weight * bm25
+            near = np.flatnonzero(row >= least[i])
+            values, rows = row[near], start + near
+            if start:
+                values, rows = np.append(found[i][0], values), np.append(found[i][1], rows)
+            if len(values) > k:
+                kept = largest(values, k)
+                values, rows = values[kept], rows[kept]
+                least[i] = np.partition(values, -k)[-k] - ROUNDING
+            found[i] = values, rows
+    return [rows if among is None else among[rows] for _, rows in found]
 
 
-def combined(similarity: np.ndarray, bm25: np.ndarray, n: int) -> np.ndarray:
-    """Return similarity + WEIGHT · BM25 / log((n − ½) / 1½): a word in only one of n questions adds about WEIGHT.
+def largest(values: np.ndarray, k: int) -> np.ndarray:
+    """Return the places of the k largest values, ascending, and of up to SLACK others that are equal to the k-th."""
+    if len(values) <= k:
+        return np.arange(len(values))
+    last = np.partition(values, -k)[-k]
+    near = np.flatnonzero(values >= last - ROUNDING)
+    if len(near) > k + SLACK:
+        sure = values[near] > last + ROUNDING
+        near = np.sort(np.append(near[sure], near[~sure][: k + SLACK - np.count_nonzero(sure)]))
+    return near
 
-    Args:
-        similarity, bm25: (m,) of the same questions.
-        n: questions in the archive. In a small one BM25 values words less, but they matter as much to the reader.
-    """
-    return similarity + WEIGHT * bm25 / max(1.0, math.log(max(n - 0.5, 1) / 1.5))
 
-
-def join(near: np.ndarray, rows: np.ndarray, bm25: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the union of the rows near by vectors and the `most` best by words, with the BM25 of each.
-
-    Args:
-        near: (a,) rows.
-        rows, bm25: (m,) the rows that share a word with the query, ascending, and their BM25; others have 0.
-        most: rows to take by BM25.
-
-    Returns:
-        (c,) rows and (c,) BM25.
-    """
-    best = np.lexsort((rows, -bm25))[:most]
-    joined = np.union1d(near, rows[best])
-    place = np.minimum(np.searchsorted(rows, joined), max(len(rows) - 1, 0))
-    if not len(rows):
-        return joined, np.zeros(len(joined))
-    return joined, np.where(rows[place] == joined, bm25[place], 0.0)
+def _places(words: Words, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places in `among` of the rows that it has, and their BM25."""
+    places = np.searchsorted(among, words.rows)
+    there = np.flatnonzero(places < len(among))
+    there = there[among[places[there]] == words.rows[there]]
+    return places[there], words.bm25[there]

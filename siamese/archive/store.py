@@ -7,12 +7,12 @@ from typing import Any
 
 from siamese.archive import changes, database, payloads, records, tables, words
 from siamese.archive.changes import Block, checked_id
-from siamese.archive.columns import block_of, ids_of, texts_of
+from siamese.archive.columns import block_of
 from siamese.archive.database import Database
 from siamese.archive.memory import Memory
 from siamese.archive.placing import placing
 from siamese.archive.records import Record
-from siamese.archive.searching import Hit, How, Query, hits
+from siamese.archive.searching import Hit, How, Searcher, queries_of
 from siamese.archive.sqlite import DATABASE, WAL
 from siamese.archive.syncing import Changes, Treatment, sync, update
 from siamese.archive.vectors import VECTORS
@@ -53,6 +53,7 @@ class Archive(AbstractContextManager["Archive"]):
                     f"{folder}: made with another model ({which}), whose vectors mean something else; use that model, "
                     f"or make them anew: `{program()} archive reencode {joined('--archive', folder)} --model NAME`"
                 )
+            self._searcher = Searcher(self._database, self.model.verdict)
         except BaseException:
             self.close()
             raise
@@ -311,6 +312,7 @@ class Archive(AbstractContextManager["Archive"]):
     def search(
         self, questions: Iterable[str] | Frame, k: int = 10, legs: str = "both", *,
         ids: Iterable[str | None] | None = None, threshold: float | None = None, prior: float | None = None,
+        where: Mapping[str, Any] | None = None,
     ) -> list[list[Hit]]:  # fmt: skip
         """Return the k best questions of the archive for each query, best first: in the order of `Hit.score`.
 
@@ -324,30 +326,16 @@ class Archive(AbstractContextManager["Archive"]):
             ids: n ids; a question of the archive with the query's id and text is not its hit, so that a file can be
                 searched in its own archive. None: those of a DataFrame with a column `id`, else none are left out.
             threshold, prior: as in `SiameseModel.predict`; they change verdict and probability, not the order.
+            where: values that the payload of every hit has, by name: the k best of these questions are found.
 
         Raises:
-            UserError: k is below 1, `legs` is another word, threshold or prior are out of range, or the number of ids
-                is another than that of the questions.
+            UserError: k is below 1, `legs` is another word, threshold or prior are out of range, the number of ids is
+                another than that of the questions, or no payload has a name of `where`.
         """
-        asked, found = _queries(questions, ids), list[list[Hit]]()
-        how = How(k, legs, self.model.rule(threshold, prior))
+        asked, found = queries_of(questions, ids), list[list[Hit]]()
+        how = How(k, legs, self.model.rule(threshold, prior), where or {})
         for start in range(0, len(asked), QUESTIONS_AT_A_TIME):
             part = asked[start : start + QUESTIONS_AT_A_TIME]
             vectors = self.model.encode([query.question for query in part])
-            with self._database.reading(with_vectors=True) as meta:
-                found += hits(self._database, self.model.verdict, part, vectors, how, meta["questions"])
+            found += self._searcher.hits(part, vectors, how)
         return found
-
-
-def _queries(questions: Iterable[str] | Frame, ids: Iterable[str | None] | None) -> list[Query]:
-    """Return queries with their ids."""
-    given, stored = texts_of(questions), ids_of(questions)
-    own: list[str | None] = [None] * len(given) if stored is None else list(stored)
-    if ids is not None:
-        own = list(ids)
-    if len(own) != len(given):
-        raise UserError(f"{len(given)} questions and {len(own)} ids; give each question one id, or None")
-    for position, id in enumerate(own):
-        if not (id is None or isinstance(id, str)):
-            raise UserError(f"ids[{position}]: {id!r}: expected a text or None")
-    return list(map(Query, given, own))

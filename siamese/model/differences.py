@@ -30,11 +30,19 @@ class Difference:
         return " / ".join(side or "–" for side in (self.first, self.second))
 
 
+# A feature that is not 0, its value, and the words of either question that it comes from.
+Found = tuple[str, float, Collection[str], Collection[str]]
+
+
 def differences(question1: str, question2: str) -> tuple[Difference, ...]:
     """Return what differs between two questions that have much in common, of what a vector blurs."""
-    one, two = words_of(question1), words_of(question2)
+    return shown(found_between(words_of(question1), words_of(question2)))
+
+
+def shown(found: Iterable[Found]) -> tuple[Difference, ...]:
+    """Return the differences to show of those found between two questions."""
     kinds: dict[tuple[str, str], str] = {}  # codes are numbers, too, and are shown once
-    for kind, value, first, second in _found(one, two):
+    for kind, value, first, second in found:
         if value >= SHOWN and kind != "rare words":
             kinds.setdefault((" ".join(first), " ".join(second)), kind)
     return tuple(Difference(kind, first, second) for (first, second), kind in kinds.items())
@@ -50,17 +58,27 @@ def features(pairs: Iterable[tuple[Words, Words]]) -> np.ndarray:
 
     The features of (a, b) are those of (b, a), to the bit. Equal questions have none.
     """
+    return features_of(_found(one, two) for one, two in pairs)
+
+
+def features_of(differing: Iterable[Iterable[Found]]) -> np.ndarray:
+    """Return the features of n pairs, (n, FEATURES) float32, from what was found between their questions."""
     rows: list[list[float]] = []
     nothing = [0.0] * len(FEATURES)
-    for one, two in pairs:
+    for found in differing:
         row = nothing.copy()
-        for kind, value, _, _ in _found(one, two):
+        for kind, value, _, _ in found:
             row[PLACE[kind]] = value
         rows.append(row)
     return np.array(rows, np.float32).reshape(-1, len(FEATURES))
 
 
-def _found(one: Words, two: Words) -> Iterator[tuple[str, float, Collection[str], Collection[str]]]:
+def found_between(one: Words, two: Words) -> list[Found]:
+    """Return the features of two questions that are not 0, with the words that they come from."""
+    return list(_found(one, two))
+
+
+def _found(one: Words, two: Words) -> Iterator[Found]:
     """Yield the features that are not 0, with the words that they come from."""
     if one.order == two.order:
         return
