@@ -242,7 +242,9 @@ def test_a_query_is_not_its_own_hit(archive: Archive, legs: str) -> None:
 
 
 @pytest.mark.parametrize("legs", LEGS)
-def test_hits_fit_the_condition(tiny_model: Path, tmp_path: Path, legs: str) -> None:
+def test_hits_fit_the_condition(
+    tiny_model: Path, tmp_path: Path, legs: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = SiameseModel.load(tiny_model)
     texts = [*["the flight on the error"] * 3, "the flight", "error", "🚉", "🚉", *["Error on the flight"] * 40]
     payloads = [{"product": "even" if i % 2 == 0 else "odd", "number": i % 5} for i in range(len(texts))]
@@ -255,6 +257,10 @@ def test_hits_fit_the_condition(tiny_model: Path, tmp_path: Path, legs: str) -> 
                 assert found == fit[:4]
         with pytest.raises(UserError, match="no question of the archive has a column 'prodact'"):
             archive.search(["a"], where={"prodact": "odd"})
+    entry.main(["search", "the flight", "--archive", str(tmp_path / "a"), "--json", "--legs", legs,
+                "--where", "product=odd", "--where", "number=3"])  # fmt: skip
+    hits = json.loads(capsys.readouterr().out)["hits"]
+    assert hits[0]["id"] == "4" and all(hit["payload"] == {"product": "odd", "number": 3} for hit in hits)
 
 
 def test_threshold_and_prior_change_the_verdict_not_the_order(archive: Archive) -> None:

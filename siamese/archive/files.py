@@ -1,10 +1,11 @@
 """Read files of questions into an archive, and write what a search finds."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from siamese.archive.changes import Block
 from siamese.archive.store import Archive
@@ -71,8 +72,8 @@ def naming_lines(path: str | Path | None, lines: list[int]) -> Iterator[None]:
 
 
 def search_file(
-    archive: Archive, path: str | Path, out: str | Path | None, column: str, id_column: str | None, k: int, legs: str,
-    progress: Callable[[int, int], None], threshold: float | None = None, prior: float | None = None,
+    archive: Archive, path: str | Path, out: str | Path | None, column: str, id_column: str | None,
+    settings: Mapping[str, Any], progress: Callable[[int, int], None],
 ) -> tuple[int, Faults]:  # fmt: skip
     """Search for the questions of a file, and write the file again with a row for each hit and the columns ADDED.
 
@@ -86,7 +87,7 @@ def search_file(
         path: the file.
         out: the file to write, atomically, whose ending names its format; None prints CSV.
         column, id_column: as in `read_records`.
-        k, legs, threshold, prior: as in `Archive.search`.
+        settings: further arguments of `Archive.search`.
         progress: called with the number of rows done and of all.
 
     Returns:
@@ -112,7 +113,7 @@ def search_file(
             asked = [query for _, query, _ in block if query]
             questions, ids = [question for question, _ in asked], [id for _, id in asked]
             faults.unknown += int(archive.model.without_a_known_word(questions).sum())
-            found = iter(archive.search(questions, k, legs, ids=ids, threshold=threshold, prior=prior))
+            found = iter(archive.search(questions, ids=ids, **settings))
             for given, one, fault in block:
                 kept, hits = cells_for(out, given), next(found) if one else []
                 for rank, hit in enumerate(hits, 1):

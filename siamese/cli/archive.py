@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from siamese.cli import options as shared
 from siamese.cli import records
@@ -79,6 +79,7 @@ def add_commands(command: shared.Command) -> None:
     )
     sub.add_argument("--prior", type=float, metavar="P", help="share of duplicates among the hits, such as 0.1; "
                      "adjusts probability and verdict")  # fmt: skip
+    shared.add_where(sub)
     sub.add_argument("--json", action="store_true", help="print JSON")
     shared.add_archive(sub)
     shared.add_question_columns(sub)
@@ -191,14 +192,15 @@ def _search(archive: "Archive", options: argparse.Namespace) -> None:
     from siamese.archive.store import SEARCH
     from siamese.system.progress import CountBar
 
+    settings: dict[str, Any] = {name: getattr(options, name) for name in ("k", "legs", "threshold", "prior")}
+    settings["where"] = shared.conditions(options.where)
     if options.file:
         from siamese.archive.files import search_file
 
         with CountBar("questions") as bar:
             having, faults = search_file(
-                archive, options.file, options.out, options.question_column, options.id_column, options.k, options.legs,
-                bar, options.threshold, options.prior,
-            )  # fmt: skip
+                archive, options.file, options.out, options.question_column, options.id_column, settings, bar
+            )
         shared.report_unanswered(faults)
         if options.out:
             asked = faults.rows - faults.count
@@ -206,9 +208,7 @@ def _search(archive: "Archive", options: argparse.Namespace) -> None:
             print(f"{found}; search {SEARCH}")
         return
     shared.report_unknown(int(archive.model.without_a_known_word([options.question]).sum()))
-    hits = archive.search(
-        [options.question], options.k, options.legs, threshold=options.threshold, prior=options.prior
-    )[0]
+    hits = archive.search([options.question], **settings)[0]
     if options.json:
         answer = {"question": options.question, "legs": options.legs, "search": SEARCH}
         print(json.dumps(answer | {"hits": [dataclasses.asdict(hit) for hit in hits]}, indent=2, ensure_ascii=False))

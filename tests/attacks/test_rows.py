@@ -166,17 +166,19 @@ def test_hits_beside_every_row(model: SiameseModel, tmp_path: Path, suffix: str)
         source.write_text("how old\n\nstation\n")
     else:
         source, names = put(tmp_path / f"in{suffix}", ["question", "id"], rows), ["question", "id"]
+    how = {"k": 1, "legs": "vectors"}
     for out in (tmp_path / "out.csv", tmp_path / "out.jsonl"):
-        _, faults = search_file(archive, source, out, ["question"], 1, "vectors", lambda done, total: None)
+        _, faults = search_file(archive, source, out, "question", None, how, lambda done, total: None)
         found = rows_of(out)
         assert (faults.rows, faults.count) == (3, 1)
         hit = "found_id" if "id" in names else "id"
-        assert list(found[0]) == [*names, "rank", hit, "found", "similarity", "probability", "is_duplicate", "fault"]
+        added = ["rank", hit, "found", "score", "similarity", "probability", "is_duplicate", "fault"]
+        assert list(found[0]) == [*names, *added]
         assert [[row[name] for name in names] for row in found] == [row[: len(names)] for row in rows]
         assert [row["found"] or None for row in found] == ["how old are you", None, "the station"]
         assert found[1]["fault"] == "question is missing or empty" and not found[0]["fault"]
     with pytest.raises(DataError, match="no column 'key'; it has 'question'"):
-        search_file(archive, source, None, ["question", "key"], 1, "vectors", lambda done, total: None)
+        search_file(archive, source, None, "question", "key", how, lambda done, total: None)
 
 
 def test_vectors_of_every_row(model: SiameseModel, tmp_path: Path) -> None:
