@@ -30,8 +30,7 @@ def add_commands(command: shared.Command) -> None:
     sub.add_argument("--out", required=True, metavar="DIR", help="the archive's folder")
     shared.add_force(sub)
     shared.add_question_columns(sub)
-    sub.add_argument("--keep", default="all", metavar="NAMES",
-                     help="further columns to keep, separated by commas, all (default) or none")  # fmt: skip
+    shared.add_keep(sub)
     shared.add_model(sub)
 
     sub = command("add", add, "Add a file's questions, all or none.", actions)
@@ -91,7 +90,7 @@ def build(options: argparse.Namespace) -> None:
 
     _check_folder(options, options.file)
     model = shared.load_model(options.model, options.calibrate_on)
-    keep = {"all": None, "none": []}.get(options.keep, options.keep.split(","))
+    keep = shared.kept_columns(options.keep)
     check_columns(options.file, [options.question_column, *(keep or ())])
     with _questions(options, keep) as file:
         archive = Archive.build_blocks(options.out, file, model, options.model, options.force, keep)

@@ -39,6 +39,7 @@ def add_commands(command: shared.Command) -> None:
         "clusters and pairs to label, put an apostrophe before what a spreadsheet computes (default yes)")  # fmt: skip
     add("--review", action="store_true", help="then ask a person about the pairs, as the command review does")
     shared.add_question_columns(sub)
+    shared.add_keep(sub)
     shared.add_model(sub)
     against.add_options(sub)
     add = sub.add_argument_group("running").add_argument
@@ -71,6 +72,8 @@ def mine(options: argparse.Namespace) -> None:
     against.check(options)
     if not options.file and not options.mined and not options.against:
         raise UserError("mine needs a file of questions, or --from PATH with mined pairs")
+    if options.keep != "all" and (options.against or not options.file):
+        raise UserError("--keep names columns of QUESTIONS that are mined alone; leave it out")
     if options.address and options.engine != "ray":
         raise UserError("--address is that of a Ray cluster; add --engine ray")
     if options.review and (options.label_sample or options.engine == "ray"):
@@ -121,7 +124,7 @@ def _from_questions(options: argparse.Namespace) -> None:
 def _on_ray(options: argparse.Namespace) -> None:
     for name, value in (
         ("from", options.mined), ("report", options.report), ("label-sample", options.label_sample),
-        ("removed", options.removed), ("decisions", options.decisions),
+        ("removed", options.removed), ("decisions", options.decisions), ("keep", options.keep != "all"),
     ):  # fmt: skip
         if value:
             raise UserError(f"--{name} does not go with --engine ray; run it on the mined pairs, with --from PATH")

@@ -1,10 +1,11 @@
 """What `mine` writes and prints of the pairs and clusters that it found. Light at import."""
 
 import argparse
+from functools import cache
 from typing import TYPE_CHECKING
 
 from siamese.cli import options as shared
-from siamese.system.outputs import Output, beginning_with, table_with
+from siamese.system.outputs import Output, beginning_with, table_with, table_with_one_of
 from siamese.system.program import joined, program
 
 if TYPE_CHECKING:
@@ -17,22 +18,43 @@ def check_outputs(options: argparse.Namespace, inputs: list[str | None]) -> None
     from siamese.mining import report, tables
 
     kinds = [(ids, verdict) for ids in (False, True) for verdict in (False, True)]
-    pairs = written = table_with(*(tables.pair_names(*kind) for kind in kinds))
+    further = cache(lambda: _further(options))
+    pairs = written = table_with_one_of(lambda: (tables.pair_names(*kind, further()) for kind in kinds))
+    clusters = table_with_one_of(lambda: (tables.cluster_names(ids, further()) for ids in (False, True)))
     if options.label_sample:
         written = table_with(tables.LABELS, [*tables.LABELS, *tables.IDS])
     shared.check_outputs(
         options, Output("--out", options.out, written),
-        Output("--clusters", options.clusters, table_with(*(tables.cluster_names(ids) for ids in (False, True)))),
+        Output("--clusters", options.clusters, clusters),
         Output("--report", options.report, beginning_with(report.MARK)), Output("--removed", options.removed, pairs),
         inputs=[*inputs, options.model],
     )  # fmt: skip
 
 
+def _further(options: argparse.Namespace) -> list[str]:
+    """Return the further columns that the questions, or the mined pairs without them, have."""
+    from siamese.mining import columns, tables
+    from siamese.pairs.formats import open_file
+    from siamese.pairs.reading import check_columns
+
+    if options.engine == "ray" or options.against:
+        return []
+    if options.file:
+        keep = shared.kept_columns(options.keep)
+        own = (options.question_column, options.id_column or "id")
+        names = check_columns(options.file, [options.question_column])
+        return [name for name in names if name not in own and (keep is None or name in keep)]
+    return columns.both_of(open_file(options.mined).names, tables.pair_names(ids=True, by_verdict=True))
+
+
 def read(options: argparse.Namespace) -> "Questions":
     """Read the questions to mine, and print how many there are."""
     from siamese.mining.questions import Questions
+    from siamese.pairs.reading import check_columns
 
-    questions = Questions.read(options.file, options.question_column, options.id_column)
+    keep = shared.kept_columns(options.keep)
+    check_columns(options.file, [options.question_column, *(keep or ())])
+    questions = Questions.read(options.file, options.question_column, options.id_column, keep)
     say_questions(len(questions), len(questions.copies), questions.blank)
     return questions
 

@@ -255,6 +255,17 @@ def add_question_columns(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--id", dest="id_column", metavar="NAME", help="its column of ids (default id, if there is one)")
 
 
+def add_keep(sub: argparse.ArgumentParser) -> None:
+    """Add --keep, for `kept_columns`."""
+    sub.add_argument("--keep", default="all", metavar="NAMES",
+                     help="further columns to keep, separated by commas, all (default) or none")  # fmt: skip
+
+
+def kept_columns(keep: str) -> list[str] | None:
+    """Return the columns that --keep names; None: all."""
+    return {"all": None, "none": []}.get(keep, keep.split(","))
+
+
 def add_archive(sub: argparse.ArgumentParser) -> None:
     """Add --archive and --model, for `open_archive`."""
     sub.add_argument("--archive", required=True, metavar="DIR", help="the archive's folder")

@@ -13,12 +13,14 @@ from siamese.errors import UserError
 from siamese.mining import labels, report, tables
 from siamese.mining.across import clusters_with_new, pairs_with_new
 from siamese.mining.clusters import A_LINK, LINKAGES, Links, Member, among, find_clusters
+from siamese.mining.columns import PREFIX, of_both
 from siamese.mining.found import JUDGED, MILLION, PAIR, Recall, in_order, lowest_above, pairs_of_copies, score_of
 from siamese.mining.pair import Pair
 from siamese.mining.questions import Questions
 from siamese.mining.settings import MEMORY, Settings
 from siamese.mining.tables import ClusterRow, Probability
 from siamese.model.similarity import check_threshold
+from siamese.system.csv_output import names_beside
 from siamese.system.optional import optional
 
 if TYPE_CHECKING:
@@ -238,7 +240,8 @@ class Mined:
 
         Returns:
             Columns question1, question2, similarity, probability; id1 and id2 if there are ids; differs if a verdict
-            decided; and c1 and c2 for each further column c of the DataFrame that was mined.
+            decided; and c1 and c2 for each further column c of what was mined, prefixed with "question_" if one of the
+            former has its name.
         """
         first, second, similarity, probability = self._columns(
             np.concatenate([self._copied, self._wanted(self._array)])
@@ -251,27 +254,28 @@ class Mined:
             columns |= {"id1": ids[first].tolist(), "id2": ids[second].tolist()}
         if self.by_verdict:
             columns["differs"] = self.questions.differs(first, second)
-        rows = np.array(written.rows, np.int64)
-        for name in self._metadata():
-            for end, which in ((1, first), (2, second)):
-                columns[f"{name}{end}"] = self.questions.frame[name].array[rows[which]]
+        if (further := self.questions.further) is not None:
+            rows = np.array(written.rows, np.int64)
+            cells = [further.column(name, rows[which]) for name in further.names for which in (first, second)]
+            columns |= zip(names_beside([*columns], of_both(further.names), PREFIX)[len(columns) :], cells)
         return optional("pandas", "to_frame").DataFrame(columns)
 
     def clusters_frame(self) -> "pandas.DataFrame":
         """Return the clusters as a DataFrame, a row for each question.
 
         Returns:
-            The columns of `tables.ClusterRow` (without ids if there are none), and each further column of the
-            DataFrame that was mined, prefixed with "question_" if one of the former has its name.
+            The columns of `tables.ClusterRow` (without ids if there are none), and each further column of what was
+            mined, prefixed with "question_" if one of the former has its name.
         """
         found = [row for rows in self.clusters for row in rows]
         frame = optional("pandas", "clusters_frame").DataFrame(found, columns=ClusterRow._fields)
         rows = frame.pop("row").to_numpy(np.int64)
         if not self.questions.ids:
             frame = frame.drop(columns=["id", "neighbour_id"])
-        taken = {name: self.questions.frame[name].array[rows] for name in self._metadata()}
-        return frame.assign(**{f"question_{name}" if name in ClusterRow._fields else str(name): values
-                               for name, values in taken.items()})  # fmt: skip
+        if (further := self.questions.further) is None:
+            return frame
+        names = tables.cluster_names(bool(self.questions.ids), further.names)[len(frame.columns) :]
+        return frame.assign(**{name: further.column(own, rows) for name, own in zip(names, further.names)})
 
     def write_pairs(self, path: str | Path) -> float | None:
         """Write the pairs as CSV, in the order of `pairs`. Return the lowest similarity, or None without pairs."""
@@ -342,8 +346,3 @@ class Mined:
         """Return the first and second question, similarity and probability of each pair, (n,) each."""
         similarity, score = pairs["millionths"] / MILLION, score_of(pairs) / MILLION
         return pairs["first"], pairs["second"], similarity, self._probability(score)
-
-    def _metadata(self) -> list[Any]:
-        """Return the further columns of the DataFrame that was mined."""
-        names = [] if self.questions.frame is None else list(self.questions.frame.columns)
-        return [name for name in names if name not in ("question", "id")]

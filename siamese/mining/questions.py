@@ -2,7 +2,7 @@
 
 import itertools
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from siamese.errors import DataError
+from siamese.mining.columns import OWN, Columns, FileColumns, FrameColumns
 from siamese.model.many_pairs import many_differs
 from siamese.model.word_table import WordTable
 from siamese.pairs.cells import Refused, is_missing, text_of
@@ -55,7 +56,7 @@ class Questions:
     blank: int = 0
     rows: "array[int]" = field(default_factory=lambda: array("q"))  # of the input, from 0; of the first copies
     unknown: int = 0  # without a word that the model knows, once they are encoded
-    frame: Any = None  # the DataFrame of the questions, if it has more columns than question and id
+    further: Columns | None = None  # the other columns of the input, by its rows
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -73,6 +74,18 @@ class Questions:
             texts[place] = text
         return texts
 
+    def keep(self, row: int, cells: Mapping[str, Any]) -> None:
+        """Keep the further cells of a row."""
+        if self.further is None:
+            self.further = FileColumns()
+        assert isinstance(self.further, FileColumns)
+        self.further.add(row, cells)
+
+    @property
+    def names(self) -> list[str]:
+        """The further columns."""
+        return [] if self.further is None else self.further.names
+
     def copies_of(self) -> dict[int, list[Copy]]:
         """Return the later copies of each question that has any."""
         copies: dict[int, list[Copy]] = {}
@@ -87,18 +100,22 @@ class Questions:
         return Written([*self.texts, *(copy.text for copy in self.copies)], ids, rows)
 
     @classmethod
-    def read(cls, path: str | Path, column: str = "question", id_column: str | None = None) -> "Questions":
+    def read(
+        cls, path: str | Path, column: str = "question", id_column: str | None = None,
+        keep: Collection[str] | None = None,
+    ) -> "Questions":  # fmt: skip
         """Read a file of questions, as a stream.
 
         Args:
             path: the file.
             column: the column of questions.
             id_column: the column of ids; None: `id`, if there is one.
+            keep: the further columns that pairs and clusters carry through; None: all.
 
         Raises:
             DataError: the file cannot be read, two texts have the same id, or only some rows have ids.
         """
-        return cls()._add(read_records(path, column, id_column), f"{path}, line")
+        return cls()._add(read_records(path, column, id_column, keep), f"{path}, line")
 
     @classmethod
     def of(cls, data: QuestionsLike, ids: Iterable[Any] | None = None) -> "Questions":
@@ -120,7 +137,7 @@ class Questions:
                 raise DataError(f"the DataFrame: no column 'question'; it has {', '.join(map(repr, names[:20]))}")
             if ids is None and "id" in names:
                 ids = data["id"]
-            questions.frame = data if set(names) - {"question", "id"} else None
+            questions.further = FrameColumns(data) if set(names).difference(OWN) else None
             column = data["question"]
         return questions._add(_records(column, ids), "the questions, row")
 
@@ -147,6 +164,8 @@ class Questions:
                 self.copies.append(Copy(number[text], id, row, record.question))
             if id is not None:
                 by_id[id] = number[text]
+            if record.others:
+                self.keep(row, record.others)
         self.blank += filled.blank
         return self
 

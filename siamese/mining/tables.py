@@ -1,7 +1,8 @@
 """Write and read the CSV files of mining: pairs, clusters, and pairs to label."""
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import count
+from itertools import chain, count
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,13 +11,14 @@ import numpy as np
 
 from siamese.errors import DataError
 from siamese.mining.clusters import Member
+from siamese.mining.columns import PREFIX, FileColumns, both_of, of_both
 from siamese.mining.found import JUDGED, MILLION, PAIR, score_of
 from siamese.mining.labels import Stratum
 from siamese.mining.questions import Copy, Questions
 from siamese.model.files import DIFFERS
 from siamese.pairs.cells import Refused, is_missing, label_of, needed
 from siamese.pairs.formats import open_file
-from siamese.system.csv_output import writing_csv
+from siamese.system.csv_output import cells_for, names_beside, writing_csv
 from siamese.text.cleaning import clean
 
 PAIRS = ["question1", "question2", "similarity", "probability"]
@@ -29,9 +31,16 @@ Probability = Callable[[np.ndarray], np.ndarray]  # of scores
 Rows = Iterator[tuple[str, Mapping[str, Any]]]  # rows of a file, each after its place for an error
 
 
-def pair_names(ids: bool, by_verdict: bool = False) -> list[str]:
-    """Return the columns of a file of pairs, with or without ids, and with what differs if a verdict orders them."""
-    return PAIRS + (IDS if ids else []) + ([DIFFERS] if by_verdict else [])
+def pair_names(ids: bool, by_verdict: bool = False, further: Sequence[str] = ()) -> list[str]:
+    """Return the columns of a file of pairs.
+
+    Args:
+        ids: whether the questions have ids.
+        by_verdict: whether a verdict orders the pairs, so that the file says what differs.
+        further: the further columns of the questions.
+    """
+    names = PAIRS + (IDS if ids else []) + ([DIFFERS] if by_verdict else [])
+    return names_beside(names, of_both(further), PREFIX)
 
 
 def write_pairs(
@@ -45,7 +54,7 @@ def write_pairs(
     written_pairs, lowest = 0, None
     written = questions.written()
     texts = written.texts
-    with writing_csv(path, pair_names(bool(questions.ids), by_verdict)) as writer:
+    with writing_csv(path, pair_names(bool(questions.ids), by_verdict, questions.names)) as writer:
         for chunk in ranked:
             similarity = chunk["millionths"] / MILLION
             columns = (
@@ -54,7 +63,12 @@ def write_pairs(
             differing = questions.differs(chunk["first"], chunk["second"]) if by_verdict else []
             for place, (first, second, s, p) in enumerate(zip(*(column.tolist() for column in columns))):
                 row = [texts[first], texts[second], s, p, *written.ids_of(first, second)]
-                writer.writerow([*row, differing[place]] if by_verdict else row)
+                if by_verdict:
+                    row.append(differing[place])
+                if questions.further is not None:
+                    cells = (questions.further.row(written.rows[end]) for end in (first, second))
+                    row += cells_for(path, chain.from_iterable(zip(*cells)))
+                writer.writerow(row)
             written_pairs += len(chunk)
             least = float(similarity.min())
             lowest = least if lowest is None else min(lowest, least)
@@ -85,8 +99,9 @@ def read_pairs(path: str | Path, known: Questions | None) -> tuple[Questions, np
     keys = questions.ids if by_id else [text.strip() for text in questions.texts]
     number = {copy.id if by_id else copy.text.strip(): copy.question for copy in questions.copies}
     number |= {key: i for i, key in enumerate(keys)}
+    further = both_of(names, pair_names(by_id, by_verdict)) if known is None else []
     pairs: list[tuple[int, ...]] = []
-    copies: list[tuple[list[_End], int]] = []  # and their row
+    copies: list[tuple[list[_End], int, Mapping[str, Any]]] = []  # their place and row
     places: list[int] = []  # of each question, the first row that names it
     probabilities: dict[int, float] = {}
     least = MILLION  # score of the row before
@@ -102,10 +117,10 @@ def read_pairs(path: str | Path, known: Questions | None) -> tuple[Questions, np
         if are_copies and not (by_id and given[0].key == given[1].key):
             probabilities[MILLION] = p
             if known is None:
-                copies.append((given, place))
+                copies.append((given, place, row if further else {}))
                 continue
         ends: list[int] = []
-        for name, (key, question) in zip(IDS if by_id else PAIRS, given):
+        for side, (name, (key, question)) in enumerate(zip(IDS if by_id else PAIRS, given), 1):
             if key not in number:
                 if known is not None:
                     raise DataError(f"{where}: {name} {key!r} is not among the questions; expected {OF_THESE}")
@@ -113,6 +128,8 @@ def read_pairs(path: str | Path, known: Questions | None) -> tuple[Questions, np
                 questions.texts.append(question)
                 questions.ids += [key] if by_id else []
                 places.append(place)
+                if further:
+                    questions.rows.append(_keep(questions, further, row, side))
             ends.append(number[key])
             if by_id and question != (text := questions.texts[ends[-1]]) and clean(question) != clean(text):
                 other = f"{name} {key!r} is {text[:60]!r} among the questions, and {question[:60]!r} here"
@@ -124,13 +141,20 @@ def read_pairs(path: str | Path, known: Questions | None) -> tuple[Questions, np
         probabilities[score] = p
         pairs.append((millionths, *ends, score) if by_verdict else (millionths, *ends))
     found = np.array(pairs, JUDGED if by_verdict else PAIR)
-    for given, place in copies:
-        _add_copy(questions, number, places, given, place, by_id)
+    for given, place, row in copies:
+        of, kept = _add_copy(questions, number, places, given, place, by_id), list[int]()
+        for side in (of, 3 - of) if further else ():
+            kept.append(_keep(questions, further, row, side))
+        if kept:
+            if len(questions.rows) < len(questions):
+                questions.rows.append(kept[0])
+            questions.copies[-1] = questions.copies[-1]._replace(row=kept[1])
     if copies:  # number the questions by the rows again
         order = np.argsort(places, kind="stable")
         new = np.argsort(order, kind="stable")
         questions.texts = [questions.texts[i] for i in order.tolist()]
         questions.ids = [questions.ids[i] for i in order.tolist()] if by_id else []
+        questions.rows = array("q", [questions.rows[i] for i in order.tolist()] if further else [])
         questions.copies = [copy._replace(question=int(new[copy.question])) for copy in questions.copies]
         found["first"], found["second"] = new[found["first"]], new[found["second"]]
     return questions, found, probabilities
@@ -154,9 +178,13 @@ def _ends(row: Mapping[str, Any], by_id: bool, where: str) -> list[_End]:
 
 def _add_copy(
     questions: Questions, number: dict[str, int], places: list[int], given: list[_End], place: int, by_id: bool
-) -> None:
-    """Add a pair of copies of a file. Of the two, the question is the one that other pairs have, else the first."""
-    of, copy = given if given[0].key in number or given[1].key not in number else given[::-1]
+) -> int:
+    """Add a pair of copies of a file. Of the two, the question is the one that other pairs have, else the first.
+
+    Return which one of the two, 1 or 2, is the question.
+    """
+    is_first = given[0].key in number or given[1].key not in number
+    of, copy = given if is_first else given[::-1]
     if of.key not in number:
         number[of.key] = len(questions)
         questions.texts.append(of.question)
@@ -165,6 +193,14 @@ def _add_copy(
     places[number[of.key]] = min(places[number[of.key]], place)
     number.setdefault(copy.key, number[of.key])
     questions.copies.append(Copy(number[of.key], copy.key if by_id else None, -1, copy.question))
+    return 1 if is_first else 2
+
+
+def _keep(questions: Questions, further: Sequence[str], row: Mapping[str, Any], side: int) -> int:
+    """Keep the further cells of the first or second question of a row. Return where they are."""
+    place = len(questions.further) if isinstance(questions.further, FileColumns) else 0
+    questions.keep(place, {name: row[f"{name}{side}"] for name in further})
+    return place
 
 
 def _open(path: str | Path, names: list[str], command: str) -> tuple[list[str], Rows]:
@@ -205,9 +241,11 @@ class ClusterRow(NamedTuple):
     row: int  # of the input, from 0
 
 
-def cluster_names(ids: bool) -> list[str]:
-    """Return the columns of a file of clusters, with or without ids."""
-    return [name for name in ClusterRow._fields if name != "row" and (ids or not name.endswith("id"))]
+def cluster_names(ids: bool, further: Sequence[str] = ()) -> list[str]:
+    """Return the columns of a file of clusters, with or without ids, and with the further columns of the questions."""
+    names = [name for name in ClusterRow._fields if name != "row" and (ids or not name.endswith("id"))]
+    taken = ClusterRow._fields
+    return names + names_beside(taken, further, PREFIX)[len(taken) :]
 
 
 def cluster_rows(
@@ -237,9 +275,12 @@ def write_clusters(
     numbers: Iterable[int] | None = None,
 ) -> None:  # fmt: skip
     """Write clusters as CSV, a row for each question, with its ids if there are any; `escape` as in `csv_writer`."""
-    names = cluster_names(bool(questions.ids))
-    cells_of = attrgetter(*names)
-    with writing_csv(path, names, escape) as writer:
+    cells_of = attrgetter(*cluster_names(bool(questions.ids)))
+    with writing_csv(path, cluster_names(bool(questions.ids), questions.names), escape) as writer:
+        if (further := questions.further) is not None:
+            rows = (row for rows in cluster_rows(questions, clusters, numbers) for row in rows)
+            writer.writerows([*cells_of(row), *cells_for(path, further.row(row.row))] for row in rows)
+            return
         writer.writerows(cells_of(row) for rows in cluster_rows(questions, clusters, numbers) for row in rows)
 
 

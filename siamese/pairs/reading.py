@@ -205,9 +205,11 @@ def count_rows(path: str | Path, column: str) -> int:
     return sum(1 for _ in whole_rows(path, [column], Faults(str(path)), lambda row: None, others=False)[1])
 
 
-def check_columns(path: str | Path, columns: Sequence[str]) -> None:
-    """Raise DataError if a file lacks one of these columns; the first is that of the questions."""
-    _check_columns(_open_questions(path, columns[0], columns), path, columns)
+def check_columns(path: str | Path, columns: Sequence[str]) -> list[str]:
+    """Return all columns of a file. Raise DataError if it lacks one of these; the first is that of the questions."""
+    file = _open_questions(path, columns[0], None)
+    _check_columns(file, path, columns)
+    return file.names
 
 
 def _is_text(path: str | Path) -> bool:

@@ -163,6 +163,11 @@ def table_with(*headers: Sequence[str]) -> Ours:
     return lambda path: _table(path)[0] in [list(header) for header in headers]
 
 
+def table_with_one_of(headers: Callable[[], Iterable[Sequence[str]]]) -> Ours:
+    """Do the same with headers that are made when they are needed."""
+    return lambda path: table_with(*headers())(path)
+
+
 def table_ending_with(added: Sequence[str], prefix: str) -> Ours:
     """Return whether a table ends with these columns, each with or without the prefix."""
 

@@ -1,0 +1,97 @@
+"""The further columns of the questions that are mined, which pairs and clusters carry through."""
+
+import json
+import mmap
+import tempfile
+from array import array
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from siamese.pairs.reading import Frame, names_of
+
+PREFIX = "question_"  # of a column whose name is taken
+OWN = ("question", "id")  # columns of a DataFrame that are not further ones
+
+
+class FileColumns:
+    """The further columns of a file, on disk, so that memory only holds where each row begins."""
+
+    def __init__(self) -> None:
+        self._place: dict[str, int] = {}  # of each column
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  closed with this object
+        self._starts = array("q", [0])
+
+    def __len__(self) -> int:
+        """Return the number of rows, up to the last one that was added."""
+        return len(self._starts) - 1
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns, in the order in which rows have them."""
+        return list(self._place)
+
+    def add(self, row: int, cells: Mapping[str, Any]) -> None:
+        """Add the cells of a row, which comes after all that were added; rows left out have none."""
+        for name in cells:
+            self._place.setdefault(name, len(self._place))
+        self._starts.extend([self._starts[-1]] * (row + 1 - len(self._starts)))
+        values = [cells.get(name) for name in self._place]
+        text = json.dumps(values, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass")
+        self._file.write(text)
+        self._starts.append(self._starts[-1] + len(text))
+
+    @cached_property
+    def _data(self) -> mmap.mmap:
+        self._file.flush()
+        return mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def row(self, row: int) -> list[Any]:
+        """Return the cells of a row, None for what it lacks."""
+        begin, end = (self._starts[min(i, len(self))] for i in (row, row + 1))
+        cells = json.loads(self._data[begin:end].decode("utf-8", "surrogatepass")) if begin < end else []
+        return cells + [None] * (len(self._place) - len(cells))
+
+    def column(self, name: str, rows: np.ndarray) -> list[Any]:
+        """Return the cells of a column in some rows."""
+        return [self.row(row)[self._place[name]] for row in rows.tolist()]
+
+
+class FrameColumns:
+    """The further columns of a DataFrame."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._columns = {
+            name: frame[column].array  # type: ignore[attr-defined]
+            for name, column in zip(names_of(frame), frame.columns) if name not in OWN
+        }  # fmt: skip
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns."""
+        return list(self._columns)
+
+    def row(self, row: int) -> list[Any]:
+        """Return the cells of a row."""
+        cells = (values[row] for values in self._columns.values())
+        return [cell.item() if isinstance(cell, np.generic) else cell for cell in cells]
+
+    def column(self, name: str, rows: np.ndarray) -> Any:
+        """Return the cells of a column in some rows, with its type."""
+        return self._columns[name][rows]
+
+
+Columns = FileColumns | FrameColumns
+
+
+def of_both(names: Sequence[str]) -> list[str]:
+    """Return the names of the further columns of the two questions of a pair."""
+    return [f"{name}{end}" for name in names for end in (1, 2)]
+
+
+def both_of(names: Sequence[str], own: Sequence[str]) -> list[str]:
+    """Return the further columns of questions, given the names in a file of pairs and those that are its own."""
+    further = [name for name in names if name not in own]
+    return [name[:-1] for name in further if name.endswith("1") and f"{name[:-1]}2" in further]
