@@ -71,6 +71,16 @@ def test_pairs_and_clusters_have_every_further_column(command: Command, file: Pa
 
 
 @pytest.mark.slow
+def test_a_column_of_labels_does_not_make_clusters_look_filled_in(command: Command, tmp_path: Path) -> None:
+    path, groups = tmp_path / "questions.csv", tmp_path / "clusters.csv"
+    path.write_text("question,Label\nIs it?,1\nIs it?,0\n", "utf-8")
+    for _ in range(2):
+        code, _, err = command("mine", path, "--out", tmp_path / "pairs.csv", "--clusters", groups, "--cosine")
+        assert code == 0, err
+    assert [row["question_Label"] for row in read_csv(groups)] == ["1", "0"]
+
+
+@pytest.mark.slow
 def test_keep_chooses_columns(command: Command, file: Path, tmp_path: Path) -> None:
     out = tmp_path / "pairs.jsonl"
     for keep, names in (("url", ["url1", "url2"]), ("none", [])):

@@ -62,7 +62,7 @@ def _questions(options: argparse.Namespace) -> list[str] | None:
     if options.questions:
         from siamese.mining.questions import Questions
 
-        return Questions.read(options.questions, options.question_column, options.id_column).texts
+        return Questions.read(options.questions, options.question_column, options.id_column, keep=()).texts
     return None
 
 

@@ -76,7 +76,7 @@ def _files(options: argparse.Namespace) -> None:
 
     rule = model.rule(options.threshold, cosine=options.cosine)
     new = mined.read(options)
-    old = Questions.read(options.against, options.question_column, options.id_column)
+    old = Questions.read(options.against, options.question_column, options.id_column, keep=())
     with CountBar("questions") as encoded, CountBar("comparisons") as joined:
         found = mine_against(new, old, model, _settings(options, rule), rule, None, encoded, joined)
     shared.report_unknown(found.questions.unknown)

@@ -44,7 +44,7 @@ def apply(options: argparse.Namespace) -> None:
         Output("--rows", options.rows, table_ending_with(review.ADDED, review.PREFIX)),
         inputs=[options.file, options.decisions, options.mined],
     )  # fmt: skip
-    questions = Questions.read(options.file, options.question_column, options.id_column)
+    questions = Questions.read(options.file, options.question_column, options.id_column, keep=())
     given = {"threshold": options.threshold, "linkage": options.linkage}
     found = Mined.read(options.mined, questions, **given) if options.mined else Mined.without_pairs(questions)
     if options.decisions:

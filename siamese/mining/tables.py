@@ -19,6 +19,7 @@ from siamese.model.files import DIFFERS
 from siamese.pairs.cells import Refused, is_missing, label_of, needed
 from siamese.pairs.formats import open_file
 from siamese.system.csv_output import cells_for, names_beside, writing_csv
+from siamese.system.outputs import is_for_labels
 from siamese.text.cleaning import clean
 
 PAIRS = ["question1", "question2", "similarity", "probability"]
@@ -244,8 +245,9 @@ class ClusterRow(NamedTuple):
 def cluster_names(ids: bool, further: Sequence[str] = ()) -> list[str]:
     """Return the columns of a file of clusters, with or without ids, and with the further columns of the questions."""
     names = [name for name in ClusterRow._fields if name != "row" and (ids or not name.endswith("id"))]
-    taken = ClusterRow._fields
-    return names + names_beside(taken, further, PREFIX)[len(taken) :]
+    # A column of labels would look as if a person had filled it in, so that the file were never replaced.
+    own = [PREFIX + name if is_for_labels(name) else name for name in further]
+    return names + names_beside(ClusterRow._fields, own, PREFIX)[len(ClusterRow._fields) :]
 
 
 def cluster_rows(

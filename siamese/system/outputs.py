@@ -9,7 +9,7 @@ import csv
 import json
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -114,10 +114,15 @@ def refuse_labels(path: str | Path) -> None:
                 raise UserError(f"{path}: its column {name} has labels, which are never replaced; choose another name")
 
 
+def is_for_labels(name: str, filled: Collection[str] = LABELS) -> bool:
+    """Return whether a column has the name of one that a person fills."""
+    return name.strip().casefold() in filled
+
+
 def _labels(names: Sequence[str]) -> list[str]:
     """Return the columns that a person fills."""
     filled = LABELS - WRITTEN if set(names) >= WRITTEN else LABELS
-    found = [name for name in names if name.strip().casefold() in filled]
+    found = [name for name in names if is_for_labels(name, filled)]
     return [*found, ANSWERS[-1]] if set(names) >= set(ANSWERS) else found
 
 
