@@ -161,16 +161,11 @@ class Archive(AbstractContextManager["Archive"]):
         Raises:
             ArchiveError: an id exists or is given twice (`position` is its place), or another process is writing.
         """
-        block = block_of(questions, ids, payloads)
-        with self._database.writing() as change:
-            first = change.meta["rows"]
-            given = changes.append(self._database, self.model, change, block)
-            words.add(self._database.connection, first)
-        return given
+        return self.add_blocks([block_of(questions, ids, payloads)])
 
-    def add_blocks(self, blocks: Iterable[Block]) -> int:
-        """Add blocks as `add` does, all or none, with one in memory at a time. Return the number of questions."""
-        return len(self.sync_blocks(blocks, Treatment()).added)
+    def add_blocks(self, blocks: Iterable[Block]) -> list[str]:
+        """Add blocks as `add` does, all or none, with one in memory at a time. Return the ids."""
+        return self.sync_blocks(blocks, Treatment()).added
 
     def sync(
         self, questions: Iterable[str] | Frame, ids: Iterable[str] | None = None,
@@ -257,9 +252,7 @@ class Archive(AbstractContextManager["Archive"]):
 
     def get(self, id: str) -> str | None:
         """Return the question with an id, or None."""
-        with self._database.reading():
-            found = self._database.stored("id", checked_id(id))
-        return found[2] if found else None
+        return found.question if (found := self.record(id)) else None
 
     def record(self, id: str) -> Record | None:
         """Return the question with an id and its payload, or None."""
@@ -298,14 +291,15 @@ class Archive(AbstractContextManager["Archive"]):
         return records.export(self._database, out, progress)
 
     def info(self) -> dict[str, Any]:
-        """Return what the archive holds: counts, model and kind of search by name, and the bytes of its files."""
+        """Return what the archive holds: counts, columns, model and kind of search by name, and bytes of its files."""
         with self._database.reading() as meta:
             unknown = self._database.execute("SELECT count(*) FROM blank JOIN questions USING (row)").fetchone()[0]
+            indexed = payloads.indexed(self._database.connection)
         files = (self._database.folder / name for name in (DATABASE, WAL, VECTORS))
         return {
             "format": meta["format"], "questions": meta["questions"], "without_a_known_word": unknown,
-            "rows": meta["rows"], "dimensions": meta["dimensions"], "model": self.name,
-            "fingerprint": meta["fingerprint"], "search": SEARCH,
+            "rows": meta["rows"], "columns": tables.columns(meta), "indexed": indexed,
+            "dimensions": meta["dimensions"], "model": self.name, "fingerprint": meta["fingerprint"], "search": SEARCH,
             "bytes": sum(path.stat().st_size for path in files if path.exists()),
         }  # fmt: skip
 

@@ -168,6 +168,7 @@ def info(options: argparse.Namespace) -> None:
         print(json.dumps(found, indent=2))
         return
     for name, value in found.items():
+        value = ", ".join(value) or "none" if isinstance(value, list) else value
         print(f"{name.replace('_', ' '):<21} {value:,}" if isinstance(value, int) else f"{name:<21} {value}")
 
 
