@@ -1,5 +1,6 @@
 """Archives that are damaged, replaced, cut, copied or used by many at once: the right answer, or an ArchiveError."""
 
+import dataclasses
 import itertools
 import os
 import random
@@ -117,7 +118,8 @@ def test_numbers_that_are_no_vector(
         def encode(self, questions: list[str]) -> np.ndarray:
             return np.full((len(questions), self.dimensions), value, np.float32)
 
-    broken = Archive.open(Path(shutil.copytree(whole, tmp_path / "new")), Broken(**vars(model)))
+    fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model) if field.init}
+    broken = Archive.open(Path(shutil.copytree(whole, tmp_path / "new")), Broken(**fields))
     with pytest.raises(ArchiveError, match="a vector that is not of length 1"):
         broken.add(["x"])
 
