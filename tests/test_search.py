@@ -191,8 +191,9 @@ def test_words_in_memory_give_what_sqlite_gives(questions: list[str], query: str
             assert (asked._postings is not None) == bool(pays)
     assert found[0] == found[1]
     stems = asked._stems(query)  # piece by piece, and of the whole text
-    connection.execute("DELETE FROM temp.stemmed")
-    connection.execute("INSERT INTO temp.stemmed VALUES (?)", (query.encode("utf-8", "replace").decode(),))
+    whole = query.encode("utf-8", "replace").decode()
+    connection.execute("INSERT INTO temp.stemmed(stemmed) VALUES ('delete-all')")
+    connection.execute("INSERT INTO temp.stemmed(rowid, question) VALUES (0, ?)", (whole,))
     assert stems.keys() == {term for (term,) in connection.execute("SELECT term FROM temp.stemmed_words")}
 
 

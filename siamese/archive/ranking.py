@@ -79,6 +79,18 @@ def best(
     return [rows if among is None else among[rows] for _, rows in found]
 
 
+def cosines(vector: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Return the cosines of a vector, (d,), and others, (n, d); (n,) float64, 0 for vectors of length 0.
+
+    It is `siamese.model.similarity.cosine` without what that needs for many pairs.
+    """
+    one, others = vector.astype(np.float64), vectors.astype(np.float64)
+    lengths = np.sqrt(np.einsum("d,d->", one, one) * np.einsum("nd,nd->n", others, others))
+    dots = np.einsum("nd,d->n", others, one)
+    found: np.ndarray = np.clip(np.divide(dots, lengths, out=np.zeros_like(dots), where=lengths > 0), -1, 1)
+    return found
+
+
 def largest(values: np.ndarray, k: int) -> np.ndarray:
     """Return the places of the k largest values, ascending, and of up to SLACK others that are equal to the k-th."""
     if len(values) <= k:

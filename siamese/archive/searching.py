@@ -14,7 +14,7 @@ from siamese.archive.ranking import NO_WORDS, Words
 from siamese.archive.sqlite import DATABASE
 from siamese.errors import ArchiveError, UserError
 from siamese.model.differences import Difference, Found, features_of, found_between, shown
-from siamese.model.similarity import cosine, may_be_same
+from siamese.model.similarity import may_be_same
 from siamese.model.verdict import Rule, Verdict
 from siamese.model.words import words_of
 from siamese.pairs.reading import Frame
@@ -142,7 +142,7 @@ class Searcher:
         rows, bm25 = words
         if own is not None:
             rows, bm25 = rows[rows != own], bm25[rows != own]
-        similarity = cosine(np.vstack((vector, self.data.vectors[rows])), [0] * len(rows), 1 + np.arange(len(rows)))
+        similarity = ranking.cosines(vector, self.data.vectors[rows])
         same = self._same(text, rows, similarity)
         similarity[same] = 1
         score = bm25 if how.legs == "words" else similarity + ranking.word_weight(n) * bm25

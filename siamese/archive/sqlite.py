@@ -31,12 +31,13 @@ def refusing(folder: Path) -> Iterator[None]:
 
 def state(folder: Path) -> tuple[int, ...]:
     """Return what shows whether the database was replaced (the first two), or has changed."""
+    name = os.fspath(folder)  # joined as text, since this is asked three times a search
     try:
-        about = os.stat(folder / DATABASE)
+        about = os.stat(f"{name}/{DATABASE}")
     except FileNotFoundError:
         return (-1, -1)
     try:
-        log = os.stat(folder / WAL).st_size
+        log = os.stat(f"{name}/{WAL}").st_size
     except FileNotFoundError:
         log = 0
     return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, log

@@ -31,9 +31,9 @@ CREATE VIRTUAL TABLE word_counts USING fts5vocab(words, 'row');
 """
 # A query is tokenized in the same way: as written, for MATCH, and by stems, for the counts.
 _ASKED = f"""
-CREATE VIRTUAL TABLE temp.asked USING fts5(question, tokenize='{_PLAIN}');
+CREATE VIRTUAL TABLE temp.asked USING fts5(question, content='', columnsize=0, tokenize='{_PLAIN}');
 CREATE VIRTUAL TABLE temp.asked_words USING fts5vocab(temp, asked, 'instance');
-CREATE VIRTUAL TABLE temp.stemmed USING fts5(question, tokenize='porter {_PLAIN}');
+CREATE VIRTUAL TABLE temp.stemmed USING fts5(question, content='', columnsize=0, tokenize='porter {_PLAIN}');
 CREATE VIRTUAL TABLE temp.stemmed_words USING fts5vocab(temp, stemmed, 'instance');
 CREATE VIRTUAL TABLE temp.instances USING fts5vocab(main, words, 'instance');
 """
@@ -164,16 +164,20 @@ class Words:
 
     def _tokenized(self, pieces: list[str]) -> dict[str, list[tuple[str, str]]]:
         """Return words and stems of each piece."""
-        tables = []
-        for table in ("asked", "stemmed"):
-            self.connection.execute(f"DELETE FROM temp.{table}")
-            self.connection.executemany(f"INSERT INTO temp.{table}(rowid, question) VALUES (?, ?)", enumerate(pieces))
-            rows = self.connection.execute(f'SELECT doc, "offset", term FROM temp.{table}_words')
-            tables.append({(number, place): term for number, place, term in rows})
+        stems, words = self._terms("stemmed", pieces), {}
+        if not all(map(_ASCII.fullmatch, pieces)):
+            words = self._terms("asked", pieces)
         found: dict[str, list[tuple[str, str]]] = {piece: [] for piece in pieces}
-        for (number, place), word in tables[0].items():
-            found[pieces[number]].append((word, tables[1][number, place]))
+        for (number, place), stem in stems.items():
+            found[pieces[number]].append((words[number, place] if words else pieces[number], stem))
         return found
+
+    def _terms(self, table: str, pieces: list[str]) -> dict[tuple[int, int], str]:
+        """Return what a table makes of the words of each piece, by the number of the piece and the word's place."""
+        self.connection.execute(f"INSERT INTO temp.{table}({table}) VALUES ('delete-all')")
+        self.connection.executemany(f"INSERT INTO temp.{table}(rowid, question) VALUES (?, ?)", enumerate(pieces))
+        rows = self.connection.execute(f'SELECT doc, "offset", term FROM temp.{table}_words')
+        return {(number, place): term for number, place, term in rows}
 
     def _count(self, stem: str) -> int:
         """Return the number of questions with a stem."""
