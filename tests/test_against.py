@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+from commands import Command
+from files import read_csv, write_csv
+
 from siamese import Archive, SiameseModel
 from siamese.mining.against import mine_against, mine_archive
 from siamese.mining.mine import mine
@@ -70,3 +74,39 @@ def test_an_archive_remembers(tmp_path: Path) -> None:
     assert [[row[1:] for row in rows] for rows in whole.found.clusters] == [
         [row[1:] for row in rows] for rows in anew.found.clusters
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--add"], "--add needs --against ARCHIVE"),
+        (["--known", "update"], "--known update needs --against ARCHIVE --add"),
+        (["--against", "old.csv", "--add"], "--add needs an archive; old.csv is none"),
+        (["--against", "archive", "--known", "skip"], "give --add too"),
+        (["--against", "old.csv", "--max-pairs", "5"], "--max-pairs does not go with --against; leave it out"),
+        (["--against", "old.csv", "--engine", "ray"], "--engine ray does not go with --against; leave it out"),
+    ],
+)
+def test_what_does_not_go_together(command: Command, tmp_path: Path, words: list[str], message: str) -> None:
+    code, _, err = command("mine", write_csv(tmp_path / "new.csv", [("1", "Why?")], "id,question"), *words,
+                           "--out", tmp_path / "pairs.csv")  # fmt: skip
+    assert code == 2 and message in err and "Traceback" not in err
+    assert not (tmp_path / "pairs.csv").exists()
+
+
+def test_only_one_of_two_files_has_ids(command: Command, tmp_path: Path) -> None:
+    new, old = tmp_path / "new.csv", tmp_path / "old.txt"
+    write_csv(new, [("1", "How do I lose weight fast?"), ("2", "Where is Rome?")], "id,question")
+    old.write_text("How do I lose weight?\nwhere is Rome?\n", encoding="utf-8")
+    out = tmp_path / "pairs.csv"
+    code, said, err = command("mine", new, "--against", old, "--out", out, "--model", "pretrained", "--threshold", 0.7)
+    assert code == 0 and "pairs, " in said, err
+    assert [(row["id1"], row["id2"]) for row in read_csv(out)] == [("2", ""), ("1", "")]
+
+
+def test_an_archive_that_lost_most_of_its_questions_is_not_emptied(command: Command, tmp_path: Path) -> None:
+    archive, new = tmp_path / "archive", write_csv(tmp_path / "new.csv", [("a", OLD[0])], "id,question")
+    Archive.build(archive, OLD, MODEL, ids=list("abcde"), name="pretrained").close()
+    code, _, err = command("mine", new, "--against", archive, "--add", "--known", "update", "--remove-missing",
+                           "--out", tmp_path / "pairs.csv")  # fmt: skip
+    assert code == 2 and "4 of its 5 questions are missing" in err and "`archive add --force`" in err
