@@ -22,6 +22,8 @@ ONE = {"question1": OLD, "question2": AGE, "answer": "duplicate"}
 
 
 def client(path: Path, token: str | None = "secret", patience: float = 5.0) -> TestClient:
+    with open_log(path):  # which begins the file
+        pass
     app = make_app(MODEL, token=token, limits=Limits(patience=patience), record=recorder(str(path)))
     return TestClient(app, "http://localhost", headers=HEADERS)
 

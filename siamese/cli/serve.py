@@ -1,18 +1,27 @@
 """The command `serve`. Light at import."""
 
 import argparse
+import io
 import os
-from typing import TYPE_CHECKING
+import sys
+from contextlib import redirect_stderr, suppress
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from siamese.cli.options import Command, add_model, add_where, conditions, default_model, load_model
 from siamese.errors import UserError
-from siamese.system.console import say
+from siamese.system.console import fail, say
+from siamese.system.stopping import stopping_at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from socket import socket
 
     from siamese.model.model import SiameseModel
+    from siamese.service.messages import Defaults
     from siamese.service.routes_decisions import Judged, Record
+
+MOST_WORKERS = 64
 
 
 def add_commands(command: Command) -> None:
@@ -25,6 +34,7 @@ def add_commands(command: Command) -> None:
         help="accept requests to this host name, beside localhost and --host (* accepts any; can be repeated)",
     )  # fmt: skip
     sub.add_argument("--port", type=int, default=8000, metavar="N", help="(default %(default)s; 0: any free port)")
+    sub.add_argument("--workers", type=int, default=1, metavar="N", help="processes that answer (default %(default)s)")
     sub.add_argument("--threshold", type=float, metavar="T", help="for requests that give none, 0 to 1: the similarity "
                      "alone decides, by this threshold")  # fmt: skip
     sub.add_argument("--prior", type=float, metavar="P", help="for requests that give none: share of duplicates among "
@@ -40,64 +50,110 @@ def add_commands(command: Command) -> None:
 
 def serve(options: argparse.Namespace) -> None:
     """Answer requests until SIGTERM, SIGHUP or Ctrl-C, then finish those in flight."""
-    import ctypes
-    from contextlib import suppress
     from ipaddress import ip_address
+
+    from siamese.service.connections import listen
+    from siamese.service.limits import LIMITS
+    from siamese.service.logs import configure
+    from siamese.service.processes import run_workers
+
+    if not 1 <= options.workers <= MOST_WORKERS:
+        raise UserError(f"--workers {options.workers}: expected a number from 1 to {MOST_WORKERS}")
+    listening = listen(options.host, options.port)
+    local = ip_address(listening.getsockname()[0]).is_loopback
+    if options.decisions:
+        from siamese.review.decisions import open_log
+
+        with open_log(options.decisions):  # begins it, or raises an error if it is none
+            pass
+    loaded = _loaded(options)
+    configure(options.log_format)
+    if not local:
+        warning = "anyone who can reach this machine can ask, and nothing is encrypted"
+        say(f"warning: {options.host} is not a loopback address: {warning}")
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    line = f"serving on http://{host}:{listening.getsockname()[1]}, until Ctrl-C"
+    if options.workers == 1:
+        _answer(options, loaded, listening, lambda: print(line, flush=True))
+        return
+    if options.archive:
+        from siamese.archive.store import Archive
+
+        Archive.open(options.archive, loaded.model).close()  # raises an error if it is of another model
+    print(line, flush=True)
+    run_workers(options.workers, partial(_work, options), listening, LIMITS)
+
+
+def _work(options: argparse.Namespace, listening: "socket") -> None:
+    """Answer in one of several processes."""
+    from siamese.service.logs import configure
+
+    with stopping_at_once():
+        try:
+            with redirect_stderr(io.StringIO()):  # the first process has said what there is to say of the model
+                loaded = _loaded(options)
+            configure(options.log_format)
+            _answer(options, loaded, listening, lambda: None)
+        except UserError as error:
+            sys.exit(fail(str(error)))
+
+
+class _Loaded(NamedTuple):
+    model: "SiameseModel"
+    name: str
+    defaults: "Defaults"
+
+
+def _loaded(options: argparse.Namespace) -> _Loaded:
+    """Load `--model`, else the model of `--archive`, else the default one; and check what holds for requests."""
+    from siamese.service.messages import Defaults
+
+    if options.archive and not options.model:
+        from siamese.archive.store import Archive
+
+        with Archive.open(options.archive) as archive:
+            model, name = archive.model, archive.name
+    else:
+        name = options.model or default_model()
+        model = load_model(name, options.calibrate_on)
+    model.rule(options.threshold, options.prior)  # raises an error if they are out of range
+    defaults = Defaults(options.threshold, options.prior, conditions(options.where))
+    if defaults.where and not options.archive:
+        raise UserError("--where is for the questions of an archive: give --archive DIR")
+    return _Loaded(model, name, defaults)
+
+
+def _answer(
+    options: argparse.Namespace, loaded: _Loaded, listening: "socket", ready: "Callable[[], None]"
+) -> None:  # fmt: skip
+    """Answer requests in this process until a signal; call `ready` when the service can be asked."""
+    import ctypes
 
     from threadpoolctl import threadpool_limits
 
     from siamese.service.app import make_app
     from siamese.service.base import TOKEN
-    from siamese.service.connections import listen, make_server, run_until_stopped
+    from siamese.service.connections import make_server, run_until_stopped
     from siamese.service.limits import LIMITS
-    from siamese.service.logs import configure
-    from siamese.service.messages import Defaults
 
-    listening = listen(options.host, options.port)
-    local = ip_address(listening.getsockname()[0]).is_loopback
     with suppress(AttributeError, TypeError):  # other systems than Linux with glibc have no such function
         ctypes.CDLL(None).mallopt(-3, 1 << 16)  # M_MMAP_THRESHOLD: what a flood of large requests took is given back
-    token = os.environ.get(TOKEN) or None
-    model, name = _model(options)
-    model.rule(options.threshold, options.prior)  # raises an error if they are out of range
-    defaults = Defaults(options.threshold, options.prior, conditions(options.where))
-    if defaults.where and not options.archive:
-        raise UserError("--where is for the questions of an archive: give --archive DIR")
-    app = make_app(model, options.archive, token, [options.host, *options.allow_host], LIMITS, name,
-                   recorder(options.decisions), defaults)  # fmt: skip
-    configure(options.log_format)
-    server = make_server(app, LIMITS)
-    if not local:
-        warning = "anyone who can reach this machine can ask, and nothing is encrypted"
-        say(f"warning: {options.host} is not a loopback address: {warning}")
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    print(f"serving on http://{host}:{listening.getsockname()[1]}, until Ctrl-C", flush=True)
+    app = make_app(
+        loaded.model, options.archive, os.environ.get(TOKEN) or None, [options.host, *options.allow_host], LIMITS,
+        loaded.name, recorder(options.decisions) if options.decisions else None, loaded.defaults,
+    )  # fmt: skip
+    server = make_server(app, LIMITS, alone=options.workers == 1)
+    ready()
     # One thread for each question: splitting such small products among cores costs more than it saves.
     with threadpool_limits(1, user_api="blas"):
         run_until_stopped(server, app, listening)
 
 
-def _model(options: argparse.Namespace) -> "tuple[SiameseModel, str]":
-    """Load `--model`, else the model of `--archive`, else the default one. Return it and its name."""
-    if options.archive and not options.model:
-        from siamese.archive.store import Archive
-
-        with Archive.open(options.archive) as archive:
-            return archive.model, archive.name
-    name = options.model or default_model()
-    return load_model(name, options.calibrate_on), name
-
-
-def recorder(path: str | None) -> "Record | None":
-    """Return a function that appends decisions to a file, which is checked or begun; None without a file."""
-    if path is None:
-        return None
+def recorder(path: str) -> "Record":
+    """Return a function that appends decisions to a file of `review`."""
     from datetime import UTC, datetime
 
-    from siamese.review.decisions import Decision, append_decisions, open_log
-
-    with open_log(path):
-        pass
+    from siamese.review.decisions import Decision, append_decisions
 
     def record(judged: "Sequence[Judged]", by: str) -> None:
         at = datetime.now(UTC).isoformat(timespec="microseconds")

@@ -91,7 +91,7 @@ class Connection(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """A server that accepts AT_ONCE connections in one go, and lets QUEUE wait; asyncio has one number for both."""
+    """A server that accepts `backlog` connections in one go, and lets QUEUE wait; asyncio has one number for both."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -99,8 +99,13 @@ class Server(uvicorn.Server):
             one.listen(QUEUE)
 
 
-def make_server(app: FastAPI, limits: Limits) -> uvicorn.Server:
+def make_server(app: FastAPI, limits: Limits, alone: bool = True) -> uvicorn.Server:
     """Return an HTTP/1.1 server that logs only its errors, since the application logs the requests itself.
+
+    Args:
+        app: the application.
+        limits: on connections.
+        alone: whether no other process accepts connections on the same socket; each leaves some to the others.
 
     Raises:
         UserError: the limit on open files leaves no connection.
@@ -110,7 +115,8 @@ def make_server(app: FastAPI, limits: Limits) -> uvicorn.Server:
     server = Server(
         uvicorn.Config(
             app, http=protocol, ws="none", lifespan="off", access_log=False, log_config=None, log_level="error",
-            server_header=False, proxy_headers=False, timeout_graceful_shutdown=limits.shutdown, backlog=AT_ONCE,
+            server_header=False, proxy_headers=False, timeout_graceful_shutdown=limits.shutdown,
+            backlog=AT_ONCE if alone else 1,
         )
     )  # fmt: skip
     app.state.stopping = lambda: server.should_exit
