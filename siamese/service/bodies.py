@@ -4,19 +4,22 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
-from fastapi import HTTPException, Request
+from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope, Send
 
-from siamese.service.limits import BUSY, QUESTIONS, RETRY, SMALL, Limits
+from siamese.service.limits import BUSY, QUESTIONS, RETRY, SMALL, Limits, Workers
 from siamese.system.strict_json import strict_json
 
 CLOSE = {"Connection": "close"}
+JSON = (b"content-type", b"application/json")
 DISCARDED = 16  # times the size limit are read and discarded, so that the client is still there for its 413
+AT_ONCE = 1 << 12  # bytes that are parsed in 0.1 ms
 MARKS = 10 * QUESTIONS  # more lists, objects and fields than any request has
 LONGEST_DETAIL = 300  # characters of an error message
 
@@ -120,6 +123,11 @@ def parse(body: bytes, message: type[BaseModel]) -> BaseModel:
         raise HTTPException(422, described(first["loc"], first["msg"])) from None
 
 
+async def parsed(body: bytes, message: type[BaseModel], parser: Workers) -> BaseModel:
+    """Do the same as `parse`, in a thread of `parser` if it may take long enough for others to notice."""
+    return parse(body, message) if len(body) <= AT_ONCE else await parser.run(parse, body, message)
+
+
 def _marks(body: bytes) -> int:
     return body.count(b"[") + body.count(b"{") + body.count(b":")
 
@@ -134,20 +142,59 @@ def described(place: tuple[int | str, ...], problem: str) -> str:
 
 
 class StrictRoute(APIRoute):
-    """A route whose requests are parsed and validated by `parse` in a thread of `app.state.parser`."""
+    """A route whose requests are parsed and validated by `parsed`.
+
+    One that needs nothing but its body is answered here, in a third of the time that FastAPI takes.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        others = self.dependant.dependencies or self.status_code or len(signature(self.endpoint).parameters) > 1
+        if self.body_field is not None and not others:
+            self._by_fastapi, self.app = self.app, self._answer
+            self._message, self._result = self._body(), TypeAdapter[Any](self.response_model or Any)
+
+    def _body(self) -> type[BaseModel]:
+        assert self.body_field is not None
+        message = self.body_field.field_info.annotation
+        assert isinstance(message, type) and issubclass(message, BaseModel)
+        return message
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await Request(scope, receive).body()
+        if not body or JSON not in scope["headers"]:  # FastAPI says what is wrong, if anything
+            return await self._by_fastapi(scope, replay(body, receive), send)
+        asked = await parsed(body, self._message, scope["app"].state.parser)
+        found = await self.endpoint(asked)
+        if not isinstance(found, Response):
+            content = self._result.dump_json(self._result.validate_python(found, from_attributes=True))
+            found = Response(content, media_type="application/json")
+        await found(scope, receive, send)
 
     def get_route_handler(self) -> Any:
         handler = super().get_route_handler()
-        message = self.body_field and self.body_field.field_info.annotation
+        if self.body_field is None:
+            return handler
+        message = self._body()
 
         class Parsed(Request):
             async def json(self) -> Any:
-                return await self.app.state.parser.run(parse, await self.body(), message)
+                return await parsed(await self.body(), message, self.app.state.parser)
 
         async def handle(request: Request) -> Any:
             return await handler(Parsed(request.scope, request.receive))
 
         return handle
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """Return a function that yields a body which was read already, and then what `receive` does."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def next_message() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return next_message
 
 
 def _refuse_constant(name: str) -> None:

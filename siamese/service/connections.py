@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 from dataclasses import replace
+from typing import Any, cast
 
 import h11
 import uvicorn
@@ -28,6 +29,29 @@ AT_ONCE = 64  # connections that are accepted in one go
 OTHERS = 64 + 4 * AT_ONCE
 
 
+class OneWrite:
+    """A transport that sends the head of an answer with what follows, in one system call instead of two."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport, self._head = transport, b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Write data, or keep the head of an answer until more is written, be it nothing."""
+        if data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 1"):  # such as 100 Continue
+            self._head = data
+        else:
+            data, self._head = self._head + data, b""
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Write what was kept, and close."""
+        self.write(b"")
+        self._transport.close()
+
+
 class Connection(H11Protocol):
     """An HTTP/1.1 connection that limits the time to receive a request's head and to send an answer.
 
@@ -43,6 +67,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=0)  # so that any unsent byte calls `pause_writing`
+        self.transport = cast(asyncio.Transport, OneWrite(transport))
         self._await_head()
         if len(self.connections) > self.limits.connections:
             self._close_with(b"503 Service Unavailable\r\nRetry-After: 1")

@@ -3,32 +3,35 @@
 import re
 import time
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
-from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from siamese.service.bodies import Room, read_body
+from siamese.service.bodies import Room, read_body, replay
 from siamese.service.limits import BUSY, RETRY, SMALL, Limits
 from siamese.service.logs import LOG, REQUEST, without_text
 
 Observe = Callable[[str, str, int, float], None]  # method, declared route, status (0: nothing was sent), seconds
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
-HEADERS = {
-    # The page loads its script and style from here and nothing from elsewhere. No answer can be framed.
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-    "cache-control": "no-store",
-}
+HEADERS = [
+    (name.encode(), value.encode())
+    for name, value in {
+        # The page loads its script and style from here and nothing from elsewhere. No answer can be framed.
+        "content-security-policy": (
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        ),
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer",
+        "cross-origin-resource-policy": "same-origin",
+        "cross-origin-opener-policy": "same-origin",
+        "cache-control": "no-store",
+    }.items()
+]
 
 
 class Guard:
@@ -48,20 +51,20 @@ class Guard:
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
+                headers = message["headers"]
                 # An answer that needs more than all the room is sent if nothing else is held; one to a write, always.
-                size = min(int(headers.get("content-length", 0)), self.limits.bytes)
+                size = min(int(dict(headers).get(b"content-length", 0)), self.limits.bytes)
                 if message["status"] == 200 and SMALL + self.room.left < size:
                     raise Full
                 status = message["status"]
-                headers.update(HEADERS)
+                message["headers"] = [*headers, *HEADERS]
             await send(message)
 
         try:
             self._check_host(scope)
             with self.room.body() as reach:
                 body = await read_body(scope, receive, self.limits, reach)
-                await self.app(scope, _replay(body, receive), answer)
+                await self.app(scope, replay(body, receive), answer)
         except Full:
             await JSONResponse({"detail": BUSY}, 503, RETRY)(scope, receive, answer)
         except ClientDisconnect:
@@ -87,6 +90,7 @@ class Guard:
             raise HTTPException(400, f"the Host header names another host: {self.advice}")
 
 
+@lru_cache(256)
 def host_of(header: str) -> str | IPv4Address | IPv6Address:
     """Return the name or address in a Host header, without its port."""
     name = header.lower()
@@ -106,12 +110,3 @@ class Full(Exception):
 def _route(scope: Scope) -> tuple[str, str]:
     """Return the method and the declared route, such as DELETE, /questions/{id}. The path itself may hold any text."""
     return scope["method"] if scope["method"] in METHODS else "-", getattr(scope.get("route"), "path", "-")
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def next_message() -> Message:
-        return messages.pop() if messages else await receive()
-
-    return next_message

@@ -54,7 +54,7 @@ class Workers:
 
     def __init__(self, threads: int, pending: int, seconds: float) -> None:
         self.pool = ThreadPoolExecutor(threads)
-        self._most, self._seconds = pending, seconds
+        self.most, self.seconds = pending, seconds
         self._pending = set[Future[Any]]()  # running or queued
 
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
@@ -63,16 +63,29 @@ class Workers:
         Raises:
             HTTPException: 503 if the queue is full, 504 if the work takes too long.
         """
-        if len(self._pending) >= self._most:
+        future = self.start(work, *arguments)
+        try:
+            async with asyncio.timeout(self.seconds):
+                return await asyncio.wrap_future(future)  # which cancels work that is still queued
+        except TimeoutError:
+            raise self.late() from None
+
+    def start(self, work: Callable[..., T], *arguments: Any) -> "Future[T]":
+        """Begin work(*arguments) in one of the threads, with no limit of its time.
+
+        Raises:
+            HTTPException: 503 if the queue is full.
+        """
+        if len(self._pending) >= self.most:
             raise HTTPException(503, BUSY, RETRY)
         future = self.pool.submit(work, *arguments)
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)
-        try:
-            async with asyncio.timeout(self._seconds):
-                return await asyncio.wrap_future(future)  # which cancels work that is still queued
-        except TimeoutError:
-            raise HTTPException(504, f"no answer within {self._seconds:g} seconds") from None
+        return future
+
+    def late(self) -> HTTPException:
+        """Return what to answer to a request that took too long."""
+        return HTTPException(504, f"no answer within {self.seconds:g} seconds")
 
     def close(self) -> bool:
         """Accept no more work and return whether all threads are idle."""

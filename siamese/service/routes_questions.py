@@ -1,14 +1,20 @@
 """The routes that ask the model: predict, explain, similarity, encode."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Response
+from pydantic_core import to_json
 
 from siamese.model.explanation import explain
 from siamese.model.model import SiameseModel
 from siamese.service import messages as m
 from siamese.service.base import long
 from siamese.service.limits import Workers
+from siamese.service.sharing import Sharing
+
+PAIRS = 32  # that are predicted together
+NOTHING = Response()
 
 
 def add_questions(app: FastAPI, model: SiameseModel, known: m.About, defaults: m.Defaults, workers: Workers) -> None:
@@ -24,6 +30,19 @@ def add_questions(app: FastAPI, model: SiameseModel, known: m.About, defaults: m
 
     threshold = model.threshold_for(defaults.threshold, defaults.prior)
 
+    def predict_each(asked: Sequence[m.PredictRequest]) -> list[Response]:
+        found: list[Response] = [NOTHING] * len(asked)
+        rules = [defaults.judging(one) for one in asked]
+        for rule in set(rules):
+            places = [i for i, own in enumerate(rules) if own == rule]
+            firsts, seconds = [asked[i].question1 for i in places], [asked[i].question2 for i in places]
+            for i, prediction in zip(places, model.predict_many(firsts, seconds, *rule)):
+                found[i] = Response(to_json(prediction), media_type="application/json")
+        return found
+
+    # The padding of a course model enters a vector, so what others ask at the same time would change the answer.
+    predictions = Sharing(predict_each, workers, PAIRS if model.config.padding == "none" else 1)
+
     @app.get("/model")
     async def described() -> m.About:
         """Return the name, the licence and the card of the model."""
@@ -32,7 +51,7 @@ def add_questions(app: FastAPI, model: SiameseModel, known: m.About, defaults: m
     @app.post("/predict", response_model=m.Verdict)
     async def predict(asked: m.PredictRequest) -> Any:
         """Decide whether two questions are duplicates."""
-        return await workers.run(model.predict, asked.question1, asked.question2, *defaults.judging(asked))
+        return await predictions.run(asked)
 
     @app.post("/predict/batch", response_model=m.BatchAnswer)
     async def predict_batch(asked: m.BatchRequest) -> Any:
