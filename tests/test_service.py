@@ -274,10 +274,10 @@ def test_no_text_is_logged(
     writing.delete(f"/questions/{secret}")
     writing.request(secret, "/health")
 
-    def broken(self: SiameseModel, question1: str, *more: Any) -> None:
-        raise ValueError(question1)
+    def broken(self: SiameseModel, questions1: Any, *more: Any) -> None:
+        raise ValueError(questions1[0])
 
-    monkeypatch.setattr(SiameseModel, "predict", broken)
+    monkeypatch.setattr(SiameseModel, "predict_many", broken)
     answer = writing.post("/predict", json={"question1": secret, "question2": secret})
     assert answer.status_code == 500
     assert secret not in answer.text

@@ -190,6 +190,14 @@ def test_pipelined_requests_are_answered_in_order(connection: socket.socket) -> 
     assert re.findall(rb"HTTP/1\.1 (\d+)", rest(connection)) == [b"200", b"404"]
 
 
+def test_head_and_body_are_one_write_and_100_continue_is_not_kept_back(connection: socket.socket) -> None:
+    connection.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(BODY))
+    assert connection.recv(65_536).startswith(b"HTTP/1.1 100 ")
+    connection.sendall(BODY)
+    answer = connection.recv(65_536)
+    assert answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b"}")
+
+
 def test_nagles_algorithm_is_off(short: Any, connection: socket.socket) -> None:
     # With delayed acknowledgements it would add 40 ms to every answer.
     until(lambda: len(short.server_state.connections) == 1)
@@ -245,7 +253,7 @@ from siamese.model import SiameseModel
 from siamese.service import limits
 
 limits.LIMITS = limits.Limits(work=0.1, shutdown=1)
-SiameseModel.predict = lambda *_: time.sleep(60)
+SiameseModel.predict_many = lambda *_: time.sleep(60)
 main(["serve", "--port", "0", "--model", "pretrained"])
 """
 
