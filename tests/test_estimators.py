@@ -1,5 +1,7 @@
 """The scikit-learn estimators give the library's results, in pipelines and searches too."""
 
+import pickle
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
@@ -16,9 +19,11 @@ from sklearn.preprocessing import FunctionTransformer
 from siamese import DuplicateClassifier, QuestionVectors, SiameseModel
 from siamese.config import Config
 from siamese.errors import UserError
+from siamese.estimators.inputs import repeated
 from siamese.evaluation.thresholds import choose_threshold
+from siamese.losses import TripletLoss
 from siamese.model.calibration import HIGHEST, calibrate
-from siamese.pairs.held import split_questions
+from siamese.pairs.held import parts_of_groups, split_questions
 from siamese.pairs.pairs import Pairs
 from siamese.training.train import train_model
 
@@ -49,6 +54,12 @@ def trained(pairs: list[tuple[str, str]], rows: pd.DataFrame) -> DuplicateClassi
 @pytest.fixture(scope="module")
 def calibrated(pairs: list[tuple[str, str]], rows: pd.DataFrame) -> DuplicateClassifier:
     return DuplicateClassifier(model="pretrained").fit(pairs, rows.is_duplicate)
+
+
+@pytest.fixture(scope="module")
+def by_accuracy(rows: pd.DataFrame) -> DuplicateClassifier:
+    """Return a classifier without a verdict, which is quick to fit."""
+    return DuplicateClassifier(model="pretrained", goal="accuracy").fit(rows, rows.is_duplicate)
 
 
 @pytest.mark.slow
@@ -146,6 +157,123 @@ def test_labels(calibrated: DuplicateClassifier, rows: pd.DataFrame, labels: tup
         assert fitted.predict(rows).tolist() == np.array(labels)[calibrated.predict(rows)].tolist()
 
 
+@pytest.mark.parametrize(("labels", "given"), [(("not duplicate", "duplicate"), None), (("other", "a copy"), "a copy")])
+def test_duplicates_may_come_first_in_the_order_of_labels(
+    by_accuracy: DuplicateClassifier, rows: pd.DataFrame, labels: tuple, given: Any
+) -> None:
+    y = np.array(labels)[rows.is_duplicate]
+    fitted = clone(by_accuracy).set_params(duplicate_label=given).fit(rows, y)
+    assert fitted.classes_.tolist() == sorted(labels) and fitted.duplicate_ == labels[1] == fitted.classes_[0]
+    assert fitted.predict(rows).tolist() == np.array(labels)[by_accuracy.predict(rows)].tolist()
+    assert fitted.predict_proba(rows).tolist() == by_accuracy.predict_proba(rows)[:, ::-1].tolist()
+    assert fitted.decision_function(rows).tolist() == (-by_accuracy.decision_function(rows)).tolist()
+    scores = [
+        get_scorer("roc_auc")(one, rows, labels) for one, labels in ((fitted, y), (by_accuracy, rows.is_duplicate))
+    ]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-12)
+
+
+class TestWeights:
+    @pytest.mark.slow
+    def test_whole_weights_repeat_pairs(self, rows: pd.DataFrame) -> None:
+        weights = np.random.default_rng(0).integers(0, 3, len(rows))
+        more = rows.loc[np.repeat(rows.index, weights)]
+        one = DuplicateClassifier(model="pretrained", goal="accuracy").fit(
+            rows, rows.is_duplicate, sample_weight=weights
+        )
+        other = DuplicateClassifier(model="pretrained", goal="accuracy").fit(more, more.is_duplicate)
+        assert one.model_.threshold == other.model_.threshold and one.model_.calibration == other.model_.calibration
+
+    @pytest.mark.slow
+    def test_equal_weights_change_nothing_and_others_change_the_training(self, rows: pd.DataFrame) -> None:
+        y = rows.is_duplicate
+        plain = DuplicateClassifier(**TINY, random_state=1).fit(rows, y)
+        same = DuplicateClassifier(**TINY, random_state=1).fit(rows, y, sample_weight=np.full(len(y), 0.3))
+        assert same.similarity(rows).tolist() == plain.similarity(rows).tolist()
+        weighted = DuplicateClassifier(**TINY, random_state=1, class_weight={0: 1.0, 1: 4.0}).fit(rows, y)
+        assert weighted.similarity(rows).tolist() != plain.similarity(rows).tolist()
+
+    @pytest.mark.slow
+    def test_class_weights_move_the_probability(self, by_accuracy: DuplicateClassifier, rows: pd.DataFrame) -> None:
+        y = rows.is_duplicate
+        for_duplicates = clone(by_accuracy).set_params(class_weight={0: 1, 1: 5}).fit(rows, y)
+        assert for_duplicates.predict(rows).sum() > by_accuracy.predict(rows).sum()
+        balanced = clone(by_accuracy).set_params(class_weight="balanced").fit(rows, y)
+        assert balanced.model_.calibration.prior == pytest.approx(0.5, abs=0.02)
+
+    def test_a_pair_is_there_as_often_as_it_weighs(self) -> None:
+        texts = [str(i) for i in range(1_000)]
+        pairs = Pairs.of(texts, texts, [0, 1] * 500)
+        weights = np.random.default_rng(1).exponential(size=1_000) * 7
+        weights[3] = 0
+        found = Counter(map(int, repeated(pairs, weights, seed=1).question1))
+        scaled = weights / weights.mean()
+        for i in range(1_000):
+            assert np.floor(scaled[i]) <= found[i] <= np.ceil(scaled[i])
+        assert found.total() == pytest.approx(1_000, abs=1)
+
+    @pytest.mark.parametrize(
+        ("weights", "message"),
+        [
+            ([1, 2, 3], r"sample_weight: the shape is \(3,\); expected \(4,\)"),
+            ([1, 1, 1, -1], "weights must be finite numbers of 0 or more"),
+            ([1, 1, 1, np.nan], "weights must be finite numbers of 0 or more"),
+            ([0, 0, 0, 0], "sample_weight: every weight is zero"),
+            (["a", 1, 1, 1], "sample_weight: could not convert"),
+        ],
+    )
+    def test_weights_that_cannot_be_used(self, weights: Any, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            DuplicateClassifier(model="pretrained").fit([("a", "b")] * 4, [0, 1, 0, 1], sample_weight=weights)
+
+
+class TestRecipes:
+    @pytest.mark.slow
+    def test_every_recipe_is_reached(self, rows: pd.DataFrame) -> None:
+        given: dict[str, Any] = {"closest": "semi-hard", "embedding": 8, "hidden": 8, "options": {"swap": False}}
+        fitted = DuplicateClassifier(**TINY, **given).fit(rows, rows.is_duplicate)
+        config = fitted.model_.config
+        assert (config.closest, config.hidden, config.swap) == ("semi-hard", 8, False)
+        fitted = clone(fitted).set_params(loss=TripletLoss(margin=0.1), closest=None).fit(rows, rows.is_duplicate)
+        assert fitted.model_.config.loss == "TripletLoss"
+        restored = pickle.loads(pickle.dumps(fitted))
+        assert restored.predict(rows).tolist() == fitted.predict(rows).tolist()
+
+    def test_fields_that_are_none(self, rows: pd.DataFrame) -> None:
+        with pytest.raises(ValueError, match="epoch: not a field of a recipe; did you mean epochs"):
+            DuplicateClassifier(options={"epoch": 3}).fit(rows, rows.is_duplicate)
+        with pytest.raises(ValueError, match="patience: no effect, because model='pretrained' is only calibrated"):
+            DuplicateClassifier(model="pretrained", options={"patience": 3}).fit(rows, rows.is_duplicate)
+        with pytest.raises(ValueError, match="--tower transformer needs --encoder"):
+            DuplicateClassifier(tower="transformer").fit(rows, rows.is_duplicate)
+
+    def test_groups_stay_together(self) -> None:
+        texts = [str(i) for i in range(400)]
+        others = texts[1:] + texts[:1]  # each question is in two pairs
+        pairs = Pairs.of(texts, others, np.arange(400) % 3 == 0)
+        groups = np.arange(400) // 10
+        training, validation = parts_of_groups(pairs, groups, seed=1, share=0.1)
+        assert not set(groups[training]) & set(groups[validation])
+        sides = [{*pairs.take(part).question1, *pairs.take(part).question2} for part in (training, validation)]
+        assert not sides[0] & sides[1]
+        for label in (0, 1):
+            assert 0.1 <= (pairs.labels[validation] == label).sum() / (pairs.labels == label).sum() < 0.25
+
+    def test_groups_that_do_not_fit(self) -> None:
+        with pytest.raises(ValueError, match="groups: 1 for 2 pairs"):
+            DuplicateClassifier().fit([("a", "b")] * 2, [0, 1], groups=[1])
+
+    @pytest.mark.slow
+    def test_a_pickle_without_the_newer_parameters(self, by_accuracy: DuplicateClassifier, rows: pd.DataFrame) -> None:
+        state = dict(by_accuracy.__getstate__())
+        for name in ("tower", "options", "class_weight", "duplicate_label", "duplicate_"):
+            del state[name]
+        old = DuplicateClassifier.__new__(DuplicateClassifier)
+        old.__setstate__(state)
+        assert clone(old).get_params() == by_accuracy.get_params()
+        assert old.predict(rows).tolist() == by_accuracy.predict(rows).tolist()
+
+
 @pytest.mark.slow
 def test_pipeline_search_and_cross_validation(rows: pd.DataFrame, pairs: list[tuple[str, str]]) -> None:
     y = rows.is_duplicate
@@ -228,7 +356,8 @@ def test_pairs_that_cannot_be_used(calibrated: DuplicateClassifier, X: Any, mess
         ([0, 1, 1], "3 labels for 4 pairs"),
         ([1, 1, 1, 1], r"labels of one class only, \[1\]"),
         ([0, 1, 2, 0], "binary classification"),
-        (["no", "yes", "no", "yes"], "'no'. is not a number; use 1 for duplicates and 0 for others"),
+        (["a", "b", "a", "b"], "y: which of .'a', 'b'. means duplicates. Give it as duplicate_label"),
+        ([b"a", b"b", b"a", b"b"], "b'a'. is no number and no text; use 1 for duplicates, 0 for others"),
     ],
 )
 def test_labels_that_cannot_be_used(y: Any, message: str) -> None:

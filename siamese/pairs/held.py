@@ -26,6 +26,12 @@ def split_questions(pairs: Pairs, seed: int = 0, share: float = 0.1) -> tuple[Pa
     Returns:
         Training pairs, validation pairs, and the number of pairs across the parts.
     """
+    training, validation = parts_of_questions(pairs, seed, share)
+    return pairs.take(training), pairs.take(validation), int((~training & ~validation).sum())
+
+
+def parts_of_questions(pairs: Pairs, seed: int, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return which pairs are for training and which for validation, (n,) bool each; as `split_questions`."""
     first, second = keys(pairs.question1), keys(pairs.question2)
     clusters, labels = Clusters(pairs, (first, second)), (pairs.labels == 1).astype(int)
     ends = np.stack((clusters.of_keys(first), clusters.of_keys(second)), axis=1)  # of each pair, two clusters
@@ -64,5 +70,28 @@ def split_questions(pairs: Pairs, seed: int = 0, share: float = 0.1) -> tuple[Pa
     inside = held[ends].all(axis=1)
     held[:] = False
     held[ends[inside]] = True  # a cluster without a pair in the validation part can train
-    across = held[ends].any(axis=1) & ~inside
-    return pairs.take(~held[ends].any(axis=1)), pairs.take(inside), int(across.sum())
+    return ~held[ends].any(axis=1), inside
+
+
+def parts_of_groups(pairs: Pairs, groups: np.ndarray, seed: int, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return which pairs are for training and which for validation, (n,) bool each, with whole groups on either side.
+
+    Groups are held in a random order until the share of the pairs of each label is reached. Pairs of other groups that
+    have a question of a held one, or a known duplicate of it, are on neither side.
+
+    Args:
+        pairs: n labelled pairs.
+        groups: (n,) int64, the number of the group of each pair.
+        seed: of the order.
+        share: of the pairs of each label to hold, 0 to 1 (exclusive).
+    """
+    first, second = keys(pairs.question1), keys(pairs.question2)
+    clusters, labels = Clusters(pairs, (first, second)), (pairs.labels == 1).astype(int)
+    ends = np.stack((clusters.of_keys(first), clusters.of_keys(second)), axis=1)  # of each pair, two clusters
+    counts = np.zeros((int(groups.max()) + 1, 2), np.int64)  # of each group, the pairs of each label
+    np.add.at(counts, (groups, labels), 1)
+    order = np.random.default_rng(seed).permutation(len(counts))
+    reached = (np.cumsum(counts[order], axis=0) >= np.ceil(share * counts.sum(axis=0))).all(axis=1)
+    validation = np.isin(groups, order[: int(reached.argmax()) + 1])
+    training = ~validation & ~np.isin(ends, ends[validation]).any(axis=1)
+    return training, validation

@@ -28,10 +28,10 @@ def question(numbers: np.ndarray) -> str:
 
 
 class PairsOfNumbers(DuplicateClassifier):
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         X, y = validate_data(self, X, y)
         columns = self.n_features_in_
-        super().fit(self.pairs(X), y)
+        super().fit(self.pairs(X), y, sample_weight, groups)
         self.n_features_in_ = columns
         return self
 
@@ -67,7 +67,7 @@ class VectorsOfNumbers(QuestionVectors):
 
 # Which of the checks cannot hold, and why.
 CANNOT = {
-    "check_classifiers_classes": "labels of text are refused: which of two means duplicates would be a guess",
+    "check_classifiers_classes": "labels of text that do not say which means duplicates need duplicate_label",
     "check_classifiers_train": "here similar pairs are the rarer duplicates, so that the probability falls with the "
     "similarity, and with the decision",
     "check_decision_proba_consistency": "the same",
