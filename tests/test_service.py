@@ -313,6 +313,8 @@ def fit(case: schemathesis.Case, number: int) -> None:
         if case.body.get("payloads") is not None:
             case.body["payloads"] = (case.body["payloads"] or [{}]) * count
             del case.body["payloads"][count:]
+    elif case.path == "/search":
+        case.body.pop("where", None)
     elif case.query.get("where"):
         del case.query["where"]
 

@@ -147,6 +147,12 @@ def test_pages_of_the_archive(writing: TestClient) -> None:
                             (["even=1"], [])):  # fmt: skip
         page = writing.get("/questions", params={"where": where}).json()
         assert [one["id"] for one in page["questions"]] == expected, where
+    asked = {"questions": ["07"], "legs": "vectors", "k": 1_000}
+    for where, expected in (({"even": True}, ids[::2]), ({"even": "true", "by": "a=0"}, ids[::6]), ({"by": None}, [])):
+        hits = writing.post("/search", json={**asked, "where": where}).json()["hits"][0]
+        assert sorted(hit["id"] for hit in hits) == expected, where
+    answer = writing.post("/search", json={**asked, "where": {"product": "printer"}})
+    assert (answer.status_code, "no question of the archive has a column 'product'" in answer.text) == (422, True)
     for params, detail in (
         ({"where": "product=printer"}, "no question of the archive has a column 'product'; kept columns: 'even', 'by'"),
         ({"where": "even"}, "where.0: String should match pattern"), ({"limit": 0}, "limit: "),
@@ -171,9 +177,15 @@ def test_a_column_that_the_archive_does_not_keep_is_refused(memory: Path) -> Non
 
 @pytest.mark.slow
 def test_defaults_hold_for_requests_that_do_not_say(memory: Path) -> None:
-    app = make_app(MODEL, new_archive(memory / "archive"), TOKEN, defaults=Defaults(0.9, 0.1))
+    app = make_app(MODEL, new_archive(memory / "archive"), TOKEN, defaults=Defaults(0.9, 0.1, {"product": "a"}))
     with TestClient(app, "http://localhost", headers=WRITER) as one, client() as plain:
-        one.post("/questions", json={"questions": [PAIR["question1"]]})
+        payloads = [{"product": "a", "n": 1}, {"product": "b", "n": 1}]
+        one.post("/questions", json={"questions": [PAIR["question1"]] * 2, "ids": ["a", "b"], "payloads": payloads})
+        for where, ids in (({}, ["a"]), ({"n": 1}, ["a"]), ({"product": "b"}, ["b"]), ({"n": 2}, [])):
+            found = one.post("/search", json={"questions": ["x"], "legs": "vectors", "where": where}).json()["hits"][0]
+            params = {"where": [f"{name}={value}" for name, value in where.items()]}
+            listed = one.get("/questions", params=params).json()["questions"]
+            assert [hit["id"] for hit in found] == [record["id"] for record in listed] == ids
         for more in ({}, {"prior": 0.2}, {"threshold": 0.5}):
             expected = plain.post("/predict", json=PAIR | {"threshold": 0.9, "prior": 0.1} | more).json()
             assert one.post("/predict", json=PAIR | more).json() == expected

@@ -67,6 +67,11 @@ def serve(options: argparse.Namespace) -> None:
         with open_log(options.decisions):  # begins it, or raises an error if it is none
             pass
     loaded = _loaded(options)
+    if options.archive:
+        from siamese.archive.store import Archive
+
+        with Archive.open(options.archive, loaded.model) as archive:
+            archive.records(loaded.defaults.where, limit=1)  # raises an error if there is no such column
     configure(options.log_format)
     if not local:
         warning = "anyone who can reach this machine can ask, and nothing is encrypted"
@@ -76,10 +81,6 @@ def serve(options: argparse.Namespace) -> None:
     if options.workers == 1:
         _answer(options, loaded, listening, lambda: print(line, flush=True))
         return
-    if options.archive:
-        from siamese.archive.store import Archive
-
-        Archive.open(options.archive, loaded.model).close()  # raises an error if it is of another model
     print(line, flush=True)
     run_workers(options.workers, partial(_work, options), listening, LIMITS)
 

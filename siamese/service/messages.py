@@ -138,6 +138,7 @@ class SearchRequest(Asked):
     legs: Literal["both", "vectors", "words"] = Field("both", description="search by meaning, by words (BM25) or both")
     threshold: Threshold = None
     prior: Prior = None
+    where: Payload = Field({}, description="values that the payload of a hit must have; null: none", examples=[{}])
 
 
 class Hit(BaseModel):

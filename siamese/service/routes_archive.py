@@ -42,10 +42,10 @@ def add_archive(app: FastAPI, opened: Opened, folder: str | Path, defaults: m.De
     @app.post("/search", response_model=m.SearchAnswer)
     async def search(asked: m.SearchRequest) -> Any:
         """Return the nearest questions of the archive."""
-        threshold, prior = defaults.judging(asked)
+        (threshold, prior), where = defaults.judging(asked), {**defaults.where, **asked.where}
 
         def hits(archive: "Archive") -> Response:
-            found = archive.search(asked.questions, asked.k, asked.legs, threshold=threshold, prior=prior)
+            found = archive.search(asked.questions, asked.k, asked.legs, threshold=threshold, prior=prior, where=where)
             return long("hits", found, threshold=archive.model.threshold_for(threshold, prior), search="exact")
 
         return await opened.search(_fit(hits))
