@@ -133,6 +133,11 @@ def test_payloads(model: SiameseModel, tmp_path: Path) -> None:
         assert refused.value.position == 1
         with pytest.raises(ArchiveError, match="topic is not text: '.ud800' has half a character"):
             archive.add(["a"], payloads=[{"topic": "\ud800"}])
+        for name in ("half \ud800", 5):
+            with pytest.raises(ArchiveError, match="a column is called .*; expected a text"):
+                archive.sync(["take luggage"], ["b"], [{name: 1}])  # type: ignore[dict-item]
+        with pytest.raises(ArchiveError, match="views is a number of more than 120 bits"):
+            archive.add(["a"], payloads=[{"views": -(10**5000)}])
         with pytest.raises(UserError, match="1 questions and 0 payloads"):
             archive.add(["a"], payloads=[])
     with Archive.build(tmp_path / "b", ["flight"], model, payloads=[travel], keep=["topic", "author"]) as archive:

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -38,9 +38,10 @@ def append(database: Database, model: SiameseModel, change: Rows, block: Block) 
     given = _numbers(database, len(questions), meta) if block.ids is None else ids_of(block)
     if block.payloads is not None and len(block.payloads) != len(questions):
         raise UserError(f"{len(questions)} questions and {len(block.payloads)} payloads; give each question one")
-    cells = [payload_of(block, position, meta) for position in range(len(questions))] if block.payloads else None
     texts = [payloads.EMPTY] * len(questions)
-    if cells:
+    if block.payloads:
+        kept = tables.kept(meta)
+        cells = [payload_of(block, position, kept) for position in range(len(questions))]
         _note_columns(meta, cells)
         texts = list(map(payloads.text_of, cells))
     vectors = model.encode(questions)
@@ -62,12 +63,15 @@ def ids_of(block: Block) -> list[str]:
     return list(block.ids)
 
 
-def payload_of(block: Block, position: int, meta: Meta, earlier: Mapping[str, Any] = _NONE) -> dict[str, Any]:
+def payload_of(
+    block: Block, position: int, kept: Collection[str] | None, earlier: Mapping[str, Any] = _NONE
+) -> dict[str, Any]:
     """Return the payload of a question, with the columns that the archive keeps, as a change of an earlier one."""
-    cells = block.payloads[position] if block.payloads is not None else {}
-    kept = tables.kept(meta)
+    cells = block.payloads[position] if block.payloads is not None else _NONE
+    if kept is not None:
+        cells = {name: cells[name] for name in cells if name in kept}
     try:
-        return payloads.merged(earlier, {name: cells[name] for name in cells if kept is None or name in kept})
+        return payloads.merged(earlier, cells)
     except Refused as fault:
         raise ArchiveError(str(fault), position) from None
 
@@ -90,9 +94,13 @@ def remove(change: Rows, found: Mapping[int, tuple[str, str]]) -> None:
 
 
 def _note_columns(meta: Meta, payloads: Iterable[Mapping[str, Any]]) -> None:
-    names = dict.fromkeys(tables.columns(meta))
+    known = tables.columns(meta)
+    names = dict.fromkeys(known)
     for payload in payloads:
         names |= dict.fromkeys(payload)
+    for name in list(names)[len(known) :]:
+        if not isinstance(name, str) or name.encode(errors="replace").decode() != name:
+            raise ArchiveError(f"a column is called {name!r}; expected a text")
     meta["columns"] = json.dumps(list(names), ensure_ascii=False)
 
 

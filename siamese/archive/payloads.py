@@ -13,6 +13,7 @@ from siamese.errors import UserError
 from siamese.pairs.cells import NUMBERS, Refused, is_missing
 
 EMPTY = "{}"
+MOST = 1 << 120  # a whole number below it is kept
 # Not the functions of `json`, which make an encoder at each call. SQLite finds names that are written as they are.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=str).encode
 
@@ -27,7 +28,9 @@ def cell(value: Any, name: str) -> Any:
     """
     if is_missing(value):
         return None
-    if isinstance(value, str | bool | int):
+    if isinstance(value, int) and abs(value) >= MOST:
+        raise Refused(f"{name} is a number of more than {MOST.bit_length() - 1} bits")
+    if isinstance(value, str | int):
         found = value
     elif isinstance(value, bytes):
         raise Refused(f"{name} is bytes, which a text cannot hold")
@@ -41,7 +44,8 @@ def cell(value: Any, name: str) -> Any:
         plain = isinstance(value, bool | int) or (isinstance(value, float) and isfinite(value))
         found = value if plain else str(value)  # a date
     try:
-        _encode(found).encode()
+        if not isinstance(found, bool | int | float):
+            (found if isinstance(found, str) else _encode(found)).encode()
     except UnicodeEncodeError:
         raise Refused(f"{name} is not text: {str(value)[:40]!r} has half a character") from None
     return found

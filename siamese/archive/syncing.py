@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from siamese.archive import changes, payloads, words
+from siamese.archive import changes, payloads, tables, words
 from siamese.archive.changes import Block
 from siamese.archive.database import Database
 from siamese.archive.rows import Rows
@@ -84,7 +84,7 @@ def _sync(
     database: Database, model: SiameseModel, change: Rows, block: Block, update: bool, seen: np.ndarray, done: Changes
 ) -> None:
     """Add the new questions of a block, and change the others; `seen` marks the rows that were there at the start."""
-    ids = changes.ids_of(block)
+    ids, kept = changes.ids_of(block), tables.kept(change.meta)
     places, texts, cells, old = list[int](), list[str](), list[Mapping[str, Any]](), dict[int, tuple[str, str]]()
     for place, (id, question) in enumerate(zip(ids, block.questions)):
         stored = database.stored("id", changes.checked_id(id, place))
@@ -96,7 +96,7 @@ def _sync(
                 raise ArchiveError(f"the id {id!r} is given twice", place)
             seen[row] = True
             earlier = payloads.parse(payload)
-            merged = changes.payload_of(block, place, change.meta, earlier) if update else earlier
+            merged = changes.payload_of(block, place, kept, earlier) if update else earlier
             if not update or (question == text and merged == earlier):
                 done.unchanged.append(id)
                 continue
@@ -107,7 +107,7 @@ def _sync(
             old[row] = id, text
         places.append(place)
         texts.append(question)
-        cells.append(changes.payload_of(block, place, change.meta) if stored is None else merged)
+        cells.append(changes.payload_of(block, place, kept) if stored is None else merged)
     changes.remove(change, old)
     try:
         changes.append(database, model, change, Block(texts, [ids[place] for place in places], cells))

@@ -83,8 +83,7 @@ def add_payloads(connection: sqlite3.Connection, meta: Meta) -> None:
 
 def kept(meta: Mapping[str, Any]) -> list[str] | None:
     """Return the columns that the archive keeps beside id and question; None: all."""
-    found: list[str] | None = json.loads(meta.get("keep", ALL))
-    return found
+    return _names(meta, "keep", ALL)
 
 
 def keeping(names: Iterable[str] | None) -> str:
@@ -96,8 +95,17 @@ def keeping(names: Iterable[str] | None) -> str:
 
 def columns(meta: Mapping[str, Any]) -> list[str]:
     """Return the names that occur in the payloads, as they came."""
-    found: list[str] = json.loads(meta.get("columns", "[]"))
-    return found
+    return _names(meta, "columns", "[]") or []
+
+
+def _names(meta: Mapping[str, Any], key: str, default: str) -> list[str] | None:
+    try:
+        found = json.loads(meta.get(key, default))
+        if found is None or (isinstance(found, list) and all(isinstance(name, str) for name in found)):
+            return found
+    except ValueError:
+        pass
+    raise ArchiveError(f"{DATABASE}: damaged: {key} is {meta[key]!r}")
 
 
 def facts_of(model: SiameseModel, name: str) -> dict[str, Any]:
