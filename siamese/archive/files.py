@@ -48,9 +48,10 @@ class QuestionFile:
         while block := [record for _, record in islice(rows, QUESTIONS_AT_A_TIME)]:
             self.lines[:] = [record.line for record in block]
             ids = [record.id for record in block if record.id is not None]
-            # JSON may leave out what is missing.
-            others = [{**none, **record.others} for record in block] if names else None
-            yield Block([record.question for record in block], ids or None, others)
+            cells = [record.others for record in block]
+            if any(len(row) < len(names) for row in cells):  # JSON may leave out what is missing
+                cells = [{**none, **row} for row in cells]
+            yield Block([record.question for record in block], ids or None, cells if names else None)
             done += len(block)
             self.progress(done, total)
         self.blank = filled.blank
