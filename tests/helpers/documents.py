@@ -192,7 +192,8 @@ class Server:
         headers = dict(words[i + 1].split(": ", 1) for i, word in enumerate(words) if word == "-H")
         if body:
             headers["Content-Type"] = "application/json"
-        request = Request(self.address + url[url.index("/") :], body, headers)
+        method = words[words.index("-X") + 1] if "-X" in words else None
+        request = Request(self.address + url[url.index("/") :], body, headers, method=method)
         with urlopen(request, timeout=30) as answer:
             return str(answer.read().decode())
 
