@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from files import read_csv
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from siamese.config import Config
 from siamese.errors import DivergedError, UserError
@@ -26,6 +26,7 @@ from siamese.experiment.records import FIELDS, RESULTS, TRAININGS, Record, Recor
 from siamese.experiment.scores import BINS, LEVELS, METRICS, RESAMPLES, measure, mining_average_precision
 from siamese.experiment.statistics import MEASURES, contrasts
 from siamese.experiment.variants import BASE, Question, Study, Variant, against_first, parse, parse_all
+from siamese.experiment.verdicts import called_duplicates, constant
 from siamese.model.model import SiameseModel
 from siamese.pairs.clusters import Clusters
 from siamese.pairs.pairs import Pairs, checksum
@@ -786,6 +787,30 @@ def test_the_report_of_real_trainings(finished: tuple[Path, Comparison], parts: 
         assert f"- `{DIVERGES}`, seed {seed}: step " in text
     assert f"Trained on {len(parts.training)} pairs ({parts.training.duplicates} duplicates)" in text
     assert "2 epochs of which the best" in text
+
+
+@pytest.mark.parametrize("said", [0, 1, 40, 99, 100])
+def test_verdicts_are_counted_from_f1_and_accuracy(said: int) -> None:
+    labels = np.arange(100) < 42
+    called = np.random.default_rng(said).permutation(100) < said
+    found = called_duplicates(f1_score(labels, called, zero_division=0), (labels == called).mean(), 100, 42)
+    assert found == said
+
+
+def test_a_variant_that_calls_everything_the_same_is_named(parts: Datasets, tmp_path: Path) -> None:
+    assert parts.test is not None
+    pairs, duplicates = len(parts.test), parts.test.duplicates
+    share = duplicates / pairs
+    made = comparison({"rows": [0.5, 0.6], "both": [0.6, 0.7], "columns": [0.6, 0.7]})
+    learned = {"f1": 0.7, "accuracy": 0.75}
+    never, always = {"f1": 0.0, "accuracy": 1 - share}, {"f1": 2 * share / (1 + share), "accuracy": share}
+    for name, scores in (("rows", [never, never]), ("both", [learned, always]), ("columns", [learned, learned])):
+        for record, values in zip(made.records[name], scores):
+            record["all"] |= values
+    one, other = constant(made, parts.test)
+    assert one.startswith("`rows` calls nearly all test pairs not duplicates, with 2 of 2 seeds")
+    assert other.startswith("`both` calls nearly all test pairs duplicates, with 1 of 2 seeds")
+    assert f"\n- {one}\n- {other}\n" in report_of(made, parts, tmp_path)
 
 
 @pytest.mark.slow

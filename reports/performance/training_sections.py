@@ -52,6 +52,7 @@ def training_steps(corpus: Corpus, amount: Amount, rivals: Mapping[str, Way]) ->
         "ours, bfloat16, batch 512": trainer(TRIPLET.replace(precision="bfloat16")),
         "ours, preset best, batch 256": trainer(Config()),
         "ours, dimension 256, batch 512": trainer(TRIPLET.replace(embedding=256, hidden=256)),
+        "ours, --plain, batch 512": trainer(TRIPLET.replace(plain=True)),
         CHUNKS: trainer(TRIPLET, "chunks"),
         COURSES: trainer(COURSE, "course"),
         EMPTY: trainer(TRIPLET.replace(embedding=1, hidden=1)),

@@ -5,6 +5,7 @@ import dataclasses
 
 from siamese.cli import options as shared
 from siamese.experiment.variants import BASE, ONE_SIDED, against_first, parse_all, read_study
+from siamese.system.console import note
 from siamese.system.outputs import Folder
 from siamese.system.program import command_line
 
@@ -27,7 +28,7 @@ def add_commands(command: shared.Command) -> None:
     sub.add_argument("--out", default="models/compare", metavar="DIR", help="folder for the report and the finished "
                      "trainings, which the next run keeps (default %(default)s)")  # fmt: skip
     shared.add_force(sub)
-    shared.add_recipe(sub, "of all variants", ("epochs", "batch_size", "learning_rate", "precision"), BASE)
+    shared.add_recipe(sub, "of all variants", ("epochs", "batch_size", "learning_rate", "precision", "goal"), BASE)
 
 
 def _count(text: str) -> int:
@@ -42,7 +43,7 @@ def compare(options: argparse.Namespace) -> None:
     parse_all(study.losses, study.base)  # checked before anything heavy is loaded
     from pathlib import Path
 
-    from siamese.experiment import comparison, report
+    from siamese.experiment import comparison, report, verdicts
     from siamese.pairs import splits
     from siamese.system import workers
 
@@ -57,4 +58,6 @@ def compare(options: argparse.Namespace) -> None:
     with shared.advising():
         compared = comparison.compare(study, data, options.seeds, out, options.jobs or workers.cores())
     report.write(compared, data, out, command_line())
+    for warning in verdicts.constant(compared, data.test) if data.test else ():
+        note(warning)
     print(f"{report.conclusion(compared)}\n\n{out}/report.md written")

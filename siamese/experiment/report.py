@@ -12,6 +12,7 @@ from siamese.experiment.records import RESULTS, TRAININGS, Record
 from siamese.experiment.scores import BINS, METRICS, TITLES
 from siamese.experiment.statistics import BAND, POINTS, Contrast, Interval, contrast, contrasts, holm, interval, values
 from siamese.experiment.variants import differing
+from siamese.experiment.verdicts import constant
 from siamese.pairs.pairs import Pairs
 from siamese.pairs.splits import Datasets
 from siamese.report import plots
@@ -53,7 +54,8 @@ def write(c: Comparison, data: Datasets, out: Path, command: str) -> None:
         purposes=_purposes(c, names), base=_base(c.study.base), seeds=max(map(len, c.records.values())),
         training=len(data.training), duplicates=data.training.duplicates, validation=len(data.validation),
         test=len(data.test), command=command, majority=_majority(c, data.test), unseen=_scores(c, names, "unseen"),
-        all=_scores(c, names, "all"), differences=_differences(c, found) if any(found.values()) else "",
+        all=_scores(c, names, "all"), constant="\n".join(f"- {warning}" for warning in constant(c, data.test)),
+        differences=_differences(c, found) if any(found.values()) else "",
         sizes=sizes if with_sizes else "", cost=_cost(c, names), chosen=_chosen(c), failures=_failures(c),
     )  # fmt: skip
     title = _by_hand(out / REPORT) or f"# {c.study.questions[0].text}"

@@ -39,9 +39,14 @@ def figure(
 
 
 def _legend_below(axes: Axes) -> None:
-    """Put the legend of one panel below the whole figure, in a row."""
+    """Put the legend of one panel below the whole figure, in a row, where it covers nothing."""
     handles, labels = axes.get_legend_handles_labels()
     axes.figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+
+
+def _legend_beside(axes: Axes) -> None:
+    """Put the legend of a panel to its right, where it covers nothing."""
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
 
 
 def _unit(axes: Axes) -> None:
@@ -61,7 +66,7 @@ def training_curve(history: Sequence[dict[str, Any]], path: Path) -> None:
             right.plot(epochs, scores, color=colour, marker=".", label=name.replace("_", " "))
         right.axvline(best["epoch"], color="grey", linestyle=":", label="kept epoch")
         right.set(title="Validation pairs", xlabel="epoch")
-        right.legend()
+        _legend_beside(right)
         for axes in (left, right):
             axes.xaxis.get_major_locator().set_params(integer=True)
 
@@ -74,7 +79,7 @@ def similarity_histogram(labels: np.ndarray, similarity: np.ndarray, threshold: 
             axes.hist(similarity[labels == label], bins, color=colour, alpha=0.65, label=name)
         axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.2f}")
         axes.set(title="Similarity of validation pairs", xlabel="cosine", ylabel="pairs")
-        axes.legend()
+        _legend_below(axes)
 
 
 def ranking_curves(curves: dict[str, np.ndarray], average_precision: float, auc: float, path: Path) -> None:
@@ -116,7 +121,7 @@ def intervals(
     Args:
         names: n labels.
         panels: by title, then by series: (n, 3) mean, low, high; nan if there is none.
-        band: half the width of a grey band around 0; None: no band.
+        band: half the width of a grey band around 0; None: no band, and no value below 0.
     """
     height = 1.4 + 0.3 * len(names) * max(name.count("\n") + 1 for name in names)
     words = 0.08 * max(len(line) for name in names for line in name.split("\n"))
@@ -126,15 +131,19 @@ def intervals(
         for axes, (title, series) in zip(grid.flat, panels.items()):
             for i, (label, values) in enumerate(series.items()):
                 y = np.arange(len(names)) + 0.16 * (2 * i - len(series) + 1)
+                if band is None:  # scores, none of which is below 0, whatever the interval
+                    values = np.maximum(values, 0)
                 errors = np.abs(values[:, 1:] - values[:, :1]).T
-                axes.errorbar(values[:, 0], y, xerr=errors, fmt="o", ms=4, capsize=3, color=SERIES[i], label=label)
+                axes.errorbar(values[:, 0], y, xerr=errors, fmt="o", ms=4, capsize=3, color=SERIES[i], label=label,
+                              clip_on=False)  # fmt: skip
             if band is not None:
                 axes.axvspan(-band, band, color="grey", alpha=0.2, label=f"equal within {band:g}")
                 axes.axvline(0, color="grey", linewidth=0.8)
-            axes.set(title=title)
+            else:
+                axes.set_xlim(left=max(0, axes.get_xlim()[0]))
+            axes.set(title=title, ylim=(len(names) - 0.4, -0.6))
             axes.set_yticks(np.arange(len(names)), list(names))
             axes.grid(axis="x", alpha=0.3)
-        grid[0, 0].invert_yaxis()
         if len(grid[0, 0].get_legend_handles_labels()[1]) > 1:
             _legend_below(grid[0, 0])
 
@@ -148,7 +157,8 @@ def bands(panels: dict[str, dict[str, np.ndarray]], unit: str, path: Path) -> No
     """
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    with figure(path, 6 * columns, 4.2 * rows, rows, columns, sharey=True) as grid:
+    words = 0.075 * max(len(name) for curves in panels.values() for name in curves)
+    with figure(path, (5 + words) * columns, 3.8 * rows, rows, columns, sharey=True) as grid:
         for axes, (title, curves) in zip(grid.flat, panels.items()):
             for i, (name, (mean, low, high)) in enumerate(curves.items()):
                 epochs, colour = np.arange(1, len(mean) + 1), colormaps["tab10"](i % 10)
@@ -158,7 +168,7 @@ def bands(panels: dict[str, dict[str, np.ndarray]], unit: str, path: Path) -> No
             axes.set(xlabel="epoch", ylabel=unit)
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
-            axes.legend(fontsize=8)
+            _legend_beside(axes)
         for axes in grid.flat[len(panels) :]:
             axes.axis("off")
 
@@ -179,18 +189,19 @@ def by_size(sizes: Sequence[int], panels: dict[str, dict[str, np.ndarray]], path
             axes.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=30)
             axes.minorticks_off()
             axes.grid(alpha=0.3)
-            axes.legend(fontsize=8)
+        _legend_below(row[0])
 
 
 def histograms(names: Sequence[str], counts: np.ndarray, bins: np.ndarray, path: Path) -> None:
     """Draw shares of non-duplicates and duplicates by similarity, a panel for each of n names; counts (n, 2, bins)."""
     lowest = int(np.flatnonzero(counts.any(axis=(0, 1)))[0])
-    rows = -(-len(names) // 4)
-    with figure(path, 11, 0.6 + 1.9 * rows, rows, 4, sharex=True) as grid:
+    columns = min(4, len(names))
+    rows = -(-len(names) // columns)
+    with figure(path, 2.75 * max(2, columns), 0.6 + 1.9 * rows, rows, columns, sharex=True) as grid:
         for axes, name, (others, duplicates) in zip(grid.flat, names, counts):
             for values, colour, label in ((others, OTHER, "not duplicate"), (duplicates, DUPLICATE, "duplicate")):
                 axes.stairs(values / max(1, values.sum()), bins, color=colour, fill=True, alpha=0.6, label=label)
-            axes.set_title(name, fontsize=8)
+            axes.set_title(name, fontsize=8, wrap=True)
             axes.set(yticks=[], xlim=(bins[lowest], bins[-1]))
         for axes in grid.flat[len(names) :]:
             axes.axis("off")
@@ -205,7 +216,7 @@ def reliability(bins: np.ndarray, path: Path) -> None:
         upper.plot(used[:, 1], used[:, 2], color=LINE, marker="o", label="this model")
         upper.set(title="Reliability of the probability", ylabel="share of duplicates")
         _unit(upper)
-        upper.legend()
+        _legend_below(upper)
         lower.bar(edges[:-1], bins[:, 0], width=1 / len(bins), align="edge", color=LINE, alpha=0.7)
         lower.set(xlabel="probability", ylabel="pairs")
 
@@ -220,7 +231,7 @@ def by_prior(priors: np.ndarray, found: dict[str, tuple[np.ndarray, np.ndarray]]
             axes.set(title=title, xlabel="share of duplicates among the pairs", ylim=(0, 1.02))
             axes.set_xticks((0.001, 0.01, 0.1, 0.5), ("0.1 %", "1 %", "10 %", "50 %"))
             axes.grid(alpha=0.3)
-            axes.legend(fontsize=8)
+        _legend_below(row[0])
 
 
 def slices(panels: "dict[str, dict[str, list[Slice]]]", path: Path) -> None:
