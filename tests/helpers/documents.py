@@ -8,6 +8,7 @@ The first word after ``` names the language of a block, the second one what to d
     console serve         start it, and ask it what the following blocks `console requests` ask by curl
     python, python extras run it
     csv, txt              the file whose name stands before the block, as `name`:
+    python databases      run in tests/extras with a vector database
     any other             only shown
 """
 
