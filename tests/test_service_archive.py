@@ -222,3 +222,19 @@ def test_nobody_writes_to_a_service_without_a_token(memory: Path) -> None:
             for method, path, body in WRITES:
                 assert one.request(method, path, json=body, headers=headers).status_code == 403, method
         assert one.post("/search", json={"questions": ["one"]}).json()["hits"] == [[]]
+
+
+@pytest.mark.slow
+def test_an_answer_that_is_too_large_is_refused(writing: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    payloads = [{"text": "a" * 2_000} for _ in range(4)]
+    writing.post("/questions", json={"questions": ["How are you?"] * 4, "payloads": payloads})
+    search = lambda k: writing.post("/search", json={"questions": ["How are you?"] * 3, "k": k})  # noqa: E731
+    whole = search(4).json()
+    monkeypatch.setattr("siamese.service.routes_archive.AT_ONCE", 4)  # hits, those of one question
+    assert search(4).json() == whole
+    monkeypatch.setattr("siamese.service.base.ANSWER", 10 << 10)
+    assert (search(1).status_code, writing.get("/questions?limit=4").status_code) == (200, 200)
+    answer = search(4)
+    assert (answer.status_code, answer.json()["detail"]) == (
+        422, "the answer would have more than 0 MiB; ask for less at once",
+    )  # fmt: skip

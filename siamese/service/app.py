@@ -74,7 +74,7 @@ def make_app(
         add_decisions(app, model, workers, record, token, limits)
 
     async def count() -> int | None:
-        return None if opened is None else await opened.read(len)
+        return None if opened is None else await opened.count()
 
     async def probe() -> None:
         await workers.run(model.encode, [ASKED])

@@ -16,7 +16,7 @@ from pydantic_core import to_json
 from siamese.service import messages as m
 from siamese.service.bodies import Room, StrictRoute, described
 from siamese.service.guard import Guard, Observe
-from siamese.service.limits import Limits, Workers
+from siamese.service.limits import ANSWER, Limits, Workers
 from siamese.version import VERSION
 
 TOKEN = "SIAMESE_TOKEN"  # environment variable with the token that allows writing
@@ -65,9 +65,17 @@ def make_base(
 
 
 def long(name: str, rows: Iterable[Any], **others: Any) -> Response:
-    """Return an answer with a long list, written here in a worker, a row at a time to let other threads run."""
-    text, end = b",".join(map(to_json, rows)), b"," * bool(others) + to_json(others)[1:]
-    return Response(b'{"%b":[%b]%b' % (name.encode(), text, end), media_type="application/json")
+    """Return an answer with a long list, written here in a worker, a row at a time to let other threads run.
+
+    Raises:
+        HTTPException: 422 if it is larger than ANSWER.
+    """
+    text, end = bytearray(b'{"%b":[' % name.encode()), b"," * bool(others) + to_json(others)[1:]
+    for number, row in enumerate(rows):
+        text += b"," * bool(number) + to_json(row)
+        if len(text) > ANSWER:
+            raise HTTPException(422, f"the answer would have more than {ANSWER >> 20} MiB; ask for less at once")
+    return Response(bytes(text + b"]" + end), media_type="application/json")
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -19,6 +19,8 @@ COLUMNS = 50  # in the payload of a question
 COLUMN = 100  # characters in the name of one
 VALUE = 10_000  # characters of a value
 PAGE = 1_000  # questions in a page of them
+ANSWER = 1 << 26  # bytes of an answer with a long list
+AT_ONCE = 10_000  # hits that are in memory before they are written
 SMALL = 1 << 14  # bytes of a body, or of an answer, that are not counted
 PAUSE = 0.05  # seconds between two tries to write
 BUSY, RETRY = "busy: try again in a second", {"Retry-After": "1"}
@@ -36,7 +38,7 @@ class Limits:
     departure: float = 10.0  # for the client to receive the answer; then the connection is cut
     patience: float = 5.0  # to wait for another process that writes; then 503
     shutdown: int = 15  # for the requests in flight after SIGTERM
-    threads: int = 2  # worker threads for the model; parsing has one, and an archive three
+    threads: int = 2  # worker threads for the model; parsing has one, and an archive four
     pending: int = 64  # requests that those threads run or queue; one more gets 503
     bytes: int = 1 << 25  # of bodies and unsent answers in memory, beyond SMALL of each; more get 503
     connections: int = 512  # open connections; one more gets 503

@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 class Opened:
-    """An archive, opened once for searches, once for what is looked up and once for changes.
+    """An archive, opened once for each kind of work.
 
-    Each has a thread of its own, so that neither delays the others: threads that share an archive take turns. Work that
+    Each has a thread of its own, so that none delays the others: threads that share an archive take turns. Work that
     takes too long, or finds no place in its queue, raises what `Workers.run` does.
     """
 
     def __init__(self, folder: str | Path, model: SiameseModel, limits: Limits) -> None:
-        self.workers = [Workers(1, limits.pending, limits.work) for _ in range(3)]
+        self.workers = [Workers(1, limits.pending, limits.work) for _ in range(4)]
         self._archives = [one.pool.submit(Archive.open, folder, model).result() for one in self.workers]
         self._patience = limits.patience
 
@@ -28,8 +28,12 @@ class Opened:
         return await self._run(0, work)
 
     async def read(self, work: Callable[[Archive], T]) -> T:
-        """Return work(archive), which takes a moment: no search."""
+        """Return work(archive), which looks questions up."""
         return await self._run(1, work)
+
+    async def count(self) -> int:
+        """Return the number of questions, whatever else is going on."""
+        return await self._run(3, len)
 
     async def change(self, work: Callable[[Archive], T]) -> T:
         """Return work(archive), which changes it. If another process is changing it, wait for a while, then 503."""

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from siamese.errors import ArchiveError, BusyError, UserError
 from siamese.service import messages as m
 from siamese.service.base import long, problems, requiring_to_write
-from siamese.service.limits import COLUMNS, ID, PAGE, RETRY, VALUE
+from siamese.service.limits import AT_ONCE, COLUMNS, ID, PAGE, RETRY, VALUE
 from siamese.service.logs import LOG
 from siamese.service.opened import Opened
 
@@ -45,7 +45,13 @@ def add_archive(app: FastAPI, opened: Opened, folder: str | Path, defaults: m.De
         (threshold, prior), where = defaults.judging(asked), {**defaults.where, **asked.where}
 
         def hits(archive: "Archive") -> Response:
-            found = archive.search(asked.questions, asked.k, asked.legs, threshold=threshold, prior=prior, where=where)
+            at_once = max(1, AT_ONCE // asked.k)
+            parts = (asked.questions[start : start + at_once] for start in range(0, len(asked.questions), at_once))
+            found = (
+                row
+                for part in parts
+                for row in archive.search(part, asked.k, asked.legs, threshold=threshold, prior=prior, where=where)
+            )
             return long("hits", found, threshold=archive.model.threshold_for(threshold, prior), search="exact")
 
         return await opened.search(_fit(hits))
