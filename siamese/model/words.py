@@ -70,8 +70,14 @@ class Token(NamedTuple):
     tense: str
 
 
+def words_in(question: str) -> list[str]:
+    """Return the words and signs of a question."""
+    return _WORD.findall(cleaning.clean(question))
+
+
 @lru_cache(REMEMBERED)
-def _token(text: str) -> Token:
+def token_of(text: str) -> Token:
+    """Return a word or a sign, as `words_in` cuts it, with what it is."""
     lower, number, kind = text.lower(), "", "content"
     if not (text[0].isalnum() or text[0] == "_"):
         return Token(text, text, "sign", "", False, False, frozenset(), "")
@@ -106,7 +112,7 @@ class Words:
     )  # fmt: skip
 
     def __init__(self, question: str) -> None:
-        tokens = [_token(text) for text in _WORD.findall(cleaning.clean(question))]
+        tokens = [token_of(text) for text in words_in(question)]
         # In a Title Like This Or IN CAPITALS, capitals name nothing.
         weighty = [token.text[0].isupper() for token in tokens[1:] if token.kind == "content"]
         plain = len(weighty) < TITLE or not all(weighty)
@@ -138,13 +144,13 @@ class Words:
         self.order = tuple(token.root for token in tokens)  # signs, too
         self.written, self.stems = written, frozenset(written)
         self.content = frozenset(content)
-        asked = _asked(tokens)
+        asked = asked_of(tokens)
         self.asked = frozenset(token.root for token in asked if token.kind in ("content", "number"))
         self.numbers, self.names, self.rare = numbers or _NOTHING, names or _NOTHING, rare or _NOTHING
         self.against = against or _NOTHING
         self.negations = tuple(token.text for token in asked if token.kind == "negation")
         self.pronouns = tuple(sorted({token.text.lower() for token in tokens if token.kind == "pronoun"}))
-        self.tense, self.by = _tense(asked), _by(tokens)
+        self.tense, self.by = tense_of(asked), place_of_by(tokens)
 
 
 @cache
@@ -190,7 +196,7 @@ def _number(word: str) -> str:
     return word.rstrip("0").rstrip(".") if word.count(".") == 1 and word.replace(".", "").isdigit() else word
 
 
-def _tense(tokens: Sequence[Token]) -> str:
+def tense_of(tokens: Sequence[Token]) -> str:
     """Return "past habit" for "used to", else the tense of the first auxiliary, or "" if there is none."""
     for token, following in pairwise(tokens):
         if token.root == "use" and following.root == "to" and token.text.lower() in ("use", "used"):
@@ -198,7 +204,7 @@ def _tense(tokens: Sequence[Token]) -> str:
     return next((token.tense for token in tokens if token.tense), "")
 
 
-def _asked(tokens: Sequence[Token]) -> Sequence[Token]:
+def asked_of(tokens: Sequence[Token]) -> Sequence[Token]:
     """Return the tokens of the sentences with a question mark, if they say enough alone; else all of them."""
     found: list[Token] = []
     start = 0
@@ -218,7 +224,7 @@ def _shortened(word: str) -> bool:
     return len(word) < 4 and word[0].isupper()
 
 
-def _by(tokens: Sequence[Token]) -> int | None:
+def place_of_by(tokens: Sequence[Token]) -> int | None:
     """Return the place of "by" in words that look like a passive with its agent: was written by."""
     lower = [token.text.lower() for token in tokens]
     if "by" not in lower:
