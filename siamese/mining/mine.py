@@ -154,6 +154,7 @@ def scoring(questions: Questions, rule: Rule) -> Score | None:
     """Return the function that corrects similarities by the texts, if the rule does."""
     if (verdict := rule.verdict) is None:
         return None
+    questions.lowered = verdict.lowers
 
     def score(first: np.ndarray, second: np.ndarray, similarity: np.ndarray) -> np.ndarray:
         return verdict.corrected(similarity, many_features(questions.words, first, second))

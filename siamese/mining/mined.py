@@ -243,9 +243,8 @@ class Mined:
             decided; and c1 and c2 for each further column c of what was mined, prefixed with "question_" if one of the
             former has its name.
         """
-        first, second, similarity, probability = self._columns(
-            np.concatenate([self._copied, self._wanted(self._array)])
-        )
+        pairs = np.concatenate([self._copied, self._wanted(self._array)])
+        first, second, similarity, probability = self._columns(pairs)
         written = self.questions.written()
         texts, ids = np.array(written.texts, object), np.array(written.ids, object)
         columns: dict[str, Any] = {"question1": texts[first], "question2": texts[second]}
@@ -253,7 +252,7 @@ class Mined:
         if len(ids):
             columns |= {"id1": ids[first].tolist(), "id2": ids[second].tolist()}
         if self.by_verdict:
-            columns["differs"] = self.questions.differs(first, second)
+            columns["differs"] = self.questions.differs(pairs)
         if (further := self.questions.further) is not None:
             rows = np.array(written.rows, np.int64)
             cells = [further.column(name, rows[which]) for name in further.names for which in (first, second)]

@@ -56,6 +56,7 @@ class Questions:
     blank: int = 0
     rows: "array[int]" = field(default_factory=lambda: array("q"))  # of the input, from 0; of the first copies
     unknown: int = 0  # without a word that the model knows, once they are encoded
+    lowered: bool = False  # whether pairs that differ have a score below their similarity, once they are scored
     further: Columns | None = None  # the other columns of the input, by its rows
 
     def __len__(self) -> int:
@@ -66,11 +67,15 @@ class Questions:
         """The words of the questions, which a verdict compares. No question is added afterwards."""
         return WordTable(self.texts)
 
-    def differs(self, first: np.ndarray, second: np.ndarray) -> list[str]:
-        """Return what differs between the questions of pairs, numbered as in `written`; "" for copies."""
-        texts = [""] * len(first)
-        several = np.flatnonzero(np.maximum(first, second) < len(self))
-        for place, text in zip(several.tolist(), many_differs(self.words, first[several], second[several])):
+    def differs(self, pairs: np.ndarray) -> list[str]:
+        """Return what differs between the questions of pairs, found.JUDGED, numbered as in `written`; "" for copies."""
+        texts = [""] * len(pairs)
+        first, second = pairs["first"], pairs["second"]
+        several = np.maximum(first, second) < len(self)
+        if self.lowered:
+            several &= pairs["score"] < pairs["millionths"]
+        places = np.flatnonzero(several)
+        for place, text in zip(places.tolist(), many_differs(self.words, first[places], second[places])):
             texts[place] = text
         return texts
 

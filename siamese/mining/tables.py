@@ -58,18 +58,17 @@ def write_pairs(
     with writing_csv(path, pair_names(bool(questions.ids), by_verdict, questions.names)) as writer:
         for chunk in ranked:
             similarity = chunk["millionths"] / MILLION
-            columns = (
-                chunk["first"], chunk["second"], similarity, np.round(probability(score_of(chunk) / MILLION), 6)
-            )  # fmt: skip
-            differing = questions.differs(chunk["first"], chunk["second"]) if by_verdict else []
-            for place, (first, second, s, p) in enumerate(zip(*(column.tolist() for column in columns))):
-                row = [texts[first], texts[second], s, p, *written.ids_of(first, second)]
-                if by_verdict:
-                    row.append(differing[place])
-                if questions.further is not None:
-                    cells = (questions.further.row(written.rows[end]) for end in (first, second))
-                    row += cells_for(path, chain.from_iterable(zip(*cells)))
-                writer.writerow(row)
+            ends = chunk["first"].tolist(), chunk["second"].tolist()
+            columns: list[Iterable[Any]] = [map(texts.__getitem__, side) for side in ends]
+            columns += [similarity.tolist(), np.round(probability(score_of(chunk) / MILLION), 6).tolist()]
+            columns += [map(written.ids.__getitem__, side) for side in ends if written.ids]
+            columns += [questions.differs(chunk)] if by_verdict else []
+            if (further := questions.further) is None:
+                writer.writerows(zip(*columns))
+            else:
+                for row, *both in zip(zip(*columns), *ends):
+                    cells = (further.row(written.rows[end]) for end in both)
+                    writer.writerow([*row, *cells_for(path, chain.from_iterable(zip(*cells)))])
             written_pairs += len(chunk)
             least = float(similarity.min())
             lowest = least if lowest is None else min(lowest, least)

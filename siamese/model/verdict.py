@@ -62,6 +62,13 @@ class Verdict:
         # Not a matrix product, whose order of summation depends on the number of pairs.
         return np.asarray(similarity, np.float64) - (found * weights).sum(axis=1)
 
+    @property
+    def lowers(self) -> bool:
+        """Whether each difference that `differences` shows lowers the score by a millionth or more."""
+        from siamese.model.differences import SHOWN
+
+        return all(weight * SHOWN > 2e-6 for name, weight in self.weights.items() if name != "rare words")
+
     def rule(self, prior: float | None = None) -> "Rule":
         """Return how this verdict judges pairs of which a share `prior` are duplicates.
 
