@@ -7,10 +7,21 @@ words may stand in another order, are compared one by one.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from siamese.model.differences import FEATURES, PLACE, SHOWN, differs, features, is_code, variants
+from siamese.model.differences import (
+    FEATURES,
+    PLACE,
+    SHOWN,
+    differs,
+    features_of,
+    found_between,
+    is_code,
+    shown,
+    variants,
+)
 from siamese.model.order import exchanges
 from siamese.model.word_table import (
     APART,
@@ -35,6 +46,7 @@ from siamese.model.word_table import (
 from siamese.model.words import ENOUGH, words_of
 
 PAIRS = 8_192  # that are compared together, so that their words fit a core's cache
+REMEMBERED = 1 << 18  # pairs compared one by one whose differences are remembered, to be shown
 WIDTHS = (6, 8, 10, 12, 16, 24, MOST)  # different words of the longer question of a pair
 
 Numbers = list[list[int]]
@@ -64,9 +76,11 @@ def many_features(table: WordTable, first: np.ndarray, second: np.ndarray) -> np
     values = np.zeros((len(first), len(FEATURES)), np.float32)
     for found in _compared(table, first, second):
         values[found.pairs] = found.values
-        slow = found.pairs[found.slow]
-        sides = ([words_of(table.texts[i]) for i in side[slow].tolist()] for side in (first, second))
-        values[slow] = features(zip(*sides))
+        for place, a, b in _ends(first, second, found.pairs[found.slow]):
+            differing = found_between(words_of(table.texts[a]), words_of(table.texts[b]))
+            values[place] = features_of([differing])
+            if len(table.shown) < REMEMBERED:
+                table.shown[a, b] = "; ".join(map(str, shown(differing)))
     return values
 
 
@@ -76,13 +90,19 @@ def many_differs(table: WordTable, first: np.ndarray, second: np.ndarray) -> lis
     for found in _compared(table, first, second):
         apart = ((table.kind[first[found.pairs]] | table.kind[second[found.pairs]]) & APART) != 0
         apart |= found.values[:, [PLACE["numbers"], PLACE["codes"]]].any(axis=1)
-        shown = (np.delete(found.values, PLACE["rare words"], 1) >= SHOWN).any(axis=1)
-        for place in found.pairs[found.slow | (shown & apart)].tolist():
-            texts[place] = differs(table.texts[first[place]], table.texts[second[place]])
-        columns = np.flatnonzero(shown & ~apart & ~found.slow)
+        show = (np.delete(found.values, PLACE["rare words"], 1) >= SHOWN).any(axis=1)
+        for place, a, b in _ends(first, second, found.pairs[found.slow | (show & apart)]):
+            known = table.shown.get((a, b))
+            texts[place] = differs(table.texts[a], table.texts[b]) if known is None else known
+        columns = np.flatnonzero(show & ~apart & ~found.slow)
         for place, text in zip(found.pairs[columns].tolist(), _shown(table, found, columns)):
             texts[place] = text
     return texts
+
+
+def _ends(first: np.ndarray, second: np.ndarray, places: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """Yield some of the pairs, after their places."""
+    yield from zip(places.tolist(), first[places].tolist(), second[places].tolist())
 
 
 def _compared(table: WordTable, first: np.ndarray, second: np.ndarray) -> Iterator[Compared]:
@@ -254,15 +274,15 @@ def _shown(table: WordTable, found: Compared, columns: np.ndarray) -> Iterator[s
     for (name, added, negation, tense, replaces), names1, names2, word1, word2, phrases1, phrases2, pronoun in zip(
         kinds.tolist(), *names, *replaced, *phrases, pronouns
     ):
-        shown = dict[tuple[str, str], None]()
+        given = dict[tuple[str, str], None]()
         if added or (name and names1 and names2):
-            shown[" ".join([strings[i] for i in names1]), " ".join([strings[i] for i in names2])] = None
+            given[" ".join([strings[i] for i in names1]), " ".join([strings[i] for i in names2])] = None
         for here, phrase in ((name and pronoun, PRONOUNS), (negation, NEGATIONS), (tense, TENSE)):
             if here:
-                shown[strings[phrases1[phrase]], strings[phrases2[phrase]]] = None
+                given[strings[phrases1[phrase]], strings[phrases2[phrase]]] = None
         if replaces:
-            shown[strings[word1], strings[word2]] = None
-        yield "; ".join([f"{first or '–'} / {second or '–'}" for first, second in shown])
+            given[strings[word1], strings[word2]] = None
+        yield "; ".join([f"{first or '–'} / {second or '–'}" for first, second in given])
 
 
 def _differ(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -275,8 +295,9 @@ def _count(words: np.ndarray) -> np.ndarray:
 
 
 def _rows(which: np.ndarray, numbers: np.ndarray) -> Numbers:
-    """Return the numbers, 0 or more, of some of the words of each question."""
-    return [[n for n in row if n >= 0] for row in np.where(which, numbers, -1).T.tolist()]
+    """Return the numbers of some of the words of each question."""
+    chosen, ends = numbers.T[which.T].tolist(), np.cumsum(which.sum(axis=0)).tolist()
+    return [chosen[start:stop] for start, stop in pairwise([0, *ends])]
 
 
 _KINDS = ("names", "added name", "negation", "tense", "replaced word")

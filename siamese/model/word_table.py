@@ -66,6 +66,7 @@ class WordTable:
         self.phrases = np.zeros((3, count), np.int32)
         self.initials_at = np.zeros((2, count), np.int64)  # where they begin and end
         self.initials = bytearray()
+        self.shown: dict[tuple[int, int], str] = {}  # differences of pairs that were compared one by one
         self.strings = [""]  # all stems, words and phrases, in the order of their numbers
         self.against: dict[int, set[int]] = {}  # stems of the opposites of a stem
         self.opposable = np.zeros(2, bool)  # of each number, whether it has opposites
