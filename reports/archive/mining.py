@@ -1,6 +1,6 @@
 """Measure mining: how good it is, which linkage to use, and how fast it is.
 
-    python -m reports.archive.mining quality clusters speed
+    python -m reports.archive.mining quality clusters speed whole
 
 Each part prints a table and keeps its figures in mining.json. To compare the pretrained model with a sentence encoder,
 make a model of the encoder first, and install what reports/accuracy/requirements.txt names:
@@ -184,20 +184,42 @@ def speed(shared: Path, sizes: Sequence[int]) -> list[Row]:
     return rows
 
 
+def whole(shared: Path, sizes: Sequence[int]) -> list[Row]:
+    """Return what the stages of the whole command take, verdict included, in one run for each number of questions."""
+    rows = list[Row]()
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "questions.txt"
+            file.write_text("".join(f"{text}\n" for text in texts(shared, size)), encoding="utf-8")
+            words = [file, "--out", file.with_name("found.csv"), "--model", PRETRAINED]
+            line = [sys.executable, "-m", "reports.archive.mine_stages", *map(str, words)]
+            said = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+        stages = json.loads(said[-1])
+        for place, clock in enumerate(("seconds", "CPU seconds")):
+            took = {stage: times[place] for stage, times in stages.items()}
+            least = took["join"] + took["encoding"]
+            rows.append({"questions": size, "clock": clock, **took, "ratio": took["command"] / least})
+            print(rows[-1], file=sys.stderr)
+    return rows
+
+
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m reports.archive.mining", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("parts", nargs="+", choices=["quality", "clusters", "speed"])
+    parser.add_argument("parts", nargs="+", choices=["quality", "clusters", "speed", "whole"])
     parser.add_argument("--shared", default="../shared/quora", type=Path, metavar="DIR", help="Quora's pairs")
     parser.add_argument("--out", default="models/archive-mining", type=Path, metavar="DIR", help="(%(default)s)")
     parser.add_argument("--models", nargs="+", default=[PRETRAINED], metavar="DIR", help="for quality (%(default)s)")
-    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, metavar="N", help="for speed (%(default)s)")
+    parser.add_argument(
+        "--sizes", nargs="+", type=int, default=SIZES, metavar="N", help="for speed, whole (%(default)s)"
+    )
     options = parser.parse_args()
     measures: dict[str, Callable[[], list[Row]]] = {
         "quality": lambda: quality(options.shared, options.models),
         "clusters": lambda: linkages(options.shared),
         "speed": lambda: speed(options.shared, options.sizes),
+        "whole": lambda: whole(options.shared, options.sizes),
     }
     for part in options.parts:
         found = measures[part]()
