@@ -335,7 +335,13 @@ def test_every_operation_is_described_and_can_be_tried(page: Any, addresses: dic
         page.click(f"#{name} button")
         shown(page, f"#{name} details [role=status]", status)
         assert part in page.inner_text(f"#{name} .answer")
-    assert [token for _, token in sent] == [None, None, f"Bearer {TOKEN}"]
+    page.click("#get-questions summary")
+    page.fill("#get-questions-where", "product=shop\nn=2")
+    command = page.inner_text("#get-questions details pre")
+    assert command.endswith("/questions?where=product%3Dshop&where=n%3D2'")
+    page.click("#get-questions button")
+    shown(page, "#get-questions .answer", '"product": "shop"')
+    assert [token for _, token in sent[:3]] == [None, None, f"Bearer {TOKEN}"]
     page.fill("#post-predict textarea", '{"question1": "it\'s"}')
     command = page.inner_text("#post-predict details pre")
     assert command == f"curl -s '{addresses['archive']}predict' --json '{{\"question1\":\"it'\\''s\"}}'"

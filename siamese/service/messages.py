@@ -208,7 +208,7 @@ class Page(BaseModel):
     """Some of the questions, in the order of their ids."""
 
     questions: list[Record]
-    next: str | None = Field(description="give it as `after` for the next page; null after the last", examples=[None])
+    next: str | None = Field(description="to give as after for the next page; null after the last", examples=[None])
 
 
 class Decided(Asked):

@@ -59,7 +59,7 @@ def add_archive(app: FastAPI, opened: Opened, folder: str | Path, defaults: m.De
     @app.get("/questions", response_model=m.Page)
     async def list_questions(
         where: Where = [],  # noqa: B006  # which FastAPI copies
-        after: Annotated[str, Query(max_length=ID, description="the `next` of the page before")] = "",
+        after: Annotated[str, Query(max_length=ID, description="next of the page before")] = "",
         limit: Annotated[int, Query(ge=1, le=PAGE)] = 100,
     ) -> Any:
         """Return a page of questions with their payloads, in the order of their ids, which are compared as text."""

@@ -46,11 +46,13 @@ function typeOf(given) {
   if (schema.type === "integer" || schema.type === "number") {
     const kind = schema.type === "integer" ? "whole number" : "number";
     const from = schema.minimum ?? schema.exclusiveMinimum, to = schema.maximum ?? schema.exclusiveMaximum;
-    if (from === undefined && to === undefined) return kind;
+    if ((from === undefined && to === undefined) || to >= 2 ** 53) return kind;
     const open = schema.exclusiveMinimum !== undefined || schema.exclusiveMaximum !== undefined;
     return `${kind}, ${open ? "between" : "from"} ${number(from)} ${open ? "and" : "to"} ${to === undefined ? "∞" : number(to)}`;
   }
-  if (schema.additionalProperties?.type || schema.additionalProperties?.anyOf) return `object (text: ${typeOf(schema.additionalProperties)})`;
+  if (typeof schema.additionalProperties === "object") {
+    return `object${schema.maxProperties ? ` of at most ${number(schema.maxProperties)}` : ""}: ${typeOf(schema.additionalProperties)}`;
+  }
   return schema.name ?? { boolean: "true or false", null: "null", object: "object" }[schema.type] ?? "anything";
 }
 
@@ -65,18 +67,26 @@ function objectsIn(given, found = new Map()) {
   return found;
 }
 
+/** A table of names with their types, what they need, and their descriptions. */
+function tableOf(rows) {
+  const filled = rows.map(([name, schema, needed, description]) => {
+    const head = element("th", name);
+    head.scope = "row";
+    return within("tr", "", head, element("td", [typeOf(schema), needed].filter(Boolean).join("; ")), element("td", description ?? ""));
+  });
+  return within("div", "wide", within("table", "fields", within("tbody", "", ...filled)));
+}
+
+const unless = (required, given) => required ? "" : given === undefined ? "optional" : `default ${JSON.stringify(given)}`;
+
 /** Tables of the fields of a schema, the objects within it after it. */
 function fields(given) {
   return [...objectsIn(given).values()].flatMap((schema, i) => {
     const rows = Object.entries(schema.properties).map(([name, field]) => {
       const one = resolved(field);
-      const needed = schema.required?.includes(name) ? "" : one.default === undefined ? "optional" : `default ${JSON.stringify(one.default)}`;
-      const head = element("th", name);
-      head.scope = "row";
-      return within("tr", "", head, element("td", [typeOf(field), needed].filter(Boolean).join("; ")), element("td", one.description ?? ""));
+      return [name, field, unless(schema.required?.includes(name), one.default), one.description];
     });
-    const title = i ? [element("h4", schema.name)] : [];
-    return [...title, within("div", "wide", within("table", "fields", within("tbody", "", ...rows)))];
+    return [...(i ? [element("h4", schema.name)] : []), tableOf(rows)];
   });
 }
 
@@ -102,7 +112,9 @@ function inputs(path, operation, id) {
     return box;
   };
   const asked = parameters.map((parameter) => {
-    const box = labelled(parameter.name, element("input"), `${parameter.name}: ${typeOf(parameter.schema)}${parameter.description ? `; ${parameter.description}` : ""}`);
+    const several = parameter.schema.type === "array";
+    const box = labelled(parameter.name, element(several ? "textarea" : "input"), `${parameter.name}${several ? ", one a line" : ""}`);
+    if (several) box.rows = 2;
     box.value = parameter.required ? parameter.example ?? parameter.schema.examples?.[0] ?? "" : "";
     box.autocomplete = "off";
     return [parameter, box];
@@ -120,7 +132,8 @@ function inputs(path, operation, id) {
     for (const [parameter, box] of asked) {
       if (parameter.in === "path") filled = filled.replace(new RegExp(`\\{${parameter.name}(:path)?\\}`), encodeURIComponent(box.value));
       else if (box.value) {
-        for (const value of parameter.schema.type === "array" ? box.value.split(/\s*,\s*/) : [box.value]) query.append(parameter.name, value);
+        const several = parameter.schema.type === "array" ? box.value.split("\n").filter(Boolean) : [box.value];
+        for (const value of several) query.append(parameter.name, value);
       }
     }
     return { path: filled + (query.size ? `?${query}` : ""), body: body?.value };
@@ -179,6 +192,11 @@ function shownOperation(path, method, operation) {
   title.id = `${id}-title`;
   section.setAttribute("aria-labelledby", title.id);
   if (secret) section.append(element("p", "Needs the token.", "note"));
+  const parameters = operation.parameters ?? [];
+  if (parameters.length) {
+    const rows = parameters.map(({ name, schema, required, description }) => [name, schema, unless(required, schema.default), description]);
+    section.append(element("h3", "Parameters"), tableOf(rows));
+  }
   const schema = operation.requestBody?.content["application/json"]?.schema;
   if (schema) section.append(element("h3", "Request"), ...fields(schema));
   for (const [code, response] of Object.entries(operation.responses).filter(([code]) => code.startsWith("2"))) {
