@@ -54,6 +54,7 @@ def pairs_of(found: object) -> list[tuple[object, ...]]:
     return [tuple(pair) for pair in found.pairs]  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_an_archive_remembers(tmp_path: Path) -> None:
     with Archive.build(tmp_path / "a", OLD, MODEL, ids=list("abcde"), name="pretrained") as archive:
         first = mine_archive(archive.memory, SETTINGS, RULE)
@@ -94,6 +95,7 @@ def test_what_does_not_go_together(command: Command, tmp_path: Path, words: list
     assert not (tmp_path / "pairs.csv").exists()
 
 
+@pytest.mark.slow
 def test_only_one_of_two_files_has_ids(command: Command, tmp_path: Path) -> None:
     new, old = tmp_path / "new.csv", tmp_path / "old.txt"
     write_csv(new, [("1", "How do I lose weight fast?"), ("2", "Where is Rome?")], "id,question")
@@ -104,9 +106,34 @@ def test_only_one_of_two_files_has_ids(command: Command, tmp_path: Path) -> None
     assert [(row["id1"], row["id2"]) for row in read_csv(out)] == [("2", ""), ("1", "")]
 
 
+@pytest.mark.slow
 def test_an_archive_that_lost_most_of_its_questions_is_not_emptied(command: Command, tmp_path: Path) -> None:
     archive, new = tmp_path / "archive", write_csv(tmp_path / "new.csv", [("a", OLD[0])], "id,question")
     Archive.build(archive, OLD, MODEL, ids=list("abcde"), name="pretrained").close()
     code, _, err = command("mine", new, "--against", archive, "--add", "--known", "update", "--remove-missing",
                            "--out", tmp_path / "pairs.csv")  # fmt: skip
     assert code == 2 and "4 of its 5 questions are missing" in err and "`archive add --force`" in err
+
+
+@pytest.mark.slow
+def test_every_column_comes_along(command: Command, tmp_path: Path) -> None:
+    old = write_csv(tmp_path / "old.csv", [("a", OLD[0], "ann"), ("b", OLD[1], "")], "id,question,author")
+    new = write_csv(tmp_path / "new.csv", [("c", "How do I lose weight fast?", "eve", "x")], "id,question,author,url")
+    archive, out, clusters = tmp_path / "archive", tmp_path / "pairs.csv", tmp_path / "clusters.csv"
+    assert command("archive", "build", old, "--out", archive, "--model", "pretrained")[0] == 0
+    whole = ["--out", out, "--clusters", clusters, "--threshold", 0.7]
+    seen = []
+    for against in (
+        ["--against", old, "--model", "pretrained"],
+        ["--against", archive],
+        ["--against", archive, "--add"],
+    ):
+        code, _, err = command("mine", new, *against, *whole)
+        assert code == 0, err
+        rows = {row["id2"]: row for row in read_csv(out)}
+        assert [rows["a"][name] for name in ("author1", "author2", "url1", "url2")] == ["eve", "ann", "x", ""]
+        assert rows["b"]["author2"] == ""
+        seen.append({row["id"]: (row["author"], row["url"]) for row in read_csv(clusters)})
+    assert seen[0] == seen[1] == seen[2] and seen[0]["c"] == ("eve", "x")
+    code, _, err = command("mine", "--against", archive, *whole)
+    assert code == 0 and {row["author"] for row in read_csv(clusters)} == {"ann", "eve", ""}, err

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from siamese.archive import remembered
+from siamese.archive import remembered, tables
 from siamese.archive.database import Database
 from siamese.errors import ArchiveError
 
@@ -41,6 +41,8 @@ class Snapshot:
     ids: list[str]
     texts: list[str]
     rows: np.ndarray  # (n,) int64
+    columns: list[str]  # of the payloads
+    payloads: list[str]  # JSON objects
     mined: dict[str, bool]  # of the questions that were mined, by their ids: whether as a copy
     settings: dict[str, Any]  # they were mined with; empty if none were
 
@@ -81,8 +83,9 @@ class Memory:
             rows = np.array([row for row, *_ in stored], np.int64)
             mined = {id: bool(is_copy) for id, is_copy in _select(data, "id, is_copy FROM mined")}
             settings = dict(_select(data, "key, value FROM mining"))
-            ids, texts = [one[1] for one in stored], [one[2] for one in stored]
-            yield Snapshot(data, meta["changes"], ids, texts, rows, mined, settings)
+            ids, texts = [id for _, id, *_ in stored], [text for _, _, text, _ in stored]
+            columns, payloads = tables.columns(meta), [payload for *_, payload in stored]
+            yield Snapshot(data, meta["changes"], ids, texts, rows, columns, payloads, mined, settings)
             data.release()
 
     def write(self, found: Result, changes: int) -> None:

@@ -59,13 +59,32 @@ def _is_archive(path: str) -> bool:
 
 def mine(options: argparse.Namespace) -> None:
     """Mine new questions against old ones."""
-    mined.check_outputs(options, [options.file, options.against, options.decisions])
+    mined.check_outputs(options, [options.file, options.against, options.decisions], lambda: _further(options))
     if not _is_archive(options.against):
         _files(options)
     elif options.file and not options.add:
         _compare(options)
     else:
         _remember(options)
+
+
+def _further(options: argparse.Namespace) -> list[list[str]]:
+    """Return the further columns of the old questions, and these with those of the new ones."""
+    keep: list[str] | None = None
+    if _is_archive(options.against):
+        from contextlib import closing
+        from pathlib import Path
+
+        from siamese.archive import tables
+        from siamese.archive.database import Database
+
+        with closing(Database(Path(options.against))) as database:
+            old = tables.columns(database.facts)
+            keep = tables.kept(database.facts) if options.add else None
+    else:
+        old = mined.further_of(options, options.against, None)
+    new = mined.further_of(options, options.file, keep) if options.file else []
+    return [old, list(dict.fromkeys([*old, *new]))]
 
 
 def _files(options: argparse.Namespace) -> None:
@@ -76,7 +95,7 @@ def _files(options: argparse.Namespace) -> None:
 
     rule = model.rule(options.threshold, cosine=options.cosine)
     new = mined.read(options)
-    old = Questions.read(options.against, options.question_column, options.id_column, keep=())
+    old = Questions.read(options.against, options.question_column, options.id_column, keep=None)
     with CountBar("questions") as encoded, CountBar("comparisons") as joined:
         found = mine_against(new, old, model, _settings(options, rule), rule, None, encoded, joined)
     shared.report_unknown(found.questions.unknown)

@@ -1,6 +1,7 @@
 """What `mine` writes and prints of the pairs and clusters that it found. Light at import."""
 
 import argparse
+from collections.abc import Callable, Collection
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,22 @@ if TYPE_CHECKING:
     from siamese.mining.questions import Questions
 
 
-def check_outputs(options: argparse.Namespace, inputs: list[str | None]) -> None:
-    """Raise a UserError if a file that `mine` writes would replace what a person has, an input or another output."""
+def check_outputs(
+    options: argparse.Namespace, inputs: list[str | None], further: Callable[[], list[list[str]]] | None = None
+) -> None:
+    """Raise a UserError if a file that `mine` writes would replace what a person has, an input or another output.
+
+    Args:
+        options: of the command.
+        inputs: files that it reads.
+        further: returns which further columns an earlier output may have; None: those of the file.
+    """
     from siamese.mining import report, tables
 
     kinds = [(ids, verdict) for ids in (False, True) for verdict in (False, True)]
-    further = cache(lambda: _further(options))
-    pairs = written = table_with_one_of(lambda: (tables.pair_names(*kind, further()) for kind in kinds))
-    clusters = table_with_one_of(lambda: (tables.cluster_names(ids, further()) for ids in (False, True)))
+    some = cache(further or (lambda: [_further(options)]))
+    pairs = written = table_with_one_of(lambda: (tables.pair_names(*kind, one) for kind in kinds for one in some()))
+    clusters = table_with_one_of(lambda: (tables.cluster_names(ids, one) for ids in (False, True) for one in some()))
     if options.label_sample:
         written = table_with(tables.LABELS, [*tables.LABELS, *tables.IDS])
     shared.check_outputs(
@@ -35,16 +44,21 @@ def _further(options: argparse.Namespace) -> list[str]:
     """Return the further columns that the questions, or the mined pairs without them, have."""
     from siamese.mining import columns, tables
     from siamese.pairs.formats import open_file
-    from siamese.pairs.reading import check_columns
 
-    if options.engine == "ray" or options.against:
+    if options.engine == "ray":
         return []
     if options.file:
-        keep = shared.kept_columns(options.keep)
-        own = (options.question_column, options.id_column or "id")
-        names = check_columns(options.file, [options.question_column])
-        return [name for name in names if name not in own and (keep is None or name in keep)]
+        return further_of(options, options.file, shared.kept_columns(options.keep))
     return columns.both_of(open_file(options.mined).names, tables.pair_names(ids=True, by_verdict=True))
+
+
+def further_of(options: argparse.Namespace, path: str, keep: Collection[str] | None) -> list[str]:
+    """Return the further columns of a file of questions that are kept; `keep` None: all."""
+    from siamese.pairs.reading import check_columns
+
+    own = (options.question_column, options.id_column or "id")
+    names = check_columns(path, [options.question_column])
+    return [name for name in names if name not in own and (keep is None or name in keep)]
 
 
 def read(options: argparse.Namespace) -> "Questions":

@@ -4,7 +4,7 @@ Old questions are not compared with each other again. An archive remembers which
 pairs that were found, so that each day's pairs and clusters are those of a run over all of its questions.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +14,7 @@ import numpy as np
 
 from siamese.archive.memory import Memory, Numbered, Result, Snapshot
 from siamese.mining.across import Across
+from siamese.mining.carried import Both, Payloads
 from siamese.mining.found import check_room, in_order, lowest_above
 from siamese.mining.kept import Kept
 from siamese.mining.mine import Progress, join, quiet, scoring, sortable, vectors_of
@@ -44,19 +45,22 @@ def together(old: Questions, new: Questions) -> Together:
         old = replace(old, ids=[None] * len(old))
     number = {clean(text): place for place, text in enumerate(old.texts)}
     known = set(zip(old.ids, range(len(old)))) | {(copy.id, copy.question) for copy in old.copies if old.ids}
-    found = Questions(list(old.texts), list(old.ids), list(old.copies))
+    found = Questions(list(old.texts), list(old.ids), list(old.copies), rows=old.rows[:])
+    count = 1 + max([-1, *old.rows, *(copy.row for copy in old.copies)])  # of old rows
+    if old.names or new.names:
+        found.further = Both(old.further, new.further, count)
     written = new.written()
     ids = written.ids or [None] * len(written.texts)
-    for text, id in zip(written.texts, ids):
+    for text, id, row in zip(written.texts, ids, written.rows):
         place = number.setdefault(clean(text), len(found))
         if place == len(found):
             found.texts.append(text)
+            found.rows.append(count + row)
             found.ids += [id] if written.ids or old.ids else []
         elif (id, place) not in known:
-            found.copies.append(Copy(place, id, -1, text))
+            found.copies.append(Copy(place, id, count + row, text))
     is_new = np.arange(len(found)) >= len(old)
     copied = np.arange(len(found.copies)) >= len(old.copies)
-    found.rows.extend([-1] * len(found))
     return Together(found, is_new, np.concatenate((is_new, copied)))
 
 
@@ -152,6 +156,7 @@ def mine_beside_archive(
     with memory.reading() as archive:
         stay = [i for i, id in enumerate(archive.ids) if given.get(id) in (None, clean(archive.texts[i]))]
         old = Questions.numbered([archive.ids[i] for i in stay], [archive.texts[i] for i in stay])
+        old.further = _payloads(archive, stay)
         vectors = archive.vectors(np.array(stay, np.int64)[np.array(old.rows, np.int64)])
     return mine_against(new, old, model, settings, rule, vectors, encoded, joined)
 
@@ -203,6 +208,7 @@ def mine_archive(
     with memory.reading() as archive:
         before = archive.mined if how.items() <= archive.settings.items() else {}
         questions = Questions.numbered(archive.ids, archive.texts)
+        questions.further = _payloads(archive, range(len(archive.ids)))
         is_new = np.array([before.get(id, True) for id in questions.ids], bool)
         across = Across.of(is_new)
         vectors = archive.vectors(np.array(questions.rows, np.int64)[across.order])
@@ -227,6 +233,10 @@ def mine_archive(
     return Remembering(
         whole, memory, archive.changes, result, across.new, bool(archive.mined) and before != archive.mined
     )
+
+
+def _payloads(archive: Snapshot, places: Iterable[int]) -> Payloads | None:
+    return Payloads(archive.columns, (archive.payloads[i] for i in places)) if archive.columns else None
 
 
 def _known(archive: Snapshot, number: dict[str, int], rule: Rule) -> list[tuple[int | None, ...]]:
