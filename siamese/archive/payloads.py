@@ -33,7 +33,7 @@ def cell(value: Any, name: str) -> Any:
     if isinstance(value, str | int):
         found = value
     elif isinstance(value, bytes):
-        raise Refused(f"{name} is bytes, which a text cannot hold")
+        raise Refused(f"{name} is bytes, which no archive keeps; leave the column out (keep)")
     elif isinstance(value, list | dict):
         try:
             found = json.loads(_encode(value))
