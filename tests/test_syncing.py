@@ -200,6 +200,18 @@ def test_an_export_makes_the_same_archive(archive: Archive, tmp_path: Path, name
             assert one == Record(other.id, other.question, payload)
 
 
+def test_json_may_leave_out_what_is_missing(archive: Archive, tmp_path: Path, command: Command) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"id": 1, "question": "flight"}\n{"id": 2, "question": "seat", "topic": "x", "n": 1}\n')
+    build = ("archive", "build", file, "--out", tmp_path / "new", "--model", archive.name, "--keep")
+    assert command(*build, "topic")[::2] == (0, "")  # a later row has it
+    assert "line 1: no column 'topik'; it has 'id', 'question', 'topic', 'n'" in command(*build, "topik")[2]
+    file.write_text('{"id": 1, "question": "flight", "topic": "y"}\n{"id": 2, "question": "seat"}\n')
+    assert command("archive", "add", file, "--archive", tmp_path / "new", "--known", "update")[0] == 0
+    with Archive.open(tmp_path / "new") as new:
+        assert [record.payload for record in new.records()] == [{"topic": "y"}, {}]
+
+
 @pytest.mark.slow
 def test_commands(tiny_model: Path, tmp_path: Path, command: Command) -> None:
     file, folder = tmp_path / "night.csv", tmp_path / "faq"

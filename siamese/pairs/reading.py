@@ -99,15 +99,15 @@ def read_records(
     file = _open_questions(path, column, None if keep is None else {column, ids, *keep})
     _check_columns(file, path, [column] if id_column is None else [column, id_column])
     _check_once(file.names, f"{path}, line 1", file.names if keep is None else keep)
+    known = file.names if keep is None else keep
+    more = None if keep is None and file.varies else [name for name in known if name not in (column, ids)]
     for line, record in file.records:
         if isinstance(record, str):
             raise DataError(f"{path}, line {line}: {record}; every row is needed, so mend or remove it")
         try:
             id = text_of(record.get(ids), ids, whole=True)
-            others = {
-                name: value for name, value in record.items()
-                if name not in (column, ids) and (keep is None or name in keep)
-            }  # fmt: skip
+            names = [name for name in record if name not in (column, ids)] if more is None else more
+            others = {name: record[name] for name in names if name in record}
             yield QuestionRow(line, id, text_of(record.get(column), column, whole=column == "id") or "", others)
         except Refused as fault:
             raise DataError(f"{path}, line {line}: {fault}; mend or remove the row") from None
@@ -208,6 +208,9 @@ def count_rows(path: str | Path, column: str) -> int:
 def check_columns(path: str | Path, columns: Sequence[str]) -> list[str]:
     """Return all columns of a file. Raise DataError if it lacks one of these; the first is that of the questions."""
     file = _open_questions(path, columns[0], None)
+    if file.varies and not set(columns) <= set(file.names):  # a later row may have it
+        later = (name for _, record in file.records if not isinstance(record, str) for name in record)
+        file = dataclasses.replace(file, names=list(dict.fromkeys(itertools.chain(file.names, later))))
     _check_columns(file, path, columns)
     return file.names
 
