@@ -270,14 +270,17 @@ class SiameseModel:
         """Return the prediction for each of n pairs of questions, as `predict` makes it for one."""
         rule, plain = self.rule(threshold, prior, cosine), self.threshold_for(threshold, prior)
         similarity = self.similarity(questions1, questions2)
-        scores = rule.scores(questions1, questions2, similarity)
-        found: list[tuple[Difference, ...]] = [()] * len(scores)
+        scores: np.ndarray = similarity
+        differing: list[tuple[Difference, ...]] = [()] * len(similarity)
         if self.verdict is not None:
-            from siamese.model.differences import differences
+            from siamese.model.differences import features_of, found_between, shown
+            from siamese.model.words import words_of
 
-            found = list(map(differences, questions1, questions2))
-        judged = zip((scores > rule.threshold).tolist(), similarity.tolist(), rule.probability(scores).tolist(), found)
-        return [Prediction(verdict, s, plain, p, differing) for verdict, s, p, differing in judged]
+            found = [found_between(words_of(a), words_of(b)) for a, b in zip(questions1, questions2)]
+            differing = list(map(shown, found))
+            scores = similarity if rule.verdict is None else rule.verdict.corrected(similarity, features_of(found))
+        judged = zip((scores > rule.threshold).tolist(), similarity.tolist(), rule.probability(scores).tolist())
+        return [Prediction(verdict, s, plain, p, differs) for (verdict, s, p), differs in zip(judged, differing)]
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
         """Write the model folder, in place of an older model.

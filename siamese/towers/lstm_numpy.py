@@ -155,6 +155,10 @@ class NumpyTower:
         """Return the vectors of questions, the longest first; those of question i begin at ids[starts[i]]."""
         n, hidden = len(starts), self.hidden
         running = np.searchsorted(-lengths, -np.arange(lengths[0]))  # questions with more than t words
+        ends = np.cumsum(running)
+        row = np.arange(ends[-1]) - np.repeat(ends - running, running)
+        word_of = ids[starts[row] + np.repeat(np.arange(lengths[0]), running)]  # first of all that come first
+        end = 0
         state = np.zeros((max(n, TOGETHER), hidden), np.float32)
         cell, recent = np.zeros((n, hidden), np.float32), np.zeros((n, hidden), np.float32)
         earlier = np.zeros((n if len(running) > SUMMED else 0, hidden))
@@ -171,7 +175,8 @@ class NumpyTower:
                 if together * self._in_parts[0].size <= SMALL:
                     recurrent = self._in_parts
                     product = product.reshape(together, len(recurrent), -1).transpose(1, 0, 2)
-            np.take(words, ids[starts[:n] + t], axis=0, out=gate, mode="clip")  # else it copies twice
+            begin, end = end, end + n
+            words.take(word_of[begin:end], axis=0, out=gate, mode="clip")  # else it copies twice
             if t:
                 np.matmul(before, recurrent, out=product)
                 all_four += added
