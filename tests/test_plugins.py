@@ -83,6 +83,7 @@ class TestChecks:
         done = check_loss(kind, symmetric=True)
         assert ("parts of processes" in done) == LOSSES[name].parts
 
+    @pytest.mark.slow
     def test_plugins_pass(self) -> None:
         assert "symmetry" not in check_loss(MeanMargin)
         assert "symmetry" in check_loss(Absolute(), symmetric=True)
@@ -295,6 +296,24 @@ class TestAName:
         assert code == 0 and "similarity" in out and marker.exists()
         plugins._named.clear()
         assert command("predict", "--model", folder, "a", "b", "--tower", "marked:Bag")[0] == 0
+
+    def test_scikit_learn_opens_a_model_that_has_one(self, folder: Path, rows: list[tuple[str, str]]) -> None:
+        fitted = siamese.DuplicateClassifier(model=folder, tower=Bag, goal="accuracy").fit(rows, [1, 0] * 10)
+        assert fitted.model_.plugin is Bag and fitted.predict(rows).shape == (20,)
+        fitted = siamese.DuplicateClassifier(tower=Bag, **SIZES).fit(rows, [1, 0] * 10, groups=np.arange(20) // 2)
+        assert fitted.model_.config.tower == "Bag"
+
+    @pytest.fixture()
+    def rows(self) -> list[tuple[str, str]]:
+        return [(f"how old {i}?", f"what age {i + i % 2}?") for i in range(20)]
+
+    def test_a_module_of_the_working_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        text = "from test_plugins import MeanMargin\n\nclass Here(MeanMargin):\n    pass\n"
+        (tmp_path / "plugin_of_this_folder.py").write_text(text)
+        monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+        monkeypatch.chdir(tmp_path)
+        assert recipe(None, {"loss": "plugin_of_this_folder:Here"}).loss == "Here"
+        assert sys.path[-1] == str(tmp_path)  # last, so that it hides no installed module
 
     def test_they_are_listed_and_explained(self, marker: Path, command: Command) -> None:
         assert "  mean-margin         test_plugins:MeanMargin, package bags 0.1\n" in command("losses")[1]

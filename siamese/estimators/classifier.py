@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from siamese.config import Config, recipe
+from siamese.config import CHOICES, Config, recipe
 from siamese.errors import UserError
 from siamese.estimators.inputs import (
     InputError,
@@ -58,7 +58,8 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
     weights are scaled to a mean of 1, and chance decides between the whole numbers below and above, by the seed.
 
     Args:
-        model: a model folder or "pretrained", to calibrate instead of training. Of the others only `goal` applies.
+        model: a model folder or "pretrained", to calibrate instead of training. Of the others only `goal` applies, and
+            `tower` if the model's is a plug-in.
         start_from: a model folder or "pretrained", with the first weights and the vocabulary.
         preset: the recipe. The parameters up to `options` replace its settings; None keeps them.
         tower, encoder, embedding, hidden, loss, anchors, closest, margin, temperature, labelled, labelled_weight,
@@ -156,12 +157,13 @@ class DuplicateClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _calibrated(self, pairs: Pairs) -> SiameseModel:
-        given = self._recipe().keys() - {"goal"}
+        tower = None if isinstance(self.tower, str) and self.tower in CHOICES["tower"] else self.tower
+        given = self._recipe().keys() - ({"goal"} if tower is None else {"goal", "tower"})
         given |= {name for name in ("start_from", "preset") if getattr(self, name) != getattr(Config, name)}
         if given:
             raise UserError(f"{', '.join(sorted(given))}: no effect, because model={self.model!r} is only calibrated; "
                             "to train that model further, give it as start_from")  # fmt: skip
-        model = SiameseModel.load(self.model)  # type: ignore[arg-type]
+        model = SiameseModel.load(self.model, tower=tower)  # type: ignore[arg-type]
         similarity = model.similarity(pairs.question1, pairs.question2)
         if reason := tune(model, pairs, similarity, self.goal or Config.goal):
             warnings.warn(f"{reason}; the model keeps its own", stacklevel=3)
