@@ -48,19 +48,19 @@ def test_the_best_are_those_of_brute_force(
     queries = np.concatenate((vectors[:3], -vectors[:3], some_vectors(3, seed + 1)[0]))
     random = np.random.default_rng(seed)
     rows = np.sort(random.permutation(n)[:matches])
-    words = Words(rows, random.uniform(0.1, 9, len(rows)))
+    added = rows, random.uniform(0.01, 0.9, len(rows))
     among = None if most is None else np.sort(random.permutation(n)[:most])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("siamese.archive.ranking.ROWS_AT_A_TIME", 70)
-        found = ranking.best(vectors, blank, queries, [words] * len(queries), 0.1, k, among)
-        assert ranking.best(vectors, blank, queries[:0], [], 0.1, k, among) == []
+        found = ranking.best(vectors, blank, queries, [added] * len(queries), k, among)
+        assert ranking.best(vectors, blank, queries[:0], [], k, among) == []
     assert len(found) == len(queries)
-    bm25 = dict(zip(words.rows.tolist(), words.bm25))
+    more = dict(zip(rows.tolist(), added[1]))
     for query, best in zip(queries, found):
         score = {
-            row: float(np.dot(vectors[row].astype(float), query)) + 0.1 * bm25.get(row, 0.0)
+            row: float(np.dot(vectors[row].astype(float), query)) + more.get(row, 0.0)
             for row in (range(n) if among is None else among.tolist())
-            if row in bm25 or not blank[row]
+            if row in more or not blank[row]
         }
         expected = sorted(score, key=lambda row: (-round(score[row], 5), row))[:k]
         assert best.tolist() == sorted(set(best.tolist())) and set(best.tolist()) <= score.keys()
@@ -72,7 +72,7 @@ def test_the_best_are_those_of_brute_force(
 def test_of_more_copies_than_are_wanted_the_first_are_found() -> None:
     copies = np.tile(some_vectors(1, 0)[0], (500, 1))
     copies[1] = -copies[1]
-    (found,) = ranking.best(copies, np.zeros(500, bool), copies[:1] * 0.7, [ranking.NO_WORDS], 0.1, 5)
+    (found,) = ranking.best(copies, np.zeros(500, bool), copies[:1] * 0.7, [ranking.NO_WORDS[:2]], 5)
     assert found.tolist() == [0, *range(2, 6 + ranking.SLACK)]
 
 
@@ -155,11 +155,11 @@ def test_a_question_of_a_hundred_thousand_words(archive: Archive) -> None:
 
 def test_only_questions_with_a_rare_word_are_looked_at(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     asks, question = archive._database.words, "the flight on the error"
-    rows, scores = asks.scores(question)
+    rows, scores, _ = asks.scores(question)
     assert asks.words(question) == (["error", "on", "flight", "the"], []) and len(rows) == 52
     monkeypatch.setattr(words, "BUDGET", 3)  # "error" is in one question, "on" in two
     assert asks.words(question) == (["error", "on"], ["flight", "the"])
-    fewer, same = asks.scores(question)
+    fewer, same, _ = asks.scores(question)
     assert fewer.tolist() == [0, 1]
     np.testing.assert_allclose(same, scores[:2], atol=1e-9)  # and scored by all the words
     assert asks.words("the flight") == (["flight"], ["the"])  # one at least
@@ -187,7 +187,8 @@ def test_words_in_memory_give_what_sqlite_gives(questions: list[str], query: str
         for pays in (0, 10**9):
             patch.setattr(words, "QUERIES_PAY", pays)
             asked.forget(2 + len(stored))
-            found.append((*map(list, asked.scores(query)), asked.words(query)))
+            rows, bm25, whole = asked.scores(query)
+            found.append((list(rows), list(bm25), whole, asked.words(query)))
             assert (asked._postings is not None) == bool(pays)
     assert found[0] == found[1]
     stems = asked._stems(query)  # piece by piece, and of the whole text
@@ -200,13 +201,16 @@ def test_words_in_memory_give_what_sqlite_gives(questions: list[str], query: str
 def test_both_is_the_weighted_sum(archive: Archive) -> None:
     question = "zzqx flight luggage"
     by_vectors = {hit.id: hit.similarity for hit in archive.search([question], 100, "vectors")[0]}
-    rows, bm25 = archive._database.words.scores(question)
+    words = archive._database.words.scores(question)
     numbers = dict(archive._database.execute("SELECT row, id FROM questions"))
-    by_words = {numbers[row]: score for row, score in zip(rows, bm25)}
+    by_words = {numbers[row]: bm25 for row, bm25 in zip(words.rows, words.bm25)}
     hits = archive.search([question], 100)[0]
     everything = by_vectors.keys() | by_words.keys()
-    weight = 0.24 / math.log(56.5 / 1.5)  # of 57 questions
-    score = {id: by_vectors.get(id, 0.0) + weight * by_words.get(id, 0.0) for id in everything}
+    weight = ranking.WEIGHT / math.log(56.5 / 1.5)  # of 57 questions
+    whole = sum(max(1e-6, math.log((57 - count + 0.5) / (count + 0.5))) for count in (1, 52, 1))
+    assert words.whole == pytest.approx(whole)
+    added = {id: weight * bm25 * min(1, bm25 / whole) for id, bm25 in by_words.items()}
+    score = {id: by_vectors.get(id, 0.0) + added.get(id, 0.0) for id in everything}
     assert {hit.id for hit in hits} == set(score)
     assert [hit.score for hit in hits] == pytest.approx(sorted(score.values(), reverse=True), abs=1e-6)
     assert [score[hit.id] for hit in hits] == pytest.approx([hit.score for hit in hits], abs=1e-6)
@@ -277,9 +281,12 @@ def test_threshold_and_prior_change_the_verdict_not_the_order(archive: Archive) 
 def test_a_word_that_one_question_holds_adds_the_weight_in_archives_of_any_size() -> None:
     for n in (10, 1_000, 1_000_000):
         idf = math.log((n - 1 + 0.5) / (1 + 0.5))  # BM25 of one such word in a question of average length
-        assert ranking.word_weight(n) * idf == pytest.approx(0.24)
+        found = ranking.word_score(Words(np.arange(2), np.array([idf, idf]), idf), n)
+        assert found == pytest.approx(2 * [ranking.WEIGHT])
+        half = ranking.word_score(Words(np.arange(1), np.array([idf]), 2 * idf), n)  # of the query's words
+        assert half == pytest.approx(ranking.WEIGHT / 2)
     for n in (0, 1, 2):  # no word tells questions apart
-        assert ranking.word_weight(n) * 1e-6 == pytest.approx(0, abs=1e-6)
+        assert ranking.word_score(Words(np.arange(1), np.array([1e-6]), 1e-6), n) == pytest.approx(0, abs=1e-6)
 
 
 def test_more_than_there_are(archive: Archive) -> None:

@@ -5,6 +5,7 @@ what FTS5 computes, with k1 = 1.2, b = 0.75 and a weight of at least 1e-6 for a 
 (https://sqlite.org/fts5.html#the_bm25_function), for every match anew.
 """
 
+import math
 import sqlite3
 from collections.abc import Sequence
 
@@ -14,15 +15,21 @@ K1, B, LEAST = 1.2, 0.75, 1e-6  # as in FTS5
 MOST = 100_000  # questions whose words are held: 20 MB, read in a second
 
 
+def word_weight(count: int, n: int) -> float:
+    """Return the weight in BM25 of a word that `count` of n questions have, above 0."""
+    return max(LEAST, math.log(max(n - count + 0.5, 0.5) / (count + 0.5)))
+
+
 class Postings:
     """The questions that have a word, for each word of an archive."""
 
-    def __init__(self, connection: sqlite3.Connection, rows: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, rows: int, n: int) -> None:
         """Read the index of words.
 
         Args:
             connection: of the archive, within a transaction, with `temp.instances`.
             rows: of the archive.
+            n: questions in it.
         """
         words: dict[str, int] = {}
         read = connection.execute("SELECT term, doc FROM temp.instances")
@@ -31,13 +38,11 @@ class Postings:
         word, row = found.T
         if len(row) and not 0 <= row.min() <= row.max() < rows:
             raise sqlite3.DatabaseError("damaged: the index of words has a row that is not there")
-        n: int = connection.execute("SELECT count(*) FROM questions").fetchone()[0]
         pairs, times = np.unique(word * rows + row, return_counts=True)
         lengths = np.bincount(row, minlength=rows) / (max(len(row), 1) / max(n, 1))  # in mean lengths
         word, row = np.divmod(pairs, max(rows, 1))
         having = np.bincount(word, minlength=len(words))
-        weight = np.log((n - having + 0.5) / (having + 0.5))
-        weight[weight <= 0] = LEAST
+        weight = np.array([word_weight(count, n) for count in having.tolist()])
         self.n, self.rows = rows, row.astype(np.int32)
         self.bm25 = weight[word] * (times * (K1 + 1) / (times + K1 * (1 - B + B * lengths[row])))
         ends = np.cumsum(having).tolist()

@@ -12,37 +12,41 @@ ROUNDING = 2e-6  # of a similarity in float32
 SLACK = 20  # rows found beyond k, if they are equal to the k-th but for rounding
 LEAST = float(np.finfo(np.float32).min)
 
+Added = tuple[np.ndarray, np.ndarray]
+
 
 class Words(NamedTuple):
     """What words say for a query."""
 
     rows: np.ndarray  # (m,) int64, ascending, of questions that share a word with it
     bm25: np.ndarray  # (m,) float64, above 0
+    whole: float = 1.0  # BM25 of a question of mean length that has all its words, above 0
 
 
 NO_WORDS = Words(np.zeros(0, np.int64), np.zeros(0))
 
 
-def word_weight(n: int) -> float:
-    """Return WEIGHT / log((n − ½) / 1½), by which BM25 is multiplied.
+def word_score(words: Words, n: int) -> np.ndarray:
+    """Return what words add to the similarity, (m,) float64: WEIGHT · BM25 / log((n − ½) / 1½) · min(1, BM25 / whole).
 
-    A word in only one of n questions then adds about WEIGHT. In a small archive BM25 values words less, but they matter
-    as much to the reader.
+    The last factor is the share of the query's words, by their weights, that a question has: two of nine words count
+    less than two of two. A question that has all of a query's words, one of which no other of the n questions has, thus
+    gets about WEIGHT for that word. In a small archive BM25 values words less, but they matter as much to the reader.
     """
-    return WEIGHT / max(1.0, math.log(max(n - 0.5, 1) / 1.5))
+    return WEIGHT / max(1.0, math.log(max(n - 0.5, 1) / 1.5)) * words.bm25 * np.minimum(1, words.bm25 / words.whole)
 
 
 def best(
-    vectors: np.ndarray, blank: np.ndarray, queries: np.ndarray, words: Sequence[Words], weight: float, k: int,
+    vectors: np.ndarray, blank: np.ndarray, queries: np.ndarray, added: Sequence[Added], k: int,
     among: np.ndarray | None = None,
 ) -> list[np.ndarray]:  # fmt: skip
-    """Find the k rows with the largest product + weight · BM25 for each query, comparing it with all rows.
+    """Find the k rows with the largest sum of product and what words add for each query, comparing it with all rows.
 
     Args:
         vectors: (n, d) float32, rows of length 1 or 0.
         blank: (n,) bool, the rows of length 0, which only words find.
         queries: (m, d) float32.
-        words: for each query.
+        added: for each query, the rows to which words add, (w,) ascending, and how much, (w,) above 0.
         k: rows to find, 1 or more.
         among: (a,) ascending, the rows that may be found; None: all.
 
@@ -54,19 +58,19 @@ def best(
     found = [(np.zeros(0, np.float32), np.zeros(0, np.int64))] * len(queries)
     least = [LEAST] * len(queries)
     if among is not None:
-        words = [Words(*_places(each, among)) for each in words]
+        added = [_places(*each, among) for each in added]
     for start in range(0, n, ROWS_AT_A_TIME):
         part = slice(start, start + ROWS_AT_A_TIME) if among is None else among[start : start + ROWS_AT_A_TIME]
         products = queries @ vectors[part].T
         products[:, blank[part]] = -np.inf
         for i, row in enumerate(products):
-            places, bm25 = words[i]
+            places, more = added[i]
             if n > ROWS_AT_A_TIME:
                 first, end = np.searchsorted(places, (start, start + ROWS_AT_A_TIME))
-                places, bm25 = places[first:end] - start, bm25[first:end]
+                places, more = places[first:end] - start, more[first:end]
             if len(places):
                 similar = row[places]
-                row[places] = np.where(similar == -np.inf, 0, similar) + weight * bm25
+                row[places] = np.where(similar == -np.inf, 0, similar) + more
             near = np.flatnonzero(row >= least[i])
             values, rows = row[near], start + near
             if start:
@@ -103,9 +107,9 @@ def largest(values: np.ndarray, k: int) -> np.ndarray:
     return near
 
 
-def _places(words: Words, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places in `among` of the rows that it has, and their BM25."""
-    places = np.searchsorted(among, words.rows)
+def _places(rows: np.ndarray, values: np.ndarray, among: np.ndarray) -> Added:
+    """Return the places in `among` of the rows that it has, and their values."""
+    places = np.searchsorted(among, rows)
     there = np.flatnonzero(places < len(among))
-    there = there[among[places[there]] == words.rows[there]]
-    return places[there], words.bm25[there]
+    there = there[among[places[there]] == rows[there]]
+    return places[there], values[there]

@@ -114,16 +114,16 @@ class Searcher:
     ) -> list[Words]:
         """Return for each query the rows among which the k best are, and their BM25."""
         data = self.data
-        words = [NO_WORDS if how.legs == "vectors" else Words(*data.words.scores(text)) for text in texts]
+        words = [NO_WORDS if how.legs == "vectors" else data.words.scores(text) for text in texts]
         known = np.any(vectors, axis=1)  # the others have length 0
         unknown = {text for text, has in zip(texts, known) if text and not has}
         equal = self._without_a_known_word(unknown) if unknown else {}
         if how.legs == "words":
             known[:] = False
-        given, weight = [each for each, has in zip(words, known) if has], ranking.word_weight(n)
-        near = iter(ranking.best(data.vectors, data.blank, vectors[known], given, weight, k, among))
+        added = [(each.rows, ranking.word_score(each, n)) for each, has in zip(words, known) if has]
+        near = iter(ranking.best(data.vectors, data.blank, vectors[known], added, k, among))
         found = []
-        for text, has, (rows, bm25) in zip(texts, known.tolist(), words):
+        for text, has, (rows, bm25, whole) in zip(texts, known.tolist(), words):
             if has:
                 best = next(near)
             else:
@@ -133,19 +133,20 @@ class Searcher:
                 best = np.union1d(rows[ranking.largest(bm25, k)], equal.get(text, np.zeros(0, np.int64)))
                 if among is not None:
                     best = np.intersect1d(best, among)
-            found.append(Words(best, _bm25_of(best, rows, bm25)))
+            found.append(Words(best, _bm25_of(best, rows, bm25), whole))
         return found
 
     def _hits(
         self, query: Query, text: str, vector: np.ndarray, own: int | None, words: Words, how: How, n: int
     ) -> list[Hit]:
-        rows, bm25 = words
         if own is not None:
-            rows, bm25 = rows[rows != own], bm25[rows != own]
+            others = words.rows != own
+            words = words._replace(rows=words.rows[others], bm25=words.bm25[others])
+        rows = words.rows
         similarity = ranking.cosines(vector, self.data.vectors[rows])
         same = self._same(text, rows, similarity)
         similarity[same] = 1
-        score = bm25 if how.legs == "words" else similarity + ranking.word_weight(n) * bm25
+        score = words.bm25.copy() if how.legs == "words" else similarity + ranking.word_score(words, n)
         score[same] = score.max(initial=-np.inf)
         best = np.lexsort((rows, ~same, -score))[: max(how.k, JUDGED)]
         rows, similarity, score, same = rows[best], similarity[best], score[best], same[best]

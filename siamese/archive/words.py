@@ -5,13 +5,15 @@ script without spaces between words, such as Chinese, only whole runs match. The
 transactions.
 """
 
+import math
 import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from siamese.archive.postings import MOST, Postings
+from siamese.archive import ranking
+from siamese.archive.postings import MOST, Postings, word_weight
 from siamese.errors import UserError
 
 CHARACTERS = 10_000  # of a query that are read
@@ -98,25 +100,26 @@ class Words:
         """Read the index anew, of an archive that now has so many rows."""
         self._counts: dict[str, int] = {}
         self._postings: Postings | None = None
-        self._rows, self._asked = rows, 0
+        self._rows, self._asked, self._n = rows, 0, -1
 
-    def scores(self, question: str) -> tuple[np.ndarray, np.ndarray]:
+    def scores(self, question: str) -> ranking.Words:
         """Find the questions that share a rare word with a query, and their BM25 over all words of the query.
 
         To score all that share any word takes a hundred times as long: "what" alone is in a large part of them.
-
-        Returns:
-            (m,) int64 rows, ascending, and (m,) float64 scores, above 0.
         """
+        if self._n < 0:
+            self._n = self.connection.execute("SELECT count(*) FROM questions").fetchone()[0]
         self._asked += 1
         if self._postings is None and self._rows <= min(MOST, self._asked * QUERIES_PAY):
-            self._postings = Postings(self.connection, self._rows)
-        rare, frequent = self._rare(question)
+            self._postings = Postings(self.connection, self._rows, self._n)
+        counts = self._counted(question)
+        whole = math.fsum(word_weight(count, self._n) for count, _, _ in counts)
+        rare, frequent = _rare(counts)
         if self._postings is not None:
             rows, scores = self._postings.scores([stem for stem, _ in rare], [stem for stem, _ in frequent])
         else:
             rows, scores = self._match([word for _, word in rare], [word for _, word in frequent])
-        return rows, scores.round(DIGITS)
+        return ranking.Words(rows, scores.round(DIGITS), whole or 1.0)
 
     def _match(self, rare: list[str], frequent: list[str]) -> tuple[np.ndarray, np.ndarray]:
         rows, scores = self._found(_any(rare))
@@ -135,19 +138,12 @@ class Words:
 
         The rarest words are rare as long as their counts add up to BUDGET at most; one word always is.
         """
-        rare, frequent = self._rare(question)
+        rare, frequent = _rare(self._counted(question))
         return [word for _, word in rare], [word for _, word in frequent]
 
-    def _rare(self, question: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-        """Return the same with the stem before each word."""
-        counts = sorted((self._count(stem), stem, word) for stem, word in self._stems(question).items())
-        counts = [each for each in counts if each[0]][:MOST_WORDS]
-        found, total, rare = [(stem, word) for _, stem, word in counts], 0, 0
-        for count, _, _ in counts:
-            total += count
-            rare += total <= BUDGET
-        rare = max(1, rare)
-        return found[:rare], found[rare:]
+    def _counted(self, question: str) -> list[tuple[int, str, str]]:
+        """Return the number of questions that have it, stem and word, for each word of a query; the rarest first."""
+        return sorted((self._count(stem), stem, word) for stem, word in self._stems(question).items())
 
     def _stems(self, question: str) -> dict[str, str]:
         """Return a word of the query for each of its stems."""
@@ -190,6 +186,17 @@ class Words:
         if count >= FREQUENT:
             self._counts[stem] = count
         return count
+
+
+def _rare(counts: list[tuple[int, str, str]]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Return the stem and the word of what `words` returns."""
+    counts = [each for each in counts if each[0]][:MOST_WORDS]
+    found, total, rare = [(stem, word) for _, stem, word in counts], 0, 0
+    for count, _, _ in counts:
+        total += count
+        rare += total <= BUDGET
+    rare = max(1, rare)
+    return found[:rare], found[rare:]
 
 
 def _pieces(text: str) -> Iterable[str]:
