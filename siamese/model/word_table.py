@@ -21,7 +21,7 @@ PRONOUNS, TENSE, NEGATIONS = range(3)  # phrases of a question
 WORD, UPPER, NAMED, BEGINS, STOPS, SPECIAL, EITHERS = (1 << bit for bit in range(8, 15))
 _STOPS = (".", "?", "!")
 AT_A_TIME = 16_384  # questions
-LOW = (1 << 32) - 1  # bits of a stem's number, below those of its question
+TOKEN = 7  # numbers that say what a word or sign is
 LONG = 255  # in place of the number of words: more than MOST
 NONE = 255  # in place of a name beside a name
 
@@ -141,108 +141,157 @@ class WordTable:
         self._token_number[text] = len(self._token_number)
         return len(self._token_number) - 1
 
-    def _add(self, questions: np.ndarray) -> None:
-        """Read questions: what `words.Words` finds in each, of which `special` ones need more than their words."""
+    def _cut(self, questions: np.ndarray) -> "Cut":
+        """Cut questions into words and signs."""
         known, lengths, flat = self._token_number, array("i"), array("i")
         for question in questions.tolist():
             words = words_in(self.texts[question])
             flat.extend([known[word] if word in known else self._token(word) for word in words])
             lengths.append(len(words))
-        count, total = len(questions), len(flat)
         length = np.array(lengths)
         stops = np.cumsum(length)
-        starts = stops - length
-        token = np.frombuffer(self._tokens, np.int32).reshape(-1, 7)[np.frombuffer(flat, np.int32)]
-        root, word, number, bits, part, tense, initial = token.T
-        of = np.repeat(np.arange(count), length)  # the question of each word
-        at = np.arange(total)
-        first, last = at == starts[of], at == stops[of] - 1
+        tokens = np.frombuffer(self._tokens, np.int32).reshape(-1, TOKEN)[np.frombuffer(flat, np.int32)]
+        return Cut(np.repeat(np.arange(len(length)), length), stops - length, stops, *tokens.T)
 
-        def having(which: np.ndarray) -> np.ndarray:
-            return np.bincount(of[which], minlength=count)
+    def _add(self, questions: np.ndarray) -> None:
+        """Add questions, with what `words.Words` finds in each."""
+        cut = self._cut(questions)
+        special, is_name, words = cut.special(), cut.names(), Different.of(cut)
+        is_word = words.of_token >= 0
+        bits = STEM | (cut.bits & (CONTENT | RARE | NUMBER)) | np.where(special[cut.of], 0, cut.bits & ASKED)
+        kinds = np.where(words.ordered, ORDERED, STEM | NUMBER).astype(np.int32)
+        np.bitwise_or.at(kinds, words.of_token[is_word], (bits | is_name * NAME)[is_word])
+        np.bitwise_or.at(kinds, words.apart, STEM | NUMBER)
 
-        is_word, is_content = bits & WORD != 0, bits & CONTENT != 0
-        special = having((bits & SPECIAL != 0) | ((bits & STOPS != 0) & ~last)) > 0
-        later = having(is_content & ~first)
-        plain = (later < TITLE) | (having((bits & UPPER != 0) & ~first) < later)
-        begins = first | (np.append(0, bits)[:-1] & BEGINS != 0)
-        name = plain[of] & ((bits & NAMED != 0) | ((bits & UPPER != 0) & ~begins))
-
-        # The different words of each question in their order, then numbers that have no place in it.
-        apart = np.flatnonzero(number)
-        where = np.concatenate((np.flatnonzero(is_word), apart))
-        stem = np.concatenate((root[is_word], number[apart])).astype(np.int64)
-        ordered = np.count_nonzero(is_word)
-        code, begin, entry = np.unique(
-            (of[where].astype(np.int64) << 32) + stem, return_index=True, return_inverse=True
-        )
-        entry = entry.reshape(-1)
-        order = np.lexsort((begin, code >> 32))
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
-        entry, begin, code = rank[entry], begin[order], code[order]
-        whose = code >> 32
-        different = np.bincount(whose, minlength=count)
-        begins_at = np.cumsum(different) - different
-        kinds = np.zeros(len(code), np.int32)
-        given = np.where(is_word, STEM | (bits & (CONTENT | RARE | NUMBER)) | np.where(special[of], 0, bits & ASKED), 0)
-        given |= name * NAME
-        np.bitwise_or.at(kinds, entry, np.concatenate((given[is_word], np.full(len(apart), STEM | NUMBER))))
-        kinds |= (begin < ordered) * ORDERED
-
-        of_word = np.full(total + 1, -1)
-        of_word[where[:ordered]] = entry[:ordered]
-        names = np.flatnonzero(name)
-        first_name, last_name = np.full(len(code), total), np.full(len(code), -1)
-        np.minimum.at(first_name, of_word[names], names)
-        np.maximum.at(last_name, of_word[names], names)
-        is_name = np.flatnonzero(last_name >= 0)
-        written = word[where[begin]]
+        # A name is shown as it is written last, and names in the order in which they first occur as such.
+        names = np.flatnonzero(is_name)
+        first, last = np.full(len(kinds), len(is_name)), np.full(len(kinds), -1)
+        np.minimum.at(first, words.of_token[names], names)
+        np.maximum.at(last, words.of_token[names], names)
+        named = np.flatnonzero(last >= 0)
+        written = cut.word[words.token]
         shown = written.copy()
-        shown[is_name] = word[last_name[is_name]]
-        kinds[is_name] |= bits[last_name[is_name]] & CAPITALS
-        two = (whose[is_name][1:] == whose[is_name][:-1]) & (first_name[is_name][1:] < first_name[is_name][:-1])
-        unlike = np.concatenate((whose[is_name][1:][two], whose[shown != written]))
+        shown[named] = cut.word[last[named]]
+        kinds[named] |= cut.bits[last[named]] & CAPITALS
+        whose = words.question[named]
+        later = (whose[1:] == whose[:-1]) & (first[named][1:] < first[named][:-1])
+        kind = np.where(cut.having(cut.bits & EITHERS != 0) > 0, EITHER_ORDER, 0)
+        kind[whose[1:][later]] |= APART
+        kind[words.question[shown != written]] |= APART
 
-        beside = np.full((2, len(code)), NONE)
-        middle = where[begin[is_name]]
-        for places, near, edge in ((beside[0], -1, first), (beside[1], 1, last)):
-            neighbour = np.where(edge[middle], -1, of_word[np.where(edge[middle], -1, middle + near)])
-            has = (neighbour >= 0) & (last_name[neighbour] >= 0)
-            places[is_name[has]] = (neighbour - begins_at[whose[is_name]])[has]
-        # The word before which a preposition stands, up to the next word with a meaning.
-        weighty = np.append(kinds, 0)[of_word[:-1]] & (CONTENT | NUMBER) != 0
-        before = np.maximum.accumulate(np.append(-1, np.where((part > 0) | weighty, at, -1)))[:-1]
-        follows = np.where(before >= starts[of], part[before], 0)[where[begin]] * (begin < ordered)
-
-        kind = np.where(having(bits & EITHERS != 0) > 0, EITHER_ORDER, 0)
-        kind[unlike] |= APART
-        phrases = np.zeros((3, count), np.int32)
-        with_tense = np.flatnonzero(tense)[::-1]
-        phrases[TENSE, of[with_tense]] = tense[with_tense]  # the first one stays
+        phrases = np.zeros((3, len(questions)), np.int32)
+        tense = np.flatnonzero(cut.tense)[::-1]
+        phrases[TENSE, cut.of[tense]] = cut.tense[tense]  # the first one stays
         for place in np.flatnonzero(special).tolist():
-            entries = slice(begins_at[place], begins_at[place] + different[place])
-            tokens = [token_of(self.strings[i]) for i in word[starts[place] : stops[place]].tolist()]
+            texts = cut.word[cut.starts[place] : cut.stops[place]].tolist()
+            tokens = [token_of(self.strings[number]) for number in texts]
             asked = asked_of(tokens)
             roots = {self._number[token.root] for token in asked if token.kind in ("content", "number")}
-            kinds[entries] |= np.array([ASKED * (stem & LOW in roots) for stem in code[entries].tolist()], np.int32)
+            of_it = slice(words.starts[place], words.starts[place] + words.counts[place])
+            kinds[of_it] |= np.array([ASKED * (stem in roots) for stem in words.stem[of_it].tolist()], np.int32)
             pronouns = sorted({token.text.lower() for token in tokens if token.kind == "pronoun"})
             negations = [token.text for token in asked if token.kind == "negation"]
             phrases[:, place] = [self._intern(" ".join(each)) for each in (pronouns, (tense_of(asked),), negations)]
             kind[place] |= NEGATED * (len(negations) % 2) | BY * (place_of_by(tokens) is not None)
 
-        self.kind[questions], self.order_length[questions] = kind, length
-        self.length[questions] = np.where(different > MOST, LONG, different)
-        self._start[questions] = len(self._roots) + begins_at
-        self.phrases[:, questions] = phrases
-        initials = np.cumsum(np.append(0, initial > 0))
-        self.initials_at[:, questions] = len(self.initials) + initials[np.stack((starts, stops))]
-        self.initials += initial[initial > 0].astype(np.uint8).tobytes()
-        self._roots.frombytes((code & LOW).astype(np.int32).tobytes())
+        self.kind[questions], self.phrases[:, questions] = kind, phrases
+        self.order_length[questions] = cut.stops - cut.starts
+        self.length[questions] = np.where(words.counts > MOST, LONG, words.counts)
+        self._start[questions] = len(self._roots) + words.starts
+        initials = np.cumsum(np.append(0, cut.initial > 0))
+        self.initials_at[:, questions] = len(self.initials) + initials[np.stack((cut.starts, cut.stops))]
+        self.initials += cut.initial[cut.initial > 0].astype(np.uint8).tobytes()
+        self._roots.frombytes(words.stem.astype(np.int32).tobytes())
         self._written.frombytes(shown.astype(np.int32).tobytes())
-        for flat_bytes, values in (
-            (self._kinds, kinds), (self._before, beside[0]), (self._after, beside[1]), (self._parts, follows)
-        ):  # fmt: skip
-            flat_bytes += values.astype(np.uint8).tobytes()
+        self._kinds += kinds.astype(np.uint8).tobytes()
+        self._parts += words.prepositions(cut, kinds).astype(np.uint8).tobytes()
+        for beside, near in ((self._before, -1), (self._after, 1)):
+            beside += words.names_beside(cut, named, near).astype(np.uint8).tobytes()
         self.opposable = np.zeros(len(self.strings), bool)
         self.opposable[list(self.against.keys() | set().union(*self.against.values()))] = True
+
+
+class Cut(NamedTuple):
+    """The words and signs of several questions, one after the other, as `WordTable._tokens` has them."""
+
+    of: np.ndarray  # (t,) the question of each, from 0
+    starts: np.ndarray  # (n,) where each question starts
+    stops: np.ndarray
+    root: np.ndarray
+    word: np.ndarray
+    number: np.ndarray
+    bits: np.ndarray
+    part: np.ndarray
+    tense: np.ndarray
+    initial: np.ndarray
+
+    def having(self, which: np.ndarray) -> np.ndarray:
+        """Return the number of some of the words in each question, (n,)."""
+        return np.bincount(self.of[which], minlength=len(self.starts))
+
+    def at(self, edge: np.ndarray) -> np.ndarray:
+        """Return which words stand at these places, one of each question, (t,) bool."""
+        return np.arange(len(self.of)) == edge[self.of]
+
+    def special(self) -> np.ndarray:
+        """Return which questions need more than their words, such as several sentences or a negation, (n,) bool."""
+        inside = (self.bits & STOPS != 0) & ~self.at(self.stops - 1)
+        return self.having(inside | (self.bits & SPECIAL != 0)) > 0
+
+    def names(self) -> np.ndarray:
+        """Return which words are names, (t,) bool. In a Title Like This, capitals name nothing."""
+        first, upper = self.at(self.starts), self.bits & UPPER != 0
+        weighty = self.having((self.bits & CONTENT != 0) & ~first)
+        plain = (weighty < TITLE) | (self.having(upper & ~first) < weighty)
+        begins = first | (np.append(0, self.bits)[:-1] & BEGINS != 0)
+        return plain[self.of] & ((self.bits & NAMED != 0) | (upper & ~begins))
+
+
+class Different(NamedTuple):
+    """The different words of several questions in their order, each question's followed by numbers without a place."""
+
+    question: np.ndarray  # (w,)
+    stem: np.ndarray  # (w,)
+    token: np.ndarray  # (w,) where it first occurs
+    ordered: np.ndarray  # (w,) bool
+    of_token: np.ndarray  # (t,) the place of each word in these arrays, -1 for signs
+    apart: np.ndarray  # the places of the numbers that other words hold
+    counts: np.ndarray  # (n,)
+    starts: np.ndarray  # (n,)
+
+    @classmethod
+    def of(cls, cut: Cut) -> "Different":
+        """Return the different words of questions."""
+        is_word, apart = np.flatnonzero(cut.bits & WORD), np.flatnonzero(cut.number)
+        where = np.concatenate((is_word, apart))
+        stems = np.concatenate((cut.root[is_word], cut.number[apart])).astype(np.int64)
+        key, begin, which = np.unique((cut.of[where] << 32) + stems, return_index=True, return_inverse=True)
+        order = np.lexsort((begin, key >> 32))
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        which, begin, key = place[which.reshape(-1)], begin[order], key[order]
+        of_token = np.full(len(cut.of), -1)
+        of_token[is_word] = which[: len(is_word)]
+        counts = np.bincount(key >> 32, minlength=len(cut.starts))
+        return cls(
+            key >> 32, key & 0xFFFFFFFF, where[begin], begin < len(is_word), of_token, which[len(is_word) :],
+            counts, np.cumsum(counts) - counts,
+        )  # fmt: skip
+
+    def names_beside(self, cut: Cut, named: np.ndarray, near: int) -> np.ndarray:
+        """Return the place in its question of the name before (-1) or after (1) each of some names; NONE elsewhere."""
+        found = np.full(len(self.stem), NONE)
+        at_edge = cut.at(cut.starts if near < 0 else cut.stops - 1)[self.token[named]]
+        beside = np.where(at_edge, -1, np.append(self.of_token, -1)[self.token[named] + near])
+        is_name = np.zeros(len(found) + 1, bool)
+        is_name[named] = True
+        has = is_name[beside]
+        found[named[has]] = (beside - self.starts[self.question[named]])[has]
+        return found
+
+    def prepositions(self, cut: Cut, kinds: np.ndarray) -> np.ndarray:
+        """Return the preposition that each word follows, with no word that has a meaning between; (w,), 0 if none."""
+        weighty = np.append(kinds, 0)[self.of_token] & (CONTENT | NUMBER) != 0
+        places = np.where((cut.part > 0) | weighty, np.arange(len(weighty)), -1)
+        before = np.maximum.accumulate(np.append(-1, places))[:-1]
+        return (cut.part[before] * (before >= cut.starts[cut.of]))[self.token] * self.ordered
