@@ -203,6 +203,9 @@ def histograms(names: Sequence[str], counts: np.ndarray, bins: np.ndarray, path:
                 axes.stairs(values / max(1, values.sum()), bins, color=colour, fill=True, alpha=0.6, label=label)
             axes.set_title(name, fontsize=8, wrap=True)
             axes.set(yticks=[], xlim=(bins[lowest], bins[-1]))
+            axes.tick_params(axis="x", labelsize=8)
+        for axes in grid.flat[max(0, len(names) - columns) : len(names)]:  # the lowest of each column
+            axes.tick_params(axis="x", labelbottom=True)
         for axes in grid.flat[len(names) :]:
             axes.axis("off")
         _legend_below(grid[0, 0])
