@@ -3,10 +3,15 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+import httpx2 as httpx
 import pytest
 from fastapi import HTTPException
 
+from siamese import Archive, SiameseModel
+from siamese.service.app import make_app
 from siamese.service.limits import Workers
 from siamese.service.sharing import Sharing
 
@@ -55,3 +60,27 @@ def test_a_queue_that_was_empty_begins_again(rounds: int) -> None:
         return [await sharing.run(i) for i in range(rounds)]
 
     assert asyncio.run(often()) == list(range(rounds))
+
+
+@pytest.mark.slow
+def test_searches_and_predictions_at_the_same_time_get_the_answers_that_they_get_alone(tmp_path: Path) -> None:
+    model, questions = SiameseModel.pretrained(), ["How old are you?", "What is your age?", "Where is my parcel?"]
+    with Archive.build(tmp_path / "archive", model=model) as archive:
+        archive.add(questions)
+    app = make_app(model, tmp_path / "archive")
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("/search", {"questions": [one], "k": k}) for one in questions for k in (1, 2)
+    ]
+    asked += [("/predict", {"question1": one, "question2": two, **more}) for one in questions for two in questions
+              for more in ({}, {"prior": 0.01}, {"threshold": 0.9})]  # fmt: skip
+    asked += [("/search", {"questions": ["a"], "where": {"nothing": "x"}}), ("/search", {"questions": questions})]
+
+    async def answers(together: bool) -> list[tuple[int, Any]]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as one:
+            tasks = [one.post(path, json=body) for path, body in asked]
+            found = await asyncio.gather(*tasks) if together else [await task for task in tasks]
+            return [(answer.status_code, answer.json()) for answer in found]
+
+    alone = asyncio.run(answers(False))
+    assert asyncio.run(answers(True)) == alone
+    assert [status for status, _ in alone] == [200] * (len(asked) - 2) + [422, 200]

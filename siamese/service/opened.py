@@ -1,13 +1,16 @@
 """An archive that is open in threads of its own."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from siamese.archive.store import Archive
 from siamese.model.model import SiameseModel
 from siamese.service.limits import Limits, Workers, patiently
+from siamese.service.sharing import Sharing
 
+Q = TypeVar("Q")
 T = TypeVar("T")
 
 
@@ -26,6 +29,10 @@ class Opened:
     async def search(self, work: Callable[[Archive], T]) -> T:
         """Return work(archive) of a search."""
         return await self._run(0, work)
+
+    def sharing(self, work: Callable[[Archive, Sequence[Q]], Sequence[T]], most: int) -> Sharing[Q, T]:
+        """Return a queue of searches, of which work(archive, searches) answers at most so many together."""
+        return Sharing(partial(work, self._archives[0]), self.workers[0], most)
 
     async def read(self, work: Callable[[Archive], T]) -> T:
         """Return work(archive), which looks questions up."""

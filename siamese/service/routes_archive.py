@@ -1,7 +1,8 @@
 """The routes of an archive: search it, read it, and change it with the token."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -15,10 +16,13 @@ from siamese.service.base import long, problems, requiring_to_write
 from siamese.service.limits import AT_ONCE, COLUMNS, ID, PAGE, RETRY, VALUE
 from siamese.service.logs import LOG
 from siamese.service.opened import Opened
+from siamese.service.sharing import Sharing
 
 if TYPE_CHECKING:
-    from siamese.archive.store import Archive
+    from siamese.archive.store import Archive, Hit
 
+SEARCHES_AT_ONCE = 16  # requests with one question each that are answered together
+How = tuple[int, str, float | None, float | None, tuple[tuple[str, Any], ...]]  # k, legs, threshold, prior, condition
 T = TypeVar("T")
 Id = Annotated[str, InPath(min_length=1, max_length=ID, examples=["faq-1"])]
 Where = Annotated[
@@ -39,20 +43,46 @@ def add_archive(app: FastAPI, opened: Opened, folder: str | Path, defaults: m.De
     """
     app.add_exception_handler(ArchiveError, partial(_archive_error, str(folder)))
 
+    def how(asked: m.SearchRequest) -> How:
+        return (
+            asked.k,
+            asked.legs,
+            *defaults.judging(asked),
+            tuple(sorted({**defaults.where, **asked.where}.items(), key=itemgetter(0))),
+        )
+
+    def found(archive: "Archive", questions: Sequence[str], how: How) -> Iterator[list["Hit"]]:
+        k, legs, threshold, prior, where = how
+        at_once = max(1, AT_ONCE // k)
+        for start in range(0, len(questions), at_once):
+            part = questions[start : start + at_once]
+            yield from archive.search(part, k, legs, threshold=threshold, prior=prior, where=dict(where))
+
+    def written(archive: "Archive", found: Iterable[list["Hit"]], how: How) -> Response:
+        return long("hits", found, threshold=archive.model.threshold_for(*how[2:4]), search="exact")
+
+    def one_each(archive: "Archive", asked: Sequence[m.SearchRequest]) -> list[Response]:
+        answers: dict[int, Response] = {}
+        hows = list(map(how, asked))
+        for own in set(hows):
+            places = [i for i, other in enumerate(hows) if other == own]
+            questions = [asked[i].questions[0] for i in places]
+            for i, hits in zip(places, found(archive, questions, own)):
+                answers[i] = written(archive, [hits], own)
+        return [answers[i] for i in range(len(asked))]
+
+    alone: Sharing[m.SearchRequest, Response] = opened.sharing(
+        lambda archive, asked: _fit(partial(one_each, asked=asked))(archive), SEARCHES_AT_ONCE
+    )
+
     @app.post("/search", response_model=m.SearchAnswer)
     async def search(asked: m.SearchRequest) -> Any:
         """Return the nearest questions of the archive."""
-        (threshold, prior), where = defaults.judging(asked), {**defaults.where, **asked.where}
+        if len(asked.questions) == 1:
+            return await alone.run(asked)
 
         def hits(archive: "Archive") -> Response:
-            at_once = max(1, AT_ONCE // asked.k)
-            parts = (asked.questions[start : start + at_once] for start in range(0, len(asked.questions), at_once))
-            found = (
-                row
-                for part in parts
-                for row in archive.search(part, asked.k, asked.legs, threshold=threshold, prior=prior, where=where)
-            )
-            return long("hits", found, threshold=archive.model.threshold_for(threshold, prior), search="exact")
+            return written(archive, found(archive, asked.questions, how(asked)), how(asked))
 
         return await opened.search(_fit(hits))
 
