@@ -111,7 +111,8 @@ def test_workers_write_in_turn_and_are_replaced_when_they_die(process: subproces
     _, log = process.communicate(timeout=30)
     assert process.returncode == 130
     assert sorted(path.name for path in folder.parent.iterdir()) == ["archive", "decisions.csv"]
-    lines = [json.loads(line) for line in log.splitlines() if not line.startswith("using the ")]
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert lines[0]["message"].startswith("using the pretrained model ")
     assert len({line["process"] for line in lines if line.get("route") == "/questions"}) >= 2
     assert [line["message"] for line in lines if line["level"] == "error"] == [
         f"process {killed} has ended (-9); another takes its place"

@@ -54,7 +54,7 @@ def serve(options: argparse.Namespace) -> None:
 
     from siamese.service.connections import listen
     from siamese.service.limits import LIMITS
-    from siamese.service.logs import configure
+    from siamese.service.logs import LOG, configure
     from siamese.service.processes import run_workers
 
     if not 1 <= options.workers <= MOST_WORKERS:
@@ -66,16 +66,21 @@ def serve(options: argparse.Namespace) -> None:
 
         with open_log(options.decisions):  # begins it, or raises an error if it is none
             pass
-    loaded = _loaded(options)
-    if options.archive:
-        from siamese.archive.store import Archive
+    notes = io.StringIO() if options.log_format == "json" else sys.stderr
+    with redirect_stderr(notes):
+        loaded = _loaded(options)
+        if options.archive:
+            from siamese.archive.store import Archive
 
-        with Archive.open(options.archive, loaded.model) as archive:
-            archive.records(loaded.defaults.where, limit=1)  # raises an error if there is no such column
+            with Archive.open(options.archive, loaded.model) as archive:
+                archive.records(loaded.defaults.where, limit=1)  # raises an error if there is no such column
+        if not local:
+            warning = "anyone who can reach this machine can ask, and nothing is encrypted"
+            say(f"warning: {options.host} is not a loopback address: {warning}")
     configure(options.log_format)
-    if not local:
-        warning = "anyone who can reach this machine can ask, and nothing is encrypted"
-        say(f"warning: {options.host} is not a loopback address: {warning}")
+    if isinstance(notes, io.StringIO):
+        for line in notes.getvalue().splitlines():
+            LOG.info("%s", line)
     host = f"[{options.host}]" if ":" in options.host else options.host
     line = f"serving on http://{host}:{listening.getsockname()[1]}, until Ctrl-C"
     if options.workers == 1:
