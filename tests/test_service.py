@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,21 @@ def test_a_batch_of_verdicts_is_that_of_the_library(plain: TestClient) -> None:
                 assert verdict.pop(name) == pytest.approx(expected.pop(name), abs=1e-6)
             assert verdict == expected
     assert plain.post("/predict/batch", json={"pairs": []}).json() == {"verdicts": []}
+    many = plain.post("/predict/batch", json={"pairs": pairs * 25}).json()["verdicts"]
+    assert [one["is_duplicate"] for one in many] == [one["is_duplicate"] for one in answer["verdicts"]] * 25
+
+
+def test_a_batch_that_takes_too_long_gets_504(monkeypatch: pytest.MonkeyPatch) -> None:
+    predict_many = SiameseModel.predict_many
+
+    def slow(self: SiameseModel, *arguments: Any) -> list[Prediction]:
+        time.sleep(0.05)
+        return predict_many(self, *arguments)
+
+    monkeypatch.setattr(SiameseModel, "predict_many", slow)
+    with client(work=0.15) as one:
+        assert one.post("/predict/batch", json={"pairs": [["a", "b"]] * 32}).status_code == 200
+        assert one.post("/predict/batch", json={"pairs": [["a", "b"]] * 320}).status_code == 504
 
 
 def test_health_with_and_without_an_archive(plain: TestClient, writing: TestClient) -> None:

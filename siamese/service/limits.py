@@ -1,7 +1,7 @@
 """Limits of size, time and number, so that no client takes the service away from the others."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -69,6 +69,18 @@ class Workers:
         try:
             async with asyncio.timeout(self.seconds):
                 return await asyncio.wrap_future(future)  # which cancels work that is still queued
+        except TimeoutError:
+            raise self.late() from None
+
+    async def run_each(self, works: Iterable[Callable[[], T]]) -> list[T]:
+        """Return the result of each, computed one after the other, so that others' work comes in between.
+
+        Raises:
+            HTTPException: as `run`; 504 if all of them take too long.
+        """
+        try:
+            async with asyncio.timeout(self.seconds):
+                return [await self.run(work) for work in works]
         except TimeoutError:
             raise self.late() from None
 

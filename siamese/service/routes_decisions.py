@@ -11,6 +11,7 @@ from siamese.service import messages as m
 from siamese.service.base import problems, requiring_to_write
 from siamese.service.limits import Limits, Workers, patiently
 from siamese.service.logs import LOG
+from siamese.service.routes_questions import predict_all
 
 
 class Judged(NamedTuple):
@@ -49,7 +50,7 @@ def add_decisions(
     async def decide(asked: m.DecisionsRequest) -> m.DecisionsAnswer:
         """Keep decisions about pairs of questions, for `mine --decisions`, `review` and `adapt`: all or none."""
         made = asked.decisions
-        found = await workers.run(model.predict_many, [one.question1 for one in made], [one.question2 for one in made])
+        found = await predict_all(model, workers, [(one.question1, one.question2) for one in made])
         judged = [
             Judged(one.question1, one.question2, one.answer, verdict.similarity, verdict.probability)
             for one, verdict in zip(made, found)

@@ -1,13 +1,14 @@
 """The routes that ask the model: predict, explain, similarity, encode."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Response
 from pydantic_core import to_json
 
 from siamese.model.explanation import explain
-from siamese.model.model import SiameseModel
+from siamese.model.model import Prediction, SiameseModel
 from siamese.service import messages as m
 from siamese.service.base import long
 from siamese.service.limits import Workers
@@ -15,6 +16,19 @@ from siamese.service.sharing import Sharing
 
 PAIRS = 32  # that are predicted together
 NOTHING = Response()
+Rule = tuple[float | None, float | None]  # threshold and prior
+
+
+async def predict_all(
+    model: SiameseModel, workers: Workers, pairs: Sequence[Sequence[str]], rule: Rule = (None, None)
+) -> list[Prediction]:
+    """Return the prediction for each pair of questions, by threshold and prior, some at a time.
+
+    Long questions take 80 ms a pair, so a whole request would keep a thread from everybody else.
+    """
+    parts = [pairs[start : start + PAIRS] for start in range(0, len(pairs), PAIRS)]
+    works = [partial(model.predict_many, [a for a, _ in part], [b for _, b in part], *rule) for part in parts]
+    return [prediction for found in await workers.run_each(works) for prediction in found]
 
 
 def add_questions(app: FastAPI, model: SiameseModel, known: m.About, defaults: m.Defaults, workers: Workers) -> None:
@@ -56,12 +70,7 @@ def add_questions(app: FastAPI, model: SiameseModel, known: m.About, defaults: m
     @app.post("/predict/batch", response_model=m.BatchAnswer)
     async def predict_batch(asked: m.BatchRequest) -> Any:
         """Decide for each pair whether its questions are duplicates."""
-
-        def verdicts() -> Response:
-            firsts, seconds = zip(*asked.pairs) if asked.pairs else ((), ())
-            return long("verdicts", model.predict_many(firsts, seconds, *defaults.judging(asked)))
-
-        return await workers.run(verdicts)
+        return long("verdicts", await predict_all(model, workers, asked.pairs, defaults.judging(asked)))
 
     @app.post("/explain", response_model=m.ExplainAnswer)
     async def explained(asked: m.PredictRequest) -> Any:

@@ -147,7 +147,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_heavy_searches_do_not_delay_health(archive: Path) -> None:
     search = json.dumps({"questions": ["How many days has a month?"] * 40, "k": 1_000}).encode()
     with service("--archive", str(archive)) as (_, port), health(port) as took:
-        statuses = flood(port, "heavy searches", [post("/search", search)] * 8)
+        pages = b"GET /questions?limit=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        statuses = flood(port, "heavy searches and pages", [post("/search", search), pages] * 8)
     assert max(took) < WAIT, max(took)
     assert statuses.keys() <= {200, 503, 504}
 
