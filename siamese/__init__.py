@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from siamese.losses import TripletLossFn as TripletLossFn
     from siamese.mining.mine import mine as mine
     from siamese.mining.mined import Mined as Mined
+    from siamese.mining.nightly import mine_archive as mine_archive
+    from siamese.mining.nightly import mine_new as mine_new
     from siamese.model.model import Prediction as Prediction
     from siamese.model.model import SiameseModel as SiameseModel
     from siamese.pairs.pairs import Pairs as Pairs
@@ -45,6 +47,8 @@ _HOME = {
     "TripletLossFn": "losses",
     "evaluate": "evaluation.evaluate",
     "mine": "mining.mine",
+    "mine_archive": "mining.nightly",
+    "mine_new": "mining.nightly",
     "read_pairs": "pairs",
     "train": "training.runs",
 }

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from commands import Command
 from files import read_csv, write_csv
 
+import siamese
 from siamese import Archive, SiameseModel
-from siamese.mining.against import mine_against, mine_archive
+from siamese.mining.against import mine_against, mine_unmined
 from siamese.mining.mine import mine
 from siamese.mining.numbering import numbered
 from siamese.mining.questions import Questions
@@ -57,20 +59,20 @@ def pairs_of(found: object) -> list[tuple[object, ...]]:
 @pytest.mark.slow
 def test_an_archive_remembers(tmp_path: Path) -> None:
     with Archive.build(tmp_path / "a", OLD, MODEL, ids=list("abcde"), name="pretrained") as archive:
-        first = mine_archive(archive.memory, SETTINGS, RULE)
+        first = mine_unmined(archive.memory, SETTINGS, RULE)
         first.remember(first.found)
-        assert not mine_archive(archive.memory, SETTINGS, RULE).result.pairs
+        assert not mine_unmined(archive.memory, SETTINGS, RULE).new
         archive.add(NEW, [f"n{i}" for i in range(5)])
         archive.remove(["c"])
-        night = mine_archive(archive.memory, SETTINGS, RULE, {"n0", "n1", "n2"})
+        night = mine_unmined(archive.memory, SETTINGS, RULE, {"n0", "n1", "n2"})
         assert {pair.id1 for pair in night.found.pairs} <= {"n0", "n1", "n2"}
         night.remember(night.found)
-        whole = mine_archive(archive.memory, SETTINGS, RULE)
-        assert not whole.result.pairs
+        whole = mine_unmined(archive.memory, SETTINGS, RULE)
+        assert not whole.new
     ids = [*"abde", *(f"n{i}" for i in range(5))]
     texts = dict(zip([*"abcde", *(f"n{i}" for i in range(5))], OLD + NEW))
     with Archive.build(tmp_path / "b", [texts[id] for id in ids], MODEL, ids=ids, name="pretrained") as archive:
-        anew = mine_archive(archive.memory, SETTINGS, RULE)
+        anew = mine_unmined(archive.memory, SETTINGS, RULE)
     assert pairs_of(whole.found) == pairs_of(anew.found)
     assert [[row[1:] for row in rows] for rows in whole.found.clusters] == [
         [row[1:] for row in rows] for rows in anew.found.clusters
@@ -137,3 +139,18 @@ def test_every_column_comes_along(command: Command, tmp_path: Path) -> None:
     assert seen[0] == seen[1] == seen[2] and seen[0]["c"] == ("eve", "x")
     code, _, err = command("mine", "--against", archive, *whole)
     assert code == 0 and {row["author"] for row in read_csv(clusters)} == {"ann", "eve", ""}, err
+
+
+@pytest.mark.slow
+def test_from_python(tmp_path: Path) -> None:
+    new = pd.DataFrame({"id": [1, 2, 3], "question": [NEW[0], OLD[1], OLD[0]]})
+    old = pd.DataFrame({"id": [7, 3], "question": [OLD[1], OLD[0]]})
+    with Archive.build(tmp_path / "a", old, MODEL, name="pretrained") as archive:
+        found = siamese.mine_new(new, archive, threshold=0.6)
+        assert pairs_of(found) == pairs_of(siamese.mine_new(new.astype(str), old.astype(str), MODEL, threshold=0.6))
+        assert [(pair.id1, pair.id2) for pair in found.copies] == [("2", "7")]  # 3 is there
+        whole = siamese.mine_archive(archive, threshold=0.6)
+        assert [cluster[0].cluster for cluster in whole.clusters] == [1]
+        archive.add([NEW[0]], ["1"])
+        assert {pair.id1 for pair in siamese.mine_archive(archive, ["1", "7"], threshold=0.6).pairs} == {"1"}
+        assert len(siamese.mine_archive(archive, threshold=0.6)) == 3

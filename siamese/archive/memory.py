@@ -1,6 +1,6 @@
 """Read and write what an archive remembers of mining; `remembered` has the tables."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ class Result(NamedTuple):
 
     mined: dict[str, bool]  # every question that was compared now or before, by its id: whether it is a copy
     texts: dict[str, str]  # of the questions of the archive when it was read, by their ids
-    pairs: list[tuple[str, str, int, int | None]]  # new ones: ids, similarity and score in millionths
+    pairs: Iterable[tuple[str, str, int, int | None]]  # new ones: ids, similarity and score in millionths
     settings: dict[str, Any]
     clusters: Numbered | None  # None: as before
 

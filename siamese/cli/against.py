@@ -139,11 +139,11 @@ def _remember(options: argparse.Namespace) -> None:
             except ArchiveError as error:  # --force is about the files here
                 raise ArchiveError(str(error).replace("--force (force", "`archive add --force` (force")) from None
             ids = {*done.added, *done.changed, *done.unchanged}
-        from siamese.mining.against import mine_archive  # after encoding, so that a vector does not depend on torch
+        from siamese.mining.against import mine_unmined  # after encoding, so that a vector does not depend on torch
 
         rule = archive.model.rule(options.threshold, cosine=options.cosine)
         with CountBar("comparisons") as joined:
-            night = mine_archive(archive.memory, _settings(options, rule), rule, ids, joined)
+            night = mine_unmined(archive.memory, _settings(options, rule), rule, ids, joined)
         if night.anew:
             say(f"note: {options.against} was mined with another threshold or verdict, so all is compared again")
         print(f"{night.new:,} of {len(night.found.questions):,} different questions were new and compared with all")

@@ -4,7 +4,7 @@ Old questions are not compared with each other again. An archive remembers which
 pairs that were found, so that each day's pairs and clusters are those of a run over all of its questions.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,7 @@ from siamese.archive.memory import Memory, Numbered, Result, Snapshot
 from siamese.mining.across import Across
 from siamese.mining.carried import Both, Payloads
 from siamese.mining.found import check_room, in_order, lowest_above
-from siamese.mining.kept import Kept
+from siamese.mining.kept import CHUNK, Kept
 from siamese.mining.mine import Progress, join, quiet, scoring, sortable, vectors_of
 from siamese.mining.mined import Mined
 from siamese.mining.numbering import numbered
@@ -189,7 +189,7 @@ class Remembering(NamedTuple):
         return int(self.result.settings["next_cluster"])
 
 
-def mine_archive(
+def mine_unmined(
     memory: Memory, settings: Settings, rule: Rule, ids: Collection[str] | None = None, joined: Progress = quiet
 ) -> Remembering:
     """Mine the questions of an archive that were not mined yet, by the threshold and verdict of `rule`.
@@ -216,13 +216,14 @@ def mine_archive(
         known = _known(archive, number, rule) if before else []
         earlier = archive.clusters()
     found = compare(questions, vectors, across, settings, rule, joined)
+    del vectors
     pairs = in_order(np.concatenate([np.array(known, found.pairs.dtype), found.pairs]))
     written = questions.written()
     shown = None if ids is None else np.array([id in ids and id not in before for id in written.ids], bool)
     of_distinct = dict.fromkeys(questions.ids, False)
     result = Result(
         {copy.id: True for copy in questions.copies} | of_distinct, dict(zip(archive.ids, archive.texts)),
-        [(written.ids[i], written.ids[j], m, s[0] if s else None) for m, i, j, *s in found.pairs.tolist()],
+        _named(found.pairs, questions.ids),
         {**how, "run": int(archive.settings.get("run", 0)) + 1, "next_cluster": earlier.next}, None,
     )  # fmt: skip
 
@@ -233,6 +234,13 @@ def mine_archive(
     return Remembering(
         whole, memory, archive.changes, result, across.new, bool(archive.mined) and before != archive.mined
     )
+
+
+def _named(pairs: np.ndarray, ids: list[str]) -> Iterator[tuple[str, str, int, int | None]]:
+    """Yield pairs, found.PAIR or found.JUDGED, with the ids of their questions."""
+    for start in range(0, len(pairs), CHUNK):
+        for millionths, first, second, *score in pairs[start : start + CHUNK].tolist():
+            yield ids[first], ids[second], millionths, score[0] if score else None
 
 
 def _payloads(archive: Snapshot, places: Iterable[int]) -> Payloads | None:
