@@ -230,7 +230,7 @@ def recipe(name: str | None, changes: Mapping[str, Any], start: Config | None = 
     Raises:
         UserError: an unknown preset or field, or an impossible value.
     """
-    changes = {field: chosen(field, value) if field in PLUGINS else value for field, value in changes.items()}
+    changes = with_plugins(changes)
     fields = [field.name for field in dataclasses.fields(Config) if field.name != "preset"]
     for field in changes:
         if field not in fields:
@@ -245,6 +245,15 @@ def recipe(name: str | None, changes: Mapping[str, Any], start: Config | None = 
     if config.tower == "transformer":
         encoder_of(config)
     return config
+
+
+def with_plugins(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by field with the names of the plug-ins among them, which are imported, in their places.
+
+    Raises:
+        UserError: as in `chosen`.
+    """
+    return {field: chosen(field, value) if field in PLUGINS else value for field, value in changes.items()}
 
 
 def chosen(field: str, given: Any) -> Any:

@@ -297,6 +297,11 @@ class TestAName:
         plugins._named.clear()
         assert command("predict", "--model", folder, "a", "b", "--tower", "marked:Bag")[0] == 0
 
+    def test_no_training_starts_from_one(self, folder: Path, command: Command, tmp_path: Path) -> None:
+        options = ("--tower", "test_plugins:Bag", "--embedding", 8, "--hidden", 8, "--out", tmp_path / "n")
+        code, _, err = command("train", "--start-from", folder, *options)
+        assert code == 2 and "--start-from: goes with a tower of this package, not with Bag" in err
+
     def test_scikit_learn_opens_a_model_that_has_one(self, folder: Path, rows: list[tuple[str, str]]) -> None:
         fitted = siamese.DuplicateClassifier(model=folder, tower=Bag, goal="accuracy").fit(rows, [1, 0] * 10)
         assert fitted.model_.plugin is Bag and fitted.predict(rows).shape == (20,)

@@ -3,7 +3,7 @@
 import argparse
 
 from siamese.cli import options as shared
-from siamese.config import NOTHING, PACKAGED, PRESETS, PRETRAINED, recipe, start_of
+from siamese.config import NOTHING, PACKAGED, PRESETS, PRETRAINED, recipe, start_of, with_plugins
 from siamese.system.program import command_line
 
 
@@ -26,9 +26,12 @@ def add_commands(command: shared.Command) -> None:
 
 def train(options: argparse.Namespace) -> None:
     source = shared.data_source(options) if options.data or options.split or not options.unlabelled else None
-    options.start_from = start_of(options.start_from, options.preset, shared.changed_fields(options))
-    start = shared.load_model(options.start_from) if options.start_from else None
-    config = recipe(options.preset, shared.changed_fields(options), start.config if start else None)
+    changes = with_plugins(shared.changed_fields(options))  # before a model is loaded that may have one of them
+    changes.pop("start_from", None)
+    start = None
+    if named := start_of(options.start_from, options.preset, changes):
+        start, changes["start_from"] = shared.load_model(named), named
+    config = recipe(options.preset, changes, start.config if start else None)
     from siamese.pairs import splits
     from siamese.system.progress import TrainingBar
     from siamese.training import runs

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from siamese.config import PACKAGED, Config, recipe, start_of
+from siamese.config import PACKAGED, Config, recipe, start_of, with_plugins
 from siamese.errors import DivergedError, UserError
 from siamese.evaluation.evaluate import Setting, evaluate_in
 from siamese.model import folder as model_folder
@@ -61,6 +61,7 @@ def train(
         UserError: an option is unknown or impossible; `out` is in use; `resume`, and `out` holds another run.
         DivergedError: the loss is not finite.
     """
+    options = with_plugins(options)  # before a model is loaded that may have one of them
     named = start_of(start_from, preset, options)
     start = None if named is None else SiameseModel.load(named)
     changes = options if named is None else {**options, "start_from": named}
