@@ -79,6 +79,17 @@ def test_what_differs_is_changed(archive: Archive, model: SiameseModel, monkeypa
     assert archive.record("c") == Record("c", "flight", {"topic": "changed", "later": 3})
 
 
+def test_what_was_changed_is_gone_from_the_files(archive: Archive) -> None:
+    archive.add(["take sesquipedalian luggage", "flight"], ["a", "b"], [{"by": "somebody"}, {"by": "another"}])
+    archive.index("by")
+    gone = content(archive)["a"][2]
+    archive.sync(["take luggage", "flight"], ["a", "b"], [{"by": None}, {"by": "no one"}])
+    files = b"".join(path.read_bytes() for path in archive._database.folder.iterdir())
+    for trace in (b"sesquipedal", b"somebody", b"another", gone):
+        assert trace not in files
+    assert b"no one" in files
+
+
 def test_what_sync_refuses(archive: Archive) -> None:
     archive.add(["flight", "ticket", "seat"], ["a", "b", "c"])
     before = content(archive)
@@ -86,7 +97,7 @@ def test_what_sync_refuses(archive: Archive) -> None:
         ((["x"],), {}, None, "no ids, by which known questions are found"),
         ((["x", "y"], ["a"]), {}, None, "2 questions and 1 ids"),
         ((["x"], ["a"]), {"known": "all"}, None, "known 'all': expected one of error, skip, update"),
-        ((["x"], ["a"]), {"known": "error", "remove_missing": True}, None, "can be removed if known ids are skipped"),
+        ((["x"], ["a"]), {"known": "error", "remove_missing": True}, None, "needs known ids skipped or updated"),
         ((["x"], ["a"]), {"known": "error"}, 0, "the id 'a' is there already"),
         ((["flight", "x", "y"], ["a", "b", "a"]), {}, 2, "the id 'a' is given twice"),
         ((["x", "y"], ["a", "a"]), {}, 1, "the id 'a' is given twice"),
@@ -237,7 +248,7 @@ def test_commands(tiny_model: Path, tmp_path: Path, command: Command) -> None:
     file.write_text("id,question,author,url\n1,take luggage,eve,u1\n4,ticket,,u2\n3,seat,bob,u3\n", encoding="utf-8")
     add = ("archive", "add", file, "--archive", folder)
     assert command(*add)[2] == f"error: {file}, line 2: the id '1' is there already\n"
-    assert command(*add, "--remove-missing")[2].startswith("error: questions that are missing can be removed if known")
+    assert command(*add, "--remove-missing")[2].endswith("needs known ids skipped or updated (--known)\n")
     assert command(*add, "--known", "skip")[1] == f"{folder}: 1 added, 0 changed, 2 unchanged, 0 removed, 4 questions\n"
     update = (*add, "--known", "update", "--remove-missing")
     assert command(*update)[1] == f"{folder}: 0 added, 1 changed, 2 unchanged, 1 removed, 3 questions\n"

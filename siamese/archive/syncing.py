@@ -41,7 +41,7 @@ class Treatment:
         if self.known not in KNOWN:
             raise UserError(f"known {self.known!r}: expected one of {', '.join(KNOWN)}")
         if self.remove_missing and self.known == "error":
-            raise UserError("questions that are missing can be removed if known ids are skipped or updated")
+            raise UserError("removing what is missing (--remove-missing) needs known ids skipped or updated (--known)")
 
 
 def sync(database: Database, model: SiameseModel, change: Rows, blocks: Iterable[Block], how: Treatment) -> Changes:
