@@ -1,5 +1,6 @@
 """An archive behind the service: searched, read, listed and changed, and who may change it."""
 
+import asyncio
 import shutil
 import sqlite3
 import threading
@@ -238,3 +239,22 @@ def test_an_answer_that_is_too_large_is_refused(writing: TestClient, monkeypatch
     assert (answer.status_code, answer.json()["detail"]) == (
         422, "the answer would have more than 0 MiB; ask for less at once",
     )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_searches_that_share_a_batch_keep_their_own_conditions(memory: Path) -> None:
+    app = make_app(MODEL, new_archive(memory / "archive"), TOKEN)
+    conditions: list[dict[str, Any]] = [{"n": 1}, {"n": True}, {"n": "x"}, {}, {"other": 1}]
+
+    async def ask() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=WRITER) as one:
+            added = {"questions": ["one", "two"], "ids": ["one", "two"], "payloads": [{"n": 1}, {"n": True}]}
+            await one.post("/questions", json=added)
+            asked = ({"questions": ["one"], "legs": "vectors", "where": where} for where in conditions)
+            return await asyncio.gather(*(one.post("/search", json=body) for body in asked))
+
+    *fit, unknown = asyncio.run(ask())
+    found = [[hit["id"] for hit in answer.json()["hits"][0]] for answer in fit]
+    assert found == [["one"], ["two"], [], ["one", "two"]]
+    assert unknown.status_code == 422

@@ -1,8 +1,8 @@
 """The routes of an archive: search it, read it, and change it with the token."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from siamese.archive.store import Archive, Hit
 
 SEARCHES_AT_ONCE = 16  # requests with one question each that are answered together
-How = tuple[int, str, float | None, float | None, tuple[tuple[str, Any], ...]]  # k, legs, threshold, prior, condition
+# k, legs, threshold, prior, and the conditions as JSON: in Python 1 equals True.
+How = tuple[int, str, float | None, float | None, str]
 T = TypeVar("T")
 Id = Annotated[str, InPath(min_length=1, max_length=ID, examples=["faq-1"])]
 Where = Annotated[
@@ -44,19 +45,15 @@ def add_archive(app: FastAPI, opened: Opened, folder: str | Path, defaults: m.De
     app.add_exception_handler(ArchiveError, partial(_archive_error, str(folder)))
 
     def how(asked: m.SearchRequest) -> How:
-        return (
-            asked.k,
-            asked.legs,
-            *defaults.judging(asked),
-            tuple(sorted({**defaults.where, **asked.where}.items(), key=itemgetter(0))),
-        )
+        where = json.dumps({**defaults.where, **asked.where}, sort_keys=True)
+        return asked.k, asked.legs, *defaults.judging(asked), where
 
     def found(archive: "Archive", questions: Sequence[str], how: How) -> Iterator[list["Hit"]]:
         k, legs, threshold, prior, where = how
         at_once = max(1, AT_ONCE // k)
         for start in range(0, len(questions), at_once):
             part = questions[start : start + at_once]
-            yield from archive.search(part, k, legs, threshold=threshold, prior=prior, where=dict(where))
+            yield from archive.search(part, k, legs, threshold=threshold, prior=prior, where=json.loads(where))
 
     def written(archive: "Archive", found: Iterable[list["Hit"]], how: How) -> Response:
         return long("hits", found, threshold=archive.model.threshold_for(*how[2:4]), search="exact")
