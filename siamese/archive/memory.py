@@ -13,6 +13,7 @@ from siamese.errors import ArchiveError
 
 NEXT = "next_cluster"  # key of the number that no cluster had yet
 _TABLES_SINCE = 3  # format of archives
+_CACHE, _SMALL_CACHE = 65_536, 2_000  # KiB of SQLite's pages, while a result is written and otherwise
 
 
 class Numbered(NamedTuple):
@@ -27,7 +28,7 @@ class Result(NamedTuple):
 
     mined: dict[str, bool]  # every question that was compared now or before, by its id: whether it is a copy
     texts: dict[str, str]  # of the questions of the archive when it was read, by their ids
-    pairs: Iterable[tuple[str, str, int, int | None]]  # new ones: ids, similarity and score in millionths
+    pairs: Iterable[tuple[str, str, int, int | None]]  # new ones, by their ids; similarity and score in millionths
     settings: dict[str, Any]
     clusters: Numbered | None  # None: as before
 
@@ -100,6 +101,7 @@ class Memory:
         """
         with self._database.writing() as change:
             connection = change.connection
+            connection.execute(f"PRAGMA cache_size = -{_CACHE}")
             known = {id: bool(is_copy) for id, is_copy in _select(self._database, "id, is_copy FROM mined")}
             there = set(found.mined)
             if change.meta["changes"] != changes:
@@ -111,7 +113,8 @@ class Memory:
             if any(settings.get(key) != found.settings[key] for key in found.settings.keys() - {"run", NEXT}):
                 remembered.forget_all(connection)
                 known = {}
-            differing = [id for id in there if known.get(id) != found.mined[id]]
+            # In the order of the tables, since SQLite is slow to insert in random order.
+            differing = sorted(id for id in there if known.get(id) != found.mined[id])
             remembered.forget(connection, (id for id in differing if id in known))
             connection.executemany("INSERT INTO mined VALUES (?, ?)", ((id, found.mined[id]) for id in differing))
             pairs = (pair for pair in found.pairs if pair[0] in there and pair[1] in there)
@@ -120,6 +123,7 @@ class Memory:
                 _renumber(self._database, found.clusters.number)
                 found.settings[NEXT] = found.clusters.next
             connection.executemany("INSERT OR REPLACE INTO mining VALUES (?, ?)", found.settings.items())
+        self._database.execute(f"PRAGMA cache_size = -{_SMALL_CACHE}")
 
 
 def _renumber(database: Database, number: Mapping[str, int]) -> None:

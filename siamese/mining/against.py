@@ -237,7 +237,10 @@ def mine_unmined(
 
 
 def _named(pairs: np.ndarray, ids: list[str]) -> Iterator[tuple[str, str, int, int | None]]:
-    """Yield pairs, found.PAIR or found.JUDGED, with the ids of their questions."""
+    """Yield pairs, found.PAIR or found.JUDGED, with the ids of their questions, in the order of these as text."""
+    rank = np.empty(len(ids), np.int64)
+    rank[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
+    pairs = pairs[np.lexsort((rank[pairs["second"]], rank[pairs["first"]]))]
     for start in range(0, len(pairs), CHUNK):
         for millionths, first, second, *score in pairs[start : start + CHUNK].tolist():
             yield ids[first], ids[second], millionths, score[0] if score else None
