@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -34,7 +35,6 @@ ARCHIVED = 2_700  # questions in the archive
 WARM_UP = 0.2  # seconds of each run before it counts
 AT_ONCE = 20_000  # requests that are made for each second of a run, more than are answered
 BARE, PREDICT, SEARCH = "FastAPI alone", "`POST /predict`", "`POST /search`"
-TICKS = 100  # of the processor's time in a second, as Linux counts them in /proc
 
 
 @dataclass
@@ -160,7 +160,7 @@ def _request(path: str, content: bytes) -> bytes:
 def _spent(process: int) -> float:
     """Return the processor seconds of a process and all its threads."""
     fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Connection(asyncio.Protocol):
@@ -193,8 +193,8 @@ class Connection(asyncio.Protocol):
             return self.transport.close()
         if len(body) == int(length[1]):
             self.received = b""
-            if self.sent >= self.begin:
-                self.times.append(time.perf_counter() - self.sent)
+            if (now := time.perf_counter()) >= self.begin:
+                self.times.append(now - self.sent)
             self.send()
 
     def connection_lost(self, error: Exception | None) -> None:

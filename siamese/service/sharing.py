@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from fastapi import HTTPException
@@ -85,8 +84,10 @@ class Sharing(Generic[T, R]):
     def _leave(
         self, loop: asyncio.AbstractEventLoop, batch: list[tuple[T, asyncio.Future[R]]], done: Future[Any]
     ) -> None:
-        with suppress(RuntimeError):  # the loop has ended
+        try:
             loop.call_soon_threadsafe(self._end, loop, batch, done.result())
+        except RuntimeError:  # the loop has ended, and another may begin
+            self._at_work, self._begun = 0, False
 
     def _end(
         self,
