@@ -76,6 +76,7 @@ def test_the_base_is_enough(words: list[str], small_file: Path, tmp_path: Path) 
             ["mine", "PAIRS", "--question", "question1", "--out", "a.csv", "--approximate"],
             "--approximate needs torch: pip install torch",
         ),
+        (["lesson"], "lesson needs torch: pip install torch"),
         (["serve"], "serve needs fastapi: pip install fastapi"),
         (["review", "mined.csv"], "review needs fastapi: pip install fastapi"),
         (["predict", "--file", "pairs.parquet"], "pairs.parquet: a Parquet file needs pyarrow: pip install pyarrow"),
