@@ -85,6 +85,15 @@ def bm25(texts: dict[str, str], question: str) -> dict[str, float]:
     return scores
 
 
+def whole(texts: dict[str, str], question: str) -> float:
+    """Return the sum of the weights of a query's words, those that no text has among them."""
+    found = 0.0
+    for word in set(re.findall(r"\w+", question)):
+        having = sum(word in re.findall(r"\w+", text) for text in texts.values())
+        found += max(math.log((len(texts) - having + 0.5) / (having + 0.5)), 1e-6)
+    return found or 1.0
+
+
 class AgainstADictionary(RuleBasedStateMachine):
     model: SiameseModel
     name: str
@@ -175,7 +184,9 @@ class AgainstADictionary(RuleBasedStateMachine):
             by_words |= {id: by_words.get(id, 0.0) for id in same & near.keys() - known}
             expected["words"] = by_words
             weight = ranking.WEIGHT / max(1, math.log(max(len(self.texts) - 0.5, 1) / 1.5))
-            expected["both"] = {id: scored[id] + weight * by_words.get(id, 0.0) for id in near.keys() | by_words.keys()}
+            most = whole({id: text.lower() for id, text in self.texts.items()}, question.lower())
+            added = {id: weight * score * min(1, score / most) for id, score in by_words.items()}
+            expected["both"] = {id: scored[id] + added.get(id, 0.0) for id in near.keys() | by_words.keys()}
         for legs, found in expected.items():
             scores = {id: score + 100 * (id in same) for id, score in found.items()}
             (hits,) = self.archive.search([question], k, legs)
