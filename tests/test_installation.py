@@ -77,7 +77,7 @@ def test_the_base_is_enough(words: list[str], small_file: Path, tmp_path: Path) 
             "--approximate needs torch: pip install torch",
         ),
         (["lesson"], "lesson needs torch: pip install torch"),
-        (["serve"], "serve needs fastapi: pip install fastapi"),
+        (["serve"], "serve needs uvicorn: pip install uvicorn"),
         (["review", "mined.csv"], "review needs fastapi: pip install fastapi"),
         (["predict", "--file", "pairs.parquet"], "pairs.parquet: a Parquet file needs pyarrow: pip install pyarrow"),
     ],
