@@ -519,7 +519,7 @@ def test_commands(tiny_model: Path, tmp_path: Path, command: Command) -> None:
     more = tmp_path / "more.jsonl"
     more.write_text('{"id": 7, "question": "flight"}\n\n{"id": "c", "question": "ticket"}\n', encoding="utf-8")
     add = ("archive", "add", more, "--archive", folder)
-    assert command(*add) == (2, "", f"error: {more}, line 3: the id 'c' is there already\n")
+    assert command(*add) == (2, "", f"error: {more}, line 3: the id 'c' is taken: update it, or use another\n")
     more.write_text('{"id": 7, "question": "flight"}\n{"question": "ticket"}\n', encoding="utf-8")
     assert command(*add) == (
         2,
@@ -527,7 +527,7 @@ def test_commands(tiny_model: Path, tmp_path: Path, command: Command) -> None:
         f"error: {more}, line 2: no id, unlike other rows; give all questions an id, or none\n",
     )
     more.write_text('{"id": 7, "question": "flight"}\n{"id": "7", "question": "ticket"}\n', encoding="utf-8")
-    assert command(*add) == (2, "", f"error: {more}, line 2: the id '7' is there already\n")
+    assert command(*add) == (2, "", f"error: {more}, line 2: the id '7' is taken: update it, or use another\n")
     more.write_text('{"id": 7, "question": "flight"}\n{"id": "\\ud800", "question": "ticket"}\n', encoding="utf-8")
     assert command(*add)[2].startswith(f"error: {more}, line 2: id is not text: '\\ud800' has half a character")
     more.write_text('{"id": 7, "question": "\\ud800"}\n', encoding="utf-8")
@@ -569,7 +569,9 @@ def test_a_file_in_blocks(tiny_model: Path, tmp_path: Path, command: Command, mo
     frame.loc[5, "id"] = "n1"  # of an earlier block
     frame.to_parquet(tmp_path / "q.parquet")
     assert (
-        command(*build, tmp_path / "b")[2] == f"error: {tmp_path / 'q.parquet'}, line 6: the id 'n1' is there already\n"
+        command(*build, tmp_path / "b")[2]
+        == f"error: {tmp_path / 'q.parquet'}, line 6: the id 'n1' is taken: update it, "
+        "or use another\n"
     )
     assert not (tmp_path / "b").exists()
 

@@ -62,7 +62,7 @@ def test_added_questions_are_found_until_removed(writing: TestClient) -> None:
 def test_an_existing_id_is_a_conflict_and_nothing_is_added(writing: TestClient) -> None:
     assert writing.post("/questions", json={"questions": ["one"], "ids": ["1"]}).status_code == 201
     answer = writing.post("/questions", json={"questions": ["two", "three"], "ids": ["2", "1"]})
-    assert (answer.status_code, answer.json()["detail"]) == (409, "the id '1' is there already")
+    assert (answer.status_code, answer.json()["detail"]) == (409, "the id '1' is taken: update it, or use another")
     assert writing.get("/health").json()["archive"] == 1
     answer = writing.post("/questions", json={"questions": ["two", "three"], "ids": ["2"]})
     assert (answer.status_code, answer.json()["detail"]) == (422, "ids: 1 for 2 questions; give one for each")

@@ -98,10 +98,10 @@ def test_what_sync_refuses(archive: Archive) -> None:
         ((["x", "y"], ["a"]), {}, None, "2 questions and 1 ids"),
         ((["x"], ["a"]), {"known": "all"}, None, "known 'all': expected one of error, skip, update"),
         ((["x"], ["a"]), {"known": "error", "remove_missing": True}, None, "needs known ids skipped or updated"),
-        ((["x"], ["a"]), {"known": "error"}, 0, "the id 'a' is there already"),
+        ((["x"], ["a"]), {"known": "error"}, 0, "the id 'a' is taken: update it, or use another"),
         ((["flight", "x", "y"], ["a", "b", "a"]), {}, 2, "the id 'a' is given twice"),
         ((["x", "y"], ["a", "a"]), {}, 1, "the id 'a' is given twice"),
-        ((["flight", "x", "y"], ["a", "d", "d"]), {}, 2, "the id 'd' is there already"),
+        ((["flight", "x", "y"], ["a", "d", "d"]), {}, 2, "the id 'd' is taken: update it, or use another"),
         ((["flight", "x"], ["a", "b"], [{}, {"n": b"x"}]), {}, 1, "n is bytes"),
         ((["flight"], ["a"]), {"remove_missing": True}, None, "2 of its 3 questions are missing in what is added"),
         (([], []), {"remove_missing": True}, None, "3 of its 3 questions are missing"),
@@ -247,7 +247,7 @@ def test_commands(tiny_model: Path, tmp_path: Path, command: Command) -> None:
 
     file.write_text("id,question,author,url\n1,take luggage,eve,u1\n4,ticket,,u2\n3,seat,bob,u3\n", encoding="utf-8")
     add = ("archive", "add", file, "--archive", folder)
-    assert command(*add)[2] == f"error: {file}, line 2: the id '1' is there already\n"
+    assert command(*add)[2] == f"error: {file}, line 2: the id '1' is taken: update it, or use another\n"
     assert command(*add, "--remove-missing")[2].endswith("needs known ids skipped or updated (--known)\n")
     assert command(*add, "--known", "skip")[1] == f"{folder}: 1 added, 0 changed, 2 unchanged, 0 removed, 4 questions\n"
     update = (*add, "--known", "update", "--remove-missing")

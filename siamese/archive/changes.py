@@ -121,7 +121,7 @@ def _insert(database: Database, record: tuple[int, str, str, str], position: int
         crc = text_sum(row, id, question, payload)
         database.execute("INSERT INTO questions VALUES (?, ?, ?, ?, ?)", (row, id, question, crc, payload))
     except sqlite3.IntegrityError:
-        raise ArchiveError(f"the id {id!r} is there already", position) from None
+        raise ArchiveError(f"the id {id!r} is taken: update it, or use another", position) from None
     except UnicodeEncodeError:
         raise ArchiveError(f"{question[:40]!r} has half a character", position) from None
 
