@@ -122,7 +122,7 @@ class AgainstADictionary(RuleBasedStateMachine):
         seen = [id in self.texts or id in names[:i] for i, id in enumerate(names)]
         if any(seen):
             with pytest.raises(
-                ArchiveError, match=re.escape(f"the id {names[seen.index(True)]!r} is there")
+                ArchiveError, match=re.escape(f"the id {names[seen.index(True)]!r} is taken")
             ) as refused:
                 self.archive.add(texts, names)
             assert refused.value.position == seen.index(True)

@@ -58,7 +58,8 @@ def test_pairs_and_clusters_have_every_further_column(command: Command, file: Pa
         assert [row["author"], row["question_similarity"], row["url"]] == [
             escaped[name] for name in ("author", "similarity", "url")
         ]
-    assert command(*words)[0] == 0  # its own output is replaced
+    for keep in ((), ("--keep", "none"), ()):
+        assert command(*words, *keep)[0] == 0  # its own output is replaced
     assert command(*words, "--keep", "none")[0] == 2  # such a file would have other columns
 
     # What was mined is read again, with and without the questions, with all columns.

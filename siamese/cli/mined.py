@@ -22,12 +22,13 @@ def check_outputs(
     Args:
         options: of the command.
         inputs: files that it reads.
-        further: returns which further columns an earlier output may have; None: those of the file.
+        further: returns which further columns an earlier output may have, if it has any; None: those of the file.
     """
     from siamese.mining import report, tables
 
     kinds = [(ids, verdict) for ids in (False, True) for verdict in (False, True)]
-    some = cache(further or (lambda: [_further(options)]))
+    others = further or (lambda: _further(options))
+    some = cache(lambda: [[], *others()])
     pairs = written = table_with_one_of(lambda: (tables.pair_names(*kind, one) for kind in kinds for one in some()))
     clusters = table_with_one_of(lambda: (tables.cluster_names(ids, one) for ids in (False, True) for one in some()))
     if options.label_sample:
@@ -40,16 +41,16 @@ def check_outputs(
     )  # fmt: skip
 
 
-def _further(options: argparse.Namespace) -> list[str]:
-    """Return the further columns that the questions, or the mined pairs without them, have."""
+def _further(options: argparse.Namespace) -> list[list[str]]:
+    """Return the further columns that the questions, or the mined pairs without them, have: all, and those kept."""
     from siamese.mining import columns, tables
     from siamese.pairs.formats import open_file
 
     if options.engine == "ray":
         return []
     if options.file:
-        return further_of(options, options.file, shared.kept_columns(options.keep))
-    return columns.both_of(open_file(options.mined).names, tables.pair_names(ids=True, by_verdict=True))
+        return [further_of(options, options.file, keep) for keep in (None, shared.kept_columns(options.keep))]
+    return [columns.both_of(open_file(options.mined).names, tables.pair_names(ids=True, by_verdict=True))]
 
 
 def further_of(options: argparse.Namespace, path: str, keep: Collection[str] | None) -> list[str]:
