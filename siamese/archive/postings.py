@@ -31,7 +31,7 @@ class Postings:
             rows: of the archive.
             n: questions in it.
         """
-        words: dict[str, int] = {}
+        words: dict[str | None, int] = {}  # FTS5 gives None for an empty word
         read = connection.execute("SELECT term, doc FROM temp.instances")
         places = ((words.setdefault(word, len(words)), row) for word, row in read)
         found: np.ndarray = np.fromiter(places, np.dtype((np.int64, 2)))
@@ -46,7 +46,8 @@ class Postings:
         self.n, self.rows = rows, row.astype(np.int32)
         self.bm25 = weight[word] * (times * (K1 + 1) / (times + K1 * (1 - B + B * lengths[row])))
         ends = np.cumsum(having).tolist()
-        self.spans = dict(zip(words, zip([0, *ends], ends)))
+        spans = zip(words, zip([0, *ends], ends))
+        self.spans = {word: span for word, span in spans if word is not None}
 
     def count(self, stem: str) -> int:
         """Return the number of questions with a stem."""

@@ -9,6 +9,7 @@ import math
 import re
 import sqlite3
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -165,11 +166,16 @@ class Words:
             words = self._terms("asked", pieces)
         found: dict[str, list[tuple[str, str]]] = {piece: [] for piece in pieces}
         for (number, place), stem in stems.items():
+            if stem is None:  # an accent that stands alone, without which nothing is left
+                continue
             found[pieces[number]].append((words[number, place] if words else pieces[number], stem))
         return found
 
-    def _terms(self, table: str, pieces: list[str]) -> dict[tuple[int, int], str]:
-        """Return what a table makes of the words of each piece, by the number of the piece and the word's place."""
+    def _terms(self, table: str, pieces: list[str]) -> dict[tuple[int, int], Any]:
+        """Return what a table makes of the words of each piece, by the number of the piece and the word's place.
+
+        FTS5 gives None for an empty word.
+        """
         self.connection.execute(f"INSERT INTO temp.{table}({table}) VALUES ('delete-all')")
         self.connection.executemany(f"INSERT INTO temp.{table}(rowid, question) VALUES (?, ?)", enumerate(pieces))
         rows = self.connection.execute(f'SELECT doc, "offset", term FROM temp.{table}_words')
