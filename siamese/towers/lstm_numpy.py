@@ -25,7 +25,10 @@ REMEMBERED = 8_192  # words whose projections are kept for the next call, and mo
 # ROWS: else the order of a sum, and with it the bits of a vector, would depend on the number of questions.
 SMALL, PARTS, COLUMNS, ROWS = 1_000_000, 8, 64, 256
 
+ONE, HALF = np.array(1, np.float32), np.array(0.5, np.float32)  # numpy would convert Python's numbers each time
+
 Weights = Mapping[str, np.ndarray]
+Projections = tuple[np.ndarray, np.ndarray]  # of words, to the gates; and their doubled embeddings, or no columns
 
 
 def shapes(ids: int, embedding: int, hidden: int) -> dict[str, tuple[int, ...]]:
@@ -81,27 +84,27 @@ class NumpyTower:
     def _forget(self) -> None:
         """Begin to remember words anew, in other memory, since another thread may read what there was."""
         self._place = np.full(len(self.weights["embedding.weight"]), -1, np.int32)
-        self._words = np.empty((REMEMBERED, self._width), np.float32)  # takes no memory until it is written
+        gates, added = self._widths
+        # They take no memory until they are written.
+        self._words = np.empty((REMEMBERED, gates), np.float32), np.empty((REMEMBERED, added), np.float32)
         self._count = 0
 
     @property
-    def _width(self) -> int:
-        return 4 * self.hidden + (self.weights["embedding.weight"].shape[1] if self.skip else 0)
+    def _widths(self) -> tuple[int, int]:
+        return 4 * self.hidden, self.weights["embedding.weight"].shape[1] if self.skip else 0
 
-    def _project(self, distinct: np.ndarray) -> np.ndarray:
+    def _project(self, distinct: np.ndarray) -> Projections:
         """Return what words bring to the gates, and their doubled embeddings if they are added to the state."""
         # BLAS sums the product of one row in another order than that of a row among others, so one row gets company:
         # the vector of a question does not depend on the questions that are encoded with it.
-        n, gates = len(distinct), 4 * self.hidden
+        n = len(distinct)
         rows = np.resize(distinct, max(n, TOGETHER) if n else 0)
         words = np.asarray(self.weights["embedding.weight"][rows], np.float32)
-        found = np.empty((n, self._width), np.float32)
-        np.add((words @ self._input)[:n], self._bias, out=found[:, :gates])
-        if self.skip:
-            np.multiply(words[:n], 2, out=found[:, gates:])
-        return found
+        gates = (words @ self._input)[:n]
+        gates += self._bias
+        return gates, words[:n, : self._widths[1]] * 2
 
-    def _projected(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _projected(self, ids: np.ndarray) -> tuple[Projections, np.ndarray]:
         """Return the projections of words, and the row of each id's."""
         if len(ids) > REMEMBERED:
             place = np.zeros(len(self._place), np.int64)
@@ -117,7 +120,9 @@ class NumpyTower:
                     self._forget()
                     new = np.unique(ids)
                 rows = np.arange(self._count, self._count + len(new), dtype=np.int32)
-                self._words[rows], self._place[new], self._count = self._project(new), rows, self._count + len(new)
+                for kept, found in zip(self._words, self._project(new)):
+                    kept[rows] = found
+                self._place[new], self._count = rows, self._count + len(new)
                 found = self._place[ids]
             return self._words, found
 
@@ -151,42 +156,44 @@ class NumpyTower:
                 list(team.map(run, parts))
         return vectors
 
-    def _run(self, words: np.ndarray, ids: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    def _run(self, words: Projections, ids: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Return the vectors of questions, the longest first; those of question i begin at ids[starts[i]]."""
-        n, hidden = len(starts), self.hidden
+        n, hidden, (projected, embedded) = len(starts), self.hidden, words
         running = np.searchsorted(-lengths, -np.arange(lengths[0]))  # questions with more than t words
         ends = np.cumsum(running)
         row = np.arange(ends[-1]) - np.repeat(ends - running, running)
-        word_of = ids[starts[row] + np.repeat(np.arange(lengths[0]), running)]  # first of all that come first
+        word_of = ids[starts[row] + np.repeat(np.arange(lengths[0]), running)].astype(np.intp)  # all first words first
         end = 0
         state = np.zeros((max(n, TOGETHER), hidden), np.float32)
         cell, recent = np.zeros((n, hidden), np.float32), np.zeros((n, hidden), np.float32)
         earlier = np.zeros((n if len(running) > SUMMED else 0, hidden))
-        gates, products = np.empty((n, self._width), np.float32), np.empty((len(state), 4 * hidden), np.float32)
+        # numpy takes two to four times as long for the rows of a wider array, so the gates have one to themselves.
+        gates, added = (np.empty((n, width), np.float32) for width in self._widths)
+        products = np.empty((len(state), 4 * hidden), np.float32)
         last = 0  # the number of questions for which there are the following views
         for t, n in enumerate(running.tolist()):
             if n != last:
                 last, together = n, max(n, TOGETHER)
-                gate, s, c, r = gates[:n], state[:n], cell[:n], recent[:n]
-                all_four, three, word = gate[:, : 4 * hidden], gate[:, : 3 * hidden], gate[:, 4 * hidden :]
-                i, f, o, g = (gate[:, k * hidden : (k + 1) * hidden] for k in range(4))
-                before, product, added = state[:together], products[:together], products[:n]
+                all_four, word, s, c, r = gates[:n], added[:n], state[:n], cell[:n], recent[:n]
+                three = all_four[:, : 3 * hidden]
+                i, f, o, g = (all_four[:, k * hidden : (k + 1) * hidden] for k in range(4))
+                before, product, brought = state[:together], products[:together], products[:n]
                 recurrent = self._recurrent
                 if together * self._in_parts[0].size <= SMALL:
                     recurrent = self._in_parts
                     product = product.reshape(together, len(recurrent), -1).transpose(1, 0, 2)
             begin, end = end, end + n
-            words.take(word_of[begin:end], axis=0, out=gate, mode="clip")  # else it copies twice
+            projected.take(word_of[begin:end], axis=0, out=all_four, mode="clip")  # else it copies twice
             if t:
                 np.matmul(before, recurrent, out=product)
-                all_four += added
+                all_four += brought
             np.tanh(all_four, out=all_four)
-            three += 1
+            three += ONE
             # c = σ(f) c + σ(i) g, with the factor ½ of both sigmoids applied last, and 2 h = 2 σ(o) tanh(c)
             c *= f
             i *= g
             c += i
-            c *= 0.5
+            c *= HALF
             np.tanh(c, out=s)
             s *= o
             if t and t % SUMMED == 0:
@@ -194,6 +201,7 @@ class NumpyTower:
                 r[:] = 0
             r += s
             if self.skip:
+                embedded.take(word_of[begin:end], axis=0, out=word, mode="clip")
                 r += word
         total = earlier + recent if len(earlier) else recent
         total /= 2
