@@ -33,7 +33,7 @@ from siamese import read_pairs
 DATA = "data/questions.csv"
 ARCHIVED = 2_700  # questions in the archive
 WARM_UP = 0.2  # seconds of each run before it counts
-AT_ONCE = 20_000  # requests that are made for each second of a run, more than are answered
+AT_ONCE = 10_000  # requests that are made for each second of a run, more than are answered
 BARE, PREDICT, SEARCH = "FastAPI alone", "`POST /predict`", "`POST /search`"
 
 
@@ -102,6 +102,7 @@ def started(stack: ExitStack, folder: Path, former: str | None, before: str | No
         old = None
         if before:
             old_archive = build(folder / f"{name}, before", model, before)
+            start(f"{PREDICT}, {name}, before", "/predict", [*serve, old_archive], before, plain)
             old = start(f"{SEARCH}, {name}, before", "/search", [*serve, old_archive], before)
         start(f"{SEARCH}, {name}", "/search", [*serve, archive], beside=old)
     return servers
