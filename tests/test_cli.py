@@ -264,7 +264,7 @@ def test_without_any_model_it_says_what_to_run(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_file: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("siamese.model.model.SHIPPED", tmp_path / "pretrained")
+    monkeypatch.setattr("siamese.model.packaged.SHIPPED", tmp_path / "pretrained")
     for words in (["predict", *PAIR], ["predict", "--file", small_file], ["evaluate", "--data", small_file]):
         code, out, err = command(*words)
         assert (code, out) == (2, "")

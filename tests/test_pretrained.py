@@ -15,7 +15,7 @@ from siamese.cli import entry, options
 from siamese.config import NOTHING, PACKAGED, PRETRAINED, Config, recipe, start_of
 from siamese.errors import ModelError, UserError
 from siamese.evaluation.metrics import all_scores
-from siamese.model import model
+from siamese.model import packaged
 from siamese.model.calibration import calibration_error
 from siamese.pairs.reading import read_pairs
 
@@ -45,7 +45,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
 @pytest.fixture()
 def stand_in(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put the tiny model in place of the pretrained one, and work in a folder without trained models."""
-    monkeypatch.setattr(model, "SHIPPED", tiny_model)
+    monkeypatch.setattr(packaged, "SHIPPED", tiny_model)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return tiny_model
@@ -60,7 +60,7 @@ def test_without_a_trained_model_the_pretrained_one_answers(command: Command, st
 def test_another_model_of_the_package_answers_by_its_name(
     command: Command, stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model, "SHIPPED", tmp_path / "pretrained")
+    monkeypatch.setattr(packaged, "SHIPPED", tmp_path / "pretrained")
     shutil.copytree(stand_in, tmp_path / "pretrained_quora")
     out, err = command("predict", *PAIR, "--model", "quora")
     assert err == f"using the quora model ({PACKAGED['quora']}: {tmp_path / 'pretrained_quora' / 'README.md'})\n"
@@ -114,7 +114,7 @@ def test_it_does_not_know_where_its_training_pairs_are(
     bare = SiameseModel.load(stand_in)
     del bare.facts["data"]
     bare.save(tmp_path / "bare")
-    monkeypatch.setattr(model, "SHIPPED", tmp_path / "bare")
+    monkeypatch.setattr(packaged, "SHIPPED", tmp_path / "bare")
     out, _ = command("evaluate", "--data", small_file)
     assert "the training pairs are unknown; give them with --trained-on PATH" in out
     out, _ = command("evaluate", "--data", small_file, "--trained-on", small_file)
@@ -174,7 +174,7 @@ def test_start_from_pretrained_adds_words_and_keeps_the_rest(
     start = SiameseModel.load(stand_in)
     start.config = start.config.replace(compact=True)
     start.save(tmp_path / "compact")
-    monkeypatch.setattr(model, "SHIPPED", tmp_path / "compact")
+    monkeypatch.setattr(packaged, "SHIPPED", tmp_path / "compact")
     start = SiameseModel.pretrained()
     rows = [f"zzyzx question {i},zzyzx problem {i - i % 2},{i % 2}" for i in range(40)]
     (tmp_path / "own.csv").write_text("\n".join(["question1,question2,is_duplicate", *rows]) + "\n", encoding="utf-8")
@@ -242,7 +242,7 @@ def test_quora_is_as_good_on_quoras_test_pairs_as_its_card_says(shared: Path) ->
     unseen = all_scores(pairs.labels[pairs.unseen], scores[pairs.unseen], rule.threshold)
     row = "| {} | this model | {accuracy:.3f} | {precision:.3f} | {recall:.3f} | {f1:.3f} | "
     row += "{average_precision:.3f} | {roc_auc:.3f} | 0.752 |"
-    card = (model.model_folder_of("quora") / "README.md").read_text("utf-8").splitlines()
+    card = (packaged.model_folder_of("quora") / "README.md").read_text("utf-8").splitlines()
     assert row.format("unseen (5,732, 21.2% duplicates)", **unseen.to_dict()) in card
     assert row.format("all (10,240, 36.7% duplicates)", **every.to_dict()) in card
     assert (unseen.average_precision or 0) > 0.76 and (every.accuracy or 0) > 0.855

@@ -25,7 +25,7 @@ from siamese.errors import UserError
 from siamese.evaluation.evaluate import tfidf_similarity
 from siamese.evaluation.metrics import average_precision, roc_auc
 from siamese.model.folder import is_model
-from siamese.model.model import model_folder_of
+from siamese.model.packaged import model_folder_of
 from siamese.system.files import write_text
 
 MOST = 1_500  # questions of a set of groups, drawn with seed 0: all their pairs are scored

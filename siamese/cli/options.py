@@ -163,7 +163,7 @@ def add_force(sub: argparse.ArgumentParser) -> None:
 
 def check_outputs(options: argparse.Namespace, *outputs: Output | Folder, inputs: Sequence[str | None]) -> None:
     """Raise a UserError if an output would replace what a person has, an input or another output."""
-    from siamese.model.model import model_folder_of
+    from siamese.model.packaged import model_folder_of
 
     read = [str(model_folder_of(i)) if i in PACKAGED else i for i in inputs]
     outputs_module.check_outputs(outputs, read, options.force)
@@ -183,8 +183,9 @@ def load_model(name: str, calibrate_on: str | None = None) -> "SiameseModel":
     """
     from pathlib import Path
 
-    from siamese.model import model
     from siamese.model.folder import is_model
+    from siamese.model.model import SiameseModel
+    from siamese.model.packaged import model_folder_of
 
     if name not in PACKAGED and not is_model(name):
         from siamese.model.encoders import is_encoder
@@ -193,12 +194,12 @@ def load_model(name: str, calibrate_on: str | None = None) -> "SiameseModel":
             return _load_encoder(name, calibrate_on)
     if calibrate_on:
         raise UserError(f"--calibrate-on is for sentence encoders; {name} was calibrated on validation pairs")
-    loaded = model.SiameseModel.load(name)
+    loaded = SiameseModel.load(name)
     if name not in PACKAGED:
         for warning in loaded.warnings:
             say(f"using {name}: warning: {warning}")
         return loaded
-    card = model.model_folder_of(name) / "README.md"
+    card = model_folder_of(name) / "README.md"
     where = card.relative_to(Path.cwd()) if card.is_relative_to(Path.cwd()) else card
     say(f"using the {name} model ({PACKAGED[name]}: {where})")
     return loaded

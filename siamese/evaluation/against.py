@@ -12,7 +12,7 @@ from siamese.config import PACKAGED
 from siamese.evaluation.evaluate import Setting
 from siamese.model.encoders import source_of
 from siamese.model.folder import FILES, TOKENIZER, is_model
-from siamese.model.model import model_folder_of
+from siamese.model.packaged import model_folder_of
 from siamese.model.similarity import cosine
 from siamese.system.progress import CountBar
 from siamese.towers.encoders import Encode, load_encoder

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from siamese.config import PACKAGED, PRETRAINED, Config, chosen, preset
+from siamese.config import Config, chosen, preset
 from siamese.errors import ModelError, UserError
 from siamese.model import folder as model_folder
+from siamese.model import packaged
 from siamese.model.calibration import Calibration
 from siamese.model.compact import TABLE, pack
 from siamese.model.folder import ARCHITECTURE, CONFIG, VERDICT
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from siamese.towers.plugin import PluginTower
     from siamese.towers.transformer import TransformerTower
 
-SHIPPED = Path(__file__).parents[1] / "pretrained"  # the model folder that comes with the package
 COURSE_BATCH = 512  # pairs that a course model pads together
 
 
@@ -324,7 +324,7 @@ class SiameseModel:
         """
         if tower is not None:
             chosen("tower", tower)
-        folder = model_folder_of(folder)
+        folder = packaged.model_folder_of(folder)
         if not model_folder.is_model(folder):
             from siamese.model.encoders import is_encoder
 
@@ -361,24 +361,7 @@ class SiameseModel:
     @classmethod
     def pretrained(cls) -> "SiameseModel":
         """Load the default model, which comes with the package, under CC BY-SA 4.0."""
-        return cls.load(SHIPPED)
-
-
-def model_folder_of(name: str | Path) -> Path:
-    """Return the folder of a packaged model by its name, or else the name as a path. It may not exist.
-
-    Raises:
-        ModelError: the packaged model is not installed.
-    """
-    if str(name) not in PACKAGED:
-        return Path(name)
-    if str(name) == PRETRAINED:
-        return SHIPPED
-    if not (folder := SHIPPED.with_name(f"{PRETRAINED}_{name}")).is_dir():
-        raise ModelError(
-            f"{name}: this model is not installed; copy {folder.name}/ of the project's source to {folder}"
-        )
-    return folder
+        return cls.load(packaged.SHIPPED)
 
 
 def _checked(questions: Iterable[str]) -> Iterator[str]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from siamese.config import PACKAGED, terms
 from siamese.model.encoders import source_of
-from siamese.model.model import SiameseModel, model_folder_of
+from siamese.model.model import SiameseModel
+from siamese.model.packaged import model_folder_of
 from siamese.service.messages import About
 from siamese.towers.places import folder_of
 

@@ -11,7 +11,8 @@ from siamese.config import PACKAGED, Config, recipe, start_of, with_plugins
 from siamese.errors import DivergedError, UserError
 from siamese.evaluation.evaluate import Setting, evaluate_in
 from siamese.model import folder as model_folder
-from siamese.model.model import SiameseModel, model_folder_of
+from siamese.model.model import SiameseModel
+from siamese.model.packaged import model_folder_of
 from siamese.pairs import splits
 from siamese.pairs.pairs import Pairs, checksum
 from siamese.pairs.reading import PairsLike, pairs_of

@@ -181,7 +181,8 @@ from pathlib import Path
 import scipy.optimize, torch
 import siamese.mining.mine
 from siamese.cli.entry import main
-from siamese.model.model import SHIPPED, SiameseModel
+from siamese.model.model import SiameseModel
+from siamese.model.packaged import SHIPPED
 
 labels, questions = sys.argv[1:]
 words = ["adapt", "--labels", labels, "--questions", questions, "--model", "pretrained", "--precision", "0.8", "--out"]
