@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -131,12 +132,15 @@ def test_payloads(model: SiameseModel, tmp_path: Path) -> None:
             for where, rows in (
                 ({}, [0, 1, 2]), ({"topic": "travel"}, [0]), ({"topic": "ü"}, [1]), ({"topic": None}, [2]),
                 ({"views": 7, "open": True}, [0]), ({"views": "7", "open": "true"}, [0]), ({"open": 1}, []),
-                ({"topic": "ü", "views": ""}, [1]),
+                ({"topic": "ü", "views": ""}, [1]), ({"views": np.int64(7)}, [0]), ({"views": Decimal(7)}, [0]),
             ):  # fmt: skip
                 found = archive._database.rows_where(where)
                 assert (found.tolist(), found.dtype) == (rows, np.int64), where
             with pytest.raises(UserError, match="no question of the archive has a column 'author'; kept columns: 'to"):
                 archive._database.rows_where({"author": "x"})
+            for value, message in (("\ud800", "has half a character"), (["a"], "expected text, a number, a boolean")):
+                with pytest.raises(UserError, match=message):
+                    archive._database.rows_where({"topic": value})
         archive.remove(["a"])  # the last one moves into its row
         assert archive.search(["claim luggage"], 1)[0][0].payload == {"topic": "ü"}
         with pytest.raises(ArchiveError, match="note is bytes") as refused:
@@ -180,6 +184,8 @@ def test_pages(archive: Archive) -> None:
     assert [record.id for record in archive.records(after="b", limit=2)] == ["c", "d"]
     assert archive.records({"even": True}, after="a", limit=1) == [Record("c", "seat 2", {"even": True})]
     assert archive.record("none") is None
+    with pytest.raises(ArchiveError, match="the id '.ud800'"):
+        archive.records(after="\ud800")
     with pytest.raises(UserError, match="limit 0"):
         archive.records(limit=0)
     assert archive.update("a", "seat 9") and not archive.update("a", "seat 9", {"even": True})

@@ -10,7 +10,7 @@ from math import isfinite
 from typing import Any
 
 from siamese.errors import UserError
-from siamese.pairs.cells import NUMBERS, Refused, is_missing
+from siamese.pairs.cells import Refused, is_missing
 
 EMPTY = "{}"
 MOST = 1 << 120  # a whole number below it is kept
@@ -93,7 +93,7 @@ def condition(connection: sqlite3.Connection, where: Payload, columns: Sequence[
         columns: the names that occur in payloads.
 
     Raises:
-        UserError: no payload has a name.
+        UserError: no payload has a name, or a value is none that a payload could have.
     """
     for name in where:
         if name not in columns:
@@ -104,14 +104,19 @@ def condition(connection: sqlite3.Connection, where: Payload, columns: Sequence[
 
 
 def _text(connection: sqlite3.Connection, value: Any) -> str | None:
-    if is_missing(value):
-        return None
+    """Return a value as `field` has it, if it is stored."""
+    try:
+        value = cell(value, "a value of a condition")
+    except Refused as fault:
+        raise UserError(str(fault)) from None
+    if value is None or isinstance(value, str):
+        return value
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, str):
-        return value
-    if not isinstance(value, NUMBERS):
+    if isinstance(value, list | dict):
         raise UserError(f"a condition on {value!r}: expected text, a number, a boolean or None")
+    if isinstance(value, int) and abs(value) >= 1 << 63:  # which SQLite reads as a float
+        value = float(value)
     text: str = connection.execute("SELECT CAST(? AS TEXT)", (value,)).fetchone()[0]
     return text
 

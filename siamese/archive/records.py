@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from siamese.archive import payloads, tables
+from siamese.archive.changes import checked_id
 from siamese.archive.database import Database
 from siamese.system.csv_output import cells_for, names_beside, writing_csv
 
@@ -39,7 +40,7 @@ def page(database: Database, where: Mapping[str, Any], after: str | None, limit:
     """
     condition, values = payloads.condition(database.connection, where, tables.columns(database.facts))
     sql = f"{condition} AND id > ? ORDER BY id LIMIT ?"
-    return list(_records(database, sql, (*values, after or "", -1 if limit is None else limit)))
+    return list(_records(database, sql, (*values, checked_id(after) if after else "", -1 if limit is None else limit)))
 
 
 def export(database: Database, out: str | Path, progress: Callable[[int, int], None]) -> int:
