@@ -102,8 +102,8 @@ RULES: dict[str, Rule] = {
     **{f"{weight} · BM25 / idf": scaled(weight) for weight in (0.06, 0.12, 0.24)},
     "reciprocal ranks": fused,
     **{f"{weight} · the same of rare words alone": of_rare_words(weight) for weight in (0.12, 0.24)},
-    **{f"{weight} · the same, by agreement": agreeing(weight, scaled) for weight in (0.24,)},
-    **{f"{weight} · the same · share of the query": covering(weight) for weight in (0.12, 0.24, 0.3, 0.36)},
+    "0.24 · the same, by agreement": agreeing(0.24, scaled),
+    **{f"{weight} · the same · share of the query": covering(weight) for weight in (0.12, 0.18, 0.24, 0.3, 0.36)},
     **{f"{weight} · the same · square of the share": covering(weight, 2) for weight in (0.24, 0.48)},
     "0.36 · the same · share, by agreement": agreeing(0.36, covering),
 }  # fmt: skip
