@@ -118,6 +118,25 @@ def test_an_archive_that_lost_most_of_its_questions_is_not_emptied(command: Comm
 
 
 @pytest.mark.slow
+def test_what_is_refused_adds_nothing(command: Command, tmp_path: Path) -> None:
+    archive, new = tmp_path / "archive", write_csv(tmp_path / "new.csv", [("n", NEW[1])], "id,question")
+    Archive.build(archive, OLD, MODEL, ids=list("abcde"), name="pretrained").close()
+    out, removed = tmp_path / "pairs.csv", ("--removed", tmp_path / "removed.csv")
+    add, no_verdict = (archive, "--add"), "--removed is for a verdict, which does not decide here"
+    for against, words, message in (
+        (add, (*removed, "--threshold", 0.7), no_verdict),
+        (add, ("--memory", 0), "--memory 0: expected a whole number of 1 or more"),
+        ((new, "--model", "pretrained"), (*removed, "--threshold", 0.7), no_verdict),
+    ):
+        code, _, err = command("mine", new, "--against", *against, "--out", out, *words)
+        assert code == 2 and message in err
+    code, _, err = command("mine", "--from", new, "--out", out, *removed)
+    assert code == 2 and "--removed does not go with --from" in err
+    with Archive.open(archive, MODEL) as unchanged:
+        assert len(unchanged) == 5
+
+
+@pytest.mark.slow
 def test_every_column_comes_along(command: Command, tmp_path: Path) -> None:
     old = write_csv(tmp_path / "old.csv", [("a", OLD[0], "ann"), ("b", OLD[1], "")], "id,question,author")
     new = write_csv(tmp_path / "new.csv", [("c", "How do I lose weight fast?", "eve", "x")], "id,question,author,url")

@@ -12,8 +12,6 @@ from siamese.system.console import say
 
 if TYPE_CHECKING:
     from siamese.archive.store import Archive
-    from siamese.mining.settings import Settings
-    from siamese.model.verdict import Rule
 
 
 def add_options(sub: argparse.ArgumentParser) -> None:
@@ -94,10 +92,10 @@ def _files(options: argparse.Namespace) -> None:
     from siamese.system.progress import CountBar
 
     rule = model.rule(options.threshold, cosine=options.cosine)
-    new = mined.read(options)
+    settings, new = mined.settings(options, rule), mined.read(options)
     old = Questions.read(options.against, options.question_column, options.id_column, keep=None)
     with CountBar("questions") as encoded, CountBar("comparisons") as joined:
-        found = mine_against(new, old, model, _settings(options, rule), rule, None, encoded, joined)
+        found = mine_against(new, old, model, settings, rule, None, encoded, joined)
     shared.report_unknown(found.questions.unknown)
     mined.write(options, found)
     mined.say_removed(options, found)
@@ -117,7 +115,7 @@ def _compare(options: argparse.Namespace) -> None:
         from siamese.mining.against import mine_beside_archive
 
         rule = archive.model.rule(options.threshold, cosine=options.cosine)
-        settings, new = _settings(options, rule), mined.read(options)
+        settings, new = mined.settings(options, rule), mined.read(options)
         with CountBar("questions") as encoded, CountBar("comparisons") as joined:
             found = mine_beside_archive(new, archive.memory, archive.model, settings, rule, encoded, joined)
         shared.report_unknown(found.questions.unknown)
@@ -130,7 +128,8 @@ def _remember(options: argparse.Namespace) -> None:
     from siamese.system.progress import CountBar
 
     with _open(options) as archive:
-        ids = None
+        rule, ids = archive.model.rule(options.threshold, cosine=options.cosine), None
+        settings = mined.settings(options, rule)
         if options.file:
             from siamese.archive.syncing import Treatment
 
@@ -141,18 +140,11 @@ def _remember(options: argparse.Namespace) -> None:
             ids = {*done.added, *done.changed, *done.unchanged}
         from siamese.mining.against import mine_unmined  # after encoding, so that a vector does not depend on torch
 
-        rule = archive.model.rule(options.threshold, cosine=options.cosine)
         with CountBar("comparisons") as joined:
-            night = mine_unmined(archive.memory, _settings(options, rule), rule, ids, joined)
+            night = mine_unmined(archive.memory, settings, rule, ids, joined)
         if night.anew:
             say(f"note: {options.against} was mined with another threshold or verdict, so all is compared again")
         print(f"{night.new:,} of {len(night.found.questions):,} different questions were new and compared with all")
         found = mined.write(options, night.found)
         mined.say_removed(options, found)
         night.remember(found if options.clusters or options.report else None)
-
-
-def _settings(options: argparse.Namespace, rule: "Rule") -> "Settings":
-    from siamese.mining.settings import Settings
-
-    return Settings(rule.threshold, memory=options.memory, linkage=options.linkage)

@@ -11,9 +11,7 @@ from siamese.system.csv_output import check_format
 from siamese.system.program import joined, program
 
 if TYPE_CHECKING:
-    from siamese.mining.settings import Settings
     from siamese.model.model import SiameseModel
-    from siamese.model.verdict import Rule
 
 
 def add_commands(command: shared.Command) -> None:
@@ -78,6 +76,9 @@ def mine(options: argparse.Namespace) -> None:
         raise UserError("--address is that of a Ray cluster; add --engine ray")
     if options.review and (options.label_sample or options.engine == "ray"):
         raise UserError("--review goes with neither --label-sample nor --engine ray; leave it out")
+    if options.removed and (options.mined or options.label_sample):
+        other = "--from" if options.mined else "--label-sample"
+        raise UserError(f"--removed does not go with {other}, where nothing is removed; leave it out")
     if options.against:
         against.mine(options)
     elif options.engine == "ray":
@@ -101,9 +102,7 @@ def _from_questions(options: argparse.Namespace) -> None:
     from siamese.system.progress import CountBar
 
     rule = model.rule(options.threshold, cosine=options.cosine)
-    if options.removed and rule.verdict is None:
-        raise UserError("--removed is for a verdict, which does not decide here; leave it out")
-    settings, questions = _settings(options, rule), mined.read(options)
+    settings, questions = mined.settings(options, rule), mined.read(options)
     with (
         shared.advising("--resume"),
         CountBar("questions") as encoded,
@@ -144,7 +143,7 @@ def _on_ray(options: argparse.Namespace) -> None:
     rule = model.rule(options.threshold, cosine=options.cosine)
     with shared.advising("--resume"), CountBar("units of work") as bar:
         found = mine_shards(
-            shards, model, _settings(options, rule), options.out, options.clusters, column=options.question_column,
+            shards, model, mined.settings(options, rule), options.out, options.clusters, column=options.question_column,
             id_column=options.id_column, address=options.address, resume=options.resume, escape=options.escape_formulas,
             progress=lambda stage, done, total: bar(done, total, stage), rule=rule,
         )  # fmt: skip
@@ -157,13 +156,6 @@ def _on_ray(options: argparse.Namespace) -> None:
         mined.say_clusters(options, found.clusters, found.members)
     if options.threshold is None:
         _note(options, model, found.questions, found.pairs - found.copied)
-
-
-def _settings(options: argparse.Namespace, rule: "Rule") -> "Settings":
-    from siamese.mining.settings import Settings
-
-    approximate = options.approximate or options.engine == "ray"
-    return Settings(rule.threshold, options.max_pairs, approximate, options.memory, options.seed, options.linkage)
 
 
 def _threshold(options: argparse.Namespace) -> None:

@@ -6,12 +6,15 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from siamese.cli import options as shared
+from siamese.errors import UserError
 from siamese.system.outputs import Output, beginning_with, table_with, table_with_one_of
 from siamese.system.program import joined, program
 
 if TYPE_CHECKING:
     from siamese.mining.mined import Mined
     from siamese.mining.questions import Questions
+    from siamese.mining.settings import Settings
+    from siamese.model.verdict import Rule
 
 
 def check_outputs(
@@ -72,6 +75,16 @@ def read(options: argparse.Namespace) -> "Questions":
     questions = Questions.read(options.file, options.question_column, options.id_column, keep)
     say_questions(len(questions), len(questions.copies), questions.blank)
     return questions
+
+
+def settings(options: argparse.Namespace, rule: "Rule") -> "Settings":
+    """Return the settings of mining by a rule. Raise a UserError if --removed has no verdict."""
+    from siamese.mining.settings import Settings
+
+    if options.removed and rule.verdict is None:
+        raise UserError("--removed is for a verdict, which does not decide here; leave it out")
+    approximate = options.approximate or options.engine == "ray"
+    return Settings(rule.threshold, options.max_pairs, approximate, options.memory, options.seed, options.linkage)
 
 
 def write(options: argparse.Namespace, found: "Mined") -> "Mined":
