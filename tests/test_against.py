@@ -44,12 +44,12 @@ def test_a_question_that_is_there_with_its_id_is_not_new() -> None:
 
 
 def test_clusters_keep_their_numbers() -> None:
-    assert numbered([["a", "b"], ["c", "d"]], {}, 1) == ([1, 2], 3)
+    assert numbered([["a", "b"], ["c", "d"]], {}, 1) == [1, 2]
     before = {"a": 1, "b": 1, "c": 2, "d": 2, "e": 2}
-    assert numbered([["c", "d"], ["a", "b", "f"], ["g", "h"]], before, 3) == ([2, 1, 3], 4)
-    assert numbered([["a", "c"], ["b", "d", "e"]], before, 5) == ([1, 2], 5)
-    assert numbered([["a"], ["b"], ["c", "d", "e"]], before, 5) == ([1, 5, 2], 6)  # two halves of one: the first
-    assert numbered([["a", "b", "c", "d", "e"]], before, 3) == ([2], 3)  # 1 is given up
+    assert numbered([["c", "d"], ["a", "b", "f"], ["g", "h"]], before, 3) == [2, 1, 3]
+    assert numbered([["a", "c"], ["b", "d", "e"]], before, 5) == [1, 2]
+    assert numbered([["a"], ["b"], ["c", "d", "e"]], before, 5) == [1, 5, 2]  # two halves of one: the first
+    assert numbered([["a", "b", "c", "d", "e"]], before, 3) == [2]  # 1 is given up
 
 
 def pairs_of(found: object) -> list[tuple[object, ...]]:

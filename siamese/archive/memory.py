@@ -11,7 +11,7 @@ from siamese.archive import remembered, tables
 from siamese.archive.database import Database
 from siamese.errors import ArchiveError
 
-NEXT = "next_cluster"  # key of the number that no cluster had yet
+_NEXT = "next_cluster"  # key of the number that no cluster had yet
 _TABLES_SINCE = 3  # format of archives
 _CACHE, _SMALL_CACHE = 65_536, 2_000  # KiB of SQLite's pages, while a result is written and otherwise
 
@@ -57,7 +57,7 @@ class Snapshot:
 
     def clusters(self) -> Numbered:
         """Return the clusters as they were written last."""
-        return Numbered(dict(self._select("id, number FROM clusters")), int(self.settings.get(NEXT, 1)))
+        return Numbered(dict(self._select("id, number FROM clusters")), int(self.settings.get(_NEXT, 1)))
 
     def _select(self, columns: str) -> list[Any]:
         return _select(self.database, columns)
@@ -105,12 +105,11 @@ class Memory:
             known = {id: bool(is_copy) for id, is_copy in _select(self._database, "id, is_copy FROM mined")}
             there = set(found.mined)
             if change.meta["changes"] != changes:
-                same = {id for _, id, text, _ in self._database.all_stored() if found.texts.get(id) == text}
-                there &= same
+                there &= {id for _, id, text, _ in self._database.all_stored() if found.texts.get(id) == text}
             settings = dict(_select(self._database, "key, value FROM mining"))
             if settings.get("run", 0) != found.settings["run"] - 1:
                 raise ArchiveError(f"{self._database.folder}: mined by another process meanwhile; run this again")
-            if any(settings.get(key) != found.settings[key] for key in found.settings.keys() - {"run", NEXT}):
+            if any(settings.get(key) != found.settings[key] for key in found.settings.keys() - {"run"}):
                 remembered.forget_all(connection)
                 known = {}
             # In the order of the tables, since SQLite is slow to insert in random order.
@@ -119,10 +118,11 @@ class Memory:
             connection.executemany("INSERT INTO mined VALUES (?, ?)", ((id, found.mined[id]) for id in differing))
             pairs = (pair for pair in found.pairs if pair[0] in there and pair[1] in there)
             connection.executemany("INSERT OR REPLACE INTO mined_pairs VALUES (?, ?, ?, ?)", pairs)
+            settings = dict(found.settings)
             if found.clusters is not None:
                 _renumber(self._database, found.clusters.number)
-                found.settings[NEXT] = found.clusters.next
-            connection.executemany("INSERT OR REPLACE INTO mining VALUES (?, ?)", found.settings.items())
+                settings[_NEXT] = found.clusters.next
+            connection.executemany("INSERT OR REPLACE INTO mining VALUES (?, ?)", settings.items())
         self._database.execute(f"PRAGMA cache_size = -{_SMALL_CACHE}")
 
 

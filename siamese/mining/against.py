@@ -168,6 +168,7 @@ class Remembering(NamedTuple):
     memory: Memory
     changes: int
     result: Result
+    next: int  # the first number that no cluster had yet
     new: int  # distinct questions that were not mined before
     anew: bool  # whether it was mined before by another threshold or verdict
 
@@ -182,11 +183,6 @@ class Remembering(NamedTuple):
             number = {row.id: row.cluster for rows in found.clusters for row in rows}
             clusters = Numbered(number, max([self.next - 1, *number.values()]) + 1)
         self.memory.write(self.result._replace(clusters=clusters), self.changes)
-
-    @property
-    def next(self) -> int:
-        """The first number that no cluster had yet."""
-        return int(self.result.settings["next_cluster"])
 
 
 def mine_unmined(
@@ -224,16 +220,15 @@ def mine_unmined(
     result = Result(
         {copy.id: True for copy in questions.copies} | of_distinct, dict(zip(archive.ids, archive.texts)),
         _named(found.pairs, questions.ids),
-        {**how, "run": int(archive.settings.get("run", 0)) + 1, "next_cluster": earlier.next}, None,
+        {**how, "run": int(archive.settings.get("run", 0)) + 1}, None,
     )  # fmt: skip
 
     def numbers(clusters: list[list[Any]]) -> list[int]:
-        return numbered(clusters, earlier.number, earlier.next)[0]
+        return numbered(clusters, earlier.number, earlier.next)
 
     whole = mined(questions, found._replace(pairs=pairs), settings, rule, _new=shown, _number=numbers)
-    return Remembering(
-        whole, memory, archive.changes, result, across.new, bool(archive.mined) and before != archive.mined
-    )
+    anew = bool(archive.mined) and before != archive.mined
+    return Remembering(whole, memory, archive.changes, result, earlier.next, across.new, anew)
 
 
 def _named(pairs: np.ndarray, ids: list[str]) -> Iterator[tuple[str, str, int, int | None]]:

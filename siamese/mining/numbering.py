@@ -1,11 +1,12 @@
 """Keep the numbers of clusters from one run to the next."""
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def numbered(clusters: Sequence[Sequence[Any]], earlier: Mapping[Any, int], next: int) -> tuple[list[int], int]:
+def numbered(clusters: Sequence[Sequence[Any]], earlier: Mapping[Any, int], unused: int) -> list[int]:
     """Give each cluster the earlier number that most of its questions had.
 
     The largest overlap chooses first; of equal ones the lower number, then the earlier cluster. A number goes to one
@@ -14,10 +15,10 @@ def numbered(clusters: Sequence[Sequence[Any]], earlier: Mapping[Any, int], next
     Args:
         clusters: the ids of the questions of each.
         earlier: the number of the cluster that a question was in, by its id.
-        next: the first number that no cluster ever had.
+        unused: the first number that no cluster ever had.
 
     Returns:
-        A number for each cluster, and the next that no cluster ever had.
+        A number for each cluster.
     """
     shared = [
         (-count, number, place)
@@ -30,9 +31,5 @@ def numbered(clusters: Sequence[Sequence[Any]], earlier: Mapping[Any, int], next
         if place not in given and number not in taken:
             given[place] = number
             taken.add(number)
-    numbers = []
-    for place in range(len(clusters)):
-        if place not in given:
-            given[place], next = next, next + 1
-        numbers.append(given[place])
-    return numbers, next
+    new = itertools.count(unused)
+    return [given[place] if place in given else next(new) for place in range(len(clusters))]
