@@ -3,6 +3,7 @@
 import json
 import mmap
 import tempfile
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -16,11 +17,25 @@ PREFIX = "question_"  # of a column whose name is taken
 OWN = ("question", "id")  # columns of a DataFrame that are not further ones
 
 
-class FileColumns:
-    """The further columns of a file, on disk, so that memory only holds where each row begins."""
+class Columns(ABC):
+    """Further columns of questions, by the rows of these."""
+
+    names: list[str]  # in the order in which rows have them
+
+    @abstractmethod
+    def row(self, row: int) -> list[Any]:
+        """Return the cells of a row, None for what it lacks."""
+
+    def column(self, name: str, rows: np.ndarray) -> Any:
+        """Return the cells of a column in some rows."""
+        place = self.names.index(name)
+        return [self.row(row)[place] for row in rows.tolist()]
+
+
+class TextsOnDisk:
+    """A text for each row, on disk, so that memory only holds where each begins."""
 
     def __init__(self) -> None:
-        self._place: dict[str, int] = {}  # of each column
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  closed with this object
         self._starts = array("q", [0])
 
@@ -28,38 +43,47 @@ class FileColumns:
         """Return the number of rows, up to the last one that was added."""
         return len(self._starts) - 1
 
-    @property
-    def names(self) -> list[str]:
-        """The names of the columns, in the order in which rows have them."""
-        return list(self._place)
-
-    def add(self, row: int, cells: Mapping[str, Any]) -> None:
-        """Add the cells of a row, which comes after all that were added; rows left out have none."""
-        for name in cells:
-            self._place.setdefault(name, len(self._place))
+    def add(self, row: int, text: str) -> None:
+        """Add the text of a row, which comes after all that were added; rows left out have none."""
         self._starts.extend([self._starts[-1]] * (row + 1 - len(self._starts)))
-        values = [cells.get(name) for name in self._place]
-        text = json.dumps(values, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass")
-        self._file.write(text)
-        self._starts.append(self._starts[-1] + len(text))
+        self._starts.append(self._starts[-1] + self._file.write(text.encode("utf-8", "surrogatepass")))
 
     @cached_property
     def _data(self) -> mmap.mmap:
         self._file.flush()
         return mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
 
-    def row(self, row: int) -> list[Any]:
-        """Return the cells of a row, None for what it lacks."""
+    def __getitem__(self, row: int) -> str:
+        """Return the text of a row, "" if it has none. No row is added afterwards."""
         begin, end = (self._starts[min(i, len(self))] for i in (row, row + 1))
-        cells = json.loads(self._data[begin:end].decode("utf-8", "surrogatepass")) if begin < end else []
-        return cells + [None] * (len(self._place) - len(cells))
-
-    def column(self, name: str, rows: np.ndarray) -> list[Any]:
-        """Return the cells of a column in some rows."""
-        return [self.row(row)[self._place[name]] for row in rows.tolist()]
+        return self._data[begin:end].decode("utf-8", "surrogatepass") if begin < end else ""
 
 
-class FrameColumns:
+class FileColumns(Columns):
+    """The further columns of a file."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, None] = {}
+        self.names = []
+        self._texts = TextsOnDisk()  # lists of JSON
+
+    def __len__(self) -> int:
+        """Return the number of rows, up to the last one that was added."""
+        return len(self._texts)
+
+    def add(self, row: int, cells: Mapping[str, Any]) -> None:
+        """Add the cells of a row, as `TextsOnDisk.add`."""
+        if not cells.keys() <= self._known.keys():
+            self._known |= dict.fromkeys(cells)
+            self.names = list(self._known)
+        self._texts.add(row, json.dumps(list(map(cells.get, self.names)), ensure_ascii=False, default=str))
+
+    def row(self, row: int) -> list[Any]:
+        cells = json.loads(self._texts[row] or "[]")
+        return cells + [None] * (len(self.names) - len(cells))
+
+
+class FrameColumns(Columns):
     """The further columns of a DataFrame."""
 
     def __init__(self, frame: Frame) -> None:
@@ -67,23 +91,15 @@ class FrameColumns:
             name: frame[column].array  # type: ignore[attr-defined]
             for name, column in zip(names_of(frame), frame.columns) if name not in OWN
         }  # fmt: skip
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the columns."""
-        return list(self._columns)
+        self.names = list(self._columns)
 
     def row(self, row: int) -> list[Any]:
-        """Return the cells of a row."""
         cells = (values[row] for values in self._columns.values())
         return [cell.item() if isinstance(cell, np.generic) else cell for cell in cells]
 
     def column(self, name: str, rows: np.ndarray) -> Any:
         """Return the cells of a column in some rows, with its type."""
         return self._columns[name][rows]
-
-
-Columns = FileColumns | FrameColumns
 
 
 def of_both(names: Sequence[str]) -> list[str]:

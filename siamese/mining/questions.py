@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from siamese.errors import DataError
-from siamese.mining.carried import Both, Payloads
 from siamese.mining.columns import OWN, Columns, FileColumns, FrameColumns
 from siamese.model.many_pairs import many_differs
 from siamese.model.word_table import WordTable
@@ -58,7 +57,7 @@ class Questions:
     rows: "array[int]" = field(default_factory=lambda: array("q"))  # of the input, from 0; of the first copies
     unknown: int = 0  # without a word that the model knows, once they are encoded
     lowered: bool = False  # whether pairs that differ have a score below their similarity, once they are scored
-    further: Columns | Payloads | Both | None = None  # the other columns of the input, by its rows
+    further: Columns | None = None  # the other columns of the input, by its rows
 
     def __len__(self) -> int:
         return len(self.texts)
