@@ -16,7 +16,8 @@ from commands import Command, posix
 
 from siamese.errors import DataError, UserError
 from siamese.pairs.pairs import Columns, Pairs
-from siamese.pairs.reading import read_pairs, read_records
+from siamese.pairs.questions import read_records
+from siamese.pairs.reading import read_pairs
 from siamese.pairs.sources import reading_as
 
 ROOT = Path(__file__).parents[1]

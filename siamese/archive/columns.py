@@ -6,7 +6,7 @@ from typing import Any
 from siamese.archive.changes import Block
 from siamese.errors import UserError
 from siamese.pairs.cells import Refused, text_of
-from siamese.pairs.reading import Frame, names_of
+from siamese.pairs.tables import Frame, column_of, names_of
 
 Payloads = Iterable[Mapping[str, Any]]
 
@@ -26,10 +26,7 @@ def block_of(questions: Iterable[str] | Frame, ids: Iterable[str] | None, payloa
 def texts_of(questions: Iterable[str] | Frame) -> list[str]:
     """Return questions as a list. Raise UserError if they are one string, or a DataFrame without them."""
     if isinstance(questions, Frame):
-        names = names_of(questions)
-        if "question" not in names:
-            raise UserError(f"the DataFrame: no column 'question'; it has {', '.join(map(repr, names[:20]))}")
-        questions = questions["question"]
+        questions = column_of(questions, "question")
     if isinstance(questions, str):
         raise UserError("one string instead of several questions; put it in a list")
     return list(questions)

@@ -13,7 +13,7 @@ from siamese.errors import ArchiveError
 from siamese.model.files import DIFFERS
 from siamese.pairs.cells import Refused, needed, text_of
 from siamese.pairs.formats import Faults, Row
-from siamese.pairs.reading import FilledRows, blocks_of, count_rows, read_records, whole_rows
+from siamese.pairs.questions import FilledRows, blocks_of, count_rows, read_records, whole_rows
 from siamese.system.csv_output import cells_for, names_beside, writing_csv
 
 QUESTIONS_AT_A_TIME = 16_384

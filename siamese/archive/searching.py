@@ -17,7 +17,7 @@ from siamese.model.differences import Difference, Found, features_of, found_betw
 from siamese.model.similarity import may_be_same
 from siamese.model.verdict import Rule, Verdict
 from siamese.model.words import words_of
-from siamese.pairs.reading import Frame
+from siamese.pairs.tables import Frame
 from siamese.text.cleaning import clean
 
 LEGS = ("both", "vectors", "words")

@@ -19,7 +19,7 @@ from siamese.archive.vectors import VECTORS
 from siamese.config import PRETRAINED
 from siamese.errors import ArchiveError, UserError
 from siamese.model.model import SiameseModel, fingerprint
-from siamese.pairs.reading import Frame
+from siamese.pairs.tables import Frame
 from siamese.system.program import joined, program
 
 SEARCH = "exact"  # each query is compared with all questions

@@ -86,7 +86,7 @@ def add_commands(command: shared.Command) -> None:
 
 def build(options: argparse.Namespace) -> None:
     from siamese.archive.store import SEARCH, Archive
-    from siamese.pairs.reading import check_columns
+    from siamese.pairs.questions import check_columns
 
     _check_folder(options, options.file)
     model = shared.load_model(options.model, options.calibrate_on)
@@ -129,7 +129,7 @@ def remove(options: argparse.Namespace) -> None:
     if bool(options.ids) == bool(options.file):
         raise UserError("archive remove takes ids, or --file PATH")
     from siamese.archive.files import naming_lines
-    from siamese.pairs.reading import read_records
+    from siamese.pairs.questions import read_records
 
     lines, ids = [], options.ids
     if options.file:

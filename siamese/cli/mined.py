@@ -58,7 +58,7 @@ def _further(options: argparse.Namespace) -> list[list[str]]:
 
 def further_of(options: argparse.Namespace, path: str, keep: Collection[str] | None) -> list[str]:
     """Return the further columns of a file of questions that are kept; `keep` None: all."""
-    from siamese.pairs.reading import check_columns
+    from siamese.pairs.questions import check_columns
 
     own = (options.question_column, options.id_column or "id")
     names = check_columns(path, [options.question_column])
@@ -68,7 +68,7 @@ def further_of(options: argparse.Namespace, path: str, keep: Collection[str] | N
 def read(options: argparse.Namespace) -> "Questions":
     """Read the questions to mine, and print how many there are."""
     from siamese.mining.questions import Questions
-    from siamese.pairs.reading import check_columns
+    from siamese.pairs.questions import check_columns
 
     keep = shared.kept_columns(options.keep)
     check_columns(options.file, [options.question_column, *(keep or ())])

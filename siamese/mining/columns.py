@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from siamese.pairs.reading import Frame, names_of
+from siamese.pairs.tables import Frame, names_of
 
 PREFIX = "question_"  # of a column whose name is taken
 OWN = ("question", "id")  # columns of a DataFrame that are not further ones

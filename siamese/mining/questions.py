@@ -15,7 +15,8 @@ from siamese.mining.columns import OWN, Columns, FileColumns, FrameColumns
 from siamese.model.many_pairs import many_differs
 from siamese.model.word_table import WordTable
 from siamese.pairs.cells import Refused, is_missing, text_of
-from siamese.pairs.reading import FilledRows, Frame, QuestionRow, names_of, read_records
+from siamese.pairs.questions import FilledRows, QuestionRow, read_records
+from siamese.pairs.tables import Frame, column_of, names_of
 from siamese.text.cleaning import clean
 
 QuestionsLike = Iterable[str] | Frame | str | Path
@@ -137,13 +138,10 @@ class Questions:
             return cls.read(data)
         questions, column = cls(), data
         if isinstance(data, Frame):
-            names = names_of(data)
-            if "question" not in names:
-                raise DataError(f"the DataFrame: no column 'question'; it has {', '.join(map(repr, names[:20]))}")
+            column, names = column_of(data, "question"), names_of(data)
             if ids is None and "id" in names:
                 ids = data["id"]
             questions.further = FrameColumns(data) if set(names).difference(OWN) else None
-            column = data["question"]
         return questions._add(_records(column, ids), "the questions, row")
 
     @classmethod

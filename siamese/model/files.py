@@ -11,7 +11,8 @@ from siamese.model.model import SiameseModel
 from siamese.pairs.cells import needed, text_of
 from siamese.pairs.formats import Faults, watched
 from siamese.pairs.pairs import Columns
-from siamese.pairs.reading import QUORA, blocks_of, count_rows, whole_rows
+from siamese.pairs.questions import blocks_of, count_rows, whole_rows
+from siamese.pairs.reading import QUORA
 from siamese.system.csv_output import cells_for, names_beside, writing_csv
 from siamese.system.files import replacing
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from siamese.errors import DataError
-from siamese.pairs.reading import read_records
+from siamese.pairs.questions import read_records
 from siamese.pairs.sources import source_of, text_lines
 from siamese.text.cleaning import clean
 from siamese.text.ragged import Texts

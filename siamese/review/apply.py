@@ -10,7 +10,7 @@ from siamese.mining.mined import Mined
 from siamese.mining.tables import ClusterRow
 from siamese.pairs.cells import is_missing, text_of
 from siamese.pairs.formats import Faults
-from siamese.pairs.reading import whole_rows
+from siamese.pairs.questions import whole_rows
 from siamese.system.csv_output import cells_for, names_beside, writing_csv
 
 ADDED = ("cluster", "representative", "decision", "why")

@@ -20,7 +20,8 @@ from pyarrow import parquet
 
 from siamese.errors import DataError
 from siamese.mining.questions import Questions
-from siamese.pairs.reading import pairs_of, read_pairs, read_records
+from siamese.pairs.questions import read_records
+from siamese.pairs.reading import pairs_of, read_pairs
 
 MISSING = [None, math.nan, np.float64("nan"), pd.NA, pd.NaT, "", " \t"]
 REFUSED = [

@@ -27,7 +27,7 @@ from siamese.archive.store import Archive
 from siamese.errors import DataError, UserError
 from siamese.model import files
 from siamese.pairs import formats
-from siamese.pairs.reading import read_records
+from siamese.pairs.questions import read_records
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -307,7 +307,8 @@ def test_a_small_file_with_a_large_column_takes_little_memory(tmp_path: Path) ->
     assert path.stat().st_size < 1 << 20  # 0.6 GB of text
     tried["bombs"] += 3
     reading = "; ".join([
-        "import sys", "from siamese.pairs.reading import read_pairs, read_records", "path = sys.argv[1]",
+        "import sys", "path = sys.argv[1]", "from siamese.pairs.questions import read_records",
+        "from siamese.pairs.reading import read_pairs",
         "from siamese.model import files, model", "out, what = sys.argv[3], sys.argv[2]",
         "load = model.SiameseModel.load",
         "what == 'pairs' and read_pairs(path)", "what == 'questions' and list(read_records(path))",

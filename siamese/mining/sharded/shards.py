@@ -22,7 +22,7 @@ from siamese.mining.mine import PROGRAM, vectors_of
 from siamese.mining.sharded import store
 from siamese.model.model import SiameseModel
 from siamese.model.verdict import Verdict
-from siamese.pairs.reading import FilledRows, read_records
+from siamese.pairs.questions import FilledRows, read_records
 from siamese.text.cleaning import clean
 
 PLACE = 40  # bits of a question's number that are its place in the shard
